@@ -1,0 +1,53 @@
+/**
+ * Names that the stack, the functions and the tests share. This module imports nothing, so that all of
+ * them can load it at no cost and a rename cannot leave one of them behind.
+ */
+
+/** Environment variables of the functions. The stack sets each only on the functions that read it. */
+export const env = {
+  /** DynamoDB table of connections. */
+  connectionsTable: 'CONNECTIONS_TABLE',
+  /** DynamoDB table of bookings. */
+  bookingsTable: 'BOOKINGS_TABLE',
+  /** URL of the FIFO queue `bookings.fifo`. */
+  bookingsQueueUrl: 'BOOKINGS_QUEUE_URL',
+  /** Name of the EventBridge bus that tells LeadsCalendar what happened. */
+  eventBus: 'EVENT_BUS',
+  /** Secret: the client secret file that Google's console offers for download. */
+  googleClientSecretId: 'GOOGLE_OAUTH_CLIENT_SECRET_ID',
+  /** Secret: signing secrets of the payment providers. */
+  webhookSecretId: 'WEBHOOK_SIGNING_SECRET_ID',
+  /** Secret: keys for token encryption, OAuth state and link tokens. */
+  tokenKeysSecretId: 'TOKEN_KEYS_SECRET_ID',
+  /** Where browsers reach this service, without a trailing slash: `https://…`. */
+  publicUrl: 'PUBLIC_URL',
+  /** Origins to which a user may be sent back after connecting, separated by spaces. */
+  returnOrigins: 'RETURN_ORIGINS',
+  /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
+  googleUrl: 'GOOGLE_URL',
+} as const;
+
+/** Routes of the HTTP API. */
+export const routes = {
+  health: '/health',
+  connect: '/google/connect',
+  callback: '/google/callback',
+  stripeWebhook: '/webhooks/stripe',
+} as const;
+
+/** Sparse secondary indexes. Their lag is why nothing is ever decided on an index alone. */
+export const indexes = {
+  /** Connections by `refreshShard` (string) and `refreshAt` (number, epoch seconds). */
+  refreshDue: 'refresh-due',
+  /** Bookings by `syncShard` (string) and `syncDueAt` (number, epoch seconds). */
+  syncDue: 'sync-due',
+  /** Bookings by `waitingUserId` (string) and `id`: those that wait for that user's connection. */
+  waiting: 'waiting',
+} as const;
+
+/** Number of shards of both due indexes: spreads their writes over as many partitions. */
+export const shardCount = 4;
+
+/** Source and namespace of the events on the bus, and of the metrics. */
+export const eventSource = 'leadscalendar.google-calendar';
+export const metricNamespace = 'LeadsCalendar/GoogleCalendar';
