@@ -51,3 +51,10 @@ export const shardCount = 4;
 /** Source and namespace of the events on the bus, and of the metrics. */
 export const eventSource = 'leadscalendar.google-calendar';
 export const metricNamespace = 'LeadsCalendar/GoogleCalendar';
+
+/** Audiences of the tokens that LeadsCalendar signs: a link cannot be used as a bearer token, nor the reverse. */
+export const audiences = {
+  connect: 'leadscalendar-google/connect',
+  api: 'leadscalendar-google/api',
+} as const;
+export type Audience = (typeof audiences)[keyof typeof audiences];

@@ -1,0 +1,72 @@
+/** Stable codes of everything that can go wrong. Callers switch on the code, never on a message. */
+export type ErrorCode =
+  // The request
+  | 'invalid_request'
+  | 'payload_too_large'
+  | 'signature_missing'
+  | 'signature_malformed'
+  | 'signature_mismatch'
+  | 'timestamp_out_of_tolerance'
+  | 'invalid_json'
+  | 'unsupported_event_format'
+  // Connecting
+  | 'link_token_missing'
+  | 'link_token_invalid'
+  | 'link_token_expired'
+  | 'return_to_not_allowed'
+  | 'state_missing'
+  | 'state_invalid'
+  | 'state_expired'
+  | 'state_used'
+  | 'wrong_browser'
+  | 'access_denied'
+  | 'authorization_failed'
+  | 'id_token_invalid'
+  | 'calendar_permission_missing'
+  | 'refresh_token_missing'
+  // Google's token endpoint: four kinds of failure, and two OAuth errors that mean something of their own
+  | 'google_unreachable'
+  | 'google_oauth_error'
+  | 'google_unexpected_status'
+  | 'google_unexpected_body'
+  | 'google_grant_invalid'
+  | 'google_client_misconfigured'
+  // This service
+  | 'reauthorization_required'
+  | 'refresh_in_progress'
+  | 'token_unreadable'
+  | 'not_configured'
+  | 'conflict'
+  | 'internal_error';
+
+export type AppErrorOptions = {
+  /** HTTP status when the error ends a request. */
+  status?: number;
+  /** Whether the same call may succeed later without anybody changing anything. */
+  retryable?: boolean;
+  /** Machine-readable particulars, safe to log: never a token, a secret or personal data. */
+  details?: Record<string, string>;
+  cause?: unknown;
+};
+
+/** An error that is understood. `message` is written for the person who reads it: what, why, what to do. */
+export class AppError extends Error {
+  override readonly name = 'AppError';
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly retryable: boolean;
+  readonly details: Record<string, string>;
+
+  constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = options.status ?? 500;
+    this.retryable = options.retryable ?? false;
+    this.details = options.details ?? {};
+  }
+}
+
+/** Whether `error` is an AppError with one of `codes`. */
+export function hasCode(error: unknown, ...codes: ErrorCode[]): error is AppError {
+  return error instanceof AppError && codes.includes(error.code);
+}

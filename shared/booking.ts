@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto';
+import { toIso } from './clock.ts';
+
+/** A moment as Google takes it: RFC 3339 with offset, and the IANA zone to show it in where one was given. */
+export type EventTime = { dateTime: string; timeZone?: string };
+
+/** What should stand in the calendar. `startsAt` and `endsAt` are the same moments in epoch seconds. */
+export type Appointment = {
+  summary: string;
+  location?: string;
+  description?: string;
+  start: EventTime;
+  end: EventTime;
+  startsAt: number;
+  endsAt: number;
+};
+
+/** Why something is not as it should be, for people (`message`) and programs (`code`). `field` names the input. */
+export type Problem = { code: string; message: string; field?: string };
+
+export type Payment = { provider: 'stripe'; id: string; eventId: string; confirmedAt: string };
+
+/** What is known to stand in the calendar. */
+export type ObservedEvent = {
+  calendarId: string;
+  eventId: string;
+  generation: number;
+  etag: string;
+  htmlLink: string;
+};
+
+/**
+ * - `pending`: paid, not yet in the calendar; `syncDueAt` says when it is tried again
+ * - `scheduled`: the event stands in the calendar
+ * - `waiting_for_connection`: the user has no working connection; done as soon as there is one
+ * - `missed`: the appointment was over before it could be put into the calendar
+ * - `failed`: cannot be put into the calendar as it is; `problems` says why
+ */
+export type BookingStatus = 'pending' | 'scheduled' | 'waiting_for_connection' | 'missed' | 'failed';
+
+export type Booking = {
+  bookingId: string;
+  userId?: string;
+  status: BookingStatus;
+  appointment?: Appointment;
+  payment: Payment;
+  observed?: ObservedEvent;
+  problems: Problem[];
+  /** Part of the event's id; grows when Google will not take an id again. */
+  generation: number;
+  /** Attempts in a row that did not succeed. */
+  attempts: number;
+  /** Epoch second of the next attempt. Absent when nothing is due. */
+  syncDueAt?: number;
+  /** What happened, newest last, at most `timelineLength` entries, without personal data. */
+  timeline: TimelineEntry[];
+  createdAt: string;
+  updatedAt: string;
+  /** Grows with every write; a write names the version it has read. */
+  version: number;
+};
+
+export type TimelineEntry = { at: string; what: string; code?: string };
+
+const timelineLength = 20;
+
+/** `timeline` with one more entry, bounded. */
+export function withEntry(
+  timeline: TimelineEntry[],
+  now: number,
+  what: string,
+  code?: string,
+): TimelineEntry[] {
+  return [...timeline, { at: toIso(now), what, ...(code ? { code } : {}) }].slice(-timelineLength);
+}
+
+/**
+ * The id of the calendar event of a booking: base32hex (Google's alphabet, a-v and 0-9) of a SHA-256. Derived, so
+ * that a second insert, by whichever worker after whatever crash, meets the first one instead of doubling it.
+ */
+export function calendarEventId(bookingId: string, calendarId: string, generation: number): string {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([bookingId, calendarId, generation]))
+    .digest();
+  const bits = BigInt(`0x${digest.toString('hex')}`);
+  return `lc${bits.toString(32).padStart(52, '0')}`;
+}

@@ -1,0 +1,19 @@
+import { setTimeout as wait } from 'node:timers/promises';
+
+/** The present instant in whole epoch seconds. */
+export type Clock = () => number;
+/** A number in [0, 1). */
+export type Random = () => number;
+/** Resolves after so many milliseconds. */
+export type Sleep = (milliseconds: number) => Promise<void>;
+
+export const systemClock: Clock = () => Math.floor(Date.now() / 1000);
+export const systemRandom: Random = Math.random;
+export const systemSleep: Sleep = async (milliseconds) => {
+  await wait(milliseconds);
+};
+
+/** RFC 3339 in UTC for an epoch second. */
+export function toIso(epochSeconds: number): string {
+  return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');
+}

@@ -1,0 +1,45 @@
+import { env } from './names.ts';
+
+/** The environment variable `name`; throws where the stack did not set it, so that a wiring fault shows at once. */
+export function required(name: string): string {
+  const value = process.env[name];
+  if (!value)
+    throw new Error(`Environment variable ${name} is not set on this function. Check infra/stack.ts.`);
+  return value;
+}
+
+/** Google's endpoints. All URLs without a trailing slash. */
+export type GoogleEndpoints = {
+  authorization: string;
+  token: string;
+  revoke: string;
+  /** PEM certificates by key id: the form google-auth-library reads in Node. */
+  certificates: string;
+  calendar: string;
+};
+
+const realGoogle: GoogleEndpoints = {
+  authorization: 'https://accounts.google.com/o/oauth2/v2/auth',
+  token: 'https://oauth2.googleapis.com/token',
+  revoke: 'https://oauth2.googleapis.com/revoke',
+  certificates: 'https://www.googleapis.com/oauth2/v1/certs',
+  calendar: 'https://www.googleapis.com/calendar/v3',
+};
+
+/** Google's real endpoints, or the same paths below the base URL of a simulator. */
+export function googleEndpoints(baseUrl: string | undefined = process.env[env.googleUrl]): GoogleEndpoints {
+  if (!baseUrl) return realGoogle;
+  const base = baseUrl.replace(/\/$/, '');
+  return {
+    authorization: `${base}/o/oauth2/v2/auth`,
+    token: `${base}/token`,
+    revoke: `${base}/revoke`,
+    certificates: `${base}/oauth2/v1/certs`,
+    calendar: `${base}/calendar/v3`,
+  };
+}
+
+/** Origins to which a browser may be sent back, e.g. `https://app.example.com`. */
+export function returnOrigins(): string[] {
+  return (process.env[env.returnOrigins] ?? '').split(/\s+/).filter(Boolean);
+}

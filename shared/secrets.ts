@@ -1,0 +1,78 @@
+import {
+  GetSecretValueCommand,
+  ResourceNotFoundException,
+  SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
+import { AppError } from './app-error.ts';
+import type { Clock } from './clock.ts';
+import { describeError, log } from './observability.ts';
+
+/** A parsed secret, read when first needed and kept for a while. */
+export type Secret<T> = {
+  get(): Promise<T>;
+  /**
+   * A value read after the kept one, for when the kept one was just refused: a rotated secret is then
+   * picked up at once. Undefined where the kept value is younger than 30 seconds.
+   */
+  getNewer(): Promise<T | undefined>;
+};
+
+/** Seconds for which a secret is used without asking again. */
+const timeToLive = 300;
+/** Least seconds between two reads, however many refusals there are. */
+const minimumAge = 30;
+
+let client: SecretsManagerClient | undefined;
+
+/** The secret `id`, parsed by `parse`. Errors: `not_configured` where nobody has put a value into it yet. */
+export function secret<T>(id: string, parse: (value: string) => T, clock: Clock): Secret<T> {
+  let kept: { value: T; readAt: number } | undefined;
+  let reading: Promise<T> | undefined;
+
+  const read = (): Promise<T> => {
+    reading ??= fetchSecret(id)
+      .then((text) => {
+        kept = { value: parse(text), readAt: clock() };
+        return kept.value;
+      })
+      .finally(() => {
+        reading = undefined;
+      });
+    return reading;
+  };
+
+  return {
+    async get() {
+      if (kept && clock() - kept.readAt < timeToLive) return kept.value;
+      try {
+        return await read();
+      } catch (error) {
+        if (!kept) throw error;
+        // An old value that worked is better than none while Secrets Manager is away.
+        log.warn('Secret could not be read again; the kept value is used', {
+          secret: id,
+          error: describeError(error),
+        });
+        return kept.value;
+      }
+    },
+    async getNewer() {
+      if (kept && clock() - kept.readAt < minimumAge) return undefined;
+      return read();
+    },
+  };
+}
+
+async function fetchSecret(id: string): Promise<string> {
+  client ??= new SecretsManagerClient();
+  try {
+    const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: id }));
+    if (SecretString) return SecretString;
+  } catch (error) {
+    if (!(error instanceof ResourceNotFoundException)) throw error;
+  }
+  throw new AppError(
+    'not_configured',
+    `The secret ${id} has no value yet. docs/setup.md says what to put into it.`,
+  );
+}
