@@ -1,0 +1,109 @@
+import { Stack } from 'aws-cdk-lib';
+import type { Table } from 'aws-cdk-lib/aws-dynamodb';
+import type { EventBus } from 'aws-cdk-lib/aws-events';
+import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
+import type { CfnSecret } from 'aws-cdk-lib/aws-secretsmanager';
+import type { Queue } from 'aws-cdk-lib/aws-sqs';
+import { env, eventSource } from '../shared/names.ts';
+
+/** What a function may do with one resource, and the environment variable by which it finds it. */
+export interface Access {
+  readonly environment: Readonly<Record<string, string>>;
+  readonly statements: readonly PolicyStatementProps[];
+}
+
+type TableAction = 'GetItem' | 'BatchGetItem' | 'PutItem' | 'UpdateItem';
+
+/** Grants and tells in one step, so that no function gets a name it may not use or a right it cannot address. */
+export function giveAccess(fn: LambdaFunction, ...accesses: readonly Access[]): void {
+  for (const { environment, statements } of accesses) {
+    for (const [key, value] of Object.entries(environment)) fn.addEnvironment(key, value);
+    for (const statement of statements) fn.addToRolePolicy(new PolicyStatement(statement));
+  }
+}
+
+/** The environment variable alone, for what is no resource. */
+export function setting(key: string, value: string): Access {
+  return { environment: { [key]: value }, statements: [] };
+}
+
+export function readSecret(secret: CfnSecret, key: string): Access {
+  return {
+    environment: { [key]: secret.ref },
+    statements: [{ actions: ['secretsmanager:GetSecretValue'], resources: [secret.ref] }],
+  };
+}
+
+/** Single-item actions on the table, and queries on the named indexes only: never on the table, never a scan. */
+export function useTable(
+  table: Table,
+  key: string,
+  actions: readonly TableAction[],
+  queried: readonly string[] = [],
+): Access {
+  const statements: PolicyStatementProps[] = [
+    { actions: actions.map((action) => `dynamodb:${action}`), resources: [table.tableArn] },
+  ];
+  if (queried.length > 0) {
+    const resources = queried.map((index) => `${table.tableArn}/index/${index}`);
+    statements.push({ actions: ['dynamodb:Query'], resources });
+  }
+  const writes = actions.some((action) => action === 'PutItem' || action === 'UpdateItem');
+  statements.push(
+    useKey(
+      table.encryptionKey,
+      'dynamodb',
+      writes ? tableWriterKeyActions : ['kms:Decrypt', 'kms:DescribeKey'],
+    ),
+  );
+  return { environment: { [key]: table.tableName }, statements };
+}
+
+export function sendTo(queue: Queue): Access {
+  return {
+    environment: { [env.bookingsQueueUrl]: queue.queueUrl },
+    statements: [
+      { actions: ['sqs:SendMessage'], resources: [queue.queueArn] },
+      // SQS makes the data key under the sender's rights, and checks that it opens again.
+      useKey(queue.encryptionMasterKey, 'sqs', ['kms:GenerateDataKey', 'kms:Decrypt']),
+    ],
+  };
+}
+
+/** Publishes under our own source only. */
+export function publishTo(bus: EventBus): Access {
+  return {
+    environment: { [env.eventBus]: bus.eventBusName },
+    statements: [
+      {
+        actions: ['events:PutEvents'],
+        resources: [bus.eventBusArn],
+        conditions: { StringEquals: { 'events:source': eventSource } },
+      },
+    ],
+  };
+}
+
+/** What DynamoDB needs of a writer's rights on a customer managed key, spelled out instead of with wildcards. */
+const tableWriterKeyActions = [
+  'kms:Decrypt',
+  'kms:DescribeKey',
+  'kms:Encrypt',
+  'kms:GenerateDataKey',
+  'kms:GenerateDataKeyWithoutPlaintext',
+  'kms:ReEncryptFrom',
+  'kms:ReEncryptTo',
+];
+
+/** The key is usable through the one service that holds the data, never by calling KMS directly. */
+function useKey(key: IKey | undefined, service: 'dynamodb' | 'sqs', actions: string[]): PolicyStatementProps {
+  if (!key)
+    throw new Error(`A resource in ${service} has no customer managed key: give it one in the stack.`);
+  return {
+    actions,
+    resources: [key.keyArn],
+    conditions: { StringEquals: { 'kms:ViaService': `${service}.${Stack.of(key).region}.amazonaws.com` } },
+  };
+}
