@@ -1,0 +1,142 @@
+import {
+  BatchGetItemCommand,
+  type DynamoDBClient,
+  PutItemCommand,
+  QueryCommand,
+} from '@aws-sdk/client-dynamodb';
+import type { Booking } from './booking.ts';
+import type { Connection } from './connection.ts';
+import type { Cursor } from './connection-store.ts';
+import { conditionally, fromItem, shardOf, toItem } from './dynamo.ts';
+import { indexes, shardCount } from './names.ts';
+
+/** A booking that is to be looked at, as an index names it. */
+export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
+export type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
+
+/** The table of bookings, and the one read across both tables that sync starts with. */
+export type BookingStore = {
+  /** Booking and connection as they are now (strongly consistent), in one call. */
+  readForSync(
+    bookingId: string,
+    userId: string | undefined,
+  ): Promise<{ booking?: Booking; connection?: Connection }>;
+  /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
+  save(booking: Booking): Promise<boolean>;
+  /** One page of bookings whose next attempt is due. From an index: it may lag. */
+  due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
+  /** One page of bookings that wait for this user's connection. From an index: it may lag. */
+  waiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
+};
+
+const prefix = 'booking#';
+const key = (bookingId: string): string => `${prefix}${bookingId}`;
+
+/** The store on the DynamoDB tables of bookings and connections. */
+export function bookingStore(
+  dynamo: DynamoDBClient,
+  tables: { bookings: string; connections: string },
+): BookingStore {
+  async function query(
+    index: string,
+    condition: string,
+    values: Record<string, unknown>,
+    limit: number,
+    cursor?: Cursor,
+  ): Promise<BookingPage> {
+    const { Items = [], LastEvaluatedKey } = await dynamo.send(
+      new QueryCommand({
+        TableName: tables.bookings,
+        IndexName: index,
+        KeyConditionExpression: condition,
+        ExpressionAttributeValues: toItem(values),
+        Limit: limit,
+        ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
+      }),
+    );
+    return {
+      bookings: Items.map((item) => {
+        const { id, ...rest } = fromItem<{ id: string; userId?: string; syncDueAt?: number }>(item);
+        return { ...rest, bookingId: id.slice(prefix.length) };
+      }),
+      ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
+    };
+  }
+
+  return {
+    async readForSync(bookingId, userId) {
+      let request: Record<string, KeysAndAttributes> = {
+        [tables.bookings]: { Keys: [toItem({ id: key(bookingId) })], ConsistentRead: true },
+        ...(userId === undefined
+          ? {}
+          : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
+      };
+      const found: { booking?: Booking; connection?: Connection } = {};
+      // A throttled table leaves its key unprocessed instead of failing the call.
+      for (let tries = 0; tries < 3; tries++) {
+        const { Responses = {}, UnprocessedKeys = {} } = await dynamo.send(
+          new BatchGetItemCommand({ RequestItems: request }),
+        );
+        const [booking] = Responses[tables.bookings] ?? [];
+        const [connection] = Responses[tables.connections] ?? [];
+        if (booking) found.booking = fromItem<Booking>(booking);
+        if (connection) found.connection = fromItem<Connection>(connection);
+        if (Object.keys(UnprocessedKeys).length === 0) return found;
+        request = UnprocessedKeys;
+      }
+      throw new Error('DynamoDB left keys unprocessed three times: the tables are throttled.');
+    },
+
+    save(booking) {
+      return conditionally(
+        dynamo.send(
+          new PutItemCommand({
+            TableName: tables.bookings,
+            Item: toItem({
+              ...booking,
+              ...indexKeys(booking),
+              id: key(booking.bookingId),
+              version: booking.version + 1,
+            }),
+            ...(booking.version === 0
+              ? { ConditionExpression: 'attribute_not_exists(id)' }
+              : {
+                  ConditionExpression: '#version = :version',
+                  ExpressionAttributeNames: { '#version': 'version' },
+                  ExpressionAttributeValues: toItem({ ':version': booking.version }),
+                }),
+          }),
+        ),
+      );
+    },
+
+    due(shard, now, limit, cursor) {
+      return query(
+        indexes.syncDue,
+        'syncShard = :shard AND syncDueAt <= :now',
+        { ':shard': shard, ':now': now },
+        limit,
+        cursor,
+      );
+    },
+
+    async waiting(userId, limit, cursor) {
+      const page = await query(
+        indexes.waiting,
+        'waitingUserId = :userId',
+        { ':userId': userId },
+        limit,
+        cursor,
+      );
+      return { ...page, bookings: page.bookings.map(({ bookingId }) => ({ bookingId, userId })) };
+    },
+  };
+}
+
+/** Keys of the sparse indexes: present only while the booking belongs into the index. */
+function indexKeys(booking: Booking): { syncShard?: string | undefined; waitingUserId?: string | undefined } {
+  return {
+    syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
+    waitingUserId: booking.status === 'waiting_for_connection' ? booking.userId : undefined,
+  };
+}

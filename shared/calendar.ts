@@ -1,0 +1,195 @@
+import * as z from 'zod/mini';
+
+/**
+ * The calendar helper: Google Calendar API v3 over fetch. An answer is a value, not an exception, so that what
+ * to do with it can be decided by a pure function. Source: developers.google.com/workspace/calendar/api/guides/errors.
+ */
+export type CalendarApi = { fetch: typeof fetch; baseUrl: string };
+
+/** What we need of Google's event resource. */
+export type CalendarEvent = z.infer<typeof eventSchema>;
+
+const eventSchema = z.object({
+  id: z.string(),
+  etag: z.string(),
+  status: z._default(z.string(), 'confirmed'),
+  htmlLink: z._default(z.string(), ''),
+  extendedProperties: z.optional(z.object({ private: z.optional(z.record(z.string(), z.string())) })),
+});
+
+/** The body of an insert. */
+export type NewCalendarEvent = {
+  id: string;
+  summary: string;
+  location?: string;
+  description?: string;
+  start: { dateTime: string; timeZone?: string };
+  end: { dateTime: string; timeZone?: string };
+  extendedProperties: { private: Record<string, string> };
+};
+
+/** What an unsuccessful answer means, whichever status and reason it came with. */
+export type CalendarFailureKind =
+  /** 401: the access token is not accepted. */
+  | 'unauthorized'
+  /** The grant does not cover the calendar; refreshing cannot help, the user must consent again. */
+  | 'permission_missing'
+  /** Too many requests: soon again. */
+  | 'rate_limited'
+  /** A limit that lasts: much later again. */
+  | 'quota_exceeded'
+  /** The project behind the OAuth client is not set up: only the operator can help. */
+  | 'operator'
+  /** 409: the event id is taken, possibly by a deleted event. */
+  | 'exists'
+  /** 404: no such calendar or event, or not visible to this user. */
+  | 'not_found'
+  /** Google refuses this request, now and later. */
+  | 'refused'
+  /** 5xx, network, time-out, unreadable answer: nobody knows whether it was carried out. */
+  | 'transient';
+
+export type CalendarFailure = {
+  kind: CalendarFailureKind;
+  /** HTTP status; absent where no answer came. */
+  status?: number;
+  /** Google's reason, or the kind of network failure. */
+  reason: string;
+  /** Google's words, for people. */
+  message: string;
+  /** Seconds to wait, where Google says so. */
+  retryAfter?: number;
+};
+
+export type CalendarAnswer = { ok: true; event: CalendarEvent } | { ok: false; failure: CalendarFailure };
+
+/** Milliseconds to wait for an answer. Two of these and a token refresh fit into one run of booking-sync. */
+const timeout = 8_000;
+
+/** Inserts an event under the id it carries. `409` means that an event of that id exists or existed. */
+export function insertEvent(
+  api: CalendarApi,
+  accessToken: string,
+  calendarId: string,
+  event: NewCalendarEvent,
+): Promise<CalendarAnswer> {
+  return call(api, accessToken, `/calendars/${encodeURIComponent(calendarId)}/events`, {
+    method: 'POST',
+    body: JSON.stringify(event),
+  });
+}
+
+/** Reads an event. Deleted events are answered too, with status `cancelled`. */
+export function getEvent(
+  api: CalendarApi,
+  accessToken: string,
+  calendarId: string,
+  eventId: string,
+): Promise<CalendarAnswer> {
+  return call(api, accessToken, `/calendars/${encodeURIComponent(calendarId)}/events/${eventId}`, {
+    method: 'GET',
+  });
+}
+
+async function call(
+  api: CalendarApi,
+  accessToken: string,
+  path: string,
+  init: RequestInit,
+): Promise<CalendarAnswer> {
+  let status: number;
+  let headers: Headers;
+  let text: string;
+  try {
+    const response = await api.fetch(`${api.baseUrl}${path}`, {
+      ...init,
+      headers: {
+        authorization: `Bearer ${accessToken}`,
+        ...(init.body ? { 'content-type': 'application/json' } : {}),
+      },
+      redirect: 'error',
+      signal: AbortSignal.timeout(timeout),
+    });
+    ({ status, headers } = response);
+    text = await response.text();
+  } catch (error) {
+    return { ok: false, failure: networkFailure(error) };
+  }
+  if (status !== 200) return { ok: false, failure: httpFailure(status, headers, text) };
+  const event = eventSchema.safeParse(parseJson(text));
+  if (event.success) return { ok: true, event: event.data };
+  return {
+    ok: false,
+    failure: {
+      kind: 'transient',
+      status,
+      reason: 'unexpectedBody',
+      message: 'Google answered 200 without an event.',
+    },
+  };
+}
+
+function networkFailure(error: unknown): CalendarFailure {
+  const timedOut = error instanceof Error && error.name === 'TimeoutError';
+  return {
+    kind: 'transient',
+    reason: timedOut ? 'timeout' : 'network',
+    message: timedOut
+      ? `Google did not answer within ${timeout / 1000} seconds.`
+      : 'Google could not be reached.',
+  };
+}
+
+// Google's older envelope has errors[].reason, the newer one details[].reason; some answers carry both.
+const errorEnvelope = z.object({
+  error: z.object({
+    message: z.optional(z.string()),
+    errors: z.optional(z.array(z.object({ reason: z.optional(z.string()) }))),
+    details: z.optional(z.array(z.object({ reason: z.optional(z.string()) }))),
+  }),
+});
+
+/** Reads Google's error envelope; where there is none (an HTML page of a proxy), the status alone decides. */
+export function httpFailure(status: number, headers: Headers, text: string): CalendarFailure {
+  const envelope = errorEnvelope.safeParse(parseJson(text));
+  const error = envelope.success ? envelope.data.error : undefined;
+  const reasons = [...(error?.errors ?? []), ...(error?.details ?? [])].flatMap(({ reason }) => reason ?? []);
+  const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
+  return {
+    kind: classify(status, reasons),
+    status,
+    reason: reasons[0] ?? `http${status}`,
+    message: (error?.message ?? `Google answered ${status}.`).slice(0, 300),
+    ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
+  };
+}
+
+const kindOfReason: Record<string, CalendarFailureKind> = {
+  rateLimitExceeded: 'rate_limited',
+  userRateLimitExceeded: 'rate_limited',
+  quotaExceeded: 'quota_exceeded',
+  insufficientPermissions: 'permission_missing',
+  ACCESS_TOKEN_SCOPE_INSUFFICIENT: 'permission_missing',
+  accessNotConfigured: 'operator',
+  SERVICE_DISABLED: 'operator',
+};
+
+function classify(status: number, reasons: string[]): CalendarFailureKind {
+  if (status === 401) return 'unauthorized';
+  if (status === 403 || status === 429) {
+    const known = reasons.map((reason) => kindOfReason[reason]).find((kind) => kind !== undefined);
+    return known ?? (status === 429 ? 'rate_limited' : 'refused');
+  }
+  if (status === 404) return 'not_found';
+  if (status === 409) return 'exists';
+  if (status >= 400 && status < 500 && status !== 408) return 'refused';
+  return 'transient';
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,41 @@
+import { type AttributeValue, ConditionalCheckFailedException, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
+
+export type Item = Record<string, unknown>;
+
+/** The DynamoDB client that the stores of one function share. */
+export function dynamoClient(): DynamoDBClient {
+  return new DynamoDBClient();
+}
+
+/** To DynamoDB's own form; undefined fields are left out, which is what keeps sparse indexes sparse. */
+export function toItem(value: Item): Record<string, AttributeValue> {
+  return marshall(value, { removeUndefinedValues: true }) as Record<string, AttributeValue>;
+}
+
+export function fromItem<T>(item: Record<string, AttributeValue>): T {
+  return unmarshall(item) as T;
+}
+
+/** Whether the write took place: false where its condition did not hold; any other failure is thrown. */
+export async function conditionally(write: Promise<unknown>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if (error instanceof ConditionalCheckFailedException) return false;
+    throw error;
+  }
+}
+
+/** The shard of an id in a due index: spreads the writes of an index over `count` partitions. */
+export function shardOf(id: string, count: number): string {
+  let hash = 0;
+  for (let index = 0; index < id.length; index++) hash = (hash * 31 + id.charCodeAt(index)) >>> 0;
+  return String(hash % count);
+}
+
+/** All shards of a due index. */
+export function shards(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => String(index));
+}
