@@ -72,6 +72,20 @@ export function sendTo(queue: Queue): Access {
   };
 }
 
+/** For an event source mapping, which reads the queue under the function's rights. */
+export function consumeFrom(queue: Queue): Access {
+  return {
+    environment: {},
+    statements: [
+      {
+        actions: ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'],
+        resources: [queue.queueArn],
+      },
+      useKey(queue.encryptionMasterKey, 'sqs', ['kms:Decrypt']),
+    ],
+  };
+}
+
 /** Publishes under our own source only. */
 export function publishTo(bus: EventBus): Access {
   return {

@@ -7,13 +7,13 @@ import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } fr
 import { EventBus } from 'aws-cdk-lib/aws-events';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
-import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { CfnSecret, type CfnSecretProps } from 'aws-cdk-lib/aws-secretsmanager';
 import { DeduplicationScope, FifoThroughputLimit, Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { env, indexes, routes } from '../shared/names.ts';
-import { publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
+import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
+import { alarms } from './alarms.ts';
 import { bundleFunctions } from './bundle.ts';
 import { readConfig } from './config.ts';
 import { every } from './schedule.ts';
@@ -194,6 +194,7 @@ export class LeadsCalendarGoogle extends Stack {
         googleClientRead,
         useTable(connections, env.connectionsTable, ['GetItem', 'BatchGetItem', 'UpdateItem']),
         useTable(bookings, env.bookingsTable, ['GetItem', 'BatchGetItem', 'PutItem'], [indexes.waiting]),
+        consumeFrom(queue),
         sendTo(queue),
         publishTo(bus),
       ],
@@ -217,7 +218,7 @@ export class LeadsCalendarGoogle extends Stack {
     });
 
     const route = (method: HttpMethod, path: string, fn: LambdaFunction, authentication: string) => {
-      const integration = new HttpLambdaIntegration(fn.node.path, fn);
+      const integration = new HttpLambdaIntegration('Function', fn);
       for (const added of api.addRoutes({ path, methods: [method], integration })) {
         Validations.of(added).acknowledge({ id: 'AwsSolutions-APIG4', reason: authentication });
       }
@@ -237,13 +238,12 @@ export class LeadsCalendarGoogle extends Stack {
       "The function checks Stripe's signature over the raw body.",
     );
 
-    bookingSync.addEventSource(
-      new SqsEventSource(queue, {
-        batchSize: 10,
-        reportBatchItemFailures: true,
-        maxConcurrency: config.syncConcurrency,
-      }),
-    );
+    bookingSync.addEventSourceMapping('Bookings', {
+      eventSourceArn: queue.queueArn,
+      batchSize: 10,
+      reportBatchItemFailures: true,
+      maxConcurrency: config.syncConcurrency,
+    });
     Validations.of(bookingSync).acknowledge({
       id: 'Serverless-LambdaEventSourceMappingDestination',
       reason: "For streams. A queue's failures go to the dead-letter queue of its redrive policy.",
@@ -251,6 +251,22 @@ export class LeadsCalendarGoogle extends Stack {
 
     every(Duration.minutes(1), bookingReconcile);
     every(Duration.minutes(config.refreshEveryMinutes), tokenRefresh);
+
+    alarms(this, {
+      queue,
+      deadLetters,
+      functions: [
+        health,
+        connect,
+        oauthCallback,
+        paymentConfirmed,
+        bookingSync,
+        bookingReconcile,
+        tokenRefresh,
+      ],
+      key,
+      email: config.alarmEmail,
+    });
 
     const base = config.publicUrl ?? api.apiEndpoint;
     const outputs: Record<string, [value: string, description: string]> = {
