@@ -1,0 +1,159 @@
+import type { calendar_v3 } from '@googleapis/calendar';
+import { Hono } from 'hono';
+import { deleteEvent, presentEvent } from './event-store.ts';
+import type { Fault, Faults, ObservedRequest, SimulatorEnv } from './faults.ts';
+import {
+  type Account,
+  addAccount,
+  calendarsOf,
+  eventKey,
+  eventsOf,
+  findAccount,
+  findCalendar,
+  type GoogleState,
+  type Grant,
+  removeGrant,
+  type Switches,
+} from './state.ts';
+import { issueTokens } from './token-endpoint.ts';
+
+/** What tests and demos may do to the simulated Google, and what they may see of it. */
+export type SimulatorControl = {
+  /** Plans a fault; several wait in the order in which they were planned. */
+  fail(fault: Fault): void;
+  clearFaults(): void;
+  /** Milliseconds added before each answer. */
+  latency(milliseconds: number): void;
+  /** Every request to Google's endpoints so far, the oldest first. */
+  requests(): ObservedRequest[];
+  clearRequests(): void;
+  setSwitch<Name extends keyof Switches>(name: Name, value: Switches[Name]): void;
+  switches(): Switches;
+  addAccount(account: Account): void;
+  /** Tokens without a browser, as if the account had just allowed these scopes (full names). */
+  grant(grant: { clientId: string; email: string; scopes: string[]; refreshToken?: boolean }): {
+    accessToken: string;
+    refreshToken?: string;
+  };
+  /** The account's access tokens answer 401 from now on; its refresh tokens still work. */
+  expireAccessTokens(email: string): void;
+  /** As if the user had removed the app: all its tokens for the account are dead. */
+  revokeGrant(email: string, clientId?: string): void;
+  grants(): (Grant & { email: string; refreshTokens: number; accessTokens: number })[];
+  /** Events of one calendar, or of all that the account owns; cancelled ones too. */
+  events(email: string, calendarId?: string): calendar_v3.Schema$Event[];
+  /** As if the user had deleted the event by hand. */
+  deleteEvent(email: string, eventId: string, calendarId?: string): void;
+  /** Nothing is left of cancelled events but their ids, which stay taken. */
+  purgeDeleted(email: string): void;
+};
+
+export function createControl(state: GoogleState, faults: Faults, baseUrl: () => string): SimulatorControl {
+  const account = (email: string): Account => {
+    const found = findAccount(state, email);
+    if (!found) throw new Error(`There is no simulated account ${email}. Add it with addAccount().`);
+    return found;
+  };
+  const calendar = (email: string, calendarId: string) => {
+    const found = findCalendar(state, account(email).sub, calendarId);
+    if (!found) throw new Error(`The account ${email} has no calendar ${calendarId}.`);
+    return found;
+  };
+  const ownCalendars = (email: string) => calendarsOf(state, account(email).sub).filter(({ owner }) => owner);
+
+  return {
+    fail: faults.fail,
+    clearFaults: faults.clearFaults,
+    latency: faults.latency,
+    requests: faults.requests,
+    clearRequests: faults.clearRequests,
+    setSwitch: (name, value) => {
+      state.switches[name] = value;
+    },
+    switches: () => ({ ...state.switches }),
+    addAccount: (added) => addAccount(state, added),
+    grant: ({ clientId, email, scopes, refreshToken = true }) =>
+      issueTokens(state, { clientId, sub: account(email).sub, scopes, refreshToken }),
+    expireAccessTokens: (email) => {
+      const { sub } = account(email);
+      for (const token of [...state.accessTokens.values()].filter((it) => it.sub === sub)) {
+        state.accessTokens.delete(token.token);
+      }
+    },
+    revokeGrant: (email, clientId) => {
+      const { sub } = account(email);
+      const grants = [...state.grants.values()].filter((it) => it.sub === sub);
+      for (const grant of grants.filter((it) => !clientId || it.clientId === clientId)) {
+        removeGrant(state, grant.clientId, sub);
+      }
+    },
+    grants: () =>
+      [...state.grants.values()].map((grant) => {
+        const mine = (it: Grant | { clientId: string; sub: string }) =>
+          it.clientId === grant.clientId && it.sub === grant.sub;
+        return {
+          ...grant,
+          email: findAccount(state, grant.sub)?.email ?? '',
+          refreshTokens: [...state.refreshTokens.values()].filter(mine).length,
+          accessTokens: [...state.accessTokens.values()].filter(mine).length,
+        };
+      }),
+    events: (email, calendarId) =>
+      (calendarId ? [calendar(email, calendarId)] : ownCalendars(email)).flatMap((it) =>
+        eventsOf(state, it.id).map((event) => presentEvent(it, event, baseUrl())),
+      ),
+    deleteEvent: (email, eventId, calendarId = 'primary') =>
+      deleteEvent(
+        { state, account: account(email), calendar: calendar(email, calendarId) },
+        eventId,
+        undefined,
+      ),
+    purgeDeleted: (email) => {
+      for (const event of ownCalendars(email).flatMap(({ id }) => eventsOf(state, id))) {
+        if (event.resource.status !== 'cancelled') continue;
+        const { id, status } = event.resource;
+        state.events.set(eventKey(event.calendarId, id), {
+          ...event,
+          resource: { id, status },
+          purged: true,
+        });
+      }
+    },
+  };
+}
+
+/** The same by HTTP, for demos and for tests in other processes; mounted at `/_simulator`. */
+export function controlRoutes(control: SimulatorControl): Hono<SimulatorEnv> {
+  const app = new Hono<SimulatorEnv>();
+  app.post('/faults', async (c) => c.json(control.fail(await c.req.json()) ?? {}, 201));
+  app.delete('/faults', (c) => c.json(control.clearFaults() ?? {}));
+  app.put('/latency', async (c) => c.json(control.latency((await c.req.json()).ms) ?? {}));
+  app.get('/requests', (c) => c.json({ requests: control.requests() }));
+  app.delete('/requests', (c) => c.json(control.clearRequests() ?? {}));
+  app.get('/switches', (c) => c.json(control.switches()));
+  app.patch('/switches', async (c) => {
+    const wanted = (await c.req.json()) as Partial<Switches>;
+    for (const [name, value] of Object.entries(wanted)) control.setSwitch(name as keyof Switches, value);
+    return c.json(control.switches());
+  });
+  app.post('/accounts', async (c) => c.json(control.addAccount(await c.req.json()) ?? {}, 201));
+  app.get('/grants', (c) => c.json({ grants: control.grants() }));
+  app.post('/grants', async (c) => c.json(control.grant(await c.req.json()), 201));
+  app.post('/expire-access-tokens', async (c) =>
+    c.json(control.expireAccessTokens((await c.req.json()).email) ?? {}),
+  );
+  app.post('/revoke-grant', async (c) => {
+    const { email, clientId } = await c.req.json();
+    return c.json(control.revokeGrant(email, clientId) ?? {});
+  });
+  app.get('/events', (c) =>
+    c.json({ events: control.events(c.req.query('email') ?? '', c.req.query('calendarId')) }),
+  );
+  app.delete('/events', (c) => {
+    const { email = '', eventId = '', calendarId } = c.req.query();
+    return c.json(control.deleteEvent(email, eventId, calendarId) ?? {});
+  });
+  app.post('/purge-deleted', async (c) => c.json(control.purgeDeleted((await c.req.json()).email) ?? {}));
+  app.onError((error, c) => c.json({ error: error.message }, 400));
+  return app;
+}

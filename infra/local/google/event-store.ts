@@ -1,0 +1,179 @@
+import type { calendar_v3 } from '@googleapis/calendar';
+import { applyPatch, checkEventId, checkedEvent } from './event-body.ts';
+import { presentTime } from './event-times.ts';
+import { apiError, documented, reported } from './google-errors.ts';
+import {
+  type Account,
+  type Calendar,
+  eventKey,
+  type GoogleState,
+  randomText,
+  type StoredEvent,
+} from './state.ts';
+
+type Event = calendar_v3.Schema$Event;
+
+/** Where an event is read or changed, and by whom. */
+export type Place = { state: GoogleState; calendar: Calendar; account: Account };
+
+export function insertEvent(
+  place: Place,
+  id: string | undefined,
+  iCalUID: string | undefined,
+  body: Event,
+): StoredEvent {
+  const { state, calendar, account } = place;
+  if (id !== undefined) checkEventId(id);
+  const eventId =
+    id ??
+    randomText(state, 26)
+      .toLowerCase()
+      .replace(/[^a-v0-9]/g, '0');
+  // The id of a deleted event stays taken for good.
+  if (state.events.get(eventKey(calendar.id, eventId))) throw apiError(documented.duplicate);
+  const event = checkedEvent(applyPatch<Event>({}, body), calendar.timeZone);
+  const self = { email: account.email, self: true };
+  const resource = {
+    ...event,
+    id: eventId,
+    status: event.status ?? 'confirmed',
+    created: timestamp(state),
+    creator: self,
+    organizer: calendar.primary ? self : { email: calendar.id, displayName: calendar.summary, self: true },
+    iCalUID: iCalUID ?? `${eventId}@google.com`,
+    sequence: event.sequence ?? 0,
+    eventType: 'default',
+    ...requestedConference(event, undefined),
+  };
+  return save(place, resource, undefined);
+}
+
+/** The event even if it is cancelled; 404 if there is none, or nothing left of it but its id. */
+export function readEvent({ state, calendar }: Place, eventId: string): StoredEvent {
+  const event = state.events.get(eventKey(calendar.id, eventId));
+  if (!event || event.purged) throw apiError(documented.notFound);
+  return settleConference(state, event);
+}
+
+export function patchEvent(
+  place: Place,
+  eventId: string,
+  ifMatch: string | undefined,
+  patch: Event,
+): StoredEvent {
+  const stored = readEvent(place, eventId);
+  checkIfMatch(stored, ifMatch);
+  return replace(place, stored, applyPatch(stored.resource, patch));
+}
+
+/** What the body does not name is gone afterwards. */
+export function updateEvent(
+  place: Place,
+  eventId: string,
+  ifMatch: string | undefined,
+  body: Event,
+): StoredEvent {
+  const stored = readEvent(place, eventId);
+  checkIfMatch(stored, ifMatch);
+  const { id, created, creator, organizer, iCalUID, sequence, eventType } = stored.resource;
+  const kept = { id, created, creator, organizer, iCalUID, sequence, eventType };
+  return replace(
+    place,
+    stored,
+    applyPatch({ status: 'confirmed' }, { ...body, ...kept }) as StoredEvent['resource'],
+  );
+}
+
+export function deleteEvent(place: Place, eventId: string, ifMatch: string | undefined): void {
+  const stored = readEvent(place, eventId);
+  if (stored.resource.status === 'cancelled') throw apiError(documented.deleted);
+  checkIfMatch(stored, ifMatch);
+  save(place, { ...stored.resource, status: 'cancelled' }, stored);
+}
+
+export const etagOf = ({ revision }: StoredEvent): string => `"${revision}"`;
+
+/** The resource as Google's typings describe it. */
+export function presentEvent(calendar: Calendar, event: StoredEvent, baseUrl: string): Event {
+  const { start, end, ...rest } = event.resource;
+  const eid = Buffer.from(`${event.resource.id} ${calendar.id}`).toString('base64url');
+  return {
+    kind: 'calendar#event',
+    etag: etagOf(event),
+    ...rest,
+    htmlLink: `${baseUrl}/calendar/event?eid=${eid}`,
+    ...(start ? { start: presentTime(start, calendar.timeZone) } : {}),
+    ...(end ? { end: presentTime(end, calendar.timeZone) } : {}),
+  };
+}
+
+function checkIfMatch(event: StoredEvent, ifMatch: string | undefined): void {
+  if (ifMatch && ifMatch !== '*' && ifMatch !== etagOf(event)) throw apiError(documented.conditionNotMet);
+}
+
+function replace(place: Place, stored: StoredEvent, wanted: StoredEvent['resource']): StoredEvent {
+  const { state, calendar } = place;
+  const before = stored.resource;
+  const revived = before.status === 'cancelled' && wanted.status !== 'cancelled';
+  if (revived && state.switches.reviveCancelled === 'forbidden') throw apiError(reported.forbidden);
+  const resource = { ...wanted, ...checkedEvent(wanted, calendar.timeZone) } as StoredEvent['resource'];
+  const moved = JSON.stringify([before.start, before.end]) !== JSON.stringify([resource.start, resource.end]);
+  const sequence = Math.max(resource.sequence ?? 0, (before.sequence ?? 0) + (moved ? 1 : 0));
+  return save(place, { ...resource, sequence, ...requestedConference(resource, before) }, stored);
+}
+
+function save(
+  { state, calendar }: Place,
+  resource: StoredEvent['resource'],
+  before: StoredEvent | undefined,
+): StoredEvent {
+  // Google's ETags look like twice the time of change in milliseconds; ours also never repeat.
+  const latest = (state.settings.get('revision') as number | undefined) ?? 0;
+  const revision = Math.max(latest, before?.revision ?? 0, state.now() * 2) + 1;
+  state.settings.set('revision', revision);
+  const event = { calendarId: calendar.id, revision, resource: { ...resource, updated: timestamp(state) } };
+  state.events.set(eventKey(calendar.id, resource.id), event);
+  return event;
+}
+
+/** A conference that is asked for is pending at first; the same request id again asks for nothing new. */
+function requestedConference(event: Event, before: Event | undefined): Pick<Event, 'conferenceData'> {
+  const request = event.conferenceData?.createRequest;
+  if (!request) return event.conferenceData ? { conferenceData: event.conferenceData } : {};
+  const earlier = before?.conferenceData;
+  if (earlier?.createRequest?.requestId === request.requestId && earlier) return { conferenceData: earlier };
+  return { conferenceData: { createRequest: { ...request, status: { statusCode: 'pending' } } } };
+}
+
+/** Turns a pending conference into what the switch says, at the first look after it was requested. */
+function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
+  const { conferenceData, id } = event.resource;
+  const request = conferenceData?.createRequest;
+  const outcome = state.switches.conference;
+  if (request?.status?.statusCode !== 'pending' || outcome === 'pending') return event;
+  const createRequest = { ...request, status: { statusCode: outcome } };
+  const code = randomText(state, 10)
+    .toLowerCase()
+    .replace(/[^a-z]/g, 'x');
+  const conferenceId = `${code.slice(0, 3)}-${code.slice(3, 7)}-${code.slice(7)}`;
+  const uri = `https://meet.google.com/${conferenceId}`;
+  const settled =
+    outcome === 'failure'
+      ? { conferenceData: { createRequest } }
+      : {
+          hangoutLink: uri,
+          conferenceData: {
+            createRequest,
+            conferenceId,
+            conferenceSolution: { key: { type: 'hangoutsMeet' }, name: 'Google Meet' },
+            entryPoints: [{ entryPointType: 'video', uri, label: uri.replace('https://', '') }],
+          },
+        };
+  const resource = { ...event.resource, ...settled };
+  // Not an edit by anyone, but a change: the ETag moves on, as it does for any change.
+  const next = { ...event, revision: event.revision + 1, resource };
+  state.events.set(eventKey(event.calendarId, id), next);
+  return next;
+}
+
+const timestamp = (state: GoogleState): string => new Date(state.now()).toISOString();

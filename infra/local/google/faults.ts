@@ -1,0 +1,180 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { HttpBindings } from '@hono/node-server';
+import type { Context, MiddlewareHandler } from 'hono';
+import { type ApiError, apiErrorResponse, documented, oauthErrorResponse } from './google-errors.ts';
+
+export type SimulatorEnv = { Bindings: HttpBindings };
+
+/** The operations that can fail and that are counted. A fault on `events` means all of `events.*`. */
+export const routeNames = [
+  'auth',
+  'token',
+  'revoke',
+  'certs',
+  'events.insert',
+  'events.get',
+  'events.patch',
+  'events.update',
+  'events.delete',
+  'events.list',
+  'calendarList.list',
+  'calendarList.get',
+  'calendars.get',
+  'freebusy.query',
+] as const;
+export type RouteName = (typeof routeNames)[number];
+
+/** What goes wrong: an answer instead of the act, a lost connection before or after it, or a delay. */
+export type FaultEffect =
+  | {
+      status: number;
+      /** Of the Calendar API. Google's documented message and domain are filled in. */
+      reason?: string;
+      message?: string;
+      domain?: string;
+      /** `error` and `error_subtype` of the token and revoke endpoints. */
+      oauthError?: string;
+      oauthSubtype?: string;
+      /** Seconds, sent as `Retry-After`. */
+      retryAfter?: number;
+      /** Answer a page instead of JSON, as proxies in between do. */
+      html?: true;
+      /** Answer exactly this text as JSON, well-formed or not. */
+      body?: string;
+    }
+  | { lose: 'request' | 'response' }
+  | { delayMs: number };
+
+export type Fault = {
+  on: RouteName | 'events' | 'calendarList' | '*';
+  /** How often; once by default, without end when a probability is given. */
+  times?: number;
+  /** How many requests pass untouched first. */
+  after?: number;
+  /** 0..1, drawn from a generator with this fault's own seed, so that a run can be repeated. */
+  probability?: number;
+  seed?: number;
+  how: FaultEffect;
+};
+
+/** A request as it came in. `status` 0 is a connection that was cut; `at` is epoch milliseconds. */
+export type ObservedRequest = { at: number; route: RouteName; method: string; path: string; status: number };
+
+const keptRequests = 100_000;
+
+export type Faults = ReturnType<typeof createFaults>;
+
+/** Keeps the planned faults and the log of requests, and applies both around the routes. */
+export function createFaults(now: () => number) {
+  let planned: { fault: Fault; left: number; skip: number; draw: () => number }[] = [];
+  let requests: ObservedRequest[] = [];
+  let latencyMs = 0;
+
+  const next = (route: RouteName): FaultEffect | undefined => {
+    for (const plan of planned) {
+      const { on, probability } = plan.fault;
+      if (on !== '*' && on !== route && !route.startsWith(`${on}.`)) continue;
+      if (plan.skip > 0) {
+        plan.skip -= 1;
+        continue;
+      }
+      if (plan.left <= 0 || (probability !== undefined && plan.draw() >= probability)) continue;
+      plan.left -= 1;
+      return plan.fault.how;
+    }
+    return undefined;
+  };
+
+  /** Counts requests of a route and lets them fail as planned. */
+  const around =
+    (route: RouteName): MiddlewareHandler<SimulatorEnv> =>
+    async (c, proceed) => {
+      const request: ObservedRequest = {
+        at: now(),
+        route,
+        method: c.req.method,
+        path: c.req.path,
+        status: 0,
+      };
+      requests.push(request);
+      if (requests.length > keptRequests) requests.shift();
+      const how = next(route);
+      if (latencyMs > 0) await sleep(latencyMs);
+      if (how && 'status' in how) c.res = failureResponse(route, how);
+      else if (how && 'lose' in how && how.lose === 'request') return cutConnection(c);
+      else await proceed();
+      if (how && 'delayMs' in how) await sleep(how.delayMs);
+      if (how && 'lose' in how && how.lose === 'response') return cutConnection(c);
+      request.status = c.res.status;
+      return undefined;
+    };
+
+  return {
+    around,
+    fail: (fault: Fault): void => {
+      planned.push({
+        fault,
+        left: fault.times ?? (fault.probability === undefined ? 1 : Number.POSITIVE_INFINITY),
+        skip: fault.after ?? 0,
+        draw: seededRandom(fault.seed ?? 1),
+      });
+    },
+    clearFaults: (): void => {
+      planned = [];
+    },
+    latency: (milliseconds: number): void => {
+      latencyMs = milliseconds;
+    },
+    requests: (): ObservedRequest[] => [...requests],
+    clearRequests: (): void => {
+      requests = [];
+    },
+  };
+}
+
+function failureResponse(route: RouteName, how: Extract<FaultEffect, { status: number }>): Response {
+  const headers: Record<string, string> =
+    how.retryAfter === undefined ? {} : { 'retry-after': `${how.retryAfter}` };
+  const { status } = how;
+  if (how.html) {
+    const page = `<!doctype html><title>Error ${status}</title><p>That’s an error.`;
+    return new Response(page, {
+      status,
+      headers: { ...headers, 'content-type': 'text/html; charset=utf-8' },
+    });
+  }
+  if (how.body !== undefined) {
+    return new Response(how.body, { status, headers: { ...headers, 'content-type': 'application/json' } });
+  }
+  if (route === 'token' || route === 'revoke') {
+    const response = oauthErrorResponse(
+      status,
+      how.oauthError ?? how.reason ?? 'internal_failure',
+      how.message,
+      how.oauthSubtype,
+    );
+    for (const [name, value] of Object.entries(headers)) response.headers.set(name, value);
+    return response;
+  }
+  const reason = how.reason ?? 'backendError';
+  const known: Partial<ApiError> = (documented as Record<string, ApiError>)[reason] ?? {};
+  const error = { ...known, reason, status, message: how.message ?? known.message ?? reason };
+  return apiErrorResponse(how.domain ? { ...error, domain: how.domain } : error, headers);
+}
+
+/** Ends the TCP connection without an answer. What Hono still writes goes nowhere. */
+function cutConnection(c: Context<SimulatorEnv>): Response {
+  c.env.incoming.socket.destroy();
+  return new Response(null, { status: 503 });
+}
+
+/** Mulberry32: small, fast, and the same numbers for the same seed. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

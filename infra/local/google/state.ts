@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto';
+import type { calendar_v3 } from '@googleapis/calendar';
+import { type Collection, openJournal } from './journal.ts';
+
+export type SimulatedClient = { clientId: string; clientSecret: string; redirectUris: string[] };
+
+/** A fictional Google account. */
+export type Account = { sub: string; email: string; name: string; timeZone: string };
+
+/** What an account has allowed a client. Scopes are full names as Google returns them. */
+export type Grant = { clientId: string; sub: string; scopes: string[]; refreshTokenIssued: boolean };
+
+/** An authorization code and what the request that led to it asked for. Times are epoch milliseconds. */
+export type AuthorizationCode = {
+  code: string;
+  clientId: string;
+  redirectUri: string;
+  sub: string;
+  scopes: string[];
+  refreshToken: boolean;
+  expiresAt: number;
+  used: boolean;
+  nonce?: string;
+  codeChallenge?: string;
+  codeChallengeMethod?: string;
+};
+
+export type RefreshToken = {
+  token: string;
+  clientId: string;
+  sub: string;
+  scopes: string[];
+  issuedAt: number;
+  usedAt: number;
+};
+
+export type AccessToken = {
+  token: string;
+  clientId: string;
+  sub: string;
+  scopes: string[];
+  expiresAt: number;
+};
+
+export type AccessRole = 'reader' | 'owner';
+
+export type Calendar = { id: string; summary: string; timeZone: string; owner?: string; primary: boolean };
+
+/** An event as it is kept: Google's resource without what is computed for each answer. */
+export type StoredEvent = {
+  calendarId: string;
+  revision: number;
+  resource: calendar_v3.Schema$Event & { id: string; status: string };
+  /** Gone for readers too; only its id stays taken. */
+  purged?: boolean;
+};
+
+/** Behaviours of Google that cannot be had both ways at once. The defaults are the common ones. */
+export type Switches = {
+  /** Seconds that an access token lives, and `expires_in`. */
+  accessTokenSeconds: number;
+  /** Never send a refresh token, as for an app that was authorized before and did not ask for consent. */
+  omitRefreshToken: boolean;
+  /** Send a new refresh token with each refresh and forget the old one. */
+  rotateRefreshToken: boolean;
+  /** Refuse each refresh: an administrator's policy, or a session that must be confirmed again. */
+  refuseRefresh: 'no' | 'invalid_rapt' | 'admin_policy_enforced';
+  /** Refresh tokens of apps in status Testing die after seven days. */
+  publishingStatus: 'production' | 'testing';
+  /** Google documents both as `iss` of its id tokens. */
+  issuer: 'https://accounts.google.com' | 'accounts.google.com';
+  /** Return `email` as the full name of the scope. Widely known, but not documented. */
+  expandSignInScopes: boolean;
+  /** Whether a cancelled event can be confirmed again. Reports of both exist. */
+  reviveCancelled: 'allowed' | 'forbidden';
+  /** What becomes of a requested conference: pending in the first answer, then this. */
+  conference: 'success' | 'pending' | 'failure';
+  /** Requests a minute and account on the Calendar API; 0 is unlimited, Google's own limit is 600. */
+  requestsPerMinute: number;
+};
+
+export const defaultSwitches: Switches = {
+  accessTokenSeconds: 3599,
+  omitRefreshToken: false,
+  rotateRefreshToken: false,
+  refuseRefresh: 'no',
+  publishingStatus: 'production',
+  issuer: 'https://accounts.google.com',
+  expandSignInScopes: true,
+  reviveCancelled: 'allowed',
+  conference: 'success',
+  requestsPerMinute: 0,
+};
+
+export const demoAccounts: Account[] = [
+  { sub: '100000000000000000001', email: 'ada@example.com', name: 'Ada Example', timeZone: 'Europe/Vienna' },
+  {
+    sub: '100000000000000000002',
+    email: 'ben@example.com',
+    name: 'Ben Example',
+    timeZone: 'America/New_York',
+  },
+];
+
+/** A `#` and an `@` in its id remind clients to encode calendar ids. */
+export const holidayCalendarId = 'en.simulated#holiday@group.v.calendar.google.com';
+
+export type GoogleState = {
+  clients: SimulatedClient[];
+  switches: Switches;
+  now: () => number;
+  random: () => number;
+  accounts: Collection<Account>;
+  grants: Collection<Grant>;
+  codes: Collection<AuthorizationCode>;
+  refreshTokens: Collection<RefreshToken>;
+  accessTokens: Collection<AccessToken>;
+  calendars: Collection<Calendar>;
+  events: Collection<StoredEvent>;
+  settings: Collection<unknown>;
+  close(): void;
+};
+
+export function openState(options: {
+  clients: SimulatedClient[];
+  accounts: Account[];
+  stateFile?: string | undefined;
+  now: () => number;
+  random: () => number;
+}): GoogleState {
+  const journal = openJournal(options.stateFile);
+  const state: GoogleState = {
+    clients: options.clients,
+    switches: { ...defaultSwitches },
+    now: options.now,
+    random: options.random,
+    accounts: journal.collection('accounts'),
+    grants: journal.collection('grants'),
+    codes: journal.collection('codes'),
+    refreshTokens: journal.collection('refreshTokens'),
+    accessTokens: journal.collection('accessTokens'),
+    calendars: journal.collection('calendars'),
+    events: journal.collection('events'),
+    settings: journal.collection('settings'),
+    close: journal.close,
+  };
+  dropExpired(state);
+  for (const account of options.accounts) addAccount(state, account);
+  return state;
+}
+
+/** An account and its calendars: the primary one, one more of its own, and one that it can only read. */
+export function addAccount(state: GoogleState, account: Account): void {
+  if (state.accounts.get(account.sub)) return;
+  const { sub, email, timeZone } = account;
+  const appointments = `c_${createHash('sha256').update(sub).digest('hex')}@group.calendar.google.com`;
+  state.accounts.set(sub, account);
+  state.calendars.set(email, { id: email, summary: email, timeZone, owner: sub, primary: true });
+  state.calendars.set(appointments, {
+    id: appointments,
+    summary: 'Appointments',
+    timeZone,
+    owner: sub,
+    primary: false,
+  });
+  if (!state.calendars.get(holidayCalendarId)) {
+    state.calendars.set(holidayCalendarId, {
+      id: holidayCalendarId,
+      summary: 'Holidays (read only)',
+      timeZone: 'UTC',
+      primary: false,
+    });
+  }
+}
+
+/** By email address or by `sub`, the two things that Google takes as a hint. */
+export function findAccount(state: GoogleState, hint: string | undefined): Account | undefined {
+  return [...state.accounts.values()].find(({ sub, email }) => sub === hint || email === hint);
+}
+
+/** The calendars in an account's list, the primary one first. */
+export function calendarsOf(state: GoogleState, sub: string): Calendar[] {
+  return [...state.calendars.values()].filter(({ owner }) => owner === sub || owner === undefined);
+}
+
+/** A calendar as the account sees it (`primary` is an alias), or undefined if it does not see it. */
+export function findCalendar(state: GoogleState, sub: string, calendarId: string): Calendar | undefined {
+  return calendarsOf(state, sub).find(
+    ({ id, primary }) => id === calendarId || (primary && calendarId === 'primary'),
+  );
+}
+
+export function accessRole(calendar: Calendar): AccessRole {
+  return calendar.owner ? 'owner' : 'reader';
+}
+
+export function eventsOf(state: GoogleState, calendarId: string): StoredEvent[] {
+  return [...state.events.values()].filter((event) => event.calendarId === calendarId);
+}
+
+export const eventKey = (calendarId: string, eventId: string): string => `${calendarId}/${eventId}`;
+
+/** Removes the grant and kills every token that rests on it. */
+export function removeGrant(state: GoogleState, clientId: string, sub: string): void {
+  state.grants.delete(grantKey(clientId, sub));
+  for (const tokens of [state.refreshTokens, state.accessTokens]) {
+    for (const { token } of [...tokens.values()].filter((it) => it.clientId === clientId && it.sub === sub)) {
+      tokens.delete(token);
+    }
+  }
+}
+
+export const grantKey = (clientId: string, sub: string): string => `${clientId} ${sub}`;
+
+/** Random text of `length` characters that are safe in URLs, from the simulator's source of randomness. */
+export function randomText(state: GoogleState, length: number): string {
+  const alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_';
+  return Array.from({ length }, () => alphabet[Math.floor(state.random() * 64)]).join('');
+}
+
+function dropExpired(state: GoogleState): void {
+  const now = state.now();
+  for (const { code } of [...state.codes.values()].filter((it) => it.expiresAt <= now))
+    state.codes.delete(code);
+  for (const { token } of [...state.accessTokens.values()].filter((it) => it.expiresAt <= now)) {
+    state.accessTokens.delete(token);
+  }
+}

@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto';
+import { type Context, Hono } from 'hono';
+import type { Faults, SimulatorEnv } from './faults.ts';
+import { oauthError } from './google-errors.ts';
+import type { IdTokenSigner } from './id-tokens.ts';
+import { isSignInScope } from './scopes.ts';
+import {
+  findAccount,
+  type GoogleState,
+  grantKey,
+  type RefreshToken,
+  randomText,
+  removeGrant,
+  type SimulatedClient,
+} from './state.ts';
+
+const day = 86_400_000;
+/** Google keeps this many refresh tokens for one account and client; one more kills the oldest silently. */
+const maxRefreshTokens = 100;
+const idleDays = 183;
+const testingDays = 7;
+
+/** `POST /token` and `POST /revoke`: form-encoded requests, errors as in RFC 6749. */
+export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdTokenSigner): Hono<SimulatorEnv> {
+  const app = new Hono<SimulatorEnv>();
+  app.post('/token', faults.around('token'), async (c) => {
+    const form = await readForm(c);
+    const client = authenticateClient(state, c.req.header('authorization'), form);
+    const answer = await answerGrant(state, signer, client, form);
+    return c.json(answer, 200, { 'cache-control': 'no-cache, no-store, max-age=0, must-revalidate' });
+  });
+  // Revoking is a POST; for anything else there is nothing here, as at Google: Hono's 404.
+  app.post('/revoke', faults.around('revoke'), async (c) => {
+    const token = (await readForm(c)).get('token') ?? c.req.query('token') ?? '';
+    const known = state.refreshTokens.get(token) ?? state.accessTokens.get(token);
+    // The wording is UNVERIFIED; the code is what counts.
+    if (!known) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
+    removeGrant(state, known.clientId, known.sub);
+    return c.json({});
+  });
+  return app;
+}
+
+/**
+ * Makes tokens for a grant without a browser or a code, for tests that need many connections.
+ * `refreshToken` says whether one is wanted; scopes are full names.
+ */
+export function issueTokens(
+  state: GoogleState,
+  grant: { clientId: string; sub: string; scopes: string[]; refreshToken: boolean },
+): { accessToken: string; refreshToken?: string } {
+  const accessToken = issueAccessToken(state, grant);
+  const known = state.grants.get(grantKey(grant.clientId, grant.sub));
+  state.grants.set(grantKey(grant.clientId, grant.sub), {
+    clientId: grant.clientId,
+    sub: grant.sub,
+    scopes: [...new Set([...(known?.scopes ?? []), ...grant.scopes])],
+    refreshTokenIssued: grant.refreshToken || (known?.refreshTokenIssued ?? false),
+  });
+  return grant.refreshToken
+    ? { accessToken, refreshToken: issueRefreshToken(state, grant) }
+    : { accessToken };
+}
+
+async function readForm(c: Context): Promise<URLSearchParams> {
+  const type = c.req.header('content-type') ?? '';
+  if (!type.startsWith('application/x-www-form-urlencoded')) {
+    throw oauthError(400, 'invalid_request', 'The request must be application/x-www-form-urlencoded.');
+  }
+  return new URLSearchParams(await c.req.text());
+}
+
+function authenticateClient(
+  state: GoogleState,
+  authorization: string | undefined,
+  form: URLSearchParams,
+): SimulatedClient {
+  const [id, secret] = authorization?.startsWith('Basic ')
+    ? atob(authorization.slice('Basic '.length)).split(':').map(decodeURIComponent)
+    : [form.get('client_id'), form.get('client_secret')];
+  const client = state.clients.find(({ clientId }) => clientId === id);
+  if (!client) throw oauthError(401, 'invalid_client', 'The OAuth client was not found.');
+  if (client.clientSecret !== secret) throw oauthError(401, 'invalid_client', 'Unauthorized');
+  return client;
+}
+
+async function answerGrant(
+  state: GoogleState,
+  signer: IdTokenSigner,
+  client: SimulatedClient,
+  form: URLSearchParams,
+) {
+  const grantType = form.get('grant_type');
+  if (grantType === 'authorization_code') return exchangeCode(state, signer, client, form);
+  if (grantType === 'refresh_token') return refresh(state, signer, client, form);
+  if (!grantType) throw oauthError(400, 'invalid_request', 'Missing required parameter: grant_type');
+  throw oauthError(400, 'unsupported_grant_type', `Invalid grant_type: ${grantType}`);
+}
+
+async function exchangeCode(
+  state: GoogleState,
+  signer: IdTokenSigner,
+  client: SimulatedClient,
+  form: URLSearchParams,
+) {
+  const code = form.get('code');
+  if (!code) throw oauthError(400, 'invalid_request', 'Missing required parameter: code');
+  const known = state.codes.get(code);
+  // Google's descriptions of invalid_grant are UNVERIFIED, so clients must not branch on them.
+  if (!known) throw oauthError(400, 'invalid_grant', 'Malformed auth code.');
+  if (known.clientId !== client.clientId || known.used || known.expiresAt <= state.now()) {
+    throw oauthError(400, 'invalid_grant', 'Bad Request');
+  }
+  if (known.redirectUri !== form.get('redirect_uri'))
+    throw oauthError(400, 'redirect_uri_mismatch', 'Bad Request');
+  if (!verifierMatches(known.codeChallenge, known.codeChallengeMethod, form.get('code_verifier'))) {
+    throw oauthError(400, 'invalid_grant', 'Invalid code verifier.');
+  }
+  state.codes.set(code, { ...known, used: true });
+
+  const { sub, scopes, nonce } = known;
+  const wanted = known.refreshToken && !state.switches.omitRefreshToken;
+  const tokens = issueTokens(state, { clientId: client.clientId, sub, scopes, refreshToken: wanted });
+  return tokenAnswer(state, signer, { clientId: client.clientId, sub, scopes, nonce, ...tokens });
+}
+
+function verifierMatches(
+  challenge: string | undefined,
+  method: string | undefined,
+  verifier: string | null,
+): boolean {
+  if (challenge === undefined) return true;
+  if (!verifier) return false;
+  if (method === 'S256') return createHash('sha256').update(verifier).digest('base64url') === challenge;
+  return verifier === challenge;
+}
+
+async function refresh(
+  state: GoogleState,
+  signer: IdTokenSigner,
+  client: SimulatedClient,
+  form: URLSearchParams,
+) {
+  const token = form.get('refresh_token');
+  if (!token) throw oauthError(400, 'invalid_request', 'Missing required parameter: refresh_token');
+  const known = state.refreshTokens.get(token);
+  if (!known || isDead(state, known))
+    throw oauthError(400, 'invalid_grant', 'Token has been expired or revoked.');
+  // The status is UNVERIFIED.
+  if (known.clientId !== client.clientId) throw oauthError(401, 'unauthorized_client', 'Unauthorized');
+  if (state.switches.refuseRefresh === 'invalid_rapt') {
+    throw oauthError(400, 'invalid_grant', 'reauth related error (invalid_rapt)', 'invalid_rapt');
+  }
+  if (state.switches.refuseRefresh === 'admin_policy_enforced') {
+    throw oauthError(400, 'admin_policy_enforced', 'The administrator of this account restricts this app.');
+  }
+
+  const { clientId, sub, scopes } = known;
+  const rotated = state.switches.rotateRefreshToken;
+  if (rotated) state.refreshTokens.delete(token);
+  else state.refreshTokens.set(token, { ...known, usedAt: state.now() });
+  const accessToken = issueAccessToken(state, known);
+  const refreshToken = rotated ? { refreshToken: issueRefreshToken(state, known) } : {};
+  return tokenAnswer(state, signer, { clientId, sub, scopes, accessToken, ...refreshToken });
+}
+
+function isDead(state: GoogleState, { issuedAt, usedAt, scopes }: RefreshToken): boolean {
+  const now = state.now();
+  const testing = state.switches.publishingStatus === 'testing' && !scopes.every(isSignInScope);
+  return now - usedAt > idleDays * day || (testing && now - issuedAt > testingDays * day);
+}
+
+async function tokenAnswer(
+  state: GoogleState,
+  signer: IdTokenSigner,
+  grant: {
+    clientId: string;
+    sub: string;
+    scopes: string[];
+    accessToken: string;
+    refreshToken?: string;
+    nonce?: string | undefined;
+  },
+) {
+  const { clientId, sub, scopes, accessToken, refreshToken, nonce } = grant;
+  const account = findAccount(state, sub);
+  if (!account) throw oauthError(400, 'invalid_grant', 'Account has been deleted');
+  const idToken = scopes.includes('openid')
+    ? { id_token: await signer.sign({ account, clientId, scopes, accessToken, nonce }) }
+    : {};
+  return {
+    access_token: accessToken,
+    expires_in: state.switches.accessTokenSeconds,
+    ...(refreshToken ? { refresh_token: refreshToken } : {}),
+    scope: shuffled(state, scopes).join(' '),
+    token_type: 'Bearer',
+    ...idToken,
+  };
+}
+
+function issueAccessToken(
+  state: GoogleState,
+  grant: { clientId: string; sub: string; scopes: string[] },
+): string {
+  const token = `ya29.${randomText(state, 120)}`;
+  const { clientId, sub, scopes } = grant;
+  const expiresAt = state.now() + state.switches.accessTokenSeconds * 1000;
+  state.accessTokens.set(token, { token, clientId, sub, scopes, expiresAt });
+  return token;
+}
+
+function issueRefreshToken(
+  state: GoogleState,
+  grant: { clientId: string; sub: string; scopes: string[] },
+): string {
+  const { clientId, sub, scopes } = grant;
+  const token = `1//${randomText(state, 80)}`;
+  const now = state.now();
+  state.refreshTokens.set(token, { token, clientId, sub, scopes, issuedAt: now, usedAt: now });
+  // In order of issue: a map keeps the order in which its keys came.
+  const alive = [...state.refreshTokens.values()].filter((it) => it.clientId === clientId && it.sub === sub);
+  for (const oldest of alive.slice(0, -maxRefreshTokens)) state.refreshTokens.delete(oldest.token);
+  return token;
+}
+
+/** Google promises no order of scopes, so there is none to rely on here either. */
+function shuffled(state: GoogleState, scopes: string[]): string[] {
+  return scopes
+    .map((scope) => ({ scope, place: state.random() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ scope }) => scope);
+}
