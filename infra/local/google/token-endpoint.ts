@@ -31,7 +31,8 @@ export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdToke
   });
   // Revoking is a POST; for anything else there is nothing here, as at Google: Hono's 404.
   app.post('/revoke', faults.around('revoke'), async (c) => {
-    const token = (await readForm(c)).get('token') ?? c.req.query('token') ?? '';
+    // Documented in the body; Google's own library sends it in the query.
+    const token = c.req.query('token') ?? (await readForm(c)).get('token') ?? '';
     const known = state.refreshTokens.get(token) ?? state.accessTokens.get(token);
     // The wording is UNVERIFIED; the code is what counts.
     if (!known) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
