@@ -1,0 +1,127 @@
+/** EventBridge on this machine: takes what functions publish, keeps the latest and tells who listens. */
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { awsError, type Operations, operation } from './aws-json.ts';
+import type { ResolvedResource } from './resources.ts';
+
+/** An event as a rule's target would receive it. */
+export type BusEvent = {
+  id: string;
+  bus: string;
+  source: string;
+  detailType: string;
+  time: string;
+  detail: Record<string, unknown>;
+};
+
+export type LocalEventBus = {
+  operations: Operations;
+  create(buses: ResolvedResource[]): void;
+  /** The latest events, oldest first. */
+  events(): BusEvent[];
+};
+
+/** The entry and request limits of PutEvents. */
+const maximumEntryBytes = 256 * 1024;
+const keptEvents = 1000;
+
+const PutEvents = z.object({
+  Entries: z
+    .array(
+      z.object({
+        Source: z.string().optional(),
+        DetailType: z.string().optional(),
+        Detail: z.string().optional(),
+        EventBusName: z.string().optional(),
+        Time: z.number().optional(),
+        Resources: z.array(z.string()).optional(),
+        TraceHeader: z.string().optional(),
+      }),
+    )
+    .min(1)
+    .max(10),
+});
+
+export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBus {
+  const names = new Map<string, string>();
+  const kept: BusEvent[] = [];
+
+  const accept = (entry: z.output<typeof PutEvents>['Entries'][number]) => {
+    const refuse = (code: string, message: string) => ({ ErrorCode: code, ErrorMessage: message });
+    const { Source, DetailType, Detail } = entry;
+    if (!Source)
+      return refuse(
+        'InvalidArgument',
+        'Parameter Source is not valid. Reason: Source is a required argument.',
+      );
+    if (!DetailType) {
+      return refuse(
+        'InvalidArgument',
+        'Parameter DetailType is not valid. Reason: DetailType is a required argument.',
+      );
+    }
+    if (!Detail)
+      return refuse(
+        'InvalidArgument',
+        'Parameter Detail is not valid. Reason: Detail is a required argument.',
+      );
+    const detail = parseObject(Detail);
+    if (!detail) return refuse('MalformedDetail', 'Detail is malformed.');
+    const event = {
+      id: randomUUID(),
+      bus: names.get(entry.EventBusName ?? '') ?? 'default',
+      source: Source,
+      detailType: DetailType,
+      time: new Date(entry.Time ? entry.Time * 1000 : Date.now()).toISOString(),
+      detail,
+    };
+    kept.push(event);
+    if (kept.length > keptEvents) kept.shift();
+    onEvent(event);
+    return { EventId: event.id };
+  };
+
+  return {
+    create(buses) {
+      for (const { ref, arn } of buses) {
+        names.set(ref, ref);
+        names.set(arn, ref);
+      }
+    },
+    events: () => [...kept],
+    operations: {
+      'AWSEvents.PutEvents': operation(PutEvents, ({ Entries }) => {
+        for (const { EventBusName } of Entries) {
+          if (EventBusName && EventBusName !== 'default' && !names.has(EventBusName)) {
+            throw awsError('ResourceNotFoundException', `Event bus ${EventBusName} does not exist.`);
+          }
+        }
+        const bytes = Entries.reduce((sum, { Detail, DetailType, Source }) => {
+          return sum + Buffer.byteLength(`${Detail ?? ''}${DetailType ?? ''}${Source ?? ''}`);
+        }, 0);
+        if (bytes > maximumEntryBytes) {
+          throw awsError(
+            'ValidationException',
+            'Total size of the entries in the request is over the limit.',
+          );
+        }
+        const entries = Entries.map(accept);
+        return {
+          FailedEntryCount: entries.filter((entry) => 'ErrorCode' in entry).length,
+          Entries: entries,
+        };
+      }),
+    },
+  };
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Lambda on this machine: each function is a small pool of worker threads. A worker handles one invocation
+ * at a time and is reused while warm; the pool grows when all are busy. A function that overruns its timeout
+ * loses its worker, as it would lose its execution environment.
+ */
+import { randomUUID } from 'node:crypto';
+import { createInterface } from 'node:readline';
+import { Worker } from 'node:worker_threads';
+import type { FunctionError, Invocation, WorkerConfig, WorkerMessage } from './worker.ts';
+
+export type FunctionConfig = {
+  name: string;
+  arn: string;
+  /** Folder of the built bundle. */
+  directory: string;
+  /** `file.export`, as the template has it. */
+  handler: string;
+  timeoutMs: number;
+  memoryMb: number;
+  environment: Record<string, string>;
+};
+
+/** What an invocation came to: the parsed result, or the error as Lambda reports it. */
+export type InvocationResult = { ok: true; payload: unknown } | { ok: false; error: FunctionError };
+
+export type LogLine = { functionName: string; stream: 'stdout' | 'stderr' | 'platform'; text: string };
+
+export type LocalFunction = {
+  config: FunctionConfig;
+  /** Invokes the function with a JSON value. Never rejects: failures are results. */
+  invoke(event: unknown): Promise<InvocationResult>;
+  /** Ends all workers; invocations under way end as errors. */
+  close(): Promise<void>;
+};
+
+/** Invocations beyond this many at a time wait in line; Lambda would go on to a thousand. */
+export const maximumWorkers = 10;
+
+type PooledWorker = { worker: Worker; ended: Promise<void> };
+
+export function createFunction(config: FunctionConfig, onLog: (line: LogLine) => void): LocalFunction {
+  const idle: PooledWorker[] = [];
+  const alive = new Set<PooledWorker>();
+  const waiting: ((worker: PooledWorker | undefined) => void)[] = [];
+  let closed = false;
+
+  const log = (stream: LogLine['stream'], text: string) => onLog({ functionName: config.name, stream, text });
+
+  const start = (): PooledWorker => {
+    const worker = new Worker(new URL('./worker.ts', import.meta.url), {
+      workerData: { directory: config.directory, handler: config.handler } satisfies WorkerConfig,
+      env: config.environment,
+      execArgv: [],
+      stdout: true,
+      stderr: true,
+      resourceLimits: { maxOldGenerationSizeMb: config.memoryMb },
+    });
+    createInterface(worker.stdout).on('line', (line) => log('stdout', line));
+    createInterface(worker.stderr).on('line', (line) => log('stderr', line));
+    // An idle worker may fail too; without a listener its error would end the whole stack.
+    worker.on('error', (error) => log('platform', `${error.name}: ${error.message}`));
+    const pooled = { worker, ended: new Promise<void>((resolve) => worker.once('exit', () => resolve())) };
+    alive.add(pooled);
+    worker.once('exit', () => {
+      alive.delete(pooled);
+      const at = idle.indexOf(pooled);
+      if (at >= 0) idle.splice(at, 1);
+      // Someone may be waiting for the room this worker leaves.
+      if (!closed && alive.size < maximumWorkers) waiting.shift()?.(undefined);
+    });
+    return pooled;
+  };
+  const acquire = async (): Promise<PooledWorker> => {
+    const warm = idle.pop();
+    if (warm) return warm;
+    if (alive.size < maximumWorkers) return start();
+    const freed = await new Promise<PooledWorker | undefined>((resolve) => waiting.push(resolve));
+    return freed ?? start();
+  };
+  const release = (pooled: PooledWorker) => {
+    const next = waiting.shift();
+    if (next) next(pooled);
+    else idle.push(pooled);
+  };
+
+  return {
+    config,
+    async invoke(event) {
+      if (closed) return failure('ServiceException', 'The local stack is closing.');
+      const pooled = await acquire();
+      const { result, reusable } = await runInvocation(pooled.worker, config, event);
+      if (reusable) release(pooled);
+      else await pooled.worker.terminate();
+      if (!result.ok) log('platform', `${result.error.errorType}: ${result.error.errorMessage}`);
+      return result;
+    },
+    async close() {
+      closed = true;
+      await Promise.all([...alive].map(({ worker }) => worker.terminate()));
+    },
+  };
+}
+
+type Outcome = { result: InvocationResult; reusable: boolean };
+
+/**
+ * Sends one event to a worker and waits for its answer, its end or the timeout.
+ * A worker that is still loading takes the event when it is ready: messages to a thread wait in order.
+ */
+function runInvocation(worker: Worker, config: FunctionConfig, event: unknown): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const settle = (result: InvocationResult, reusable: boolean) => {
+      clearTimeout(timer);
+      worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+      resolve({ result, reusable });
+    };
+    const onMessage = (message: WorkerMessage) => {
+      if (message.kind === 'ready') return;
+      if (message.kind === 'result') settle({ ok: true, payload: JSON.parse(message.result) }, true);
+      // A function that throws keeps its execution environment; one that cannot be loaded has none.
+      else settle({ ok: false, error: message.error }, message.kind === 'error');
+    };
+    const onError = (error: Error) => settle(failure(error.name, error.message), false);
+    const onExit = () => settle(failure('Runtime.ExitError', 'The function ended its process.'), false);
+    const timer = setTimeout(() => {
+      const seconds = (config.timeoutMs / 1000).toFixed(2);
+      settle(failure('Sandbox.Timedout', `Task timed out after ${seconds} seconds`), false);
+    }, config.timeoutMs);
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    worker.postMessage({
+      requestId: randomUUID(),
+      event: JSON.stringify(event),
+      deadline: Date.now() + config.timeoutMs,
+      arn: config.arn,
+    } satisfies Invocation);
+  });
+}
+
+function failure(errorType: string, errorMessage: string): { ok: false; error: FunctionError } {
+  return { ok: false, error: { errorType, errorMessage, trace: [] } };
+}

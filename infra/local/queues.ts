@@ -1,0 +1,98 @@
+/** SQS on this machine: fauxqs in process, its queues as the template declares them. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import { SetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { startFauxqs } from 'fauxqs';
+import { localCredentials } from './dynamodb.ts';
+import { queueName, type ResolvedResource } from './resources.ts';
+import { accountId, region } from './template.ts';
+
+export type LocalQueues = {
+  endpoint: string;
+  /** Creates what is missing and brings the attributes of the rest up to date. */
+  create(queues: ResolvedResource[]): Promise<void>;
+  /** Messages of a queue by state, for tests. */
+  messages(name: string): { ready: string[]; inFlight: string[] };
+  close(): Promise<void>;
+};
+
+/**
+ * Starts SQS.
+ * @param path folder of the data; in memory when absent
+ */
+export async function startQueues(path?: string): Promise<LocalQueues> {
+  const fauxqs = await startFauxqs({
+    port: 0,
+    logger: false,
+    defaultRegion: region,
+    ...(path ? { dataDir: path } : {}),
+  });
+  // fauxqs listens on every interface and cannot be told otherwise; other machines are turned away here.
+  const turnAway = (message: unknown) => {
+    const { socket } = message as { socket: Socket };
+    if (socket.localPort === fauxqs.port && !/^(::ffff:)?127\.|^::1$/.test(socket.remoteAddress ?? '')) {
+      socket.destroy();
+    }
+  };
+  subscribe('net.server.socket', turnAway);
+  const endpoint = `http://127.0.0.1:${fauxqs.port}`;
+  return {
+    endpoint,
+    async create(queues) {
+      const client = sqsClient(endpoint);
+      for (const queue of queues) {
+        const name = queueName(queue.logicalId, queue.properties);
+        const attributes = queueAttributes(queue.properties);
+        // Creating a queue that came back from disk would drop its messages.
+        if (!fauxqs.inspectQueue(name)) fauxqs.createQueue(name, { attributes });
+        else {
+          const { FifoQueue: _fixed, ...Attributes } = attributes;
+          const QueueUrl = `${endpoint}/${accountId}/${name}`;
+          await client.send(new SetQueueAttributesCommand({ QueueUrl, Attributes }));
+        }
+      }
+      client.destroy();
+    },
+    messages(name) {
+      const queue = fauxqs.inspectQueue(name);
+      if (!queue) throw new Error(`There is no queue named ${name}.`);
+      return {
+        ready: [...queue.messages.ready, ...queue.messages.delayed].map(({ body }) => body),
+        inFlight: queue.messages.inflight.map(({ message }) => message.body),
+      };
+    },
+    async close() {
+      unsubscribe('net.server.socket', turnAway);
+      await fauxqs.stop();
+    },
+  };
+}
+
+/** A client of the local SQS. */
+export function sqsClient(endpoint: string): SQSClient {
+  return new SQSClient({ endpoint, region, credentials: localCredentials });
+}
+
+const attributeNames = [
+  'FifoQueue',
+  'ContentBasedDeduplication',
+  'DeduplicationScope',
+  'FifoThroughputLimit',
+  'DelaySeconds',
+  'MessageRetentionPeriod',
+  'ReceiveMessageWaitTimeSeconds',
+  'RedrivePolicy',
+  'VisibilityTimeout',
+];
+
+/** Attributes as the API wants them: strings, and JSON where the template has an object. */
+function queueAttributes(properties: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(
+    attributeNames
+      .filter((name) => properties[name] !== undefined)
+      .map((name) => {
+        const value = properties[name];
+        return [name, typeof value === 'object' ? JSON.stringify(value) : String(value)];
+      }),
+  );
+}

@@ -1,0 +1,174 @@
+/**
+ * Runs a synthesized CloudFormation template on this machine. Everything that it declares (tables, queues,
+ * secrets, functions and their environment, routes, event sources, schedules) is read from it, so that what is
+ * wrong in the stack is wrong here too. It knows AWS, and nothing of what the functions are about.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { startAwsJsonServer } from './aws-json.ts';
+import { createTables, type DynamoDbKind, startDynamoDb } from './dynamodb.ts';
+import { type BusEvent, createEventBus } from './event-bus.ts';
+import { startEventSource } from './event-source.ts';
+import { createFunction, type InvocationResult, type LogLine } from './functions.ts';
+import { type Access, httpRoutes, startHttpApi } from './http-api.ts';
+import { createLogStreams } from './logs.ts';
+import { type LocalQueues, sqsClient, startQueues } from './queues.ts';
+import { type ResolvedResource, resolveResources } from './resources.ts';
+import { readSchedules, startSchedules } from './schedules.ts';
+import { createSecrets, type LocalSecrets } from './secrets.ts';
+import { readAssembly } from './template.ts';
+import { type Endpoints, eventSourceConfig, functionConfig, lambdaEnvironment } from './wiring.ts';
+
+export type RunnerOptions = {
+  /** Port of the HTTP API; any free one by default. */
+  port?: number;
+  /** Folder that keeps the state across restarts; nothing is kept without it. */
+  stateDir?: string;
+  /** Clears the state first. */
+  fresh?: boolean;
+  dynamodb?: DynamoDbKind;
+  /** Whether schedules run by themselves (default). Without, use `invoke`. */
+  schedules?: boolean;
+  onEvent?: (event: BusEvent) => void;
+  onLog?: (line: LogLine) => void;
+  onAccess?: (access: Access) => void;
+};
+
+/** What must be known of a template before its functions run. */
+export type Preparation = {
+  url: string;
+  secrets: LocalSecrets;
+  functions: ResolvedResource[];
+  /** Path for state beside the runner's own; undefined when nothing is kept. */
+  stateOf(name: string): string | undefined;
+  /** Closes something together with the stack. */
+  defer(close: () => unknown): void;
+};
+
+export type Runner = {
+  /** Where the HTTP API answers. */
+  url: string;
+  endpoints: Endpoints;
+  /** Invokes a function by name (`booking-sync`) or ARN and waits for its result. */
+  invoke(functionName: string, event: unknown): Promise<InvocationResult>;
+  /** What was published on the bus lately, oldest first. */
+  events(): BusEvent[];
+  /** What the functions wrote lately, oldest first. */
+  logs(): LogLine[];
+  secrets: Pick<LocalSecrets, 'get' | 'put' | 'names'>;
+  queues: Pick<LocalQueues, 'messages'>;
+  close(): Promise<void>;
+};
+
+/**
+ * Starts what a template declares. Resolves when it answers; whatever was started is closed when it rejects.
+ * @param assembly gives the folder of the cloud assembly
+ * @param prepare called before the functions exist; returns variables for all of them
+ * @throws Error when the port is taken, the template has something unknown, or a part cannot start
+ */
+export async function runAssembly(
+  assembly: () => string | Promise<string>,
+  prepare: (preparation: Preparation) => Promise<Record<string, string>>,
+  options: RunnerOptions,
+): Promise<Runner> {
+  await using starting = new AsyncDisposableStack();
+  const { stateDir, dynamodb: dynamodbKind = 'dynalite' } = options;
+  const stateOf = (name: string): string | undefined => (stateDir ? join(stateDir, name) : undefined);
+
+  // The port comes first: where another stack holds it, its state must not be touched.
+  const api = await startHttpApi(options.port ?? 0, options.onAccess ?? (() => {}));
+  starting.defer(() => api.close());
+  const url = `http://localhost:${api.port}`;
+  if (stateDir && options.fresh) rmSync(stateDir, { recursive: true, force: true });
+  if (stateDir) mkdirSync(stateDir, { recursive: true });
+
+  const { template, assetPaths } = readAssembly(await assembly());
+  const dynamodb = await startDynamoDb(dynamodbKind, stateOf('dynamodb'));
+  starting.defer(() => dynamodb.close());
+  const queues = await startQueues(stateOf('queues'));
+  starting.defer(() => queues.close());
+  const secrets = createSecrets(stateOf('secrets.json'));
+  const bus = createEventBus(options.onEvent ?? (() => {}));
+  const awsJson = await startAwsJsonServer({ ...secrets.operations, ...bus.operations });
+  starting.defer(() => awsJson.close());
+
+  const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: queues.endpoint });
+  await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'), {
+    timeToLive: dynamodbKind !== 'dynalite',
+  });
+  await queues.create(resourcesOf('AWS::SQS::Queue'));
+  secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
+  bus.create(resourcesOf('AWS::Events::EventBus'));
+
+  const logs = createLogStreams(stateOf('logs'));
+  starting.defer(() => logs.close());
+  const log = (line: LogLine) => {
+    logs.write(line);
+    options.onLog?.(line);
+  };
+  const endpoints: Endpoints = {
+    dynamodb: dynamodb.endpoint,
+    sqs: queues.endpoint,
+    secretsManager: awsJson.url,
+    eventBridge: awsJson.url,
+  };
+  const functionResources = resourcesOf('AWS::Lambda::Function');
+  const environment = {
+    ...lambdaEnvironment(endpoints),
+    ...(await prepare({
+      url,
+      secrets,
+      functions: functionResources,
+      stateOf,
+      defer: (close) => starting.defer(async () => void (await close())),
+    })),
+  };
+  const functions = functionResources.map((resource) =>
+    createFunction(functionConfig(resource, assetPaths, environment), log),
+  );
+  starting.defer(async () => void (await Promise.all(functions.map((each) => each.close()))));
+  const invoke = async (nameOrArn: string, event: unknown): Promise<InvocationResult> => {
+    const found = functions.find(({ config }) => config.name === nameOrArn || config.arn === nameOrArn);
+    if (!found) {
+      const names = functions.map(({ config }) => config.name).join(', ');
+      throw new Error(`There is no function "${nameOrArn}". The stack has ${names}.`);
+    }
+    return found.invoke(event);
+  };
+
+  const sqs = sqsClient(queues.endpoint);
+  starting.defer(() => sqs.destroy());
+  for (const mapping of resourcesOf('AWS::Lambda::EventSourceMapping')) {
+    const { functionName, ...config } = eventSourceConfig(mapping, resourcesOf('AWS::SQS::Queue'));
+    const stop = startEventSource(
+      sqs,
+      config,
+      (event) => invoke(functionName, event),
+      (text) => log({ functionName, stream: 'platform', text }),
+    );
+    starting.defer(stop);
+  }
+  const schedules = readSchedules(resourcesOf('AWS::Scheduler::Schedule'));
+  if (options.schedules ?? true) {
+    starting.defer(startSchedules(schedules, ({ functionArn, input }) => void invoke(functionArn, input)));
+  }
+  const routes = httpRoutes(
+    resourcesOf('AWS::ApiGatewayV2::Route'),
+    resourcesOf('AWS::ApiGatewayV2::Integration'),
+  );
+  api.serve(routes, invoke);
+  // Closed before the functions, so that requests under way are still answered.
+  starting.defer(() => api.close());
+
+  const running = starting.move();
+  return {
+    url,
+    endpoints,
+    invoke,
+    events: bus.events,
+    logs: logs.lines,
+    secrets,
+    queues,
+    close: () => running.disposeAsync(),
+  };
+}

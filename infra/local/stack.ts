@@ -1,0 +1,94 @@
+/**
+ * The local stack of this service: synthesizes the CDK app, runs the template it gets, and fills in what an
+ * operator sets by hand after a deploy: the OAuth client and a webhook signing secret.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { env, routes } from '../../shared/names.ts';
+import type { GoogleSimulator } from './google/simulator.ts';
+import { type GoogleChoice, type ProvidedGoogle, provideGoogle } from './google.ts';
+import type { ResolvedResource } from './resources.ts';
+import { type Runner, type RunnerOptions, runAssembly } from './runner.ts';
+import { variablesOf } from './wiring.ts';
+
+export type LocalStackOptions = RunnerOptions & {
+  google: GoogleChoice;
+  /** Folder of a cloud assembly that is already synthesized. */
+  assembly?: string;
+};
+
+/** Names of the secrets that the functions read. */
+export type SecretNames = { googleClient: string; webhookSigning: string; tokenKeys: string };
+
+export type LocalStack = Runner & {
+  /** The simulator, when this stack started one. */
+  google?: GoogleSimulator;
+  /** Base URL of whatever simulates Google; undefined for the real one. */
+  googleUrl: string | undefined;
+  secretNames: SecretNames;
+};
+
+/**
+ * Starts the local stack. Resolves when it answers; whatever was started is closed again when it rejects.
+ * @throws Error when the port is taken, the template has something unknown, or a part cannot start
+ */
+export async function startLocalStack(options: LocalStackOptions): Promise<LocalStack> {
+  const { google: choice, assembly, ...runnerOptions } = options;
+  let google: ProvidedGoogle | undefined;
+  let secretNames: SecretNames | undefined;
+  const runner = await runAssembly(
+    () => assembly ?? synthesizeOnce(),
+    async ({ url, secrets, functions, stateOf, defer }) => {
+      secretNames = {
+        googleClient: secretBehind(functions, env.googleClientSecretId),
+        webhookSigning: secretBehind(functions, env.webhookSecretId),
+        tokenKeys: secretBehind(functions, env.tokenKeysSecretId),
+      };
+      if (!secrets.get(secretNames.webhookSigning)) {
+        secrets.put(secretNames.webhookSigning, newWebhookSigning());
+      }
+      google = await provideGoogle(choice, {
+        redirectUri: `${url}${routes.callback}`,
+        previousClient: secrets.get(secretNames.googleClient),
+        stateFile: stateOf('google.json'),
+      });
+      const { simulator } = google;
+      if (simulator) defer(() => simulator.close());
+      secrets.put(secretNames.googleClient, google.client);
+      return google.url ? { [env.googleUrl]: google.url } : {};
+    },
+    runnerOptions,
+  );
+  return {
+    ...runner,
+    ...(google?.simulator ? { google: google.simulator } : {}),
+    googleUrl: google?.url,
+    secretNames: secretNames as SecretNames,
+  };
+}
+
+/** The name or ARN of the secret that functions find in an environment variable. */
+function secretBehind(functions: ResolvedResource[], variable: string): string {
+  for (const each of functions) {
+    const value = variablesOf(each)[variable];
+    if (value) return value;
+  }
+  throw new Error(`No function of the template has the environment variable ${variable}.`);
+}
+
+/** A value for the secret `webhook-signing`, with one signing secret of the shape Stripe gives. */
+function newWebhookSigning(): string {
+  return JSON.stringify({ stripe: [`whsec_${randomBytes(24).toString('base64url')}`] });
+}
+
+/** Synthesizes into a temporary folder that goes away with the process. */
+async function synthesizeOnce(): Promise<string> {
+  // The CDK library takes a second to load: only whoever has no assembly yet pays for it.
+  const { synthesize } = await import('../synthesize.ts');
+  const directory = mkdtempSync(join(tmpdir(), 'leadscalendar-assembly-'));
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  synthesize(directory);
+  return directory;
+}

@@ -1,0 +1,81 @@
+/** Reads from resolved resources what the parts of the runner need to know. */
+import { devNull } from 'node:os';
+import { localCredentials } from './dynamodb.ts';
+import type { EventSourceConfig } from './event-source.ts';
+import { type FunctionConfig, maximumWorkers } from './functions.ts';
+import type { ResolvedResource } from './resources.ts';
+import { region } from './template.ts';
+
+/** Where the services of AWS answer on this machine. */
+export type Endpoints = { dynamodb: string; sqs: string; secretsManager: string; eventBridge: string };
+
+/** What every function finds in its environment besides the template's variables. */
+export function lambdaEnvironment(endpoints: Endpoints): Record<string, string> {
+  return {
+    AWS_REGION: region,
+    AWS_DEFAULT_REGION: region,
+    AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
+    // Profiles of this machine must not reach the functions.
+    AWS_CONFIG_FILE: devNull,
+    AWS_SHARED_CREDENTIALS_FILE: devNull,
+    AWS_ENDPOINT_URL_DYNAMODB: endpoints.dynamodb,
+    AWS_ENDPOINT_URL_SQS: endpoints.sqs,
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoints.secretsManager,
+    AWS_ENDPOINT_URL_EVENTBRIDGE: endpoints.eventBridge,
+  };
+}
+
+/** The template's own environment variables of a function. */
+export function variablesOf({ properties }: ResolvedResource): Record<string, string> {
+  return (properties.Environment as { Variables?: Record<string, string> } | undefined)?.Variables ?? {};
+}
+
+/** @throws Error when the function's bundle is not among the assets */
+export function functionConfig(
+  resource: ResolvedResource,
+  assetPaths: Map<string, string>,
+  environment: Record<string, string>,
+): FunctionConfig {
+  const { ref: name, arn, properties } = resource;
+  const { S3Key = '' } = properties.Code as { S3Key?: string };
+  const directory = assetPaths.get(S3Key);
+  if (!directory) throw new Error(`The function ${name} has no folder among the assets of the assembly.`);
+  const memoryMb = Number(properties.MemorySize ?? 128);
+  return {
+    name,
+    arn,
+    directory,
+    handler: String(properties.Handler),
+    timeoutMs: Number(properties.Timeout ?? 3) * 1000,
+    memoryMb,
+    environment: {
+      ...environment,
+      AWS_LAMBDA_FUNCTION_NAME: name,
+      AWS_LAMBDA_FUNCTION_VERSION: '$LATEST',
+      AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(memoryMb),
+      ...variablesOf(resource),
+    },
+  };
+}
+
+/** @throws Error when the event source is no queue of the template */
+export function eventSourceConfig(
+  { logicalId, properties }: ResolvedResource,
+  queues: ResolvedResource[],
+): EventSourceConfig & { functionName: string } {
+  const queue = queues.find(({ arn }) => arn === properties.EventSourceArn);
+  if (!queue) throw new Error(`The event source ${logicalId} is no SQS queue of the template.`);
+  const { MaximumConcurrency = maximumWorkers } = (properties.ScalingConfig ?? {}) as {
+    MaximumConcurrency?: number;
+  };
+  const responseTypes = (properties.FunctionResponseTypes ?? []) as string[];
+  return {
+    functionName: String(properties.FunctionName),
+    queueUrl: queue.ref,
+    queueArn: queue.arn,
+    batchSize: Number(properties.BatchSize ?? 10),
+    reportsBatchItemFailures: responseTypes.includes('ReportBatchItemFailures'),
+    maximumConcurrency: Math.min(MaximumConcurrency, maximumWorkers),
+  };
+}
