@@ -1,5 +1,10 @@
 import { App, Validations } from 'aws-cdk-lib';
-import type { CloudAssembly } from 'aws-cdk-lib/cx-api';
+import {
+  ASSET_RESOURCE_METADATA_ENABLED_CONTEXT,
+  CDK_APP_MODE_CONTEXT,
+  type CloudAssembly,
+  PATH_METADATA_ENABLE_CONTEXT,
+} from 'aws-cdk-lib/cx-api';
 import recommendedFlags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
 import { LeadsCalendarGoogle } from './stack.ts';
@@ -8,7 +13,13 @@ import { LeadsCalendarGoogle } from './stack.ts';
 export function buildApp(outdir?: string, context: Record<string, unknown> = {}): App {
   const app = new App({
     ...(outdir ? { outdir } : {}),
-    context: { ...recommendedFlags, ...context },
+    context: {
+      ...recommendedFlags,
+      // As the command line sets them: which construct a resource is of, and where its bundle lies.
+      [PATH_METADATA_ENABLE_CONTEXT]: true,
+      [ASSET_RESOURCE_METADATA_ENABLED_CONTEXT]: true,
+      ...context,
+    },
     // The template depends on the sources alone: no metadata on who built it with what.
     analyticsReporting: false,
   });
@@ -18,11 +29,12 @@ export function buildApp(outdir?: string, context: Record<string, unknown> = {})
 }
 
 /**
- * Synthesizes into a directory, without the CDK command line: for the local stack and for tests.
+ * Synthesizes into a directory, without the CDK command line: for the local stack and for tests. Silent.
  *
  * @param context as with `cdk -c key=value`; see config.ts
  * @throws what is wrong with the configuration, or the findings of cdk-nag
  */
-export function synthesize(outdir: string, context?: Record<string, unknown>): CloudAssembly {
-  return buildApp(outdir, context).synth();
+export function synthesize(outdir: string, context: Record<string, unknown> = {}): CloudAssembly {
+  // In memory: findings come in the exception, and are not printed for a command line that is not there.
+  return buildApp(outdir, { [CDK_APP_MODE_CONTEXT]: 'inmemory', ...context }).synth();
 }
