@@ -1,6 +1,7 @@
 import {
   BatchGetItemCommand,
   type DynamoDBClient,
+  type KeysAndAttributes,
   PutItemCommand,
   QueryCommand,
 } from '@aws-sdk/client-dynamodb';
@@ -14,13 +15,8 @@ import { indexes, shardCount } from './names.ts';
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
 export type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
 
-/** The table of bookings, and the one read across both tables that sync starts with. */
+/** The table of bookings. */
 export type BookingStore = {
-  /** Booking and connection as they are now (strongly consistent), in one call. */
-  readForSync(
-    bookingId: string,
-    userId: string | undefined,
-  ): Promise<{ booking?: Booking; connection?: Connection }>;
   /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
   save(booking: Booking): Promise<boolean>;
   /** One page of bookings whose next attempt is due. From an index: it may lag. */
@@ -29,14 +25,17 @@ export type BookingStore = {
   waiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
 };
 
+/** Booking and connection as they are now (strongly consistent), in one call. */
+export type ReadForSync = (
+  bookingId: string,
+  userId: string | undefined,
+) => Promise<{ booking?: Booking; connection?: Connection }>;
+
 const prefix = 'booking#';
 const key = (bookingId: string): string => `${prefix}${bookingId}`;
 
-/** The store on the DynamoDB tables of bookings and connections. */
-export function bookingStore(
-  dynamo: DynamoDBClient,
-  tables: { bookings: string; connections: string },
-): BookingStore {
+/** The store on the DynamoDB table `table`. */
+export function bookingStore(dynamo: DynamoDBClient, table: string): BookingStore {
   async function query(
     index: string,
     condition: string,
@@ -46,7 +45,7 @@ export function bookingStore(
   ): Promise<BookingPage> {
     const { Items = [], LastEvaluatedKey } = await dynamo.send(
       new QueryCommand({
-        TableName: tables.bookings,
+        TableName: table,
         IndexName: index,
         KeyConditionExpression: condition,
         ExpressionAttributeValues: toItem(values),
@@ -64,34 +63,11 @@ export function bookingStore(
   }
 
   return {
-    async readForSync(bookingId, userId) {
-      let request: Record<string, KeysAndAttributes> = {
-        [tables.bookings]: { Keys: [toItem({ id: key(bookingId) })], ConsistentRead: true },
-        ...(userId === undefined
-          ? {}
-          : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
-      };
-      const found: { booking?: Booking; connection?: Connection } = {};
-      // A throttled table leaves its key unprocessed instead of failing the call.
-      for (let tries = 0; tries < 3; tries++) {
-        const { Responses = {}, UnprocessedKeys = {} } = await dynamo.send(
-          new BatchGetItemCommand({ RequestItems: request }),
-        );
-        const [booking] = Responses[tables.bookings] ?? [];
-        const [connection] = Responses[tables.connections] ?? [];
-        if (booking) found.booking = fromItem<Booking>(booking);
-        if (connection) found.connection = fromItem<Connection>(connection);
-        if (Object.keys(UnprocessedKeys).length === 0) return found;
-        request = UnprocessedKeys;
-      }
-      throw new Error('DynamoDB left keys unprocessed three times: the tables are throttled.');
-    },
-
     save(booking) {
       return conditionally(
         dynamo.send(
           new PutItemCommand({
-            TableName: tables.bookings,
+            TableName: table,
             Item: toItem({
               ...booking,
               ...indexKeys(booking),
@@ -130,6 +106,35 @@ export function bookingStore(
       );
       return { ...page, bookings: page.bookings.map(({ bookingId }) => ({ bookingId, userId })) };
     },
+  };
+}
+
+/** The read that sync starts with, across the tables of bookings and connections. */
+export function syncReader(
+  dynamo: DynamoDBClient,
+  tables: { bookings: string; connections: string },
+): ReadForSync {
+  return async (bookingId, userId) => {
+    let request: Record<string, KeysAndAttributes> = {
+      [tables.bookings]: { Keys: [toItem({ id: key(bookingId) })], ConsistentRead: true },
+      ...(userId === undefined
+        ? {}
+        : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
+    };
+    const found: { booking?: Booking; connection?: Connection } = {};
+    // A throttled table leaves its key unprocessed instead of failing the call.
+    for (let tries = 0; tries < 3; tries++) {
+      const { Responses = {}, UnprocessedKeys = {} } = await dynamo.send(
+        new BatchGetItemCommand({ RequestItems: request }),
+      );
+      const [booking] = Responses[tables.bookings] ?? [];
+      const [connection] = Responses[tables.connections] ?? [];
+      if (booking) found.booking = fromItem<Booking>(booking);
+      if (connection) found.connection = fromItem<Connection>(connection);
+      if (Object.keys(UnprocessedKeys).length === 0) return found;
+      request = UnprocessedKeys;
+    }
+    throw new Error('DynamoDB left keys unprocessed three times: the tables are throttled.');
   };
 }
 

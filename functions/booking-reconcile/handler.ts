@@ -1,3 +1,24 @@
 import middy from '@middy/core';
+import { bookingQueue } from '../../shared/booking-queue.ts';
+import { bookingStore } from '../../shared/booking-store.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { required } from '../../shared/config.ts';
+import { dynamoClient } from '../../shared/dynamo.ts';
+import { env } from '../../shared/names.ts';
+import { setLogContext } from '../../shared/observability.ts';
+import { handBackDueBookings } from './hand-back-due.ts';
 
-export const handler = middy().handler(async () => ({}));
+const deps = {
+  bookings: bookingStore(dynamoClient(), required(env.bookingsTable)),
+  queue: bookingQueue(required(env.bookingsQueueUrl)),
+  clock: systemClock,
+};
+
+/** Milliseconds kept for finishing the page at hand. */
+const reserve = 5_000;
+
+/** Each minute. */
+export const handler = middy({ timeoutEarlyInMillis: 0 }).handler(async (_event: unknown, context) => {
+  setLogContext({ requestId: context.awsRequestId });
+  return handBackDueBookings({ ...deps, timeLeft: () => context.getRemainingTimeInMillis() > reserve });
+});

@@ -1,3 +1,38 @@
 import middy from '@middy/core';
+import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { bookingQueue } from '../../shared/booking-queue.ts';
+import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import { googleEndpoints, required } from '../../shared/config.ts';
+import { dynamoClient } from '../../shared/dynamo.ts';
+import { env } from '../../shared/names.ts';
+import { setLogContext } from '../../shared/observability.ts';
+import { tokenDeps } from '../../shared/token-deps.ts';
+import { processBatch } from './process-batch.ts';
+import { releaseWaiting } from './release-waiting.ts';
+import { syncBooking } from './sync-booking.ts';
 
-export const handler = middy().handler(async () => ({}));
+const dynamo = dynamoClient();
+const tables = { bookings: required(env.bookingsTable), connections: required(env.connectionsTable) };
+const deps = {
+  ...tokenDeps(dynamo),
+  readForSync: syncReader(dynamo, tables),
+  bookings: bookingStore(dynamo, tables.bookings),
+  queue: bookingQueue(required(env.bookingsQueueUrl)),
+  calendar: { fetch, baseUrl: googleEndpoints().calendar },
+};
+
+/** Messages of the queue `bookings.fifo`. */
+export const handler = middy<SQSEvent, SQSBatchResponse>({ timeoutEarlyInMillis: 0 }).handler(
+  async ({ Records }: SQSEvent, { awsRequestId }) => {
+    setLogContext({ requestId: awsRequestId });
+    const records = Records.map(({ messageId, body, attributes }) => ({
+      messageId,
+      groupId: attributes.MessageGroupId ?? messageId,
+      body,
+    }));
+    const staying = await processBatch(records, (message) =>
+      message.type === 'connection.activated' ? releaseWaiting(deps, message) : syncBooking(deps, message),
+    );
+    return { batchItemFailures: staying.map((itemIdentifier) => ({ itemIdentifier })) };
+  },
+);

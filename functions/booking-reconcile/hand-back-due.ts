@@ -1,0 +1,57 @@
+import { type BookingQueue, batchSize } from '../../shared/booking-queue.ts';
+import type { BookingRef, BookingStore } from '../../shared/booking-store.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { Cursor } from '../../shared/connection-store.ts';
+import { shards } from '../../shared/dynamo.ts';
+import { shardCount } from '../../shared/names.ts';
+import { log, metric } from '../../shared/observability.ts';
+
+export type ReconcileDeps = {
+  bookings: Pick<BookingStore, 'due'>;
+  queue: BookingQueue;
+  clock: Clock;
+  /** Whether there is time for another page. */
+  timeLeft: () => boolean;
+};
+
+const pageSize = 100;
+
+/**
+ * Hands bookings whose next attempt is due back to the queue, shard by shard side by side. What does not fit into one
+ * run stays due for the next. Handing a booking over twice is harmless; sync decides from the table.
+ */
+export async function handBackDueBookings(deps: ReconcileDeps): Promise<{ handedBack: number }> {
+  const counts = await Promise.all(shards(shardCount).map((shard) => handBackShard(deps, shard)));
+  const handedBack = counts.reduce((sum, count) => sum + count, 0);
+  if (handedBack > 0) log.info('Due bookings handed back to the queue', { handedBack });
+  metric('BookingsHandedBack', handedBack);
+  return { handedBack };
+}
+
+async function handBackShard(deps: ReconcileDeps, shard: string): Promise<number> {
+  const now = deps.clock();
+  let handedBack = 0;
+  let cursor: Cursor | undefined;
+  do {
+    const page = await deps.bookings.due(shard, now, pageSize, cursor);
+    handedBack += await handBack(deps.queue, page.bookings);
+    cursor = page.cursor;
+  } while (cursor && deps.timeLeft());
+  return handedBack;
+}
+
+async function handBack(queue: BookingQueue, bookings: BookingRef[]): Promise<number> {
+  let taken = 0;
+  for (let first = 0; first < bookings.length; first += batchSize) {
+    const batch = bookings.slice(first, first + batchSize);
+    taken += await queue.sendBatch(
+      batch.map(({ bookingId, userId, syncDueAt }) => ({
+        type: 'sync',
+        bookingId,
+        ...(userId === undefined ? {} : { userId }),
+        cause: `due-${syncDueAt}`,
+      })),
+    );
+  }
+  return taken;
+}

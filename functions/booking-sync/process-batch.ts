@@ -1,0 +1,33 @@
+import { type BookingMessage, parseBookingMessage } from '../../shared/booking-queue.ts';
+import { describeError, log } from '../../shared/observability.ts';
+
+/** A message of the FIFO queue. */
+export type QueueRecord = { messageId: string; groupId: string; body: string };
+
+/**
+ * Works through a batch: groups side by side, the messages of a group one after the other. Answers the ids of the
+ * messages that are to stay in the queue: the one that failed and, to keep the order, all after it in its group.
+ */
+export async function processBatch(
+  records: QueueRecord[],
+  process: (message: BookingMessage) => Promise<void>,
+): Promise<string[]> {
+  const groups = Map.groupBy(records, ({ groupId }) => groupId);
+  const unprocessed = await Promise.all([...groups.values()].map((group) => processGroup(group, process)));
+  return unprocessed.flat();
+}
+
+async function processGroup(
+  group: QueueRecord[],
+  process: (message: BookingMessage) => Promise<void>,
+): Promise<string[]> {
+  for (const [index, { messageId, body }] of group.entries()) {
+    try {
+      await process(parseBookingMessage(body));
+    } catch (error) {
+      log.error('Message stays in the queue', { messageId, error: describeError(error) });
+      return group.slice(index).map((record) => record.messageId);
+    }
+  }
+  return [];
+}

@@ -1,0 +1,24 @@
+import { type BookingQueue, batchSize, type ConnectionActivated } from '../../shared/booking-queue.ts';
+import type { BookingStore } from '../../shared/booking-store.ts';
+import { log } from '../../shared/observability.ts';
+
+export type ReleaseDeps = { bookings: Pick<BookingStore, 'waiting'>; queue: BookingQueue };
+
+/**
+ * A user has connected: hands the bookings that waited for it back to the queue, one page a message. A booking that
+ * the index does not show yet comes due by itself.
+ */
+export async function releaseWaiting(deps: ReleaseDeps, message: ConnectionActivated): Promise<void> {
+  const { userId, tokenVersion, page, after } = message;
+  const { bookings, cursor } = await deps.bookings.waiting(userId, batchSize, after);
+  await deps.queue.sendBatch(
+    bookings.map(({ bookingId }) => ({
+      type: 'sync',
+      bookingId,
+      userId,
+      cause: `activated-${tokenVersion}`,
+    })),
+  );
+  if (cursor) await deps.queue.send({ ...message, page: page + 1, after: cursor });
+  if (bookings.length > 0) log.info('Waiting bookings released', { userId, bookings: bookings.length, page });
+}

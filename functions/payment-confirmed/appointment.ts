@@ -1,0 +1,131 @@
+import * as z from 'zod/mini';
+import type { Appointment, EventTime, Problem } from '../../shared/booking.ts';
+import { toIso } from '../../shared/clock.ts';
+
+/** Metadata of a payment, as LeadsCalendar's backend sets it. All values are text. */
+export type Metadata = Record<string, string>;
+
+type Moment = { time: EventTime; at: number };
+
+const required = (field: string) =>
+  z.string({ error: `"${field}" is missing.` }).check(z.minLength(1, `"${field}" is empty.`));
+
+const schema = z.object({
+  summary: required('summary'),
+  location: z.optional(z.string()),
+  description: z.optional(z.string()),
+  start: required('start'),
+  end: required('end'),
+  time_zone: z.optional(z.string()),
+});
+
+/** The appointment that a payment's metadata describes, or all that is wrong with it. */
+export async function readAppointment(
+  metadata: Metadata,
+): Promise<{ appointment?: Appointment; problems: Problem[] }> {
+  const parsed = schema.safeParse(metadata);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ message, path }) => problem(String(path[0]), message));
+    return { problems };
+  }
+  const { summary, location, description, time_zone: zone } = parsed.data;
+  if (zone !== undefined && !isTimeZone(zone)) {
+    return {
+      problems: [
+        problem('time_zone', `"time_zone" must be an IANA zone such as Europe/Berlin; "${zone}" is none.`),
+      ],
+    };
+  }
+  const start = await readMoment('start', parsed.data.start, zone);
+  const end = await readMoment('end', parsed.data.end, zone);
+  if ('code' in start || 'code' in end)
+    return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
+  if (end.at <= start.at) return { problems: [problem('end', '"end" must be later than "start".')] };
+  return {
+    appointment: {
+      summary,
+      ...(location ? { location } : {}),
+      ...(description ? { description } : {}),
+      start: start.time,
+      end: end.time,
+      startsAt: start.at,
+      endsAt: end.at,
+    },
+    problems: [],
+  };
+}
+
+const date = String.raw`(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?`;
+const local = new RegExp(`^${date}$`);
+const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`);
+
+/**
+ * Reads RFC 3339 with an offset, or a local time with the zone it is meant in. The answer always has an offset, and
+ * the zone where one was given, so that nothing is left for Google to interpret. Where clocks go back, a local time
+ * happens twice and the earlier one is meant; where they go forward, a local time that never happens is a problem.
+ */
+async function readMoment(field: string, text: string, zone: string | undefined): Promise<Moment | Problem> {
+  const [, day, hour, minute, second = '00', offset] = withOffset.exec(text) ?? local.exec(text) ?? [];
+  if (day === undefined) {
+    return problem(
+      field,
+      `"${field}" must be a time such as 2026-12-01T10:00:00+01:00; "${text.slice(0, 40)}" is none.`,
+    );
+  }
+  if (!dateExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
+  const clockTime = `${day}T${hour}:${minute}:${second}`;
+  if (offset !== undefined) return readInstant(clockTime + offset.toUpperCase(), zone);
+  if (zone !== undefined) return readLocal(field, clockTime, zone);
+  return problem(
+    field,
+    `"${field}" has no offset from UTC. Add one, or say in "time_zone" where the time is meant.`,
+  );
+}
+
+async function readInstant(dateTime: string, zone: string | undefined): Promise<Moment> {
+  const milliseconds = Date.parse(dateTime);
+  if (zone === undefined) return { time: { dateTime }, at: milliseconds / 1000 };
+  const { Temporal } = await import('temporal-polyfill');
+  return moment(Temporal.Instant.fromEpochMilliseconds(milliseconds).toZonedDateTimeISO(zone));
+}
+
+async function readLocal(field: string, clockTime: string, zone: string): Promise<Moment | Problem> {
+  const { Temporal } = await import('temporal-polyfill');
+  const wanted = Temporal.PlainDateTime.from(clockTime);
+  const found = wanted.toZonedDateTime(zone, { disambiguation: 'earlier' });
+  if (found.toPlainDateTime().equals(wanted)) return moment(found);
+  return problem(field, `"${field}" does not exist in ${zone}: clocks go forward over ${clockTime}.`);
+}
+
+function moment(zoned: {
+  toString(options: object): string;
+  epochMilliseconds: number;
+  timeZoneId: string;
+}): Moment {
+  return {
+    time: {
+      dateTime: zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' }),
+      timeZone: zoned.timeZoneId,
+    },
+    at: zoned.epochMilliseconds / 1000,
+  };
+}
+
+/** Date.parse turns 30 February into 2 March. */
+function dateExists(day: string): boolean {
+  const at = Date.parse(`${day}T00:00:00Z`);
+  return !Number.isNaN(at) && toIso(at / 1000).startsWith(day);
+}
+
+function isTimeZone(zone: string): boolean {
+  try {
+    // An offset such as +01:00 is accepted by Intl, but is no zone to Google.
+    return new Intl.DateTimeFormat('en', { timeZone: zone }) !== undefined && /^[A-Za-z]/.test(zone);
+  } catch {
+    return false;
+  }
+}
+
+function problem(field: string, message: string): Problem {
+  return { code: 'invalid_booking', field, message };
+}

@@ -1,0 +1,217 @@
+import { AppError, hasCode } from './app-error.ts';
+import { backoff } from './backoff.ts';
+import type { Bus } from './bus.ts';
+import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
+import { type Connection, nextRefresh } from './connection.ts';
+import type { ConnectionStore } from './connection-store.ts';
+import type { GoogleClient } from './google-client-secret.ts';
+import type { GoogleOAuth, GrantedTokens } from './google-oauth.ts';
+import { log, metric } from './observability.ts';
+import type { Secret } from './secrets.ts';
+import type { TokenKeys } from './token-keys.ts';
+import { openToken, sealToken } from './token-vault.ts';
+
+/** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
+export type TokenDeps = {
+  connections: ConnectionStore;
+  google: GoogleOAuth;
+  googleClient: Secret<GoogleClient>;
+  tokenKeys: Secret<TokenKeys>;
+  bus: Bus;
+  clock: Clock;
+  random: Random;
+  sleep: Sleep;
+  newOwner: () => string;
+};
+
+/** A connection and its access token in clear. */
+export type Access = { connection: Connection; accessToken: string };
+
+/** Seconds of life that an access token must have left to be used. */
+const usableFor = 60;
+/** Seconds of a lease: longer than a refresh call can take, so that no second one starts beside a slow one. */
+const leaseDuration = 20;
+/** Seconds to wait for another worker's refresh: after that its holder is taken for dead, and the caller retries later. */
+const waitForOthers = 10;
+/** Milliseconds between two looks at a connection that somebody else refreshes. */
+const lookAgainAfter = 250;
+/** Seconds between two records of use: a busy user costs one small write in that time. */
+const useRecordedFor = 6 * 3600;
+
+/**
+ * A valid access token of the connection, refreshed if need be. `refused` is the version of a token that
+ * Calendar has just answered 401 to: it is replaced even if it looks fresh.
+ * Errors: `reauthorization_required`; retryable ones of Google's token endpoint; `refresh_in_progress`.
+ */
+export async function getAccess(deps: TokenDeps, connection: Connection, refused?: number): Promise<Access> {
+  const now = deps.clock();
+  const fresh = connection.accessTokenExpiresAt > now + usableFor && connection.tokenVersion !== refused;
+  if (!fresh) return refresh(deps, connection, { used: true });
+  const keys = await deps.tokenKeys.get();
+  return {
+    connection,
+    accessToken: await openToken(keys, connection.userId, 'access', connection.accessToken),
+  };
+}
+
+/** Records that the connection is in use, unless that is on record: see `useRecordedFor`. */
+export async function recordUse(deps: TokenDeps, connection: Connection): Promise<void> {
+  const now = deps.clock();
+  if (now - connection.lastUsedAt < useRecordedFor) return;
+  const refreshAt = nextRefresh({ ...connection, lastUsedAt: now }, now, deps.random);
+  await deps.connections.recordUse(connection.userId, connection.tokenVersion, now, refreshAt);
+}
+
+/**
+ * Refreshes the tokens of a connection: one worker at a time does, all others wait for its result.
+ * `used` marks the connection as in use. Errors: see `getAccess`.
+ */
+export async function refresh(
+  deps: TokenDeps,
+  connection: Connection,
+  options: { used: boolean },
+): Promise<Access> {
+  const giveUpAt = deps.clock() + waitForOthers;
+  let current = connection;
+  for (;;) {
+    const leased = await takeLease(deps, current);
+    if (leased) return refreshUnderLease(deps, leased, options);
+
+    const seen = await readActive(deps, connection.userId);
+    if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
+    if (deps.clock() >= giveUpAt) {
+      throw new AppError('refresh_in_progress', 'Another worker is still refreshing this connection.', {
+        retryable: true,
+      });
+    }
+    current = seen;
+    await deps.sleep(lookAgainAfter * (0.75 + 0.5 * deps.random()));
+  }
+}
+
+function takeLease(deps: TokenDeps, connection: Connection): Promise<Connection | undefined> {
+  const now = deps.clock();
+  const lease = { version: connection.tokenVersion, owner: deps.newOwner(), until: now + leaseDuration, now };
+  return deps.connections.takeLease(connection.userId, lease);
+}
+
+/** The connection as it is now. Errors: `reauthorization_required` where it is not active. */
+async function readActive(deps: TokenDeps, userId: string): Promise<Connection> {
+  const connection = await deps.connections.get(userId);
+  if (connection?.status !== 'active') throw reauthorizationRequired(connection?.reason ?? 'disconnected');
+  return connection;
+}
+
+async function refreshUnderLease(
+  deps: TokenDeps,
+  connection: Connection,
+  options: { used: boolean },
+): Promise<Access> {
+  const { userId, tokenVersion } = connection;
+  try {
+    const keys = await deps.tokenKeys.get();
+    const refreshToken = await openToken(keys, userId, 'refresh', connection.refreshToken);
+    const granted = await withGoogleClient(deps.googleClient, (client) =>
+      deps.google.refresh(client, refreshToken),
+    );
+    return await saveGranted(deps, keys, connection, granted, refreshToken, options);
+  } catch (error) {
+    if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);
+    if (hasCode(error, 'token_unreadable')) return grantRefused(deps, connection, 'token_unreadable');
+    // Whatever else it is, it is not the user's: keep the connection as it is and come back later.
+    const failures = connection.refreshFailures + 1;
+    const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
+    await deps.connections.postponeRefresh(userId, tokenVersion, deps.clock() + wait, failures);
+    throw error;
+  }
+}
+
+async function saveGranted(
+  deps: TokenDeps,
+  keys: TokenKeys,
+  connection: Connection,
+  granted: GrantedTokens,
+  usedRefreshToken: string,
+  options: { used: boolean },
+): Promise<Access> {
+  const { userId, tokenVersion } = connection;
+  const now = deps.clock();
+  const lastUsedAt = options.used ? now : connection.lastUsedAt;
+  const accessTokenExpiresAt = now + granted.expiresIn;
+  // Sealed anew even when Google sent no new one: this is how every token moves on to the current key.
+  const refreshToken = await sealToken(keys, userId, 'refresh', granted.refreshToken ?? usedRefreshToken);
+  const tokens = {
+    accessToken: await sealToken(keys, userId, 'access', granted.accessToken),
+    refreshToken,
+    accessTokenExpiresAt,
+    lastUsedAt,
+    refreshAt: nextRefresh({ lastUsedAt, accessTokenExpiresAt }, now, deps.random),
+  };
+  if (await deps.connections.saveTokens(userId, tokenVersion, tokens, now)) {
+    metric('TokenRefreshed', 1);
+    return {
+      connection: { ...connection, ...tokens, tokenVersion: tokenVersion + 1, refreshFailures: 0 },
+      accessToken: granted.accessToken,
+    };
+  }
+  // The user connected again meanwhile: what stands there now is newer than what we hold.
+  return getAccess(deps, await readActive(deps, userId));
+}
+
+/** Google says the grant is dead. It may have been replaced while we asked: look before declaring anything. */
+async function grantRefused(
+  deps: TokenDeps,
+  connection: Connection,
+  reason = 'invalid_grant',
+): Promise<never | Access> {
+  const seen = await readActive(deps, connection.userId);
+  if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
+  await requireReauthorization(deps, connection, reason);
+  throw reauthorizationRequired(reason);
+}
+
+/**
+ * Marks a connection as broken and tells LeadsCalendar. Published first: were it the other way round, a crash in
+ * between would leave a broken connection that nobody was told of.
+ */
+export async function requireReauthorization(
+  deps: TokenDeps,
+  connection: Connection,
+  reason: string,
+): Promise<void> {
+  const { userId, tokenVersion } = connection;
+  const now = deps.clock();
+  await deps.bus.publish({
+    type: 'connection.reauthorization_required',
+    id: `connection.reauthorization_required:${userId}:${tokenVersion}`,
+    time: toIso(now),
+    userId,
+    reason,
+  });
+  await deps.connections.requireReauthorization(userId, tokenVersion, reason, now);
+  log.warn('Connection needs to be authorized again', { userId, reason });
+  metric('ReauthorizationRequired', 1);
+}
+
+function reauthorizationRequired(reason: string): AppError {
+  return new AppError(
+    'reauthorization_required',
+    'Google no longer accepts this connection. The user must connect the calendar again.',
+    { status: 409, details: { reason } },
+  );
+}
+
+/** Calls Google with our OAuth client, once more with a newer secret where Google refuses the kept one. */
+export async function withGoogleClient<T>(
+  googleClient: Secret<GoogleClient>,
+  call: (client: GoogleClient) => Promise<T>,
+): Promise<T> {
+  try {
+    return await call(await googleClient.get());
+  } catch (error) {
+    if (!hasCode(error, 'google_client_misconfigured')) throw error;
+    const newer = await googleClient.getNewer();
+    if (!newer) throw error;
+    return call(newer);
+  }
+}

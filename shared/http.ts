@@ -1,0 +1,113 @@
+import type { MiddlewareObj } from '@middy/core';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { AppError } from './app-error.ts';
+import { describeError, log, reportOperatorError, setLogContext } from './observability.ts';
+
+export type HttpRequest = APIGatewayProxyEventV2;
+export type HttpResponse = APIGatewayProxyStructuredResultV2;
+
+const everywhere = {
+  'cache-control': 'no-store',
+  'strict-transport-security': 'max-age=63072000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+};
+
+/** A JSON answer. */
+export function json(statusCode: number, body: unknown, headers: Record<string, string> = {}): HttpResponse {
+  return {
+    statusCode,
+    headers: { ...everywhere, 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  };
+}
+
+/** An HTML answer. `contentSecurityPolicy` is the page's own. */
+export function html(statusCode: number, body: string, contentSecurityPolicy: string): HttpResponse {
+  return {
+    statusCode,
+    headers: {
+      ...everywhere,
+      'content-type': 'text/html; charset=utf-8',
+      'content-security-policy': contentSecurityPolicy,
+      'x-frame-options': 'DENY',
+    },
+    body,
+  };
+}
+
+/** Sends the browser elsewhere. */
+export function redirect(location: string, cookies: string[] = []): HttpResponse {
+  return { statusCode: 302, headers: { ...everywhere, location }, cookies };
+}
+
+/** An error as `application/problem+json` (RFC 9457) with its stable `code`. */
+export function problem(error: AppError): HttpResponse {
+  const { status, code, message } = error;
+  return json(
+    status,
+    { title: titleOf(status), status, code, detail: message },
+    { 'content-type': 'application/problem+json' },
+  );
+}
+
+/** The body's bytes as they were sent: signatures are over these. */
+export function rawBody(request: HttpRequest): Buffer {
+  return Buffer.from(request.body ?? '', request.isBase64Encoded ? 'base64' : 'utf8');
+}
+
+/** Whether the caller is a person's browser rather than a program. */
+export function wantsHtml(request: HttpRequest): boolean {
+  return (request.headers?.accept ?? '').includes('text/html');
+}
+
+/**
+ * Middleware: every error becomes an answer. Understood errors say what they say; anything else is logged and
+ * becomes a plain `internal_error`, which tells the outside nothing. `render` shapes the answer.
+ */
+export function answerErrors(
+  render: (error: AppError, request: HttpRequest) => HttpResponse = problem,
+): MiddlewareObj<HttpRequest, HttpResponse> {
+  return {
+    before: ({ event, context }) => {
+      setLogContext({ requestId: context.awsRequestId, route: event.routeKey });
+    },
+    onError: (request) => {
+      const error = understood(request.error);
+      if (error.code === 'not_configured' || error.code === 'google_client_misconfigured') {
+        reportOperatorError('The service is not set up', request.error);
+      } else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
+      else log.info('Request refused', { code: error.code, status: error.status });
+      request.response = render(error, request.event);
+    },
+  };
+}
+
+function understood(error: unknown): AppError {
+  if (error instanceof AppError) {
+    // What the operator has to do is for the log; the outside learns that it is not their fault.
+    if (error.code !== 'not_configured') return error;
+    return new AppError(
+      'not_configured',
+      'This service is not fully set up yet. Its operator has been told.',
+      { status: 503 },
+    );
+  }
+  return new AppError('internal_error', 'Something went wrong here. Nothing was changed; please try again.', {
+    status: 500,
+    cause: error,
+  });
+}
+
+const titles: Record<number, string> = {
+  400: 'Bad Request',
+  401: 'Unauthorized',
+  409: 'Conflict',
+  413: 'Payload Too Large',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+};
+
+function titleOf(status: number): string {
+  return titles[status] ?? (status >= 500 ? 'Internal Server Error' : 'Bad Request');
+}

@@ -1,0 +1,27 @@
+import { randomUUID } from 'node:crypto';
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import type { TokenDeps } from './access-token.ts';
+import { eventBridgeBus } from './bus.ts';
+import { systemClock, systemRandom, systemSleep } from './clock.ts';
+import { googleEndpoints, required } from './config.ts';
+import { connectionStore } from './connection-store.ts';
+import { parseGoogleClient } from './google-client-secret.ts';
+import { googleOAuth } from './google-oauth.ts';
+import { env } from './names.ts';
+import { secret } from './secrets.ts';
+import { parseTokenKeys } from './token-keys.ts';
+
+/** The real dependencies of everything that handles tokens, from the function's environment. */
+export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
+  return {
+    connections: connectionStore(dynamo, required(env.connectionsTable)),
+    google: googleOAuth(googleEndpoints()),
+    googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
+    tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
+    bus: eventBridgeBus(required(env.eventBus)),
+    clock: systemClock,
+    random: systemRandom,
+    sleep: systemSleep,
+    newOwner: randomUUID,
+  };
+}
