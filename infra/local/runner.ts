@@ -55,7 +55,7 @@ export type Runner = {
   events(): BusEvent[];
   /** What the functions wrote lately, oldest first. */
   logs(): LogLine[];
-  secrets: Pick<LocalSecrets, 'get' | 'put' | 'names'>;
+  secrets: Pick<LocalSecrets, 'get' | 'put' | 'nameOf'>;
   queues: Pick<LocalQueues, 'messages'>;
   close(): Promise<void>;
 };

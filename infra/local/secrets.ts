@@ -12,9 +12,9 @@ export type LocalSecrets = {
   operations: Operations;
   /** Makes the template's secrets known and generates the values that it asks to be generated. */
   create(secrets: ResolvedResource[]): void;
-  /** Names of all secrets. */
-  names(): string[];
-  /** The current value; undefined while the secret has none. Takes a name or an ARN. */
+  /** The name of a secret by name or ARN. */
+  nameOf(id: string): string;
+  /** The current value; undefined while the secret has none. */
   get(id: string): string | undefined;
   put(id: string, value: string): void;
 };
@@ -60,7 +60,7 @@ export function createSecrets(file?: string): LocalSecrets {
         if (typeof value === 'string') put(name, value);
       }
     },
-    names: () => [...arnByName.keys()],
+    nameOf,
     get: (id) => stored[nameOf(id)]?.value,
     put: (id, value) => void put(id, value),
     operations: {

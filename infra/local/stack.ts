@@ -42,9 +42,9 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
     () => assembly ?? synthesizeOnce(),
     async ({ url, secrets, functions, stateOf, defer }) => {
       secretNames = {
-        googleClient: secretBehind(functions, env.googleClientSecretId),
-        webhookSigning: secretBehind(functions, env.webhookSecretId),
-        tokenKeys: secretBehind(functions, env.tokenKeysSecretId),
+        googleClient: secrets.nameOf(variableOfAny(functions, env.googleClientSecretId)),
+        webhookSigning: secrets.nameOf(variableOfAny(functions, env.webhookSecretId)),
+        tokenKeys: secrets.nameOf(variableOfAny(functions, env.tokenKeysSecretId)),
       };
       if (!secrets.get(secretNames.webhookSigning)) {
         secrets.put(secretNames.webhookSigning, newWebhookSigning());
@@ -69,8 +69,8 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
   };
 }
 
-/** The name or ARN of the secret that functions find in an environment variable. */
-function secretBehind(functions: ResolvedResource[], variable: string): string {
+/** The value of a variable that some functions have and that is the same for all of them. */
+function variableOfAny(functions: ResolvedResource[], variable: string): string {
   for (const each of functions) {
     const value = variablesOf(each)[variable];
     if (value) return value;

@@ -1,6 +1,7 @@
 /** Files of the local stack's state, and what other commands must know of a running stack. */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { SecretNames } from './stack.ts';
 
 /** Writes beside the file and renames, so that a killed process never leaves half a file. */
 export function writeFileAtomically(path: string, text: string, mode = 0o644): void {
@@ -10,11 +11,7 @@ export function writeFileAtomically(path: string, text: string, mode = 0o644): v
 }
 
 /** Where a stack is reached and what its secrets are called: written at start, read by `pay` and `token`. */
-export type StackAddress = {
-  url: string;
-  webhookUrl: string;
-  googleUrl?: string;
-};
+export type StackAddress = { url: string; googleUrl: string | undefined; secretNames: SecretNames };
 
 /** Folder of the state of `npm start`, beside package.json. */
 export const defaultStateDir = join(import.meta.dirname, '..', '..', '.local');

@@ -1,0 +1,46 @@
+/** Tells on the console, in one line each, what happens in a running local stack. */
+import { routes } from '../../shared/names.ts';
+import type { BusEvent } from './event-bus.ts';
+import type { LogLine } from './functions.ts';
+import type { Access } from './http-api.ts';
+
+export type Narrator = {
+  onAccess(access: Access): void;
+  onEvent(event: BusEvent): void;
+  onLog(line: LogLine): void;
+};
+
+const stories: Record<string, string> = {
+  [`GET ${routes.connect}`]: 'sent a browser to Google',
+  [`GET ${routes.callback}`]: 'Google sent a browser back',
+  [`POST ${routes.stripeWebhook}`]: 'payment webhook',
+};
+
+/** @param say prints a line */
+export function createNarrator(say: (line: string) => void): Narrator {
+  return {
+    onAccess({ method, path, status, ms }) {
+      const story = stories[`${method} ${path}`];
+      say(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${story ? `  (${story})` : ''}`);
+    },
+    onEvent({ detailType, detail }) {
+      const names = ['userId', 'bookingId', 'reason', 'code'] as const;
+      const about = names.flatMap((name) => (detail[name] ? [`${name} ${detail[name]}`] : []));
+      say(`  ● ${detailType}  ${about.join(', ')}`);
+    },
+    onLog({ functionName, stream, text }) {
+      if (stream === 'platform') return say(`  ✗ ${functionName}: ${text}`);
+      const entry = parse(text);
+      if (entry?.level === 'ERROR' || entry?.level === 'WARN') say(`  ✗ ${functionName}: ${text}`);
+    },
+  };
+}
+
+/** The functions log JSON; anything else is a library talking. */
+function parse(text: string): { level?: unknown } | undefined {
+  try {
+    return JSON.parse(text) as { level?: unknown };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,52 @@
+/** `npm run token`: tokens and links that LeadsCalendar's backend would make, for trying things by hand. */
+import { parseArgs } from 'node:util';
+import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { runCommand } from './command.ts';
+import { bearerToken, connectLink } from './links.ts';
+import { defaultStateDir, readLocalSecret, readStackAddress } from './state-files.ts';
+
+const help = `Prints a bearer token for a user, valid for ten minutes.
+
+  npm run token -- <userId>          a token for the local stack
+  npm run token -- <userId> --link   a link that connects the user's calendar
+
+Options
+  --link            print a connect link instead of a bearer token
+  --secret <name>   take the keys from this secret of a deployed stack (output TokenKeysSecret),
+                    with the AWS credentials and region of your shell
+  --url <api url>   with --link and --secret: the deployed API (output ApiUrl)
+  --help            print this`;
+
+await runCommand(async () => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      link: { type: 'boolean' },
+      secret: { type: 'string' },
+      url: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  });
+  const [userId] = positionals;
+  if (values.help) return console.log(help);
+  if (!userId || positionals.length > 1) throw new Error(help);
+  const keys = values.secret ? await readDeployedSecret(values.secret) : localTokenKeys();
+  if (!values.link) return console.log(await bearerToken(keys, userId, Date.now()));
+  if (values.secret && !values.url) {
+    throw new Error('A link to a deployed stack needs --url: the output ApiUrl of the deploy.');
+  }
+  const url = values.url ?? readStackAddress(defaultStateDir).url;
+  console.log(await connectLink(keys, url.replace(/\/$/, ''), userId, Date.now()));
+});
+
+function localTokenKeys(): string {
+  return readLocalSecret(defaultStateDir, readStackAddress(defaultStateDir).secretNames.tokenKeys);
+}
+
+async function readDeployedSecret(name: string): Promise<string> {
+  const { SecretString } = await new SecretsManagerClient().send(
+    new GetSecretValueCommand({ SecretId: name }),
+  );
+  if (!SecretString) throw new Error(`The secret ${name} has no text value.`);
+  return SecretString;
+}
