@@ -31,11 +31,7 @@ export async function sealState(keys: TokenKeys, state: OAuthState, now: number)
 }
 
 /** Opens a state. Errors: `state_expired`, `state_invalid` (both 400). */
-export async function openState(
-  keys: TokenKeys,
-  sealed: string,
-  now: number,
-): Promise<OAuthState & { exp: number }> {
+export async function openState(keys: TokenKeys, sealed: string, now: number): Promise<OAuthState> {
   try {
     const { payload } = await jwtDecrypt<OAuthState>(
       sealed,
@@ -47,7 +43,7 @@ export async function openState(
         requiredClaims: ['exp'],
       },
     );
-    return payload as OAuthState & { exp: number };
+    return payload;
   } catch (error) {
     if (error instanceof errors.JWTExpired) {
       throw new AppError(

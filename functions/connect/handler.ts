@@ -1,3 +1,40 @@
 import middy from '@middy/core';
+import { browserBinding, randomSecret } from '../../shared/browser-binding.ts';
+import { systemClock } from '../../shared/clock.ts';
+import { googleEndpoints, required, returnOrigins } from '../../shared/config.ts';
+import { connectionStore } from '../../shared/connection-store.ts';
+import { dynamoClient } from '../../shared/dynamo.ts';
+import { errorPage } from '../../shared/error-page.ts';
+import { parseGoogleClient } from '../../shared/google-client-secret.ts';
+import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
+import { env } from '../../shared/names.ts';
+import { stateLifetime } from '../../shared/oauth-state.ts';
+import { secret } from '../../shared/secrets.ts';
+import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { startConnection } from './start-connection.ts';
 
-export const handler = middy().handler(async () => ({ statusCode: 501 }));
+const publicUrl = required(env.publicUrl);
+const binding = browserBinding(publicUrl);
+const deps = {
+  tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
+  googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
+  connections: connectionStore(dynamoClient(), required(env.connectionsTable)),
+  clock: systemClock,
+  randomSecret,
+  authorizationUrl: googleEndpoints().authorization,
+  publicUrl,
+  returnOrigins: returnOrigins(),
+};
+
+/** GET /google/connect?token=…[&return_to=…] */
+export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
+  .use(answerErrors(errorPage))
+  .handler(async (request: HttpRequest) => {
+    const query = new URLSearchParams(request.rawQueryString);
+    const { location, browser } = await startConnection(deps, {
+      token: query.get('token') ?? undefined,
+      returnTo: query.get('return_to') ?? undefined,
+      browser: binding.read(request.cookies),
+    });
+    return redirect(location, [binding.cookie(browser, stateLifetime)]);
+  });

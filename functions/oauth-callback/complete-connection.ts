@@ -1,0 +1,240 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { type TokenDeps, withGoogleClient } from '../../shared/access-token.ts';
+import { AppError, hasCode } from '../../shared/app-error.ts';
+import type { BookingQueue } from '../../shared/booking-queue.ts';
+import { toIso } from '../../shared/clock.ts';
+import { type Connection, nextRefresh } from '../../shared/connection.ts';
+import { calendarScope, type GoogleIdentity, type GrantedTokens } from '../../shared/google-oauth.ts';
+import { routes } from '../../shared/names.ts';
+import { fingerprint, type OAuthState, openState, stateLifetime } from '../../shared/oauth-state.ts';
+import { describeError, log, metric } from '../../shared/observability.ts';
+import type { TokenKeys } from '../../shared/token-keys.ts';
+import { sealToken } from '../../shared/token-vault.ts';
+
+export type CallbackDeps = Omit<TokenDeps, 'sleep' | 'newOwner'> & { queue: BookingQueue; publicUrl: string };
+
+export type CallbackRequest = {
+  /** Google's query parameters; ones we do not know are tolerated. */
+  query: URLSearchParams;
+  /** The value that binds this browser. */
+  browser: string | undefined;
+};
+
+export type Connected = { connection: Connection; returnTo?: string };
+
+/** Seconds for which a used link is remembered: the life of a link, plus that of a state made with it in its last moment. */
+const usedLinkKept = 2 * stateLifetime + 60;
+/** Attempts to store a connection that a refresh changes at the same moment. */
+const maxAttempts = 4;
+
+/**
+ * Completes a connection: checks that this browser started it and that its link has not been used, redeems the code
+ * once, checks who consented to what, and stores the connection with sealed tokens.
+ * Errors, each with nothing stored: `state_missing`, `state_invalid`, `state_expired`, `state_used`, `wrong_browser`,
+ * `access_denied`, `authorization_failed`, `id_token_invalid`, `calendar_permission_missing`, `refresh_token_missing`,
+ * and those of Google's token endpoint.
+ */
+export async function completeConnection(
+  deps: CallbackDeps,
+  { query, browser }: CallbackRequest,
+): Promise<Connected> {
+  const keys = await deps.tokenKeys.get();
+  const state = await openState(keys, query.get('state') ?? stateMissing(), deps.clock());
+  if (!browser || !same(fingerprint(browser), state.browser)) throw wrongBrowser();
+  const code = readCode(query);
+
+  const known = await deps.connections.get(state.userId);
+  if (isUsed(known, state)) throw stateUsed();
+
+  const { identity, ...granted } = await redeem(deps, code, state.verifier);
+  if (!identity.nonce || !same(identity.nonce, state.nonce)) throw nonceMismatch();
+  if (!granted.scopes.includes(calendarScope)) throw permissionMissing();
+
+  const connection = await store(deps, keys, state, granted, identity, known);
+  await releaseWaiting(deps, connection);
+  return { connection, ...(state.returnTo === undefined ? {} : { returnTo: state.returnTo }) };
+}
+
+function readCode(query: URLSearchParams): string {
+  const error = query.get('error');
+  if (error === 'access_denied') {
+    throw new AppError(
+      'access_denied',
+      'You did not allow access, so nothing was connected. To connect after all, go back to LeadsCalendar and start again.',
+      { status: 403 },
+    );
+  }
+  const code = query.get('code');
+  if (error === null && code) return code;
+  throw new AppError(
+    'authorization_failed',
+    'Google ended the connection with an error. Please go back to LeadsCalendar and try again.',
+    { status: 400, details: { error: (error ?? 'no code').slice(0, 60) } },
+  );
+}
+
+async function redeem(
+  deps: CallbackDeps,
+  code: string,
+  verifier: string,
+): Promise<GrantedTokens & { identity: GoogleIdentity }> {
+  const redirectUri = `${deps.publicUrl}${routes.callback}`;
+  try {
+    return await withGoogleClient(deps.googleClient, (client) =>
+      deps.google.exchangeCode(client, { code, verifier, redirectUri }),
+    );
+  } catch (error) {
+    if (!hasCode(error, 'google_grant_invalid')) throw error;
+    throw new AppError(
+      'authorization_failed',
+      'Google does not accept this answer any more: it was used already, or is too old. Please start again from LeadsCalendar.',
+      { status: 400, details: error.details },
+    );
+  }
+}
+
+/**
+ * Stores the connection over what is known, again where that has changed meanwhile. Published before it is stored, so
+ * that a crash in between cannot leave a connection that nobody was told of.
+ */
+async function store(
+  deps: CallbackDeps,
+  keys: TokenKeys,
+  state: OAuthState,
+  granted: GrantedTokens,
+  identity: GoogleIdentity,
+  firstKnown: Connection | undefined,
+): Promise<Connection> {
+  let known = firstKnown;
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const connection = await toConnection(deps, keys, state, granted, identity, known);
+    if (attempt === 0) await announce(deps, connection);
+    if (await deps.connections.put(connection, known?.tokenVersion)) {
+      metric('ConnectionActivated', 1);
+      log.info('Connection activated', { userId: connection.userId });
+      return connection;
+    }
+    known = await deps.connections.get(state.userId);
+    if (isUsed(known, state)) throw stateUsed();
+  }
+  throw new AppError('conflict', 'The connection was being changed at the same moment. Please try again.', {
+    status: 409,
+    retryable: true,
+  });
+}
+
+async function toConnection(
+  deps: CallbackDeps,
+  keys: TokenKeys,
+  state: OAuthState,
+  granted: GrantedTokens,
+  identity: GoogleIdentity,
+  known: Connection | undefined,
+): Promise<Connection> {
+  const { userId } = state;
+  const now = deps.clock();
+  const accessTokenExpiresAt = now + granted.expiresIn;
+  return {
+    userId,
+    status: 'active',
+    googleSub: identity.sub,
+    email: identity.email,
+    scopes: granted.scopes,
+    calendarId: known?.googleSub === identity.sub ? known.calendarId : 'primary',
+    accessToken: await sealToken(keys, userId, 'access', granted.accessToken),
+    refreshToken: granted.refreshToken
+      ? await sealToken(keys, userId, 'refresh', granted.refreshToken)
+      : keptRefreshToken(known, identity),
+    accessTokenExpiresAt,
+    tokenVersion: (known?.tokenVersion ?? 0) + 1,
+    lastUsedAt: now,
+    refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random),
+    refreshFailures: 0,
+    usedLinks: [
+      ...(known?.usedLinks ?? []).filter(({ until }) => until > now),
+      { link: state.link, until: now + usedLinkKept },
+    ],
+    connectedAt: now,
+    updatedAt: now,
+  };
+}
+
+/** Google may send no refresh token at a further consent. The stored one is good if it is of the same account and not known to be dead. */
+function keptRefreshToken(known: Connection | undefined, identity: GoogleIdentity): string {
+  if (known?.status === 'active' && known.googleSub === identity.sub) return known.refreshToken;
+  throw new AppError(
+    'refresh_token_missing',
+    'Google did not allow lasting access. Remove LeadsCalendar at myaccount.google.com/permissions, then connect again.',
+    { status: 409 },
+  );
+}
+
+function announce(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
+  return deps.bus.publish({
+    type: 'connection.activated',
+    id: `connection.activated:${userId}:${tokenVersion}`,
+    time: toIso(deps.clock()),
+    userId,
+  });
+}
+
+/** Bookings that waited for this user are done now rather than when they come due; if this fails, they come due. */
+async function releaseWaiting(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
+  try {
+    await deps.queue.send({ type: 'connection.activated', userId, tokenVersion, page: 0 });
+  } catch (error) {
+    log.warn('Waiting bookings were not released at once', { userId, error: describeError(error) });
+  }
+}
+
+function isUsed(known: Connection | undefined, state: OAuthState): boolean {
+  return known?.usedLinks.some(({ link }) => link === state.link) ?? false;
+}
+
+/** Compares two secrets in constant time. */
+function same(one: string, other: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(one), digest(other));
+}
+
+function stateMissing(): never {
+  throw new AppError(
+    'state_missing',
+    'This page is only reached from Google. Please start from LeadsCalendar.',
+    {
+      status: 400,
+    },
+  );
+}
+
+function wrongBrowser(): AppError {
+  return new AppError(
+    'wrong_browser',
+    'This connection was started in another browser, or cookies are blocked. Please start again from LeadsCalendar in this browser.',
+    { status: 403 },
+  );
+}
+
+function stateUsed(): AppError {
+  return new AppError(
+    'state_used',
+    'This link has already connected a calendar. Nothing was changed now. To connect another one, start again from LeadsCalendar.',
+    { status: 409 },
+  );
+}
+
+function nonceMismatch(): AppError {
+  return new AppError(
+    'id_token_invalid',
+    "Google's answer belongs to another attempt. Nothing was stored; please start again from LeadsCalendar.",
+    { status: 400 },
+  );
+}
+
+function permissionMissing(): AppError {
+  return new AppError(
+    'calendar_permission_missing',
+    'LeadsCalendar was not allowed to "view and edit events on all your calendars", so it cannot enter appointments. Start again and leave that box ticked.',
+    { status: 403 },
+  );
+}
