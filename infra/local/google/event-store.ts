@@ -93,15 +93,19 @@ export function deleteEvent(place: Place, eventId: string, ifMatch: string | und
 
 export const etagOf = ({ revision }: StoredEvent): string => `"${revision}"`;
 
+/** Where people look at the event, under the simulator's base URL. */
+export function eventPath({ calendarId, resource }: StoredEvent): string {
+  return `/calendar/event?eid=${Buffer.from(`${resource.id} ${calendarId}`).toString('base64url')}`;
+}
+
 /** The resource as Google's typings describe it. */
 export function presentEvent(calendar: Calendar, event: StoredEvent, baseUrl: string): Event {
   const { start, end, ...rest } = event.resource;
-  const eid = Buffer.from(`${event.resource.id} ${calendar.id}`).toString('base64url');
   return {
     kind: 'calendar#event',
     etag: etagOf(event),
     ...rest,
-    htmlLink: `${baseUrl}/calendar/event?eid=${eid}`,
+    htmlLink: `${baseUrl}${eventPath(event)}`,
     ...(start ? { start: presentTime(start, calendar.timeZone) } : {}),
     ...(end ? { end: presentTime(end, calendar.timeZone) } : {}),
   };
