@@ -4,29 +4,27 @@ import { buildSync } from 'esbuild';
 const projectRoot = join(import.meta.dirname, '..');
 
 /**
- * Bundles `functions/<name>/handler.ts` of every name into `<outdir>/<name>/index.mjs`, each complete in
+ * Bundles `functions/<name>/handler.ts` of every name into `<outdir>/<name>/index.cjs`, each complete in
  * itself: the AWS SDK is inside, so that the version tested is the version that runs, and loads faster.
  *
- * One esbuild run for all. NodejsFunction would start npx and esbuild once for each function, which makes
- * every synth, and so every local start and test run, several times slower.
+ * One esbuild run for all. Left to itself, NodejsFunction starts npx and esbuild for each function, one after
+ * the other, and prints about it: four times as long, in every synth, local start and test run.
  */
 export function bundleFunctions(names: readonly string[], outdir: string): void {
   buildSync({
     absWorkingDir: projectRoot,
     entryPoints: names.map((name) => ({ in: `functions/${name}/handler.ts`, out: `${name}/index` })),
     outdir,
-    outExtension: { '.js': '.mjs' },
+    // By name: package.json next to cdk.out would make ES modules of .js files.
+    outExtension: { '.js': '.cjs' },
     bundle: true,
     minify: true,
     platform: 'node',
     target: 'node24',
-    format: 'esm',
-    // Packages that offer both get their ES modules in: smaller, and without dynamic requires.
+    // CommonJS imports in four fifths of the time that an ES module of the same code takes.
+    format: 'cjs',
+    // Packages that offer both are read as ES modules all the same: of those, what is not used stays out.
     mainFields: ['module', 'main'],
-    // CommonJS packages call require() for Node's own modules, which an ES module does not have.
-    banner: {
-      js: "import{createRequire as __bundleRequire}from'node:module';const require=__bundleRequire(import.meta.url);",
-    },
     logLevel: 'warning',
   });
 }

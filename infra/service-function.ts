@@ -5,12 +5,12 @@ import {
   ApplicationLogLevel,
   Architecture,
   Code,
-  Function as LambdaFunction,
   LoggingFormat,
   Runtime,
   SystemLogLevel,
   Tracing,
 } from 'aws-cdk-lib/aws-lambda';
+import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { type Access, giveAccess } from './access.ts';
@@ -19,7 +19,7 @@ export interface ServiceFunctionProps {
   /** Folder in `functions/`. */
   readonly name: string;
   readonly description: string;
-  /** Where the bundles are: `<bundles>/<name>/index.mjs`. */
+  /** Where the bundles are: `<bundles>/<name>/index.cjs`. */
   readonly bundles: string;
   readonly timeoutSeconds: number;
   /** MB. The share of a CPU grows with it, and with that the speed of cold starts, TLS and signatures. */
@@ -33,7 +33,7 @@ export interface ServiceFunctionProps {
  * One function of `functions/` with a log group and a role of its own. The role starts empty: AWS's managed
  * basic role could write to every log group of the account.
  */
-export function serviceFunction(scope: Construct, props: ServiceFunctionProps): LambdaFunction {
+export function serviceFunction(scope: Construct, props: ServiceFunctionProps): NodejsFunction {
   const own = new Construct(scope, pascalCase(props.name));
 
   const logGroup = new LogGroup(own, 'Logs', {
@@ -49,10 +49,11 @@ export function serviceFunction(scope: Construct, props: ServiceFunctionProps): 
     }),
   );
 
-  const fn = new LambdaFunction(own, 'Function', {
+  const fn = new NodejsFunction(own, 'Function', {
     description: props.description,
     runtime: Runtime.NODEJS_24_X,
     architecture: Architecture.ARM_64,
+    // Bundled already, see bundle.ts.
     code: Code.fromAsset(join(props.bundles, props.name)),
     handler: 'index.handler',
     timeout: Duration.seconds(props.timeoutSeconds),

@@ -279,7 +279,7 @@ describe('functions', () => {
 
   test.each(functionNames)('%s is a bundle that imports and exports its handler', async (name) => {
     const { Metadata, Properties } = stack.at(`${name}/Function`);
-    const bundle = join(outdir, 'default', Metadata['aws:asset:path'] ?? '', 'index.mjs');
+    const bundle = join(outdir, 'default', Metadata['aws:asset:path'] ?? '', 'index.cjs');
     expect(Properties.Handler).toBe('index.handler');
     const { stdout } = await promisify(execFile)(
       process.execPath,
