@@ -178,7 +178,7 @@ function allow(
     redirectUri,
     sub: account.sub,
     scopes: granted,
-    refreshToken: request.offline && (request.prompts.includes('consent') || !earlier?.refreshTokenIssued),
+    refreshToken: request.offline && (request.prompts.includes('consent') || !earlier?.refreshTokens.length),
     expiresAt: state.now() + codeLifetimeMs,
     used: false,
     ...(nonce === undefined ? {} : { nonce }),
@@ -186,7 +186,9 @@ function allow(
     ...(codeChallengeMethod === undefined ? {} : { codeChallengeMethod }),
   });
   const prompt = request.prompts.includes('consent') ? 'consent' : 'none';
-  return sendBack(request, { code, scope: granted.join(' '), authuser: '0', prompt });
+  // Which extras come along is UNVERIFIED: whoever reads the answer must take any.
+  const extras = { iss: 'https://accounts.google.com', authuser: '0', prompt };
+  return sendBack(request, { code, scope: granted.join(' '), ...extras });
 }
 
 function sendBack(request: AuthorizationRequest, answer: Record<string, string>): string {

@@ -23,6 +23,7 @@ import {
   findAccount,
   findCalendar,
   type GoogleState,
+  grantOf,
   type StoredEvent,
 } from './state.ts';
 
@@ -141,7 +142,7 @@ function authenticate(state: GoogleState, c: ApiContext): { account: Account; sc
   if (!presented) throw apiError(reported.loginRequired, challenge());
   const token = state.accessTokens.get(presented);
   const account = findAccount(state, token?.sub);
-  if (!token || !account || token.expiresAt <= state.now()) {
+  if (!token || !account || !grantOf(state, token) || token.expiresAt <= state.now()) {
     throw apiError(documented.authError, challenge('invalid_token'));
   }
   return { account, scopes: token.scopes };

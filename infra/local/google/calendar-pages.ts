@@ -5,7 +5,7 @@ import { eventPage, findByEid } from './event-page.ts';
 import { deleteEvent, eventPath } from './event-store.ts';
 import type { SimulatorEnv } from './faults.ts';
 import { avatar, type Html, page } from './page.ts';
-import { type Account, calendarsOf, eventsOf, findAccount, type GoogleState, removeGrant } from './state.ts';
+import { type Account, calendarsOf, eventsOf, findAccount, type GoogleState, grantKey } from './state.ts';
 import { type Day, layOutWeek, type ShownEvent, type Slot, shownHours } from './week-layout.ts';
 
 /** What a person sees of a simulated account: its week, its events, and the apps that it lets in. */
@@ -39,7 +39,7 @@ export function calendarPages(state: GoogleState, baseUrl: () => string): Hono<S
     const form = new URLSearchParams(await c.req.text());
     const account = findAccount(state, form.get('user') ?? '');
     if (!account) return c.html(notFoundPage('There is no such account.'), 404);
-    removeGrant(state, form.get('client') ?? '', account.sub);
+    state.grants.delete(grantKey(form.get('client') ?? '', account.sub));
     return c.redirect(`/calendar?${new URLSearchParams({ user: account.email })}`, 303);
   });
 
@@ -113,7 +113,7 @@ function slotItem(slot: Slot, firstHour: number): Html {
   const row = Math.floor((fromMinute - firstHour * 60) / 15) + 1;
   const rows = Math.max(1, Math.ceil((toMinute - Math.floor(fromMinute / 15) * 15) / 15));
   const place = `from-${row} for-${rows} ${alone ? 'lane-all' : `lane-${(lane % 6) + 1}`}`;
-  return html`<li class="${place}">${eventLink(slot, `${clock(fromMinute)} – ${clock(toMinute)}`)}</li>`;
+  return html`<li class="${place}${rows < 3 ? ' short' : ''}">${eventLink(slot, `${clock(fromMinute)} – ${clock(toMinute)}`)}</li>`;
 }
 
 function eventLink({ event, calendar }: ShownEvent, when: string): Html {

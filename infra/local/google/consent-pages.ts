@@ -42,7 +42,7 @@ export function consentPage(
       <form method="post" action="/o/oauth2/v2/consent" data-step="consent">
         <input type="hidden" name="request" value="${request.query}">
         <input type="hidden" name="account" value="${account.email}">
-        <p>Your name, email address and profile picture are shared with <strong>${appName(request)}</strong>.</p>
+        ${identityShared(request)}
         ${
           boxes.length > 0
             ? html`<fieldset>
@@ -64,6 +64,16 @@ export function consentPage(
       </form>
     </main>`,
   );
+}
+
+/** Signing in is no box to tick: these facts are shared in any case. */
+function identityShared(request: AuthorizationRequest): Html | string {
+  const facts = [
+    ...(request.scopes.some((scope) => /\bprofile$/.test(scope)) ? ['name', 'profile picture'] : []),
+    ...(request.scopes.some((scope) => /\bemail$/.test(scope)) ? ['email address'] : []),
+  ];
+  if (facts.length === 0) return '';
+  return html`<p>Your ${facts.join(', ')} will be shared with <strong>${appName(request)}</strong>.</p>`;
 }
 
 /** What Google shows instead of sending the browser back, when the request itself is wrong. */

@@ -11,8 +11,7 @@ import {
   findAccount,
   findCalendar,
   type GoogleState,
-  type Grant,
-  removeGrant,
+  grantKey,
   type Switches,
 } from './state.ts';
 import { issueTokens } from './token-endpoint.ts';
@@ -39,7 +38,7 @@ export type SimulatorControl = {
   expireAccessTokens(email: string): void;
   /** As if the user had removed the app: all its tokens for the account are dead. */
   revokeGrant(email: string, clientId?: string): void;
-  grants(): (Grant & { email: string; refreshTokens: number; accessTokens: number })[];
+  grants(): { clientId: string; email: string; scopes: string[]; refreshTokens: number }[];
   /** Events of one calendar, or of all that the account owns; cancelled ones too. */
   events(email: string, calendarId?: string): calendar_v3.Schema$Event[];
   /** As if the user had deleted the event by hand. */
@@ -68,6 +67,9 @@ export function createControl(state: GoogleState, faults: Faults, baseUrl: () =>
     requests: faults.requests,
     clearRequests: faults.clearRequests,
     setSwitch: (name, value) => {
+      if (!(name in state.switches)) {
+        throw new Error(`There is no switch ${name}, only ${Object.keys(state.switches).join(', ')}.`);
+      }
       state.switches[name] = value;
     },
     switches: () => ({ ...state.switches }),
@@ -84,20 +86,16 @@ export function createControl(state: GoogleState, faults: Faults, baseUrl: () =>
       const { sub } = account(email);
       const grants = [...state.grants.values()].filter((it) => it.sub === sub);
       for (const grant of grants.filter((it) => !clientId || it.clientId === clientId)) {
-        removeGrant(state, grant.clientId, sub);
+        state.grants.delete(grantKey(grant.clientId, sub));
       }
     },
     grants: () =>
-      [...state.grants.values()].map((grant) => {
-        const mine = (it: Grant | { clientId: string; sub: string }) =>
-          it.clientId === grant.clientId && it.sub === grant.sub;
-        return {
-          ...grant,
-          email: findAccount(state, grant.sub)?.email ?? '',
-          refreshTokens: [...state.refreshTokens.values()].filter(mine).length,
-          accessTokens: [...state.accessTokens.values()].filter(mine).length,
-        };
-      }),
+      [...state.grants.values()].map(({ clientId, sub, scopes, refreshTokens }) => ({
+        clientId,
+        email: findAccount(state, sub)?.email ?? '',
+        scopes,
+        refreshTokens: refreshTokens.length,
+      })),
     events: (email, calendarId) =>
       (calendarId ? [calendar(email, calendarId)] : ownCalendars(email)).flatMap((it) =>
         eventsOf(state, it.id).map((event) => presentEvent(it, event, baseUrl())),

@@ -28,7 +28,7 @@ export function listEvents(place: Place, query: URLSearchParams, baseUrl: string
   const size = readWhole(query.get('maxResults') ?? '250', 'maxResults', 1, 2500);
   const from = readWhole(query.get('pageToken') ?? '0', 'pageToken', 0, Number.MAX_SAFE_INTEGER);
   const next = from + size < matching.length ? { nextPageToken: `${from + size}` } : {};
-  const latest = (state.settings.get('revision') as number | undefined) ?? 1;
+  const latest = state.revision;
   return {
     kind: 'calendar#events',
     etag: `"${latest}"`,

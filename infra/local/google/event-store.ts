@@ -45,7 +45,7 @@ export function insertEvent(
     eventType: 'default',
     ...requestedConference(event, undefined),
   };
-  return save(place, resource, undefined);
+  return save(place, resource);
 }
 
 /** The event even if it is cancelled; 404 if there is none, or nothing left of it but its id. */
@@ -88,7 +88,7 @@ export function deleteEvent(place: Place, eventId: string, ifMatch: string | und
   const stored = readEvent(place, eventId);
   if (stored.resource.status === 'cancelled') throw apiError(documented.deleted);
   checkIfMatch(stored, ifMatch);
-  save(place, { ...stored.resource, status: 'cancelled' }, stored);
+  save(place, { ...stored.resource, status: 'cancelled' });
 }
 
 export const etagOf = ({ revision }: StoredEvent): string => `"${revision}"`;
@@ -123,19 +123,15 @@ function replace(place: Place, stored: StoredEvent, wanted: StoredEvent['resourc
   const resource = { ...wanted, ...checkedEvent(wanted, calendar.timeZone) } as StoredEvent['resource'];
   const moved = JSON.stringify([before.start, before.end]) !== JSON.stringify([resource.start, resource.end]);
   const sequence = Math.max(resource.sequence ?? 0, (before.sequence ?? 0) + (moved ? 1 : 0));
-  return save(place, { ...resource, sequence, ...requestedConference(resource, before) }, stored);
+  return save(place, { ...resource, sequence, ...requestedConference(resource, before) });
 }
 
-function save(
-  { state, calendar }: Place,
-  resource: StoredEvent['resource'],
-  before: StoredEvent | undefined,
-): StoredEvent {
-  // Google's ETags look like twice the time of change in milliseconds; ours also never repeat.
-  const latest = (state.settings.get('revision') as number | undefined) ?? 0;
-  const revision = Math.max(latest, before?.revision ?? 0, state.now() * 2) + 1;
-  state.settings.set('revision', revision);
-  const event = { calendarId: calendar.id, revision, resource: { ...resource, updated: timestamp(state) } };
+function save({ state, calendar }: Place, resource: StoredEvent['resource']): StoredEvent {
+  const event = {
+    calendarId: calendar.id,
+    revision: nextRevision(state),
+    resource: { ...resource, updated: timestamp(state) },
+  };
   state.events.set(eventKey(calendar.id, resource.id), event);
   return event;
 }
@@ -175,9 +171,15 @@ function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
         };
   const resource = { ...event.resource, ...settled };
   // Not an edit by anyone, but a change: the ETag moves on, as it does for any change.
-  const next = { ...event, revision: event.revision + 1, resource };
+  const next = { ...event, revision: nextRevision(state), resource };
   state.events.set(eventKey(event.calendarId, id), next);
   return next;
+}
+
+/** Google's ETags look like twice the time of change in milliseconds; ours also never repeat. */
+function nextRevision(state: GoogleState): number {
+  state.revision = Math.max(state.revision + 1, state.now() * 2);
+  return state.revision;
 }
 
 const timestamp = (state: GoogleState): string => new Date(state.now()).toISOString();

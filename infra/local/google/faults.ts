@@ -58,7 +58,14 @@ export type Fault = {
 };
 
 /** A request as it came in. `status` 0 is a connection that was cut; `at` is epoch milliseconds. */
-export type ObservedRequest = { at: number; route: RouteName; method: string; path: string; status: number };
+export type ObservedRequest = {
+  at: number;
+  route: RouteName;
+  method: string;
+  path: string;
+  query: string;
+  status: number;
+};
 
 const keptRequests = 100_000;
 
@@ -94,6 +101,7 @@ export function createFaults(now: () => number) {
         route,
         method: c.req.method,
         path: c.req.path,
+        query: new URL(c.req.url).search,
         status: 0,
       };
       requests.push(request);
@@ -112,6 +120,7 @@ export function createFaults(now: () => number) {
   return {
     around,
     fail: (fault: Fault): void => {
+      checkFault(fault);
       planned.push({
         fault,
         left: fault.times ?? (fault.probability === undefined ? 1 : Number.POSITIVE_INFINITY),
@@ -130,6 +139,16 @@ export function createFaults(now: () => number) {
       requests = [];
     },
   };
+}
+
+/** Faults also come in by HTTP, and one that can never happen would be a silent mistake in a test. */
+function checkFault({ on, how }: Fault): void {
+  if (on !== '*' && !routeNames.some((route) => route === on || route.startsWith(`${on}.`))) {
+    throw new Error(`No route is called ${on}. There are ${routeNames.join(', ')}, and * for all.`);
+  }
+  if (!how || !['status', 'lose', 'delayMs'].some((kind) => kind in how)) {
+    throw new Error('A fault needs `how`: an object with `status`, `lose` or `delayMs`.');
+  }
 }
 
 function failureResponse(route: RouteName, how: Extract<FaultEffect, { status: number }>): Response {

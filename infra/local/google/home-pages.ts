@@ -34,8 +34,8 @@ export function homePages(state: GoogleState, baseUrl: () => string): Hono<Simul
       <p>Faults, switches and observations: <a href="/_simulator/switches">switches</a>,
         <a href="/_simulator/requests">requests so far</a>, <a href="/_simulator/grants">grants</a>.
         For example, let the next insert fail:</p>
-      <pre tabindex="0">curl ${baseUrl()}/_simulator/faults -H 'content-type: application/json' \\
-  -d '{"on":"events.insert","how":{"status":429,"reason":"rateLimitExceeded"}}'</pre>
+      <pre tabindex="0">curl -d '{"on":"events.insert","how":{"status":429,"reason":"rateLimitExceeded"}}' \\
+  ${baseUrl()}/_simulator/faults</pre>
       <p>Faults can be planned on ${routeNames.join(', ')}.</p>
     </main>`,
       ),

@@ -7,8 +7,11 @@ export type SimulatedClient = { clientId: string; clientSecret: string; redirect
 /** A fictional Google account. */
 export type Account = { sub: string; email: string; name: string; timeZone: string };
 
-/** What an account has allowed a client. Scopes are full names as Google returns them. */
-export type Grant = { clientId: string; sub: string; scopes: string[]; refreshTokenIssued: boolean };
+/**
+ * What an account has allowed a client. Scopes are full names as Google returns them. Tokens carry the id
+ * of their grant: without it, or with another one in its place, they are dead.
+ */
+export type Grant = { id: string; clientId: string; sub: string; scopes: string[]; refreshTokens: string[] };
 
 /** An authorization code and what the request that led to it asked for. Times are epoch milliseconds. */
 export type AuthorizationCode = {
@@ -25,22 +28,9 @@ export type AuthorizationCode = {
   codeChallengeMethod?: string;
 };
 
-export type RefreshToken = {
-  token: string;
-  clientId: string;
-  sub: string;
-  scopes: string[];
-  issuedAt: number;
-  usedAt: number;
-};
-
-export type AccessToken = {
-  token: string;
-  clientId: string;
-  sub: string;
-  scopes: string[];
-  expiresAt: number;
-};
+type Token = { token: string; grantId: string; clientId: string; sub: string; scopes: string[] };
+export type RefreshToken = Token & { issuedAt: number; usedAt: number };
+export type AccessToken = Token & { expiresAt: number };
 
 export type AccessRole = 'reader' | 'owner';
 
@@ -110,6 +100,8 @@ export type GoogleState = {
   switches: Switches;
   now: () => number;
   random: () => number;
+  /** Of the latest change to any event; ETags are made of it. */
+  revision: number;
   accounts: Collection<Account>;
   grants: Collection<Grant>;
   codes: Collection<AuthorizationCode>;
@@ -134,6 +126,7 @@ export function openState(options: {
     switches: { ...defaultSwitches },
     now: options.now,
     random: options.random,
+    revision: 0,
     accounts: journal.collection('accounts'),
     grants: journal.collection('grants'),
     codes: journal.collection('codes'),
@@ -144,6 +137,7 @@ export function openState(options: {
     settings: journal.collection('settings'),
     close: journal.close,
   };
+  for (const { revision } of state.events.values()) state.revision = Math.max(state.revision, revision);
   dropExpired(state);
   for (const account of options.accounts) addAccount(state, account);
   return state;
@@ -173,9 +167,11 @@ export function addAccount(state: GoogleState, account: Account): void {
   }
 }
 
-/** By email address or by `sub`, the two things that Google takes as a hint. */
+/** By `sub` or by email address, the two things that Google takes as a hint. */
 export function findAccount(state: GoogleState, hint: string | undefined): Account | undefined {
-  return [...state.accounts.values()].find(({ sub, email }) => sub === hint || email === hint);
+  const known = hint === undefined ? undefined : state.accounts.get(hint);
+  if (known) return known;
+  return [...state.accounts.values()].find(({ email }) => email === hint);
 }
 
 /** The calendars in an account's list, the primary one first. */
@@ -185,9 +181,9 @@ export function calendarsOf(state: GoogleState, sub: string): Calendar[] {
 
 /** A calendar as the account sees it (`primary` is an alias), or undefined if it does not see it. */
 export function findCalendar(state: GoogleState, sub: string, calendarId: string): Calendar | undefined {
-  return calendarsOf(state, sub).find(
-    ({ id, primary }) => id === calendarId || (primary && calendarId === 'primary'),
-  );
+  const id = calendarId === 'primary' ? (state.accounts.get(sub)?.email ?? '') : calendarId;
+  const calendar = state.calendars.get(id);
+  return calendar && (calendar.owner === undefined || calendar.owner === sub) ? calendar : undefined;
 }
 
 export function accessRole(calendar: Calendar): AccessRole {
@@ -200,14 +196,10 @@ export function eventsOf(state: GoogleState, calendarId: string): StoredEvent[] 
 
 export const eventKey = (calendarId: string, eventId: string): string => `${calendarId}/${eventId}`;
 
-/** Removes the grant and kills every token that rests on it. */
-export function removeGrant(state: GoogleState, clientId: string, sub: string): void {
-  state.grants.delete(grantKey(clientId, sub));
-  for (const tokens of [state.refreshTokens, state.accessTokens]) {
-    for (const { token } of [...tokens.values()].filter((it) => it.clientId === clientId && it.sub === sub)) {
-      tokens.delete(token);
-    }
-  }
+/** The grant that a token rests on, while it stands. */
+export function grantOf(state: GoogleState, token: Token | undefined): Grant | undefined {
+  const grant = token && state.grants.get(grantKey(token.clientId, token.sub));
+  return grant?.id === token?.grantId ? grant : undefined;
 }
 
 export const grantKey = (clientId: string, sub: string): string => `${clientId} ${sub}`;

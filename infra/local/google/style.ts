@@ -122,6 +122,9 @@ dd { margin: 0; overflow-wrap: anywhere }
 .event strong { font-weight: 500 }
 .event strong, .event span { display: block; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .event strong:first-child { white-space: normal }
+.short .event { display: flex; gap: .4rem; padding-block: 0; font-size: .7rem; line-height: 1.25 }
+.short .event strong { flex: 0 1 auto; white-space: nowrap }
+.for-1 .event { font-size: .62rem; line-height: 1.1 }
 .all-day .event span { display: none }
 .all-day .event strong { white-space: nowrap }
 .secondary { background: var(--second) }
@@ -137,6 +140,7 @@ dd { margin: 0; overflow-wrap: anywhere }
   .day h2 { display: flex; align-items: center }
   .slots { display: grid; grid-template: none; background: none; gap: 4px }
   .slots li { grid-area: auto }
+  .short .event { font-size: .75rem; padding-block: .2rem }
   .all-day { border: 0; min-height: 0 }
 }
 ${placement}

@@ -7,10 +7,11 @@ import { isSignInScope } from './scopes.ts';
 import {
   findAccount,
   type GoogleState,
+  type Grant,
   grantKey,
+  grantOf,
   type RefreshToken,
   randomText,
-  removeGrant,
   type SimulatedClient,
 } from './state.ts';
 
@@ -35,8 +36,8 @@ export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdToke
     const token = c.req.query('token') ?? (await readForm(c)).get('token') ?? '';
     const known = state.refreshTokens.get(token) ?? state.accessTokens.get(token);
     // The wording is UNVERIFIED; the code is what counts.
-    if (!known) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
-    removeGrant(state, known.clientId, known.sub);
+    if (!known || !grantOf(state, known)) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
+    state.grants.delete(grantKey(known.clientId, known.sub));
     return c.json({});
   });
   return app;
@@ -48,18 +49,17 @@ export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdToke
  */
 export function issueTokens(
   state: GoogleState,
-  grant: { clientId: string; sub: string; scopes: string[]; refreshToken: boolean },
+  wanted: { clientId: string; sub: string; scopes: string[]; refreshToken: boolean },
 ): { accessToken: string; refreshToken?: string } {
-  const accessToken = issueAccessToken(state, grant);
-  const known = state.grants.get(grantKey(grant.clientId, grant.sub));
-  state.grants.set(grantKey(grant.clientId, grant.sub), {
-    clientId: grant.clientId,
-    sub: grant.sub,
-    scopes: [...new Set([...(known?.scopes ?? []), ...grant.scopes])],
-    refreshTokenIssued: grant.refreshToken || (known?.refreshTokenIssued ?? false),
-  });
-  return grant.refreshToken
-    ? { accessToken, refreshToken: issueRefreshToken(state, grant) }
+  const { clientId, sub, scopes } = wanted;
+  const known = state.grants.get(grantKey(clientId, sub));
+  const grant: Grant = known
+    ? { ...known, scopes: [...new Set([...known.scopes, ...scopes])] }
+    : { id: randomText(state, 16), clientId, sub, scopes, refreshTokens: [] };
+  state.grants.set(grantKey(clientId, sub), grant);
+  const accessToken = issueAccessToken(state, grant, scopes);
+  return wanted.refreshToken
+    ? { accessToken, refreshToken: issueRefreshToken(state, grant, scopes) }
     : { accessToken };
 }
 
@@ -145,7 +145,8 @@ async function refresh(
   const token = form.get('refresh_token');
   if (!token) throw oauthError(400, 'invalid_request', 'Missing required parameter: refresh_token');
   const known = state.refreshTokens.get(token);
-  if (!known || isDead(state, known))
+  const grant = grantOf(state, known);
+  if (!known || !grant || isDead(state, known))
     throw oauthError(400, 'invalid_grant', 'Token has been expired or revoked.');
   // The status is UNVERIFIED.
   if (known.clientId !== client.clientId) throw oauthError(401, 'unauthorized_client', 'Unauthorized');
@@ -160,8 +161,8 @@ async function refresh(
   const rotated = state.switches.rotateRefreshToken;
   if (rotated) state.refreshTokens.delete(token);
   else state.refreshTokens.set(token, { ...known, usedAt: state.now() });
-  const accessToken = issueAccessToken(state, known);
-  const refreshToken = rotated ? { refreshToken: issueRefreshToken(state, known) } : {};
+  const accessToken = issueAccessToken(state, grant, scopes);
+  const refreshToken = rotated ? { refreshToken: issueRefreshToken(state, grant, scopes) } : {};
   return tokenAnswer(state, signer, { clientId, sub, scopes, accessToken, ...refreshToken });
 }
 
@@ -199,28 +200,22 @@ async function tokenAnswer(
   };
 }
 
-function issueAccessToken(
-  state: GoogleState,
-  grant: { clientId: string; sub: string; scopes: string[] },
-): string {
+function issueAccessToken(state: GoogleState, grant: Grant, scopes: string[]): string {
   const token = `ya29.${randomText(state, 120)}`;
-  const { clientId, sub, scopes } = grant;
+  const { id, clientId, sub } = grant;
   const expiresAt = state.now() + state.switches.accessTokenSeconds * 1000;
-  state.accessTokens.set(token, { token, clientId, sub, scopes, expiresAt });
+  state.accessTokens.set(token, { token, grantId: id, clientId, sub, scopes, expiresAt });
   return token;
 }
 
-function issueRefreshToken(
-  state: GoogleState,
-  grant: { clientId: string; sub: string; scopes: string[] },
-): string {
-  const { clientId, sub, scopes } = grant;
+function issueRefreshToken(state: GoogleState, grant: Grant, scopes: string[]): string {
   const token = `1//${randomText(state, 80)}`;
+  const { id, clientId, sub } = grant;
   const now = state.now();
-  state.refreshTokens.set(token, { token, clientId, sub, scopes, issuedAt: now, usedAt: now });
-  // In order of issue: a map keeps the order in which its keys came.
-  const alive = [...state.refreshTokens.values()].filter((it) => it.clientId === clientId && it.sub === sub);
-  for (const oldest of alive.slice(0, -maxRefreshTokens)) state.refreshTokens.delete(oldest.token);
+  state.refreshTokens.set(token, { token, grantId: id, clientId, sub, scopes, issuedAt: now, usedAt: now });
+  const tokens = [...grant.refreshTokens.filter((it) => state.refreshTokens.get(it)), token];
+  for (const oldest of tokens.slice(0, -maxRefreshTokens)) state.refreshTokens.delete(oldest);
+  state.grants.set(grantKey(clientId, sub), { ...grant, refreshTokens: tokens.slice(-maxRefreshTokens) });
   return token;
 }
 
