@@ -1,6 +1,5 @@
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { z } from 'zod';
-
-const minutes = z.coerce.number().int().min(1).max(1440);
 
 /**
  * Everything that may differ from one deployment to the next, with its default. Each is a key of the CDK
@@ -13,33 +12,45 @@ const stackConfig = z.strictObject({
     .transform((url) => url.replace(/\/+$/, ''))
     .optional(),
   /** Origins to which `return_to` may lead, separated by spaces. None by default: users see our own result page. */
-  returnOrigins: z.string().trim().default(''),
+  returnOrigins: z
+    .string()
+    .trim()
+    .refine((origins) => origins.split(/\s+/).every((origin) => origin === '' || isOrigin(origin)), {
+      error: 'Invalid input: expected origins such as https://app.example.com, without path or final slash',
+    })
+    .default(''),
   /** Requests per second that the API lets through, over all clients. */
   throttleRate: z.coerce.number().positive().default(100),
-  /** Requests the API takes in one instant beyond that rate. */
+  /** Requests that the API takes in one instant beyond that rate. */
   throttleBurst: z.coerce.number().int().positive().default(200),
-  /** Days that logs are kept: one of the periods CloudWatch offers. */
-  logRetentionDays: z.coerce.number().int().positive().default(30),
+  /** Days for which logs are kept. */
+  logRetentionDays: z.coerce
+    .number()
+    .refine((days) => days in RetentionDays && days !== RetentionDays.INFINITE, {
+      error: 'Invalid input: expected a period that CloudWatch offers, such as 7, 14, 30, 60, 90, 180 or 365',
+    })
+    .default(30),
   /** Runs of booking-sync at the same time, 2..1000. Bounds what we ask of Google, whose quota is per project. */
   syncConcurrency: z.coerce.number().int().min(2).max(1000).default(20),
   /** Minutes between two runs of token-refresh. */
-  refreshEveryMinutes: minutes.default(5),
-  /** Gets the alarms by e-mail, once the subscription is confirmed. Alarms without it only change colour in the console. */
+  refreshEveryMinutes: z.coerce.number().int().min(1).max(1440).default(5),
+  /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
   alarmEmail: z.email().optional(),
 });
 
 export type StackConfig = z.output<typeof stackConfig>;
 
 /**
- * Reads the configuration by key, as from `node.tryGetContext`, where the command line gives strings.
- * Throws with the key, what is wrong with its value, and what it may be.
+ * Reads the configuration by key, as from `node.tryGetContext`; numbers may be strings, as the command line
+ * gives them. Throws with each key whose value cannot be used, and what it may be.
  */
 export function readConfig(contextValue: (key: string) => unknown): StackConfig {
-  const given = Object.keys(stackConfig.shape).flatMap((key) => {
-    const value = contextValue(key);
-    return value === undefined ? [] : [[key, value] as const];
-  });
+  const given = Object.keys(stackConfig.shape).map((key) => [key, contextValue(key)]);
   const parsed = stackConfig.safeParse(Object.fromEntries(given));
   if (parsed.success) return parsed.data;
-  throw new Error(`The CDK context cannot be used. See infra/config.ts.\n${z.prettifyError(parsed.error)}`);
+  throw new Error(`The CDK context cannot be used; see infra/config.ts.\n${z.prettifyError(parsed.error)}`);
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text && /^https?:/.test(text);
 }

@@ -1,35 +1,21 @@
-import { join } from 'node:path';
-import { CfnOutput, Duration, RemovalPolicy, Stack, Stage, Validations } from 'aws-cdk-lib';
-import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
-import { HttpApi, HttpMethod, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
-import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
-import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
+import { CfnOutput, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
+import { HttpMethod } from 'aws-cdk-lib/aws-apigatewayv2';
 import { EventBus } from 'aws-cdk-lib/aws-events';
 import { Key } from 'aws-cdk-lib/aws-kms';
-import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
-import { LogGroup } from 'aws-cdk-lib/aws-logs';
-import { CfnSecret, type CfnSecretProps } from 'aws-cdk-lib/aws-secretsmanager';
-import { DeduplicationScope, FifoThroughputLimit, Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import { RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
 import { env, indexes, routes } from '../shared/names.ts';
 import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
 import { alarms } from './alarms.ts';
-import { bundleFunctions } from './bundle.ts';
 import { readConfig } from './config.ts';
+import { addRoute, httpApi } from './http-api.ts';
+import { bookingsQueue } from './queue.ts';
 import { every } from './schedule.ts';
-import { type ServiceFunctionProps, serviceFunction } from './service-function.ts';
+import { secrets } from './secrets.ts';
+import { serviceFunctions } from './service-function.ts';
+import { tables } from './tables.ts';
 
-const functionNames = [
-  'health',
-  'connect',
-  'oauth-callback',
-  'payment-confirmed',
-  'booking-sync',
-  'booking-reconcile',
-  'token-refresh',
-] as const;
-
-/** The whole service. Reads top to bottom: what is kept, what runs, what starts it, who is told. */
+/** The whole service, top to bottom: what is kept, what runs and what it may do, what starts it, who is told. */
 export class LeadsCalendarGoogle extends Stack {
   constructor(scope: Construct, id: string) {
     super(scope, id, {
@@ -42,202 +28,112 @@ export class LeadsCalendarGoogle extends Stack {
       enableKeyRotation: true,
       removalPolicy: RemovalPolicy.RETAIN,
     });
-
-    const connections = new Table(this, 'Connections', {
-      partitionKey: { name: 'userId', type: AttributeType.STRING },
-      ...keptSafe(key),
-    });
-    connections.addGlobalSecondaryIndex({
-      indexName: indexes.refreshDue,
-      partitionKey: { name: 'refreshShard', type: AttributeType.STRING },
-      sortKey: { name: 'refreshAt', type: AttributeType.NUMBER },
-      projectionType: ProjectionType.KEYS_ONLY,
-    });
-
-    const bookings = new Table(this, 'Bookings', {
-      partitionKey: { name: 'id', type: AttributeType.STRING },
-      timeToLiveAttribute: 'expiresAt',
-      ...keptSafe(key),
-    });
-    bookings.addGlobalSecondaryIndex({
-      indexName: indexes.syncDue,
-      partitionKey: { name: 'syncShard', type: AttributeType.STRING },
-      sortKey: { name: 'syncDueAt', type: AttributeType.NUMBER },
-      projectionType: ProjectionType.INCLUDE,
-      nonKeyAttributes: ['userId'],
-    });
-    bookings.addGlobalSecondaryIndex({
-      indexName: indexes.waiting,
-      partitionKey: { name: 'waitingUserId', type: AttributeType.STRING },
-      sortKey: { name: 'id', type: AttributeType.STRING },
-      projectionType: ProjectionType.KEYS_ONLY,
-    });
-
-    const googleClient = secret(this, 'GoogleOauthClient', {
-      description: 'Fill in: the client secret JSON file as downloaded from the Google Cloud console.',
-      rotation: "Google's client secrets change by hand in the Google Cloud console.",
-    });
-    const webhookSigning = secret(this, 'WebhookSigning', {
-      description: 'Fill in: signing secrets of the payment providers, e.g. {"stripe":["whsec_..."]}',
-      rotation:
-        'Signing secrets are rolled at the provider. Two may be listed, so that a roll loses nothing.',
-    });
-    const tokenKeys = secret(this, 'TokenKeys', {
-      description:
-        'Keys by id for stored tokens, OAuth state and link tokens. Losing them disconnects everybody.',
-      rotation: 'A key may go only when no stored token needs it, which no timer knows: an operator rotates.',
-      generateSecretString: {
-        secretStringTemplate: JSON.stringify({ current: 'initial' }),
-        generateStringKey: 'initial',
-        passwordLength: 64,
-        excludePunctuation: true,
-      },
-    });
-
-    const syncTimeoutSeconds = 30;
-    const encryption = { encryption: QueueEncryption.KMS, encryptionMasterKey: key, enforceSSL: true };
-    const deadLetters = new Queue(this, 'DeadLetters', {
-      fifo: true,
-      retentionPeriod: Duration.days(14),
-      ...encryption,
-    });
-    Validations.of(deadLetters).acknowledge({
-      id: 'Serverless-SQSRedrivePolicy',
-      reason: 'It is the dead-letter queue. An alarm tells that something is in it.',
-    });
-    const queue = new Queue(this, 'BookingsQueue', {
-      fifo: true,
-      // High throughput: groups, one for each booking, don't wait for each other.
-      deduplicationScope: DeduplicationScope.MESSAGE_GROUP,
-      fifoThroughputLimit: FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
-      visibilityTimeout: Duration.seconds(6 * syncTimeoutSeconds),
-      retentionPeriod: Duration.days(14),
-      deadLetterQueue: { queue: deadLetters, maxReceiveCount: 5 },
-      ...encryption,
-    });
-
+    const { connections, bookings } = tables(this, key);
+    const { googleClient, webhookSigning, tokenKeys } = secrets(this);
+    const syncTimeout = Duration.seconds(30);
+    const { queue, deadLetters } = bookingsQueue(this, key, syncTimeout);
     const bus = new EventBus(this, 'Bus');
+    const api = httpApi(this, config);
+    const baseUrl = config.publicUrl ?? api.apiEndpoint;
 
-    const api = new HttpApi(this, 'Api', { createDefaultStage: false });
-    new HttpStage(this, 'Stage', {
-      httpApi: api,
-      stageName: '$default',
-      autoDeploy: true,
-      throttle: { rateLimit: config.throttleRate, burstLimit: config.throttleBurst },
-      accessLogSettings: {
-        destination: new LogGroupLogDestination(
-          new LogGroup(this, 'AccessLogs', {
-            retention: config.logRetentionDays,
-            removalPolicy: RemovalPolicy.DESTROY,
-          }),
-        ),
-        format: accessLogFormat,
+    const tokensAndGoogle = [
+      readSecret(tokenKeys, env.tokenKeysSecretId),
+      readSecret(googleClient, env.googleClientSecretId),
+    ];
+    const browserAddresses = [
+      setting(env.publicUrl, baseUrl),
+      setting(env.returnOrigins, config.returnOrigins),
+    ];
+    const functions = serviceFunctions(this, config.logRetentionDays, {
+      health: {
+        description: 'Answers that API and Lambda are there',
+        timeout: Duration.seconds(15),
+        memorySize: 128,
+        access: [],
+      },
+      connect: {
+        description: "Sends a user to Google's consent page",
+        timeout: Duration.seconds(15),
+        memorySize: 512,
+        access: [
+          ...tokensAndGoogle,
+          ...browserAddresses,
+          useTable(connections, env.connectionsTable, ['GetItem']),
+        ],
+      },
+      'oauth-callback': {
+        description: "Turns Google's answer into a connection",
+        // The API waits 30 seconds: the function must be the one that gives up, with a page that says so.
+        timeout: Duration.seconds(29),
+        memorySize: 512,
+        access: [
+          ...tokensAndGoogle,
+          ...browserAddresses,
+          useTable(connections, env.connectionsTable, ['GetItem', 'PutItem', 'UpdateItem']),
+          sendTo(queue),
+          publishTo(bus),
+        ],
+      },
+      'payment-confirmed': {
+        description: 'Verifies payment webhooks and queues their bookings',
+        timeout: Duration.seconds(15),
+        memorySize: 1024,
+        access: [readSecret(webhookSigning, env.webhookSecretId), sendTo(queue)],
+      },
+      'booking-sync': {
+        description: 'Makes the calendar event agree with its booking',
+        timeout: syncTimeout,
+        memorySize: 1024,
+        access: [
+          ...tokensAndGoogle,
+          useTable(connections, env.connectionsTable, ['GetItem', 'BatchGetItem', 'UpdateItem']),
+          useTable(bookings, env.bookingsTable, ['GetItem', 'BatchGetItem', 'PutItem'], [indexes.waiting]),
+          consumeFrom(queue),
+          sendTo(queue),
+          publishTo(bus),
+        ],
+        // It hands itself the next page of a long list of waiting bookings through the queue that it reads,
+        // which Lambda would take for a runaway loop and stop. The list is what ends it.
+        recursiveLoop: RecursiveLoop.ALLOW,
+      },
+      'booking-reconcile': {
+        description: 'Hands due bookings back to the queue',
+        // Less than the minute after which the next run starts.
+        timeout: Duration.seconds(55),
+        memorySize: 512,
+        access: [useTable(bookings, env.bookingsTable, ['GetItem'], [indexes.syncDue]), sendTo(queue)],
+      },
+      'token-refresh': {
+        description: 'Refreshes the access tokens that are due',
+        timeout: Duration.minutes(5),
+        memorySize: 512,
+        access: [
+          ...tokensAndGoogle,
+          useTable(connections, env.connectionsTable, ['GetItem', 'UpdateItem'], [indexes.refreshDue]),
+          publishTo(bus),
+        ],
       },
     });
 
-    const bundles = join(Stage.of(this)?.outdir ?? 'cdk.out', 'bundles');
-    bundleFunctions(functionNames, bundles);
-    const define = (
-      name: (typeof functionNames)[number],
-      props: Omit<ServiceFunctionProps, 'name' | 'bundles' | 'logRetention'>,
-    ) => serviceFunction(this, { name, bundles, logRetention: config.logRetentionDays, ...props });
-
-    const tokenKeysRead = readSecret(tokenKeys, env.tokenKeysSecretId);
-    const googleClientRead = readSecret(googleClient, env.googleClientSecretId);
-    const publicUrl = setting(env.publicUrl, config.publicUrl ?? api.apiEndpoint);
-    const returnOrigins = setting(env.returnOrigins, config.returnOrigins);
-
-    const health = define('health', {
-      description: 'GET /health',
-      timeoutSeconds: 15,
-      memorySize: 128,
-      access: [],
-    });
-    const connect = define('connect', {
-      description: "Sends a user to Google's consent page",
-      timeoutSeconds: 15,
-      memorySize: 512,
-      access: [
-        tokenKeysRead,
-        googleClientRead,
-        useTable(connections, env.connectionsTable, ['GetItem']),
-        publicUrl,
-        returnOrigins,
-      ],
-    });
-    const oauthCallback = define('oauth-callback', {
-      description: "Turns Google's answer into a connection",
-      timeoutSeconds: 29,
-      memorySize: 512,
-      access: [
-        tokenKeysRead,
-        googleClientRead,
-        useTable(connections, env.connectionsTable, ['GetItem', 'PutItem', 'UpdateItem']),
-        sendTo(queue),
-        publishTo(bus),
-        publicUrl,
-        returnOrigins,
-      ],
-    });
-    const paymentConfirmed = define('payment-confirmed', {
-      description: 'Verifies payment webhooks and queues their bookings',
-      timeoutSeconds: 15,
-      memorySize: 1024,
-      access: [readSecret(webhookSigning, env.webhookSecretId), sendTo(queue)],
-    });
-    const bookingSync = define('booking-sync', {
-      description: 'Makes the calendar event agree with its booking',
-      timeoutSeconds: syncTimeoutSeconds,
-      memorySize: 1024,
-      access: [
-        tokenKeysRead,
-        googleClientRead,
-        useTable(connections, env.connectionsTable, ['GetItem', 'BatchGetItem', 'UpdateItem']),
-        useTable(bookings, env.bookingsTable, ['GetItem', 'BatchGetItem', 'PutItem'], [indexes.waiting]),
-        consumeFrom(queue),
-        sendTo(queue),
-        publishTo(bus),
-      ],
-    });
-    const bookingReconcile = define('booking-reconcile', {
-      description: 'Hands due bookings back to the queue',
-      timeoutSeconds: 55,
-      memorySize: 512,
-      access: [useTable(bookings, env.bookingsTable, ['GetItem'], [indexes.syncDue]), sendTo(queue)],
-    });
-    const tokenRefresh = define('token-refresh', {
-      description: 'Refreshes the access tokens that are due',
-      timeoutSeconds: 300,
-      memorySize: 512,
-      access: [
-        tokenKeysRead,
-        googleClientRead,
-        useTable(connections, env.connectionsTable, ['GetItem', 'UpdateItem'], [indexes.refreshDue]),
-        publishTo(bus),
-      ],
-    });
-
-    const route = (method: HttpMethod, path: string, fn: LambdaFunction, authentication: string) => {
-      const integration = new HttpLambdaIntegration('Function', fn);
-      for (const added of api.addRoutes({ path, methods: [method], integration })) {
-        Validations.of(added).acknowledge({ id: 'AwsSolutions-APIG4', reason: authentication });
-      }
-    };
-    route(HttpMethod.GET, routes.health, health, 'Tells nothing but that it answers.');
-    route(HttpMethod.GET, routes.connect, connect, 'The function checks the signed link token in the query.');
-    route(
-      HttpMethod.GET,
+    const { GET, POST } = HttpMethod;
+    addRoute(api, GET, routes.health, functions.health, 'Public: says nothing but that it is there.');
+    addRoute(api, GET, routes.connect, functions.connect, 'A signed link token in the query.');
+    addRoute(
+      api,
+      GET,
       routes.callback,
-      oauthCallback,
-      'The function checks the encrypted state and its cookie.',
+      functions['oauth-callback'],
+      'An encrypted state, bound to a cookie of that browser.',
     );
-    route(
-      HttpMethod.POST,
+    addRoute(
+      api,
+      POST,
       routes.stripeWebhook,
-      paymentConfirmed,
-      "The function checks Stripe's signature over the raw body.",
+      functions['payment-confirmed'],
+      "Stripe's signature over the raw body.",
     );
 
+    const bookingSync = functions['booking-sync'];
     bookingSync.addEventSourceMapping('Bookings', {
       eventSourceArn: queue.queueArn,
       batchSize: 10,
@@ -249,91 +145,21 @@ export class LeadsCalendarGoogle extends Stack {
       reason: "For streams. A queue's failures go to the dead-letter queue of its redrive policy.",
     });
 
-    every(Duration.minutes(1), bookingReconcile);
-    every(Duration.minutes(config.refreshEveryMinutes), tokenRefresh);
+    every(Duration.minutes(1), functions['booking-reconcile']);
+    every(Duration.minutes(config.refreshEveryMinutes), functions['token-refresh']);
 
-    alarms(this, {
-      queue,
-      deadLetters,
-      functions: [
-        health,
-        connect,
-        oauthCallback,
-        paymentConfirmed,
-        bookingSync,
-        bookingReconcile,
-        tokenRefresh,
-      ],
-      key,
-      email: config.alarmEmail,
-    });
+    alarms(this, { queue, deadLetters, functions: Object.values(functions), key, email: config.alarmEmail });
 
-    const base = config.publicUrl ?? api.apiEndpoint;
-    const outputs: Record<string, [value: string, description: string]> = {
-      ApiUrl: [base, 'The API'],
-      CallbackUrl: [
-        `${base}${routes.callback}`,
-        'Register as authorised redirect URI of the OAuth client at Google',
-      ],
-      WebhookUrl: [`${base}${routes.stripeWebhook}`, 'Register as webhook endpoint at Stripe'],
-      GoogleOauthClientSecret: [googleClient.ref, "Put Google's client secret JSON here"],
-      WebhookSigningSecret: [webhookSigning.ref, "Put Stripe's signing secret here"],
-      TokenKeysSecret: [tokenKeys.ref, 'Holds the keys that sign link tokens'],
-      BusName: [bus.eventBusName, 'Events for LeadsCalendar'],
-      ConnectionsTableName: [connections.tableName, 'Connections'],
-      BookingsTableName: [bookings.tableName, 'Bookings'],
-    };
-    for (const [name, [value, description]] of Object.entries(outputs)) {
+    const output = (name: string, value: string, description: string) =>
       new CfnOutput(this, name, { value, description });
-    }
+    output('ApiUrl', baseUrl, 'The API');
+    output('CallbackUrl', `${baseUrl}${routes.callback}`, 'To register as redirect URI at Google');
+    output('WebhookUrl', `${baseUrl}${routes.stripeWebhook}`, 'To register as webhook endpoint at Stripe');
+    output('GoogleOauthClientSecret', googleClient.ref, "Wants Google's client secret JSON");
+    output('WebhookSigningSecret', webhookSigning.ref, "Wants Stripe's signing secret");
+    output('TokenKeysSecret', tokenKeys.ref, 'Holds the keys that sign link tokens');
+    output('BusName', bus.eventBusName, 'Tells LeadsCalendar what happened');
+    output('ConnectionsTableName', connections.tableName, 'Connections');
+    output('BookingsTableName', bookings.tableName, 'Bookings');
   }
 }
-
-/** Tables outlive mistakes: they can be rolled back to any second, and neither a deploy nor a delete removes them. */
-function keptSafe(key: Key) {
-  return {
-    billingMode: BillingMode.PAY_PER_REQUEST,
-    encryption: TableEncryption.CUSTOMER_MANAGED,
-    encryptionKey: key,
-    pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-    deletionProtection: true,
-    removalPolicy: RemovalPolicy.RETAIN,
-  };
-}
-
-/**
- * A secret that the template gives no value: empty, which says "not set up yet", or generated by AWS. (The L2
- * construct cannot make an empty one.) Under Secrets Manager's own key and not ours: who may read is decided by
- * the grant on the secret either way, and so no single key opens both the stored tokens and the keys they are
- * encrypted with.
- */
-function secret(
-  scope: Construct,
-  id: string,
-  { rotation, ...props }: CfnSecretProps & { /** Why no timer rotates it. */ rotation: string },
-): CfnSecret {
-  const created = new CfnSecret(scope, id, props);
-  created.applyRemovalPolicy(RemovalPolicy.RETAIN);
-  Validations.of(created).acknowledge({ id: 'AwsSolutions-SMG4', reason: rotation });
-  return created;
-}
-
-/**
- * Neither path, query string nor headers: link tokens, codes and states travel in the query, signatures and
- * bearer tokens in headers, and later paths name bookings. The route key says enough.
- */
-const accessLogFormat = AccessLogFormat.custom(
-  JSON.stringify({
-    requestId: '$context.requestId',
-    time: '$context.requestTimeEpoch',
-    ip: '$context.identity.sourceIp',
-    route: '$context.routeKey',
-    status: '$context.status',
-    responseLength: '$context.responseLength',
-    latencyMs: '$context.responseLatency',
-    integrationLatencyMs: '$context.integrationLatency',
-    integrationStatus: '$context.integrationStatus',
-    integrationError: '$context.integrationErrorMessage',
-    gatewayError: '$context.error.responseType',
-  }),
-);
