@@ -28,7 +28,7 @@ const retryRanges = {
   connection: { first: 60, longest: 6 * 3600 },
 };
 /** Seconds by which the clocks of those who hand bookings over may differ. */
-const dueWithin = 60;
+const dueWithin = 5;
 /** A calendar that Google does not find may be a passing fault, but not for this many attempts. */
 const notFoundAttempts = 6;
 

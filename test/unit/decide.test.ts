@@ -1,0 +1,253 @@
+import { describe, expect, it } from 'vitest';
+import {
+  afterFailure,
+  afterRefusedInsert,
+  applyPayment,
+  isOurs,
+  nextStep,
+  scheduled,
+  toCalendarEvent,
+  waiting,
+} from '../../functions/booking-sync/decide.ts';
+import type { Booking } from '../../shared/booking.ts';
+import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
+import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/calendar.ts';
+import type { Connection } from '../../shared/connection.ts';
+
+const now = 1_790_000_000;
+const middle = () => 0.5;
+const message: PaymentConfirmed = {
+  type: 'payment.confirmed',
+  bookingId: 'booking-1',
+  userId: 'ada',
+  payment: { provider: 'stripe', id: 'pi_1', eventId: 'evt_1', confirmedAt: '2026-09-21T14:13:20Z' },
+  appointment: {
+    summary: 'First meeting',
+    description: '<b>bold</b> & "quoted"',
+    start: { dateTime: '2026-12-01T10:00:00+01:00' },
+    end: { dateTime: '2026-12-01T11:00:00+01:00' },
+    startsAt: now + 86_400,
+    endsAt: now + 90_000,
+  },
+  problems: [],
+};
+const { appointment: _, ...withoutAppointment } = message;
+const unusable: PaymentConfirmed = {
+  ...withoutAppointment,
+  problems: [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }],
+};
+const active = { userId: 'ada', status: 'active', calendarId: 'primary' } as Connection;
+const broken = { ...active, status: 'reauthorization_required' } as Connection;
+
+const paid = applyPayment(undefined, message, now);
+/** As the table would answer it. */
+const stored = (booking: Booking): Booking => ({ ...booking, version: booking.version + 1 });
+const event = (change: Partial<CalendarEvent> = {}): CalendarEvent => ({
+  id: toCalendarEvent(paid, 'primary').id,
+  etag: '"1"',
+  status: 'confirmed',
+  htmlLink: 'https://calendar.example/e',
+  extendedProperties: { private: { leadscalendarBooking: 'booking-1' } },
+  ...change,
+});
+const inCalendar = stored(scheduled(paid, 'primary', event(), now).booking);
+const failure = (kind: CalendarFailureKind, more: Partial<CalendarFailure> = {}): CalendarFailure => ({
+  kind,
+  reason: 'aReason',
+  message: 'Google says no',
+  ...more,
+});
+const step = (booking: Booking, before: Booking | undefined, connection: Connection | undefined, at = now) =>
+  nextStep(booking, before, connection, at, middle);
+
+describe('a payment', () => {
+  it('makes a pending booking', () => {
+    expect(paid).toMatchObject({ status: 'pending', version: 0, problems: [], timeline: [{ what: 'paid' }] });
+    expect(step(paid, undefined, active)).toEqual({ do: 'insert', booking: paid, connection: active });
+  });
+
+  it('that comes twice changes nothing', () => {
+    expect(applyPayment(inCalendar, message, now + 5)).toBe(inCalendar);
+    expect(step(inCalendar, inCalendar, active)).toEqual({ do: 'nothing' });
+  });
+
+  it('whose booking is unusable is recorded as failed, with its problems, and published', () => {
+    const failed = applyPayment(undefined, unusable, now);
+    expect(failed).toMatchObject({ status: 'failed', problems: unusable.problems });
+    expect(step(failed, undefined, active)).toEqual({
+      do: 'record',
+      outcome: { booking: failed, event: 'booking.failed' },
+    });
+    expect(applyPayment(stored(failed), unusable, now)).toEqual(stored(failed));
+  });
+
+  it('mends a failed booking when a usable one follows, and not the reverse', () => {
+    const failed = stored(applyPayment(undefined, unusable, now));
+    const mended = applyPayment(failed, message, now);
+    expect(mended).toMatchObject({ status: 'pending', version: 1, problems: [] });
+    expect(step(mended, failed, active)).toMatchObject({ do: 'insert' });
+    expect(applyPayment(inCalendar, unusable, now)).toBe(inCalendar);
+  });
+
+  it('other than the first one for a booking is noted once, since somebody may have paid twice', () => {
+    const second = { ...message, payment: { ...message.payment, id: 'pi_2' } };
+    const noted = applyPayment(inCalendar, second, now);
+    expect(noted.timeline.at(-1)?.what).toBe('also paid by pi_2');
+    expect(step(noted, inCalendar, active)).toEqual({ do: 'record', outcome: { booking: noted } });
+    expect(applyPayment(noted, second, now)).toBe(noted);
+  });
+
+  it.each([undefined, broken])(
+    'waits where the user has no working connection, announced once',
+    (connection) => {
+      const first = step(paid, undefined, connection);
+      expect(first).toMatchObject({
+        do: 'record',
+        outcome: { event: 'booking.waiting', booking: { status: 'waiting_for_connection' } },
+      });
+      const held = stored((first as { outcome: { booking: Booking } }).outcome.booking);
+      expect(held.syncDueAt).toBeGreaterThan(now);
+
+      expect(step(held, held, connection)).toEqual({ do: 'nothing' });
+      const again = step(held, held, connection, held.syncDueAt);
+      expect(again).toMatchObject({ do: 'record', outcome: { booking: { attempts: 2 } } });
+      expect(again).not.toHaveProperty('outcome.event');
+      expect(step(held, held, active)).toMatchObject({ do: 'insert' });
+    },
+  );
+
+  it('for an appointment that is over is reported, not entered', () => {
+    const over = paid.appointment?.endsAt;
+    expect(step(paid, undefined, active, over)).toMatchObject({
+      do: 'record',
+      outcome: { event: 'booking.missed', booking: { status: 'missed' } },
+    });
+    const held = stored(waiting(paid, now, middle).booking);
+    expect(step(held, held, active, over)).toMatchObject({ outcome: { booking: { status: 'missed' } } });
+  });
+
+  it('that comes again during a wait does not make us bother Google early', () => {
+    const held = stored(
+      afterFailure(paid, failure('rate_limited', { retryAfter: 600 }), now, middle).booking,
+    );
+    expect(held.syncDueAt).toBe(now + 600);
+    expect(step(held, held, active, now + 100)).toEqual({ do: 'nothing' });
+    expect(step(held, held, active, now + 600)).toMatchObject({ do: 'insert' });
+  });
+});
+
+describe('a refused insert', () => {
+  it.each<[CalendarFailure, number, boolean, string]>([
+    [failure('exists'), 1, false, 'look'],
+    [failure('unauthorized'), 1, false, 'refresh token'],
+    [failure('unauthorized'), 2, true, 'give up for now'],
+    [failure('permission_missing'), 1, false, 'require reauthorization'],
+    [failure('refused'), 1, false, 'fail'],
+    [failure('transient'), 1, false, 'try again'],
+    [failure('transient'), 2, false, 'give up for now'],
+    [failure('rate_limited'), 1, false, 'try again'],
+    [failure('rate_limited', { retryAfter: 30 }), 1, false, 'give up for now'],
+    [failure('rate_limited'), 2, false, 'give up for now'],
+    [failure('quota_exceeded'), 1, false, 'give up for now'],
+    [failure('operator'), 1, false, 'give up for now'],
+    [failure('not_found'), 1, false, 'give up for now'],
+  ])('%j (try %i, refreshed %s): %s', (refusal, tries, refreshed, move) => {
+    expect(afterRefusedInsert(refusal, tries, refreshed)).toBe(move);
+  });
+});
+
+describe('a failure that ends a run', () => {
+  it("fails the booking with Google's reason where Google will not have it", () => {
+    const { booking, event: published } = afterFailure(
+      paid,
+      failure('refused', { status: 400, reason: 'timeRangeEmpty' }),
+      now,
+      middle,
+    );
+    expect(booking).toMatchObject({
+      status: 'failed',
+      problems: [{ code: 'google_refused', message: expect.stringContaining('timeRangeEmpty') }],
+    });
+    expect(booking).not.toHaveProperty('syncDueAt');
+    expect(published).toBe('booking.failed');
+  });
+
+  it('is tried again later and later, up to an hour', () => {
+    const waits = Array.from({ length: 10 }, (_, attempts) => {
+      const { booking } = afterFailure({ ...paid, attempts }, failure('transient'), now, middle);
+      return (booking.syncDueAt ?? 0) - now;
+    });
+    expect(waits).toEqual([23, 45, 90, 180, 360, 720, 1440, 2700, 2700, 2700]);
+  });
+
+  it('is jittered: bookings that failed together do not come back together', () => {
+    const at = (random: number) =>
+      afterFailure(paid, failure('transient'), now, () => random).booking.syncDueAt;
+    expect(at(0)).toBe(now + 15);
+    expect(at(0.999)).toBe(now + 30);
+  });
+
+  it("waits as long as Google's Retry-After says", () => {
+    expect(
+      afterFailure(paid, failure('rate_limited', { retryAfter: 900 }), now, middle).booking.syncDueAt,
+    ).toBe(now + 900);
+  });
+
+  it('waits long on an exhausted quota', () => {
+    expect(afterFailure(paid, failure('quota_exceeded'), now, middle).booking.syncDueAt).toBe(now + 2700);
+  });
+
+  it('gives a calendar that is not found several chances, then fails with what to do', () => {
+    expect(afterFailure(paid, failure('not_found'), now, middle).booking.status).toBe('pending');
+    const last = afterFailure({ ...paid, attempts: 5 }, failure('not_found'), now, middle).booking;
+    expect(last).toMatchObject({
+      status: 'failed',
+      problems: [{ message: expect.stringContaining('Choose another calendar') }],
+    });
+  });
+
+  it('never waits past the end of the appointment: the attempt then finds that it was missed', () => {
+    const soon = {
+      ...paid,
+      attempts: 9,
+      appointment: { ...message.appointment, endsAt: now + 60 },
+    } as Booking;
+    expect(afterFailure(soon, failure('transient'), now, middle).booking.syncDueAt).toBe(now + 60);
+  });
+
+  it('keeps the timeline bounded', () => {
+    let booking = paid;
+    for (let attempt = 0; attempt < 50; attempt++)
+      booking = afterFailure(booking, failure('transient'), now, middle).booking;
+    expect(booking.timeline).toHaveLength(20);
+  });
+});
+
+describe('the calendar event', () => {
+  it("has an id of Google's alphabet that depends on booking, calendar and generation alone", () => {
+    const id = (booking: Booking, calendarId: string) => toCalendarEvent(booking, calendarId).id;
+    expect(id(paid, 'primary')).toMatch(/^[a-v0-9]{54}$/);
+    expect(id(paid, 'primary')).toBe(id(inCalendar, 'primary'));
+    const others = [
+      id(paid, 'other'),
+      id({ ...paid, generation: 1 }, 'primary'),
+      id({ ...paid, bookingId: 'b' }, 'primary'),
+    ];
+    expect(new Set([id(paid, 'primary'), ...others]).size).toBe(4);
+  });
+
+  it('escapes the description, which Google would show as HTML', () => {
+    expect(toCalendarEvent(paid, 'primary').description).toBe(
+      '&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot;',
+    );
+  });
+
+  it('is ours when it stands and says so', () => {
+    expect(isOurs(event(), paid)).toBe(true);
+    expect(isOurs(event({ status: 'cancelled' }), paid)).toBe(false);
+    expect(isOurs(event({ extendedProperties: undefined }), paid)).toBe(false);
+    expect(isOurs(event({ extendedProperties: { private: { leadscalendarBooking: 'other' } } }), paid)).toBe(
+      false,
+    );
+  });
+});

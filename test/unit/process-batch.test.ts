@@ -1,0 +1,39 @@
+import { describe, expect, it } from 'vitest';
+import { processBatch } from '../../functions/booking-sync/process-batch.ts';
+
+const record = (messageId: string, groupId: string, bookingId = groupId) => ({
+  messageId,
+  groupId,
+  body: JSON.stringify({ type: 'sync', bookingId, cause: messageId }),
+});
+
+describe('processBatch', () => {
+  it('keeps the order within a group, and groups do not wait for each other', async () => {
+    const log: string[] = [];
+    const records = [record('1', 'a'), record('2', 'b'), record('3', 'a')];
+    const staying = await processBatch(records, async (message) => {
+      const cause = 'cause' in message ? message.cause : '';
+      log.push(`start ${cause}`);
+      await new Promise((resolve) => setTimeout(resolve, cause === '1' ? 20 : 1));
+      log.push(`end ${cause}`);
+    });
+    expect(staying).toEqual([]);
+    expect(log).toEqual(['start 1', 'start 2', 'end 2', 'end 1', 'start 3', 'end 3']);
+  });
+
+  it('leaves the failed message and all after it in its group in the queue, and nothing else', async () => {
+    const records = [record('1', 'a'), record('2', 'a', 'bad'), record('3', 'b'), record('4', 'a')];
+    const staying = await processBatch(records, async (message) => {
+      if ('bookingId' in message && message.bookingId === 'bad') throw new Error('the table is away');
+    });
+    expect(staying).toEqual(['2', '4']);
+  });
+
+  it.each(['', 'text', '{}', '{"type":"other"}', '{"type":"payment.confirmed","bookingId":"b"}'])(
+    'leaves a message that is not ours for the dead-letter queue: %j',
+    async (body) => {
+      const staying = await processBatch([{ messageId: '1', groupId: 'a', body }], async () => {});
+      expect(staying).toEqual(['1']);
+    },
+  );
+});

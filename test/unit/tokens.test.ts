@@ -1,0 +1,176 @@
+import { createSecretKey, randomBytes } from 'node:crypto';
+import { CompactEncrypt, SignJWT } from 'jose';
+import { describe, expect, it } from 'vitest';
+import { audiences } from '../../shared/names.ts';
+import { openState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
+import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
+import { openToken, sealToken } from '../../shared/token-vault.ts';
+import { signUserToken, verifyUserToken } from '../../shared/user-token.ts';
+
+const now = 1_790_000_000;
+const master = (seed: string) => seed.repeat(64).slice(0, 64);
+const before = parseTokenKeys(JSON.stringify({ current: 'old', old: master('o') }));
+const rotated = parseTokenKeys(JSON.stringify({ current: 'new', old: master('o'), new: master('n') }));
+const after = parseTokenKeys(JSON.stringify({ current: 'new', new: master('n') }));
+const coded = (code: string) => expect.objectContaining({ code });
+
+describe('token keys', () => {
+  it.each([
+    ['text', 'nonsense'],
+    ['a list', '[]'],
+    ['no current key', '{"a":"x"}'],
+    ['a current key that does not exist', JSON.stringify({ current: 'b', a: master('a') })],
+    ['a short key', '{"current":"a","a":"short"}'],
+    ['a prototype name as current', '{"current":"constructor"}'],
+  ])('refuses a secret that holds %s, without quoting it', (_, text) => {
+    expect(() => parseTokenKeys(text)).toThrow(coded('not_configured'));
+    expect(() => parseTokenKeys(text)).not.toThrow(/nonsense|short"/);
+  });
+
+  it('derives a key of its own for each purpose and id', () => {
+    const keys = (['token', 'state', 'link'] as const).flatMap((purpose) =>
+      ['old', 'new'].map((id) => Buffer.from(rotated.key(id, purpose) as Uint8Array).toString('hex')),
+    );
+    expect(new Set(keys).size).toBe(6);
+    expect(rotated.key('constructor', 'token')).toBeUndefined();
+  });
+});
+
+describe('token vault', () => {
+  it('opens what it sealed, and never shows it', async () => {
+    const sealed = await sealToken(before, 'ada', 'refresh', '1//canary');
+    expect(sealed).not.toContain('canary');
+    expect(await openToken(before, 'ada', 'refresh', sealed)).toBe('1//canary');
+  });
+
+  it('seals with the current key and opens with any: rotation needs no downtime', async () => {
+    const sealed = await sealToken(before, 'ada', 'access', 'token');
+    expect(await openToken(rotated, 'ada', 'access', sealed)).toBe('token');
+    const carriedOver = await sealToken(rotated, 'ada', 'access', 'token');
+    expect(await openToken(after, 'ada', 'access', carriedOver)).toBe('token');
+    await expect(openToken(after, 'ada', 'access', sealed)).rejects.toThrow(coded('token_unreadable'));
+  });
+
+  it('does not open a token that was copied to another user, or passed off as another kind', async () => {
+    const sealed = await sealToken(before, 'ada', 'refresh', 'token');
+    await expect(openToken(before, 'grace', 'refresh', sealed)).rejects.toThrow(coded('token_unreadable'));
+    await expect(openToken(before, 'ada', 'access', sealed)).rejects.toThrow(coded('token_unreadable'));
+  });
+
+  it('does not open a token whose header was changed to another user', async () => {
+    const sealed = await sealToken(before, 'ada', 'refresh', 'token');
+    const [header = '', ...rest] = sealed.split('.');
+    const forged = Buffer.from(Buffer.from(header, 'base64url').toString().replace('ada', 'eve')).toString(
+      'base64url',
+    );
+    await expect(openToken(before, 'eve', 'refresh', [forged, ...rest].join('.'))).rejects.toThrow(
+      coded('token_unreadable'),
+    );
+  });
+
+  it.each(['', 'abc', 'a.b.c.d.e', 'a..b.c.d'])('answers %j with a clear error', async (text) => {
+    await expect(openToken(before, 'ada', 'access', text)).rejects.toThrow(coded('token_unreadable'));
+  });
+});
+
+describe('user tokens', () => {
+  const check = { audience: audiences.connect, now };
+  const sign = (change: Partial<Parameters<typeof signUserToken>[1]> = {}) =>
+    signUserToken(before, { userId: 'ada', audience: audiences.connect, now, ...change });
+  /** As another backend would: any library, no key id. */
+  const foreign = (
+    claims: Record<string, unknown>,
+    key: string | Uint8Array = linkSigningKey(before),
+    alg = 'HS256',
+  ) =>
+    new SignJWT(claims)
+      .setProtectedHeader({ alg })
+      .sign(typeof key === 'string' ? new TextEncoder().encode(key) : key);
+  const claims = { sub: 'ada', aud: audiences.connect, iat: now, exp: now + 600 };
+
+  it('names the user', async () => {
+    expect(await verifyUserToken(before, await sign(), check)).toBe('ada');
+  });
+
+  it('may be made with any JWT library that is given the link-signing key as text', async () => {
+    expect(await verifyUserToken(rotated, await foreign(claims), check)).toBe('ada');
+  });
+
+  it('is valid for ten minutes, however long it claims to be', async () => {
+    const token = await sign();
+    expect(await verifyUserToken(before, token, { ...check, now: now + 600 })).toBe('ada');
+    await expect(verifyUserToken(before, token, { ...check, now: now + 700 })).rejects.toThrow(
+      coded('link_token_expired'),
+    );
+    await expect(verifyUserToken(before, await sign({ lifetime: 601 }), check)).rejects.toThrow(
+      coded('link_token_invalid'),
+    );
+  });
+
+  it('is refused once its key is gone', async () => {
+    await expect(verifyUserToken(after, await sign(), check)).rejects.toThrow(coded('link_token_invalid'));
+  });
+
+  it.each([
+    ['for another purpose', () => sign({ audience: audiences.api })],
+    ['from the future', () => sign({ now: now + 300 })],
+    ['of no user', () => sign({ userId: '' })],
+    ['of a user with a strange id', () => sign({ userId: 'a b' })],
+    ['without an expiry', () => foreign({ ...claims, exp: undefined })],
+    ['without an issue time', () => foreign({ ...claims, iat: undefined })],
+    ['signed with another key', () => foreign(claims, randomBytes(32))],
+    [
+      'signed with another algorithm',
+      () => foreign(claims, createSecretKey(randomBytes(64)).export(), 'HS512'),
+    ],
+    [
+      'that is not signed',
+      async () =>
+        `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.`,
+    ],
+    ['that is no token', async () => 'abc'],
+    ['that is empty', async () => ''],
+    [
+      'with a key id that does not exist',
+      async () =>
+        new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: 'constructor' }).sign(randomBytes(32)),
+    ],
+  ])('is refused when it is one %s', async (_, make) => {
+    await expect(verifyUserToken(rotated, await make(), check)).rejects.toThrow(
+      expect.objectContaining({ code: 'link_token_invalid', status: 401 }),
+    );
+  });
+});
+
+describe('OAuth state', () => {
+  const state = { userId: 'ada', link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
+
+  it('comes back as it went, unreadable in between', async () => {
+    const sealed = await sealState(before, state, now);
+    expect(Buffer.from(sealed).toString('latin1')).not.toContain('vvvv');
+    expect(await openState(rotated, sealed, now + stateLifetime - 1)).toMatchObject(state);
+  });
+
+  it('expires', async () => {
+    const sealed = await sealState(before, state, now);
+    await expect(openState(before, sealed, now + stateLifetime + 1)).rejects.toThrow(coded('state_expired'));
+  });
+
+  it('is refused when any character of it was changed', async () => {
+    const sealed = await sealState(before, state, now);
+    for (let index = 0; index < sealed.length; index += 7) {
+      const changed = sealed.slice(0, index) + (sealed[index] === 'A' ? 'B' : 'A') + sealed.slice(index + 1);
+      if (changed !== sealed)
+        await expect(openState(before, changed, now)).rejects.toThrow(coded('state_invalid'));
+    }
+  });
+
+  it('is refused when it was encrypted with a token key: each purpose has a key of its own', async () => {
+    const forged = await new CompactEncrypt(
+      new TextEncoder().encode(JSON.stringify({ ...state, exp: now + 60 })),
+    )
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: 'old' })
+      .encrypt(before.key('old', 'token') as Uint8Array);
+    await expect(openState(before, forged, now)).rejects.toThrow(coded('state_invalid'));
+  });
+});
