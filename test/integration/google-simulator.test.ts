@@ -1,95 +1,30 @@
-import { appendFileSync, mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { calendar, type calendar_v3 } from '@googleapis/calendar';
-import { CodeChallengeMethod, OAuth2Client } from 'google-auth-library';
+import { CodeChallengeMethod, type OAuth2Client } from 'google-auth-library';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/google/simulator.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-
-const redirectUri = 'http://localhost:3000/google/callback';
-const client = { clientId: 'demo-client', clientSecret: 'demo-secret', redirectUris: [redirectUri] };
-const ada = 'ada@example.com';
-const scopeOf = (name: string) => `https://www.googleapis.com/auth/calendar${name}`;
-const eventsScope = scopeOf('.events');
-const signInScopes = ['openid', 'https://www.googleapis.com/auth/userinfo.email'];
-const asked = ['openid', 'email', eventsScope];
-const ten = { dateTime: '2026-11-23T10:00:00+01:00' };
-const eleven = { dateTime: '2026-11-23T11:00:00+01:00' };
-const appointment = { summary: 'First meeting', start: ten, end: eleven };
+import {
+  ada,
+  asked,
+  client,
+  eventsScope,
+  failure,
+  officialClients,
+  redirectUri,
+  scopeOf,
+  signInScopes,
+} from './google-clients.ts';
 
 let google: GoogleSimulator;
 let now: number;
+const { oauthClient, consent, connect, calendarClient, tokenRequest, refreshRequest } = officialClients(
+  () => google,
+);
 
 beforeEach(async () => {
   now = Date.now();
   google = await startGoogleSimulator({ clients: [client], now: () => now });
 });
 afterEach(() => google.close());
-
-/** Google's own OAuth client, pointed at the simulator. */
-function oauthClient(secret = client.clientSecret): OAuth2Client {
-  return new OAuth2Client({
-    clientId: client.clientId,
-    clientSecret: secret,
-    redirectUri,
-    endpoints: {
-      oauth2AuthBaseUrl: `${google.url}/o/oauth2/v2/auth`,
-      oauth2TokenUrl: `${google.url}/token`,
-      oauth2RevokeUrl: `${google.url}/revoke`,
-      oauth2FederatedSignonPemCertsUrl: `${google.url}/oauth2/v1/certs`,
-      oauth2FederatedSignonJwkCertsUrl: `${google.url}/oauth2/v3/certs`,
-    },
-  });
-}
-
-type ConnectOptions = {
-  scope?: string[];
-  prompt?: string;
-  untick?: string[];
-  deny?: boolean;
-  account?: string;
-};
-
-async function consent(options: ConnectOptions = {}): Promise<URLSearchParams> {
-  const { scope = asked, prompt, ...walk } = options;
-  const url = oauthClient().generateAuthUrl({
-    access_type: 'offline',
-    scope,
-    state: 'st&te',
-    ...(prompt ? { prompt } : {}),
-  });
-  return new URL(await walkConsent(url, walk)).searchParams;
-}
-
-async function connect(options: ConnectOptions = {}) {
-  const code = (await consent(options)).get('code') ?? '';
-  return (await oauthClient().getToken(code)).tokens;
-}
-
-/** Google's own Calendar client with a token for Ada. */
-function calendarClient(scopes = [eventsScope], accessToken?: string): calendar_v3.Calendar {
-  const auth = oauthClient();
-  const granted = google.control.grant({ clientId: client.clientId, email: ada, scopes });
-  auth.setCredentials({ access_token: accessToken ?? granted.accessToken });
-  return calendar({ version: 'v3', auth, rootUrl: `${google.url}/`, retry: false });
-}
-
-/** The error of a request that must fail: its status and the JSON that came with it. */
-async function failure(
-  request: Promise<unknown>,
-): Promise<{ status: number; body: Record<string, never> & { error: never } }> {
-  const error = await request.then(
-    () => expect.fail('the request succeeded'),
-    (reason) => reason,
-  );
-  return { status: error.response?.status, body: error.response?.data };
-}
-
-function tokenRequest(fields: Record<string, string>): Promise<Response> {
-  const known = { client_id: client.clientId, client_secret: client.clientSecret };
-  return fetch(`${google.url}/token`, { method: 'POST', body: new URLSearchParams({ ...known, ...fields }) });
-}
 
 describe('authorization page', () => {
   it('returns code, state and granted scopes, with a slash in the code', async () => {
@@ -144,6 +79,21 @@ describe('authorization page', () => {
     expect(await response.text()).toContain(error);
   });
 
+  it('answers prompt=none without a page: a code if all is granted, else interaction_required', async () => {
+    const url = oauthClient().generateAuthUrl({ scope: asked, prompt: 'none', login_hint: ada });
+    expect(await walkConsent(url)).toContain('error=interaction_required');
+    await connect();
+    expect(await walkConsent(url)).toContain('code=4%2F');
+  });
+
+  it('skips consent for what was granted before, unless it is asked for', async () => {
+    await connect();
+    const url = oauthClient().generateAuthUrl({ scope: asked, login_hint: ada });
+    const page = await fetch(`${url}`, { redirect: 'manual' });
+    const next = await fetch(new URL(page.headers.get('location') ?? '', google.url), { redirect: 'manual' });
+    expect(next.headers.get('location')).toContain(`${redirectUri}?`);
+  });
+
   it('escapes what the request brings, and allows no scripts', async () => {
     const url = oauthClient().generateAuthUrl({ scope: asked, state: '"><script>alert(1)</script>' });
     const response = await fetch(url);
@@ -166,7 +116,9 @@ describe('token endpoint', () => {
     } as Parameters<OAuth2Client['generateAuthUrl']>[0]);
     const code = new URL(await walkConsent(url)).searchParams.get('code') ?? '';
 
-    expect((await failure(oauth.getToken({ code, codeVerifier: 'wrong' }))).body.error).toBe('invalid_grant');
+    expect(await failure(oauth.getToken({ code, codeVerifier: 'wrong' }))).toMatchObject({
+      body: { error: 'invalid_grant' },
+    });
     const { tokens } = await oauth.getToken({ code, codeVerifier });
     expect(tokens).toMatchObject({ token_type: 'Bearer', refresh_token: expect.stringMatching(/^1\/\//) });
     expect(tokens.scope?.split(' ').sort()).toEqual([...signInScopes, eventsScope].sort());
@@ -205,8 +157,8 @@ describe('token endpoint', () => {
   });
 
   it('refreshes without a new refresh token, unless it rotates', async () => {
-    const { refresh_token = '' } = await connect();
-    const again = await tokenRequest({ grant_type: 'refresh_token', refresh_token: refresh_token ?? '' });
+    const { refreshToken } = await connect();
+    const again = await refreshRequest(refreshToken);
     const answer = await again.json();
     expect(answer).toMatchObject({
       access_token: expect.any(String),
@@ -216,11 +168,11 @@ describe('token endpoint', () => {
     expect(answer).not.toHaveProperty('refresh_token');
 
     google.control.setSwitch('rotateRefreshToken', true);
-    const rotated = await tokenRequest({ grant_type: 'refresh_token', refresh_token: refresh_token ?? '' });
+    const rotated = await refreshRequest(refreshToken);
     expect(await rotated.json()).toMatchObject({
-      refresh_token: expect.not.stringContaining(`${refresh_token}`),
+      refresh_token: expect.not.stringContaining(`${refreshToken}`),
     });
-    const old = await tokenRequest({ grant_type: 'refresh_token', refresh_token: refresh_token ?? '' });
+    const old = await refreshRequest(refreshToken);
     expect([old.status, await old.json()]).toEqual([
       400,
       { error: 'invalid_grant', error_description: 'Token has been expired or revoked.' },
@@ -268,28 +220,26 @@ describe('token endpoint', () => {
   });
 
   it('tells of sessions to confirm and of administrators when switched to', async () => {
-    const { refresh_token = '' } = await connect();
+    const { refreshToken } = await connect();
     google.control.setSwitch('refuseRefresh', 'invalid_rapt');
-    const rapt = await tokenRequest({ grant_type: 'refresh_token', refresh_token: refresh_token ?? '' });
+    const rapt = await refreshRequest(refreshToken);
     expect(await rapt.json()).toMatchObject({ error: 'invalid_grant', error_subtype: 'invalid_rapt' });
     google.control.setSwitch('refuseRefresh', 'admin_policy_enforced');
-    const policy = await tokenRequest({ grant_type: 'refresh_token', refresh_token: refresh_token ?? '' });
+    const policy = await refreshRequest(refreshToken);
     expect(await policy.json()).toMatchObject({ error: 'admin_policy_enforced' });
   });
 
   it('forgets the oldest refresh token of an account and client after a hundred', async () => {
     const grant = { clientId: client.clientId, email: ada, scopes: [eventsScope] };
     const tokens = Array.from({ length: 101 }, () => google.control.grant(grant).refreshToken ?? '');
-    const refresh = async (token = '') =>
-      (await tokenRequest({ grant_type: 'refresh_token', refresh_token: token })).status;
+    const refresh = async (token = '') => (await refreshRequest(token)).status;
     expect([await refresh(tokens[0]), await refresh(tokens[1])]).toEqual([400, 200]);
   });
 
   it('lets unused refresh tokens die after six months, and those of test apps after seven days', async () => {
     const grant = { clientId: client.clientId, email: ada, scopes: [eventsScope] };
     const { refreshToken = '' } = google.control.grant(grant);
-    const refresh = async () =>
-      (await tokenRequest({ grant_type: 'refresh_token', refresh_token: refreshToken })).status;
+    const refresh = async () => (await refreshRequest(refreshToken)).status;
     now += 180 * 86_400_000;
     expect(await refresh()).toBe(200);
     google.control.setSwitch('publishingStatus', 'testing');
@@ -300,16 +250,47 @@ describe('token endpoint', () => {
   });
 });
 
+describe('switches', () => {
+  it('change the life of access tokens, the issuer and the names of sign-in scopes', async () => {
+    google.control.setSwitch('accessTokenSeconds', 60);
+    google.control.setSwitch('issuer', 'accounts.google.com');
+    google.control.setSwitch('expandSignInScopes', false);
+    const code = (await consent()).get('code') ?? '';
+    const answer = await tokenRequest({ grant_type: 'authorization_code', code, redirect_uri: redirectUri });
+    const { expires_in, id_token, scope } = (await answer.json()) as Record<string, string>;
+    expect(expires_in).toBe(60);
+    expect(scope?.split(' ').sort()).toEqual([...asked].sort());
+    const ticket = await oauthClient().verifyIdToken({ idToken: id_token ?? '', audience: client.clientId });
+    expect(ticket.getPayload()).toMatchObject({ iss: 'accounts.google.com', email: ada });
+  });
+
+  it('add scopes granted earlier when the request includes them', async () => {
+    await connect();
+    const url = oauthClient().generateAuthUrl({
+      scope: ['openid'],
+      prompt: 'consent',
+      include_granted_scopes: true,
+    });
+    expect(new URL(await walkConsent(url)).searchParams.get('scope')).toContain(eventsScope);
+  });
+
+  it('refuse names that do not exist', () => {
+    expect(() => google.control.setSwitch('typo' as 'issuer', 'accounts.google.com')).toThrow(
+      'no switch typo',
+    );
+  });
+});
+
 describe('revoke', () => {
   it('kills every token of the grant, and says invalid_token the second time', async () => {
     const oauth = oauthClient();
     const tokens = await connect();
-    await oauth.revokeToken(tokens.refresh_token ?? '');
-    const read = calendarClient([scopeOf('.readonly')], tokens.access_token ?? '').events.list({
+    await oauth.revokeToken(tokens.refreshToken);
+    const read = calendarClient([scopeOf('.readonly')], tokens.accessToken).events.list({
       calendarId: 'primary',
     });
     expect((await failure(read)).status).toBe(401);
-    expect(await failure(oauth.revokeToken(tokens.refresh_token ?? ''))).toMatchObject({
+    expect(await failure(oauth.revokeToken(tokens.refreshToken))).toMatchObject({
       status: 400,
       body: { error: 'invalid_token' },
     });
@@ -317,403 +298,5 @@ describe('revoke', () => {
 
   it('is not there for GET', async () => {
     expect((await fetch(`${google.url}/revoke?token=x`)).status).toBe(404);
-  });
-});
-
-describe('events', () => {
-  const calendarId = 'primary';
-  const id = 'abc123def456';
-
-  it('are inserted and read in the shape of the official typings', async () => {
-    const api = calendarClient();
-    const { data, status } = await api.events.insert({ calendarId, requestBody: { ...appointment, id } });
-    expect(status).toBe(200);
-    expect(data).toMatchObject({
-      kind: 'calendar#event',
-      id,
-      status: 'confirmed',
-      summary: 'First meeting',
-      creator: { email: ada, self: true },
-      organizer: { email: ada, self: true },
-      iCalUID: `${id}@google.com`,
-      sequence: 0,
-      reminders: { useDefault: true },
-      eventType: 'default',
-      etag: expect.stringMatching(/^"\d+"$/),
-      htmlLink: expect.stringContaining(google.url),
-    });
-    expect(Date.parse(data.start?.dateTime ?? '')).toBe(Date.parse(ten.dateTime));
-    expect((await api.events.get({ calendarId, eventId: id })).data).toEqual(data);
-  });
-
-  it('take the zone of a local time from timeZone', async () => {
-    const times = {
-      start: { dateTime: '2026-07-01T09:00:00', timeZone: 'America/New_York' },
-      end: { dateTime: '2026-07-01T10:00:00', timeZone: 'America/New_York' },
-    };
-    const { data } = await calendarClient().events.insert({ calendarId, requestBody: times });
-    expect(Date.parse(data.start?.dateTime ?? '')).toBe(Date.parse('2026-07-01T13:00:00Z'));
-  });
-
-  it.each([
-    ['an end at the start', { start: ten, end: ten }, 'timeRangeEmpty'],
-    ['no end', { start: ten }, 'required'],
-    ['a local time without zone', { start: { dateTime: '2026-11-23T10:00:00' }, end: eleven }, 'required'],
-    ['an unknown zone', { start: { ...ten, timeZone: 'Mars/Base' }, end: eleven }, 'invalid'],
-    ['date and dateTime mixed', { start: { date: '2026-11-23' }, end: eleven }, 'invalid'],
-    ['no such day', { start: { date: '2026-02-30' }, end: { date: '2026-03-02' } }, 'invalid'],
-    ['letters beyond v in the id', { ...appointment, id: 'wxyz-1234' }, 'invalid'],
-    ['too short an id', { ...appointment, id: 'abcd' }, 'invalid'],
-  ])('are refused with 400 for %s', async (_, requestBody, reason) => {
-    const refused = await failure(calendarClient().events.insert({ calendarId, requestBody }));
-    expect(refused.status).toBe(400);
-    expect(refused.body).toMatchObject({ error: { code: 400, errors: [{ reason }] } });
-  });
-
-  it('answer an empty time range with the documented envelope', async () => {
-    const refused = await failure(
-      calendarClient().events.insert({ calendarId, requestBody: { start: ten, end: ten } }),
-    );
-    expect(refused.body).toEqual({
-      error: {
-        errors: [
-          {
-            domain: 'calendar',
-            reason: 'timeRangeEmpty',
-            message: 'The specified time range is empty.',
-            locationType: 'parameter',
-            location: 'timeMax',
-          },
-        ],
-        code: 400,
-        message: 'The specified time range is empty.',
-      },
-    });
-  });
-
-  it('keep the id of a deleted event: 409 on insert, 410 on delete, cancelled on get', async () => {
-    const api = calendarClient();
-    await api.events.insert({ calendarId, requestBody: { ...appointment, id } });
-    expect((await api.events.delete({ calendarId, eventId: id })).status).toBe(204);
-    expect((await failure(api.events.delete({ calendarId, eventId: id }))).body).toMatchObject({
-      error: {
-        code: 410,
-        errors: [{ domain: 'global', reason: 'deleted' }],
-        message: 'Resource has been deleted',
-      },
-    });
-    expect((await api.events.get({ calendarId, eventId: id })).data.status).toBe('cancelled');
-    const duplicate = await failure(api.events.insert({ calendarId, requestBody: { ...appointment, id } }));
-    expect(duplicate.body).toEqual({
-      error: {
-        errors: [
-          { domain: 'global', reason: 'duplicate', message: 'The requested identifier already exists.' },
-        ],
-        code: 409,
-        message: 'The requested identifier already exists.',
-      },
-    });
-    google.control.purgeDeleted(ada);
-    expect((await failure(api.events.get({ calendarId, eventId: id }))).status).toBe(404);
-    expect(
-      (await failure(api.events.insert({ calendarId, requestBody: { ...appointment, id } }))).status,
-    ).toBe(409);
-  });
-
-  it('are patched in part, updated as a whole, and only under the ETag that is asked for', async () => {
-    const api = calendarClient();
-    const requestBody = {
-      ...appointment,
-      id,
-      location: 'Room 1',
-      extendedProperties: { private: { booking: 'b1' } },
-    };
-    const { data: first } = await api.events.insert({ calendarId, requestBody });
-    const ifMatch = { headers: { 'If-Match': first.etag ?? '' } };
-    const patch = { summary: 'Moved', location: null, extendedProperties: { private: { revision: '2' } } };
-    const { data: second } = await api.events.patch({ calendarId, eventId: id, requestBody: patch }, ifMatch);
-    expect(second).toMatchObject({
-      summary: 'Moved',
-      extendedProperties: { private: { booking: 'b1', revision: '2' } },
-    });
-    expect(second).not.toHaveProperty('location');
-    expect(second.etag).not.toBe(first.etag);
-
-    const stale = await failure(api.events.patch({ calendarId, eventId: id, requestBody: {} }, ifMatch));
-    expect(stale.body).toMatchObject({
-      error: {
-        code: 412,
-        errors: [{ reason: 'conditionNotMet', locationType: 'header', location: 'If-Match' }],
-      },
-    });
-    expect((await failure(api.events.delete({ calendarId, eventId: id }, ifMatch))).status).toBe(412);
-    const { data: third } = await api.events.update({ calendarId, eventId: id, requestBody: appointment });
-    expect(third).not.toHaveProperty('extendedProperties');
-    expect(third.created).toBe(first.created);
-  });
-
-  it('come back from cancelled by a patch, unless the switch forbids it', async () => {
-    const api = calendarClient();
-    await api.events.insert({ calendarId, requestBody: { ...appointment, id } });
-    const revive = () => api.events.patch({ calendarId, eventId: id, requestBody: { status: 'confirmed' } });
-    google.control.deleteEvent(ada, id);
-    expect((await revive()).data).toMatchObject({ status: 'confirmed', summary: 'First meeting' });
-    google.control.deleteEvent(ada, id);
-    google.control.setSwitch('reviveCancelled', 'forbidden');
-    expect((await failure(revive())).status).toBe(403);
-  });
-
-  it('lose extended properties with long names and the end of long values, silently', async () => {
-    const extendedProperties = { private: { ['n'.repeat(45)]: 'x', ['n'.repeat(44)]: 'v'.repeat(1025) } };
-    const { data } = await calendarClient().events.insert({
-      calendarId,
-      requestBody: { ...appointment, extendedProperties },
-    });
-    expect(data.extendedProperties).toEqual({ private: { ['n'.repeat(44)]: 'v'.repeat(1024) } });
-  });
-
-  it('get a conference in two steps, and none when the version is not given', async () => {
-    const api = calendarClient();
-    const conferenceData = {
-      createRequest: { requestId: 'r1', conferenceSolutionKey: { type: 'hangoutsMeet' } },
-    };
-    const without = await api.events.insert({ calendarId, requestBody: { ...appointment, conferenceData } });
-    expect(without.data).not.toHaveProperty('conferenceData');
-    const { data } = await api.events.insert({
-      calendarId,
-      conferenceDataVersion: 1,
-      requestBody: { ...appointment, id, conferenceData },
-    });
-    expect(data.conferenceData?.createRequest?.status?.statusCode).toBe('pending');
-    const { data: later } = await api.events.get({ calendarId, eventId: id });
-    expect(later.conferenceData?.createRequest?.status?.statusCode).toBe('success');
-    expect(later.hangoutLink).toMatch(/^https:\/\/meet\.google\.com\//);
-  });
-
-  it('are listed by time, by private property, with deleted ones on request, and in pages', async () => {
-    const api = calendarClient();
-    for (const day of [1, 2, 3]) {
-      const requestBody = {
-        id: `event${day}`,
-        start: { date: `2026-12-0${day}` },
-        end: { date: `2026-12-0${day + 1}` },
-        extendedProperties: { private: { booking: `b${day}` } },
-      };
-      await api.events.insert({ calendarId, requestBody });
-    }
-    await api.events.delete({ calendarId, eventId: 'event3' });
-    const ids = async (query: calendar_v3.Params$Resource$Events$List) =>
-      (await api.events.list({ calendarId, ...query })).data.items?.map((event) => event.id);
-    expect(await ids({})).toEqual(['event1', 'event2']);
-    expect(await ids({ showDeleted: true })).toEqual(['event1', 'event2', 'event3']);
-    expect(await ids({ privateExtendedProperty: ['booking=b2'] })).toEqual(['event2']);
-    expect(await ids({ timeMin: '2026-12-02T12:00:00Z', timeMax: '2026-12-10T00:00:00Z' })).toEqual([
-      'event2',
-    ]);
-    const first = await api.events.list({ calendarId, maxResults: 1 });
-    expect(first.data.items).toHaveLength(1);
-    expect(await ids({ maxResults: 1, pageToken: first.data.nextPageToken ?? '' })).toEqual(['event2']);
-  });
-});
-
-describe('authorization of the Calendar API', () => {
-  it('answers 401 authError for an expired token', async () => {
-    const api = calendarClient();
-    now += 3600_000;
-    const refused = await failure(api.events.list({ calendarId: 'primary' }));
-    expect(refused.body).toEqual({
-      error: {
-        errors: [
-          {
-            domain: 'global',
-            reason: 'authError',
-            message: 'Invalid Credentials',
-            locationType: 'header',
-            location: 'Authorization',
-          },
-        ],
-        code: 401,
-        message: 'Invalid Credentials',
-      },
-    });
-  });
-
-  it('answers 401 for tokens that the control expired, while the refresh token lives on', async () => {
-    const tokens = await connect();
-    google.control.expireAccessTokens(ada);
-    const api = calendarClient([eventsScope], tokens.access_token ?? '');
-    expect((await failure(api.events.list({ calendarId: 'primary' }))).status).toBe(401);
-    const refreshed = await tokenRequest({
-      grant_type: 'refresh_token',
-      refresh_token: tokens.refresh_token ?? '',
-    });
-    expect(refreshed.status).toBe(200);
-    google.control.revokeGrant(ada);
-    const revoked = await tokenRequest({
-      grant_type: 'refresh_token',
-      refresh_token: tokens.refresh_token ?? '',
-    });
-    expect(await revoked.json()).toMatchObject({ error: 'invalid_grant' });
-  });
-
-  it('answers 403 where the scope is missing: events alone open neither free/busy nor the calendar list', async () => {
-    const api = calendarClient([eventsScope]);
-    const range = {
-      timeMin: '2026-11-23T00:00:00Z',
-      timeMax: '2026-11-24T00:00:00Z',
-      items: [{ id: 'primary' }],
-    };
-    for (const request of [api.freebusy.query({ requestBody: range }), api.calendarList.list()]) {
-      const refused = await failure(request);
-      expect(refused.status).toBe(403);
-      expect(JSON.stringify(refused.body)).toContain('insufficientPermissions');
-    }
-    const reader = calendarClient([scopeOf('.events.readonly')]);
-    expect(
-      (await failure(reader.events.insert({ calendarId: 'primary', requestBody: appointment }))).status,
-    ).toBe(403);
-  });
-
-  it('lists calendars, the primary one first, and writes only to those of the account', async () => {
-    const api = calendarClient([scopeOf('')]);
-    const { data } = await api.calendarList.list();
-    expect(data.items?.map(({ accessRole }) => accessRole)).toEqual(['owner', 'owner', 'reader']);
-    expect(data.items?.[0]).toMatchObject({ id: ada, primary: true, timeZone: 'Europe/Vienna' });
-    const [, own, readable] = data.items?.map(({ id }) => id ?? '') ?? [];
-    const insert = (calendarId = '') => api.events.insert({ calendarId, requestBody: appointment });
-    expect((await insert(own)).status).toBe(200);
-    expect((await failure(insert(readable))).status).toBe(403);
-    expect((await failure(insert('ben@example.com'))).body).toMatchObject({
-      error: { code: 404, errors: [{ reason: 'notFound', message: 'Not Found' }] },
-    });
-    expect((await api.calendarList.get({ calendarId: readable ?? '' })).data.accessRole).toBe('reader');
-    expect((await api.calendars.get({ calendarId: 'primary' })).data.id).toBe(ada);
-  });
-
-  it('tells when an account is busy, and errors of single calendars with 200', async () => {
-    const api = calendarClient([scopeOf('')]);
-    await api.events.insert({ calendarId: 'primary', requestBody: appointment });
-    const { data } = await api.freebusy.query({
-      requestBody: {
-        timeMin: '2026-11-23T00:00:00Z',
-        timeMax: '2026-11-24T00:00:00Z',
-        items: [{ id: 'primary' }, { id: 'ben@example.com' }],
-      },
-    });
-    expect(data.calendars?.primary?.busy).toEqual([
-      { start: '2026-11-23T09:00:00.000Z', end: '2026-11-23T10:00:00.000Z' },
-    ]);
-    expect(data.calendars?.['ben@example.com']?.errors).toEqual([{ domain: 'global', reason: 'notFound' }]);
-  });
-
-  it('limits requests a minute and account when switched to', async () => {
-    const api = calendarClient();
-    google.control.setSwitch('requestsPerMinute', 1);
-    await api.events.list({ calendarId: 'primary' });
-    const refused = await failure(api.events.list({ calendarId: 'primary' }));
-    expect(refused.body).toMatchObject({
-      error: { code: 403, errors: [{ domain: 'usageLimits', reason: 'userRateLimitExceeded' }] },
-    });
-  });
-});
-
-describe('faults', () => {
-  const insert = (id: string) =>
-    calendarClient().events.insert({ calendarId: 'primary', requestBody: { ...appointment, id } });
-
-  it('answer errors instead of acting, after and as often as planned', async () => {
-    google.control.fail({
-      on: 'events.insert',
-      after: 1,
-      times: 2,
-      how: { status: 403, reason: 'quotaExceeded', retryAfter: 7 },
-    });
-    expect((await insert('fault1')).status).toBe(200);
-    const refused = await failure(insert('fault2'));
-    expect(refused.body).toMatchObject({
-      error: {
-        errors: [
-          { domain: 'usageLimits', reason: 'quotaExceeded', message: 'Calendar usage limits exceeded.' },
-        ],
-      },
-    });
-    expect((await failure(insert('fault2'))).status).toBe(403);
-    expect((await insert('fault2')).status).toBe(200);
-    expect(google.control.events(ada)).toHaveLength(2);
-  });
-
-  it('lose a request before it acts, or its answer afterwards', async () => {
-    google.control.fail({ on: 'events.insert', how: { lose: 'request' } });
-    google.control.fail({ on: 'events.insert', how: { lose: 'response' } });
-    expect((await failure(insert('lost1'))).status).toBeUndefined();
-    expect(google.control.events(ada)).toEqual([]);
-    expect((await failure(insert('lost2'))).status).toBeUndefined();
-    expect(google.control.events(ada)).toMatchObject([{ id: 'lost2' }]);
-    expect(google.control.requests().map(({ route, status }) => [route, status])).toEqual([
-      ['events.insert', 0],
-      ['events.insert', 0],
-    ]);
-  });
-
-  it('speak OAuth at the token endpoint, and HTML where asked to', async () => {
-    google.control.fail({ on: 'token', how: { status: 401, oauthError: 'invalid_client' } });
-    google.control.fail({ on: 'token', how: { status: 502, html: true } });
-    expect(await (await tokenRequest({})).json()).toMatchObject({ error: 'invalid_client' });
-    const page = await tokenRequest({});
-    expect([page.status, page.headers.get('content-type')]).toEqual([502, 'text/html; charset=utf-8']);
-  });
-
-  it('repeat by probability with the same seed', async () => {
-    const run = async () => {
-      google.control.clearFaults();
-      google.control.fail({ on: 'certs', probability: 0.5, seed: 7, how: { status: 503 } });
-      const statuses: number[] = [];
-      for (let i = 0; i < 12; i += 1) statuses.push((await fetch(`${google.url}/oauth2/v3/certs`)).status);
-      return statuses;
-    };
-    const first = await run();
-    expect(new Set(first)).toEqual(new Set([200, 503]));
-    expect(await run()).toEqual(first);
-  });
-
-  it('can be planned and watched over HTTP', async () => {
-    const post = (path: string, body: unknown) =>
-      fetch(`${google.url}/_simulator/${path}`, { method: 'POST', body: JSON.stringify(body) });
-    expect((await post('faults', { on: 'events', how: { delayMs: 60 } })).status).toBe(201);
-    const began = performance.now();
-    await insert('late1');
-    expect(performance.now() - began).toBeGreaterThan(55);
-    const seen = async (path: string) => (await fetch(`${google.url}/_simulator/${path}`)).json();
-    expect(await seen(`events?email=${ada}`)).toMatchObject({ events: [{ id: 'late1' }] });
-    expect(await seen('requests')).toMatchObject({
-      requests: [{ route: 'events.insert', method: 'POST', status: 200 }],
-    });
-    expect(await seen('grants')).toMatchObject({ grants: [{ email: ada, refreshTokens: 1 }] });
-    expect(JSON.stringify(await seen('grants'))).not.toMatch(/ya29|1\/\//);
-    expect((await post('revoke-grant', { email: 'nobody@example.com' })).status).toBe(400);
-  });
-});
-
-describe('persistence', () => {
-  it('keeps calendars, grants and signing key across restarts, whatever cut the last line short', async () => {
-    const stateFile = join(mkdtempSync(join(tmpdir(), 'simulated-google-')), 'google.jsonl');
-    await google.close();
-    google = await startGoogleSimulator({ clients: [client], stateFile });
-    const { refresh_token, id_token } = await connect();
-    const api = calendarClient();
-    await api.events.insert({ calendarId: 'primary', requestBody: { ...appointment, id: 'kept1' } });
-    await api.events.insert({ calendarId: 'primary', requestBody: { ...appointment, id: 'kept2' } });
-    await api.events.delete({ calendarId: 'primary', eventId: 'kept2' });
-    await google.close();
-    appendFileSync(stateFile, '["events","half');
-
-    google = await startGoogleSimulator({ clients: [client], stateFile });
-    expect(google.control.events(ada).map(({ id, status }) => [id, status])).toEqual([
-      ['kept1', 'confirmed'],
-      ['kept2', 'cancelled'],
-    ]);
-    const refreshed = await tokenRequest({ grant_type: 'refresh_token', refresh_token: refresh_token ?? '' });
-    expect(refreshed.status).toBe(200);
-    await oauthClient().verifyIdToken({ idToken: id_token ?? '', audience: client.clientId });
   });
 });
