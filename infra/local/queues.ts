@@ -46,7 +46,9 @@ export async function startQueues(path?: string): Promise<LocalQueues> {
         // Creating a queue that came back from disk would drop its messages.
         if (!fauxqs.inspectQueue(name)) fauxqs.createQueue(name, { attributes });
         else {
-          const { FifoQueue: _fixed, ...Attributes } = attributes;
+          const Attributes = Object.fromEntries(
+            Object.entries(attributes).filter(([attribute]) => changeable.has(attribute)),
+          );
           const QueueUrl = `${endpoint}/${accountId}/${name}`;
           await client.send(new SetQueueAttributesCommand({ QueueUrl, Attributes }));
         }
@@ -84,6 +86,16 @@ const attributeNames = [
   'RedrivePolicy',
   'VisibilityTimeout',
 ];
+
+/** Those that fauxqs lets change on a queue that exists. */
+const changeable = new Set([
+  'ContentBasedDeduplication',
+  'DelaySeconds',
+  'MessageRetentionPeriod',
+  'ReceiveMessageWaitTimeSeconds',
+  'RedrivePolicy',
+  'VisibilityTimeout',
+]);
 
 /** Attributes as the API wants them: strings, and JSON where the template has an object. */
 function queueAttributes(properties: Record<string, unknown>): Record<string, string> {

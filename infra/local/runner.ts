@@ -83,7 +83,8 @@ export async function runAssembly(
   if (stateDir) mkdirSync(stateDir, { recursive: true });
 
   const { template, assetPaths } = readAssembly(await assembly());
-  const dynamodb = await startDynamoDb(dynamodbKind, stateOf('dynamodb'));
+  const tablesDir = dynamodbKind === 'dynamodb-local' ? 'dynamodb-local' : 'dynalite';
+  const dynamodb = await startDynamoDb(dynamodbKind, stateOf(tablesDir));
   starting.defer(() => dynamodb.close());
   const queues = await startQueues(stateOf('queues'));
   starting.defer(() => queues.close());

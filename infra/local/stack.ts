@@ -80,7 +80,7 @@ function variableOfAny(functions: ResolvedResource[], variable: string): string 
 
 /** A value for the secret `webhook-signing`, with one signing secret of the shape Stripe gives. */
 function newWebhookSigning(): string {
-  return JSON.stringify({ stripe: [`whsec_${randomBytes(24).toString('base64url')}`] });
+  return JSON.stringify({ stripe: [`whsec_${randomBytes(16).toString('hex')}`] });
 }
 
 /** Synthesizes into a temporary folder that goes away with the process. */

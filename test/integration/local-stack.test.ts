@@ -1,0 +1,63 @@
+import { expect, inject, onTestFinished, test } from 'vitest';
+import { type LocalStackOptions, startLocalStack } from '../../infra/local/stack.ts';
+import { temporaryDirectory } from './local-assembly.ts';
+
+async function start(options: Partial<LocalStackOptions> = {}) {
+  const stack = await startLocalStack({
+    google: { kind: 'simulator' },
+    schedules: false,
+    assembly: inject('assembly'),
+    ...options,
+  });
+  onTestFinished(() => stack.close());
+  return stack;
+}
+
+test('the deployed template runs, and every function loads', async () => {
+  const { url, invoke } = await start();
+  expect((await fetch(`${url}/health`)).status).toBe(200);
+  for (const name of ['booking-reconcile', 'token-refresh', 'booking-sync']) {
+    expect(await invoke(name, { Records: [] })).toMatchObject({ ok: true });
+  }
+});
+
+test('its secrets are filled as an operator would fill them', async () => {
+  const { url, secrets, secretNames } = await start();
+  const value = (name: string) => JSON.parse(secrets.get(name) as string);
+  expect(value(secretNames.googleClient)).toEqual({
+    web: {
+      client_id: expect.stringMatching(/\.apps\.googleusercontent\.com$/),
+      client_secret: expect.stringMatching(/^GOCSPX-/),
+      redirect_uris: [`${url}/google/callback`],
+    },
+  });
+  expect(value(secretNames.webhookSigning)).toEqual({
+    stripe: [expect.stringMatching(/^whsec_[0-9a-f]{32}$/)],
+  });
+  expect(value(secretNames.tokenKeys)).toEqual({ current: 'initial', initial: expect.any(String) });
+});
+
+test('a restart keeps client and signing secret, and learns the new redirect URI', async () => {
+  const stateDir = temporaryDirectory();
+  const first = await start({ stateDir });
+  const read = ({ secrets, secretNames }: typeof first) => ({
+    client: JSON.parse(secrets.get(secretNames.googleClient) as string).web,
+    signing: secrets.get(secretNames.webhookSigning),
+  });
+  const before = read(first);
+  await first.close();
+  const second = await start({ stateDir });
+  const after = read(second);
+  expect(after.signing).toBe(before.signing);
+  expect(after.client.client_id).toBe(before.client.client_id);
+  expect(after.client.redirect_uris).toEqual([`${second.url}/google/callback`]);
+});
+
+test('a client file that does not allow this redirect URI is refused with what to do', async () => {
+  const { writeFileSync } = await import('node:fs');
+  const { join } = await import('node:path');
+  const clientFile = join(temporaryDirectory(), 'client_secret.json');
+  const web = { client_id: 'id', client_secret: 'secret', redirect_uris: ['https://example.com/callback'] };
+  writeFileSync(clientFile, JSON.stringify({ web }));
+  await expect(start({ google: { kind: 'real', clientFile } })).rejects.toThrow('Authorized redirect URIs');
+});
