@@ -14,7 +14,7 @@ export interface Access {
   readonly statements: readonly PolicyStatementProps[];
 }
 
-type TableAction = 'GetItem' | 'BatchGetItem' | 'PutItem' | 'UpdateItem';
+type ItemAction = 'GetItem' | 'BatchGetItem' | 'PutItem' | 'UpdateItem';
 
 /** Grants and tells in one step, so that no function gets a name it may not use or a right it cannot address. */
 export function giveAccess(fn: LambdaFunction, ...accesses: readonly Access[]): void {
@@ -36,28 +36,23 @@ export function readSecret(secret: CfnSecret, key: string): Access {
   };
 }
 
-/** Single-item actions on the table, and queries on the named indexes only: never on the table, never a scan. */
+/** Actions on items of the table, and queries on the named indexes only: never on the table itself, never a scan. */
 export function useTable(
   table: Table,
   key: string,
-  actions: readonly TableAction[],
-  queried: readonly string[] = [],
+  { items = [], query = [] }: { items?: readonly ItemAction[]; query?: readonly string[] },
 ): Access {
-  const statements: PolicyStatementProps[] = [
-    { actions: actions.map((action) => `dynamodb:${action}`), resources: [table.tableArn] },
-  ];
-  if (queried.length > 0) {
-    const resources = queried.map((index) => `${table.tableArn}/index/${index}`);
+  const statements: PolicyStatementProps[] = [];
+  if (items.length > 0) {
+    const actions = items.map((action) => `dynamodb:${action}`);
+    statements.push({ actions, resources: [table.tableArn] });
+  }
+  if (query.length > 0) {
+    const resources = query.map((index) => `${table.tableArn}/index/${index}`);
     statements.push({ actions: ['dynamodb:Query'], resources });
   }
-  const writes = actions.some((action) => action === 'PutItem' || action === 'UpdateItem');
-  statements.push(
-    useKey(
-      table.encryptionKey,
-      'dynamodb',
-      writes ? tableWriterKeyActions : ['kms:Decrypt', 'kms:DescribeKey'],
-    ),
-  );
+  const writes = items.includes('PutItem') || items.includes('UpdateItem');
+  statements.push(useKey(table.encryptionKey, 'dynamodb', writes ? writerKeyActions : readerKeyActions));
   return { environment: { [key]: table.tableName }, statements };
 }
 
@@ -100,10 +95,10 @@ export function publishTo(bus: EventBus): Access {
   };
 }
 
-/** What DynamoDB needs of a writer's rights on a customer managed key, spelled out instead of with wildcards. */
-const tableWriterKeyActions = [
-  'kms:Decrypt',
-  'kms:DescribeKey',
+/** What DynamoDB needs of the caller's rights on a customer managed key, spelled out instead of with wildcards. */
+const readerKeyActions = ['kms:Decrypt', 'kms:DescribeKey'];
+const writerKeyActions = [
+  ...readerKeyActions,
   'kms:Encrypt',
   'kms:GenerateDataKey',
   'kms:GenerateDataKeyWithoutPlaintext',

@@ -40,10 +40,7 @@ export class LeadsCalendarGoogle extends Stack {
       readSecret(tokenKeys, env.tokenKeysSecretId),
       readSecret(googleClient, env.googleClientSecretId),
     ];
-    const browserAddresses = [
-      setting(env.publicUrl, baseUrl),
-      setting(env.returnOrigins, config.returnOrigins),
-    ];
+    const publicUrl = setting(env.publicUrl, baseUrl);
     const functions = serviceFunctions(this, config.logRetentionDays, {
       health: {
         description: 'Answers that API and Lambda are there',
@@ -57,8 +54,9 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 512,
         access: [
           ...tokensAndGoogle,
-          ...browserAddresses,
-          useTable(connections, env.connectionsTable, ['GetItem']),
+          publicUrl,
+          setting(env.returnOrigins, config.returnOrigins),
+          useTable(connections, env.connectionsTable, { items: ['GetItem'] }),
         ],
       },
       'oauth-callback': {
@@ -68,8 +66,8 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 512,
         access: [
           ...tokensAndGoogle,
-          ...browserAddresses,
-          useTable(connections, env.connectionsTable, ['GetItem', 'PutItem', 'UpdateItem']),
+          publicUrl,
+          useTable(connections, env.connectionsTable, { items: ['GetItem', 'PutItem'] }),
           sendTo(queue),
           publishTo(bus),
         ],
@@ -86,8 +84,11 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 1024,
         access: [
           ...tokensAndGoogle,
-          useTable(connections, env.connectionsTable, ['GetItem', 'BatchGetItem', 'UpdateItem']),
-          useTable(bookings, env.bookingsTable, ['GetItem', 'BatchGetItem', 'PutItem'], [indexes.waiting]),
+          useTable(connections, env.connectionsTable, { items: ['GetItem', 'BatchGetItem', 'UpdateItem'] }),
+          useTable(bookings, env.bookingsTable, {
+            items: ['BatchGetItem', 'PutItem'],
+            query: [indexes.waiting],
+          }),
           consumeFrom(queue),
           sendTo(queue),
           publishTo(bus),
@@ -101,7 +102,7 @@ export class LeadsCalendarGoogle extends Stack {
         // Less than the minute after which the next run starts.
         timeout: Duration.seconds(55),
         memorySize: 512,
-        access: [useTable(bookings, env.bookingsTable, ['GetItem'], [indexes.syncDue]), sendTo(queue)],
+        access: [useTable(bookings, env.bookingsTable, { query: [indexes.syncDue] }), sendTo(queue)],
       },
       'token-refresh': {
         description: 'Refreshes the access tokens that are due',
@@ -109,7 +110,10 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 512,
         access: [
           ...tokensAndGoogle,
-          useTable(connections, env.connectionsTable, ['GetItem', 'UpdateItem'], [indexes.refreshDue]),
+          useTable(connections, env.connectionsTable, {
+            items: ['GetItem', 'UpdateItem'],
+            query: [indexes.refreshDue],
+          }),
           publishTo(bus),
         ],
       },
