@@ -2,16 +2,20 @@
  * The local stack of this service: synthesizes the CDK app, runs the template it gets, and fills in what an
  * operator sets by hand after a deploy: the OAuth client and a webhook signing secret.
  */
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { env, routes } from '../../shared/names.ts';
 import type { GoogleSimulator } from './google/simulator.ts';
 import { type GoogleChoice, type ProvidedGoogle, provideGoogle } from './google.ts';
 import type { ResolvedResource } from './resources.ts';
 import { type Runner, type RunnerOptions, runAssembly } from './runner.ts';
 import { variablesOf } from './wiring.ts';
+
+const execute = promisify(execFile);
 
 export type LocalStackOptions = RunnerOptions & {
   google: GoogleChoice;
@@ -83,12 +87,20 @@ function newWebhookSigning(): string {
   return JSON.stringify({ stripe: [`whsec_${randomBytes(16).toString('hex')}`] });
 }
 
-/** Synthesizes into a temporary folder that goes away with the process. */
+/**
+ * Synthesizes into a temporary folder that goes away with the process. It runs the app in a process of its own, as
+ * the CDK command line does: the CDK library would otherwise stay in memory for as long as the stack runs.
+ */
 async function synthesizeOnce(): Promise<string> {
-  // The CDK library takes a second to load: only whoever has no assembly yet pays for it.
-  const { synthesize } = await import('../synthesize.ts');
   const directory = mkdtempSync(join(tmpdir(), 'leadscalendar-assembly-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
-  synthesize(directory);
+  try {
+    await execute(process.execPath, [join(import.meta.dirname, '..', 'app.ts')], {
+      env: { ...process.env, CDK_OUTDIR: directory },
+    });
+  } catch (cause) {
+    const { stderr } = cause as { stderr?: string };
+    throw new Error(`The CDK app could not be synthesized: ${stderr ?? cause}`, { cause });
+  }
   return directory;
 }

@@ -25,7 +25,7 @@ const start = () => run(writeAssembly({ Echo: lambda('echo'), ...httpApi('Echo',
 /** Sends a request as it is written here, without a client library that would tidy it up. */
 async function sendRaw(url: string, request: string | Buffer): Promise<string> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
-  socket.end(request);
+  socket.write(request);
   return text(socket);
 }
 
