@@ -49,6 +49,26 @@ describe('events', () => {
     expect((await api.events.get({ calendarId, eventId: id })).data).toEqual(data);
   });
 
+  it('ignore what clients cannot write, and answer bodies that are no events with 400', async () => {
+    const api = calendarClient();
+    const requestBody = { ...appointment, etag: 'mine', creator: { email: 'ben@example.com' } };
+    const { data } = await api.events.insert({ calendarId, requestBody });
+    expect(data.etag).not.toBe('mine');
+    expect(data.creator?.email).toBe(ada);
+    const { accessToken = '' } = google.control.grant({
+      clientId: client.clientId,
+      email: ada,
+      scopes: [eventsScope],
+    });
+    for (const body of ['', 'null', '[]', '{"start":"soon"}', '{"attendees":{}}']) {
+      const headers = { authorization: `Bearer ${accessToken}` };
+      const url = `${google.url}/calendar/v3/calendars/primary/events`;
+      expect((await fetch(url, { method: 'POST', headers, body })).status).toBe(400);
+    }
+    const unknown = await fetch(`${google.url}/calendar/v3/nothing`);
+    expect(await unknown.json()).toMatchObject({ error: { code: 404 } });
+  });
+
   it('take the zone of a local time from timeZone', async () => {
     const times = {
       start: { dateTime: '2026-07-01T09:00:00', timeZone: 'America/New_York' },
@@ -66,6 +86,18 @@ describe('events', () => {
     ['date and dateTime mixed', { start: { date: '2026-11-23' }, end: eleven }, 'invalid'],
     ['no such day', { start: { date: '2026-02-30' }, end: { date: '2026-03-02' } }, 'invalid'],
     ['letters beyond v in the id', { ...appointment, id: 'wxyz-1234' }, 'invalid'],
+    ['guests without address', { ...appointment, attendees: [{ displayName: 'Guest' }] }, 'invalid'],
+    [
+      'a reminder after the event',
+      { ...appointment, reminders: { overrides: [{ method: 'popup', minutes: -5 }] } },
+      'invalid',
+    ],
+    [
+      'a source that is no web address',
+      { ...appointment, source: { title: 'x', url: 'file:///x' } },
+      'invalid',
+    ],
+    ['a date in another form', { start: { date: '20261123' }, end: { date: '20261124' } }, 'invalid'],
     ['too short an id', { ...appointment, id: 'abcd' }, 'invalid'],
   ])('are refused with 400 for %s', async (_, requestBody, reason) => {
     const refused = await failure(calendarClient().events.insert({ calendarId, requestBody }));

@@ -128,7 +128,9 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
     return c.json(queryFreeBusy(state, account, await readJson(c)), 200, uncached);
   });
 
-  app.notFound(() => apiError(documented.notFound).getResponse());
+  app.all('*', () => {
+    throw apiError(documented.notFound);
+  });
   return app;
 }
 

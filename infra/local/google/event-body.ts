@@ -1,48 +1,54 @@
 import type { calendar_v3 } from '@googleapis/calendar';
+import * as z from 'zod';
 import { checkTimes } from './event-times.ts';
 import { apiError, reported } from './google-errors.ts';
 
 type Event = calendar_v3.Schema$Event;
 
-/** What clients may write; anything else in a body is ignored, as Google ignores it. */
-const writable = [
-  'summary',
-  'description',
-  'location',
-  'start',
-  'end',
-  'status',
-  'colorId',
-  'eventLabelId',
-  'transparency',
-  'visibility',
-  'attendees',
-  'reminders',
-  'source',
-  'recurrence',
-  'extendedProperties',
-  'attachments',
-  'sequence',
-  'anyoneCanAddSelf',
-  'guestsCanInviteOthers',
-  'guestsCanModify',
-  'guestsCanSeeOtherGuests',
-] as const satisfies (keyof Event)[];
+const text = z.string().nullish();
+const flag = z.boolean().nullish();
+const time = z.object({ date: text, dateTime: text, timeZone: text }).nullish();
+const properties = z.record(z.string(), text).nullish();
+const reminder = z.object({ method: z.enum(['email', 'popup']), minutes: z.int().min(0).max(40_320) });
 
-const choices = {
-  status: ['confirmed', 'tentative', 'cancelled'],
-  transparency: ['opaque', 'transparent'],
-  visibility: ['default', 'public', 'private', 'confidential'],
-} as const;
+/** What clients may write. Anything else in a body is dropped here, as Google ignores it. */
+const writable = z.object({
+  summary: text,
+  description: text,
+  location: text,
+  start: time,
+  end: time,
+  recurrence: z.array(z.string()).nullish(),
+  status: z.enum(['confirmed', 'tentative', 'cancelled']).nullish(),
+  transparency: z.enum(['opaque', 'transparent']).nullish(),
+  visibility: z.enum(['default', 'public', 'private', 'confidential']).nullish(),
+  colorId: text,
+  eventLabelId: text,
+  attendees: z.array(z.looseObject({ email: z.string().includes('@') })).nullish(),
+  reminders: z.object({ useDefault: flag, overrides: z.array(reminder).nullish() }).nullish(),
+  source: z.object({ title: text, url: z.url({ protocol: /^https?$/ }).nullish() }).nullish(),
+  extendedProperties: z.object({ private: properties, shared: properties }).nullish(),
+  conferenceData: z.looseObject({}).nullish(),
+  attachments: z
+    .array(z.looseObject({ fileUrl: z.string() }))
+    .max(25)
+    .nullish(),
+  sequence: z.int().min(0).nullish(),
+  anyoneCanAddSelf: flag,
+  guestsCanInviteOthers: flag,
+  guestsCanModify: flag,
+  guestsCanSeeOtherGuests: flag,
+});
 
 /** The writable part of a body. A conference is only read when the request says that it knows of them. */
 export function readEventBody(body: unknown, options: { conferences: boolean }): Event {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw apiError(reported.parseError);
-  const fields = Object.fromEntries(
-    Object.entries(body).filter(([name]) => (writable as readonly string[]).includes(name)),
-  ) as Event;
-  const { conferenceData } = body as Event;
-  return options.conferences && conferenceData !== undefined ? { ...fields, conferenceData } : fields;
+  const parsed = writable.safeParse(body);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw apiError(reported.invalid(`Invalid value for: ${issue?.path.join('.')}: ${issue?.message}`));
+  }
+  const { conferenceData, ...fields } = parsed.data;
+  return (options.conferences && conferenceData !== undefined ? parsed.data : fields) as Event;
 }
 
 /** Changes only what the patch names; null removes; objects are merged and arrays replaced (RFC 7396). */
@@ -59,25 +65,6 @@ export function applyPatch<Value>(target: Value, patch: unknown): Value {
 /** Throws Google's error for an event that it would not keep, and returns it as Google keeps it. */
 export function checkedEvent(event: Event, calendarTimeZone: string): Event {
   checkTimes(event, calendarTimeZone);
-  for (const [name, values] of Object.entries(choices)) {
-    const value = event[name as keyof typeof choices];
-    if (value && !(values as readonly string[]).includes(value)) {
-      throw apiError(reported.invalid(`Invalid value for: ${value} is not a valid value`));
-    }
-  }
-  for (const { email } of event.attendees ?? []) {
-    if (!email) throw apiError(reported.required('Missing attendee email.'));
-    if (!email.includes('@')) throw apiError(reported.invalid('Invalid attendee email.'));
-  }
-  for (const { method, minutes } of event.reminders?.overrides ?? []) {
-    const known = method === 'email' || method === 'popup';
-    if (!known || typeof minutes !== 'number' || minutes < 0 || minutes > 40_320) {
-      throw apiError(reported.invalid('Invalid reminder override.'));
-    }
-  }
-  if (event.source?.url && !/^https?:\/\//.test(event.source.url)) {
-    throw apiError(reported.invalid('Invalid source URL.'));
-  }
   return {
     ...event,
     reminders: event.reminders ?? { useDefault: true },

@@ -120,7 +120,8 @@ function replace(place: Place, stored: StoredEvent, wanted: StoredEvent['resourc
   const before = stored.resource;
   const revived = before.status === 'cancelled' && wanted.status !== 'cancelled';
   if (revived && state.switches.reviveCancelled === 'forbidden') throw apiError(reported.forbidden);
-  const resource = { ...wanted, ...checkedEvent(wanted, calendar.timeZone) } as StoredEvent['resource'];
+  const checked = checkedEvent(wanted, calendar.timeZone);
+  const resource = { ...checked, id: before.id, status: wanted.status ?? 'confirmed' };
   const moved = JSON.stringify([before.start, before.end]) !== JSON.stringify([resource.start, resource.end]);
   const sequence = Math.max(resource.sequence ?? 0, (before.sequence ?? 0) + (moved ? 1 : 0));
   return save(place, { ...resource, sequence, ...requestedConference(resource, before) });

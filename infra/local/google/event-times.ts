@@ -69,6 +69,9 @@ function checkTime(
   if (time.timeZone && !isTimeZone(time.timeZone)) {
     throw apiError(reported.invalid(`Invalid time zone definition for ${name} time.`));
   }
+  if (time.date && !/^\d{4}-\d\d-\d\d$/.test(time.date)) {
+    throw apiError(reported.invalid(`Invalid value for: Invalid format: "${time.date}"`));
+  }
   if (time.dateTime && !withOffset.test(time.dateTime) && !withoutOffset.test(time.dateTime)) {
     throw apiError(reported.invalid(`Invalid value for: Invalid format: "${time.dateTime}"`));
   }

@@ -76,8 +76,9 @@ function authenticateClient(
   authorization: string | undefined,
   form: URLSearchParams,
 ): SimulatedClient {
-  const [id, secret] = authorization?.startsWith('Basic ')
-    ? atob(authorization.slice('Basic '.length)).split(':').map(decodeURIComponent)
+  const basic = /^Basic (.+)$/.exec(authorization ?? '')?.[1];
+  const [id, secret] = basic
+    ? Buffer.from(basic, 'base64').toString().split(':', 2)
     : [form.get('client_id'), form.get('client_secret')];
   const client = state.clients.find(({ clientId }) => clientId === id);
   if (!client) throw oauthError(401, 'invalid_client', 'The OAuth client was not found.');
