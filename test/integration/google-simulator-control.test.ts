@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { appendFileSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/google/simulator.ts';
 import { ada, appointment, client, eventsScope, failure, officialClients } from './google-clients.ts';
 
@@ -53,6 +53,24 @@ describe('faults', () => {
       ['events.insert', 0],
       ['events.insert', 0],
     ]);
+  });
+
+  it('act late on a request whose client has given up', async () => {
+    google.control.fail({ on: 'events.insert', how: { delayMs: 80 } });
+    const { accessToken } = google.control.grant({
+      clientId: client.clientId,
+      email: ada,
+      scopes: [eventsScope],
+    });
+    const impatient = fetch(`${google.url}/calendar/v3/calendars/primary/events`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${accessToken}` },
+      body: JSON.stringify({ ...appointment, id: 'late2' }),
+      signal: AbortSignal.timeout(30),
+    });
+    await expect(impatient).rejects.toThrow('timeout');
+    expect(google.control.events(ada)).toEqual([]);
+    await vi.waitFor(() => expect(google.control.events(ada)).toMatchObject([{ id: 'late2' }]));
   });
 
   it('speak OAuth at the token endpoint, and HTML where asked to', async () => {

@@ -24,7 +24,7 @@ export const routeNames = [
 ] as const;
 export type RouteName = (typeof routeNames)[number];
 
-/** What goes wrong: an answer instead of the act, a lost connection before or after it, or a delay. */
+/** What goes wrong: an answer instead of the act, a connection lost before or after it, a delay before it. */
 export type FaultEffect =
   | {
       status: number;
@@ -101,17 +101,20 @@ export function createFaults(now: () => number) {
         route,
         method: c.req.method,
         path: c.req.path,
-        query: new URL(c.req.url).search,
+        // Google's own library sends the token to revoke in the query; the log holds no secrets.
+        query: route === 'revoke' ? '' : new URL(c.req.url).search,
         status: 0,
       };
       requests.push(request);
       if (requests.length > keptRequests) requests.shift();
       const how = next(route);
+      // Read before waiting: a client that gives up meanwhile takes its body along, but not the effect.
+      await c.req.text();
       if (latencyMs > 0) await sleep(latencyMs);
+      if (how && 'delayMs' in how) await sleep(how.delayMs);
       if (how && 'status' in how) c.res = failureResponse(route, how);
       else if (how && 'lose' in how && how.lose === 'request') return cutConnection(c);
       else await proceed();
-      if (how && 'delayMs' in how) await sleep(how.delayMs);
       if (how && 'lose' in how && how.lose === 'response') return cutConnection(c);
       request.status = c.res.status;
       return undefined;
