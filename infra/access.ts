@@ -29,6 +29,7 @@ export function setting(key: string, value: string): Access {
   return { environment: { [key]: value }, statements: [] };
 }
 
+/** The variable holds the secret's ARN: also what to give as --secret-id on the command line of AWS. */
 export function readSecret(secret: CfnSecret, key: string): Access {
   return {
     environment: { [key]: secret.ref },
@@ -56,6 +57,7 @@ export function useTable(
   return { environment: { [key]: table.tableName }, statements };
 }
 
+/** Batches count as sends. */
 export function sendTo(queue: Queue): Access {
   return {
     environment: { [env.bookingsQueueUrl]: queue.queueUrl },

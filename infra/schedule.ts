@@ -9,8 +9,6 @@ import { LambdaInvoke } from 'aws-cdk-lib/aws-scheduler-targets';
  * run that was missed is made up by the next one, and a late copy of it would only get in its way.
  */
 export function every(interval: Duration, fn: LambdaFunction): Schedule {
-  const scope = fn.node.scope;
-  if (!scope) throw new Error('A scheduled function needs a scope to put its schedule in.');
   fn.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) });
   Validations.of(fn).acknowledge({
     id: 'Serverless-LambdaAsyncFailureDestination',
@@ -18,7 +16,7 @@ export function every(interval: Duration, fn: LambdaFunction): Schedule {
   });
 
   const stack = Stack.of(fn);
-  const role = new Role(scope, 'ScheduleRole', {
+  const role = new Role(fn, 'ScheduleRole', {
     assumedBy: new ServicePrincipal('scheduler.amazonaws.com', {
       // Only schedules of this account's default group may act as this role.
       conditions: {
@@ -40,7 +38,7 @@ export function every(interval: Duration, fn: LambdaFunction): Schedule {
       }),
     },
   });
-  return new Schedule(scope, 'Schedule', {
+  return new Schedule(fn, 'Schedule', {
     schedule: ScheduleExpression.rate(interval),
     target: new LambdaInvoke(fn, {
       // Left alone, the target would also grant `<function>:*`, every version and alias.

@@ -171,7 +171,9 @@ describe('synthesis', () => {
     expect(configured.at('BookingSync/Function/Bookings').Properties.ScalingConfig).toEqual({
       MaximumConcurrency: 3,
     });
-    expect(configured.at('TokenRefresh/Schedule').Properties.ScheduleExpression).toBe('rate(10 minutes)');
+    expect(configured.at('TokenRefresh/Function/Schedule').Properties.ScheduleExpression).toBe(
+      'rate(10 minutes)',
+    );
     for (const alarm of configured.ofType('AWS::CloudWatch::Alarm')) {
       expect(alarm.Properties.AlarmActions.map(configured.text)).toEqual(['<Alarms/Topic>']);
     }
@@ -436,7 +438,7 @@ describe('schedules', () => {
     ['BookingReconcile', 'rate(1 minute)'],
     ['TokenRefresh', 'rate(5 minutes)'],
   ])('%s runs at %s; a missed run is left to the next', (name, expression) => {
-    const schedule = stack.at(`${name}/Schedule`).Properties;
+    const schedule = stack.at(`${name}/Function/Schedule`).Properties;
     expect(schedule).toMatchObject({ ScheduleExpression: expression, State: 'ENABLED' });
     expect(stack.text(schedule.Target.Arn)).toBe(`<${name}/Function.Arn>`);
     expect(schedule.Target.RetryPolicy).toEqual({ MaximumRetryAttempts: 0, MaximumEventAgeInSeconds: 60 });
@@ -449,7 +451,7 @@ describe('schedules', () => {
   test.each(['BookingReconcile', 'TokenRefresh'])(
     '%s: its role starts that function and no other',
     (name) => {
-      const { AssumeRolePolicyDocument, Policies } = stack.at(`${name}/ScheduleRole`).Properties;
+      const { AssumeRolePolicyDocument, Policies } = stack.at(`${name}/Function/ScheduleRole`).Properties;
       const [statement] = Policies[0].PolicyDocument.Statement;
       expect(Policies[0].PolicyDocument.Statement).toHaveLength(1);
       expect([statement.Action, stack.text(statement.Resource)]).toEqual([
