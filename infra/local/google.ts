@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { type GoogleSimulator, startGoogleSimulator } from './google/simulator.ts';
+import { explainTakenPort } from './ports.ts';
 
 export type GoogleChoice =
   | { kind: 'simulator'; port?: number }
@@ -40,10 +41,13 @@ export async function provideGoogle(
       client: choice.clientFile ? readClientFile(choice.clientFile, at.redirectUri) : client,
     };
   }
+  const { port = 0 } = choice;
   const simulator = await startGoogleSimulator({
-    port: choice.port ?? 0,
+    port,
     clients: [{ clientId, clientSecret, redirectUris: [at.redirectUri] }],
     ...(at.stateFile ? { stateFile: at.stateFile } : {}),
+  }).catch((error: unknown) => {
+    throw explainTakenPort(error, port);
   });
   return { simulator, url: simulator.url, client };
 }

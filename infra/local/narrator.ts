@@ -31,15 +31,19 @@ export function createNarrator(say: (line: string) => void): Narrator {
     onLog({ functionName, stream, text }) {
       if (stream === 'platform') return say(`  ✗ ${functionName}: ${text}`);
       const entry = parse(text);
-      if (entry?.level === 'ERROR' || entry?.level === 'WARN') say(`  ✗ ${functionName}: ${text}`);
+      if (entry?.level !== 'ERROR' && entry?.level !== 'WARN') return;
+      const reason = entry.error?.message ? ` (${entry.error.message})` : '';
+      say(`  ✗ ${functionName}: ${entry.message}${reason}`);
     },
   };
 }
 
+type LogEntry = { level?: string; message?: string; error?: { message?: string } };
+
 /** The functions log JSON; anything else is a library talking. */
-function parse(text: string): { level?: unknown } | undefined {
+function parse(text: string): LogEntry | undefined {
   try {
-    return JSON.parse(text) as { level?: unknown };
+    return JSON.parse(text) as LogEntry;
   } catch {
     return undefined;
   }

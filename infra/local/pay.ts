@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { routes } from '../../shared/names.ts';
 import { runCommand } from './command.ts';
-import { checkoutCompleted, deliver, demoBooking, rfc3339, stripeSigningSecret } from './payment.ts';
+import { checkoutCompleted, deliver, demoBooking, hour, rfc3339, stripeSigningSecret } from './payment.ts';
 import { defaultStateDir, readLocalSecret, readStackAddress } from './state-files.ts';
 
 const help = `Sends a signed checkout.session.completed to the running local stack.
@@ -15,9 +15,10 @@ Options
   --user <id>        whose calendar gets the event (default: demo-user)
   --booking <id>     booking id (default: a new one); the same id twice leaves one event
   --summary <text>   title of the event
-  --start <time>     RFC 3339 with offset (default: tomorrow, at the full hour)
+  --start <time>     RFC 3339 with offset (default: tomorrow, 10:00 UTC)
   --end <time>       (default: an hour after the start)
   --url <url>        another API than that of the local stack
+  --state <folder>   state of the stack (default: .local)
   --help             print this`;
 
 await runCommand(async () => {
@@ -29,11 +30,12 @@ await runCommand(async () => {
       start: { type: 'string' },
       end: { type: 'string' },
       url: { type: 'string' },
+      state: { type: 'string', default: defaultStateDir },
       help: { type: 'boolean' },
     },
   });
   if (values.help) return console.log(help);
-  const stack = readStackAddress(defaultStateDir);
+  const stack = readStackAddress(values.state);
   const url = (values.url ?? stack.url).replace(/\/$/, '');
   const booking = demoBooking(
     values.user,
@@ -42,15 +44,16 @@ await runCommand(async () => {
   );
   if (values.summary) booking.summary = values.summary;
   if (values.start) {
+    if (Number.isNaN(Date.parse(values.start))) {
+      throw new Error(`--start ${values.start} is no time such as 2026-12-01T10:00:00+01:00.`);
+    }
     booking.start = values.start;
-    booking.end = rfc3339(Date.parse(values.start) + 3_600_000);
+    booking.end = rfc3339(Date.parse(values.start) + hour);
   }
   if (values.end) booking.end = values.end;
 
   const event = checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex'));
-  const signingSecret = stripeSigningSecret(
-    readLocalSecret(defaultStateDir, stack.secretNames.webhookSigning),
-  );
+  const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
   const { status, body } = await deliver(
     event,
     { webhookUrl: `${url}${routes.stripeWebhook}`, signingSecret },

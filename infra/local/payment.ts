@@ -15,6 +15,9 @@ export type BookingMetadata = {
   time_zone?: string;
 };
 
+/** Milliseconds. */
+export const hour = 3_600_000;
+
 const fixtures = join(import.meta.dirname, '..', '..', 'test', 'fixtures', 'stripe');
 
 /**
@@ -81,10 +84,9 @@ export function stripeSigningSecret(webhookSigning: string): string {
   return stripe[0] as string;
 }
 
-/** A booking to show things with: an hour that starts with a full hour, tomorrow. */
+/** A booking to show things with: an hour tomorrow, at 10:00 UTC. */
 export function demoBooking(userId: string, bookingId: string, now: number): BookingMetadata {
-  const hour = 3_600_000;
-  const start = Math.floor(now / hour) * hour + 24 * hour;
+  const start = Date.parse(`${rfc3339(now + 24 * hour).slice(0, 10)}T10:00:00Z`);
   return {
     booking_id: bookingId,
     user_id: userId,

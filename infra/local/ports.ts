@@ -10,19 +10,21 @@ import type { AddressInfo } from 'node:net';
  */
 export async function listen(server: HttpServer, port: number): Promise<number> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new Error(
-              `Port ${port} is taken: is another local stack running? Stop it, or choose another --port.`,
-              { cause: error },
-            )
-          : error,
-      );
-    });
+    server.once('error', (error) => reject(explainTakenPort(error, port)));
     server.listen(port, '127.0.0.1', resolve);
   });
   return (server.address() as AddressInfo).port;
+}
+
+/** The error itself, or one that says what to do where the port is taken. */
+export function explainTakenPort(error: unknown, port: number): unknown {
+  if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
+  return new Error(
+    `Port ${port} is taken: is another local stack running? Stop it, or choose another --port.`,
+    {
+      cause: error,
+    },
+  );
 }
 
 /** Closes a server and its idle connections; running requests get a second to finish. */

@@ -1,4 +1,8 @@
-/** SQS on this machine: fauxqs in process, its queues as the template declares them. */
+/**
+ * SQS on this machine: fauxqs in process, its queues as the template declares them. It differs from SQS in two
+ * things: it deduplicates within the queue even where the template says within the message group, and it gives out
+ * one message of a group at a time.
+ */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { SetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';

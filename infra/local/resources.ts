@@ -91,13 +91,13 @@ const running: Record<string, Describe> = {
   'AWS::ApiGatewayV2::Api': describeApi,
   'AWS::ApiGatewayV2::Route': describeOther,
   'AWS::ApiGatewayV2::Integration': describeOther,
-  'AWS::ApiGatewayV2::Stage': describeOther,
   'AWS::Scheduler::Schedule': named('Name', 'scheduler', 'schedule/default/'),
 };
 
-/** Types without a meaning on one machine: permissions, encryption at rest, monitoring, bookkeeping. */
+/** Types without a meaning on one machine: permissions, throttling, encryption at rest, monitoring, bookkeeping. */
 const ignored = new Set([
   'AWS::ApiGateway::Account',
+  'AWS::ApiGatewayV2::Stage',
   'AWS::CDK::Metadata',
   'AWS::CloudWatch::Alarm',
   'AWS::CloudWatch::CompositeAlarm',

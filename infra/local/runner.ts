@@ -2,6 +2,9 @@
  * Runs a synthesized CloudFormation template on this machine. Everything that it declares (tables, queues,
  * secrets, functions and their environment, routes, event sources, schedules) is read from it, so that what is
  * wrong in the stack is wrong here too. It knows AWS, and nothing of what the functions are about.
+ *
+ * What it does not do: permissions are not enforced, the API is not throttled, and a schedule that fails is not
+ * tried again before its next run.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -94,9 +97,7 @@ export async function runAssembly(
   starting.defer(() => awsJson.close());
 
   const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: queues.endpoint });
-  await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'), {
-    timeToLive: dynamodbKind !== 'dynalite',
-  });
+  await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'));
   await queues.create(resourcesOf('AWS::SQS::Queue'));
   secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
   bus.create(resourcesOf('AWS::Events::EventBus'));

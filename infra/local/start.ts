@@ -24,6 +24,8 @@ Options
   --google-url <base>    another simulator of Google
   --google real          the real Google; needs --client
   --client <file>        client_secret.json as downloaded from the Google Cloud console
+  --state <folder>       where state is kept (default: .local)
+  --assembly <folder>    run this cloud assembly (cdk.out) instead of synthesizing
   --help                 print this
 
 AWS_ENDPOINT_URL_DYNAMODB or AWS_ENDPOINT_URL: an endpoint to use for DynamoDB instead.`;
@@ -37,6 +39,8 @@ await runCommand(async () => {
       'google-url': { type: 'string' },
       google: { type: 'string' },
       client: { type: 'string' },
+      state: { type: 'string', default: defaultStateDir },
+      assembly: { type: 'string' },
       help: { type: 'boolean' },
     },
   });
@@ -44,12 +48,13 @@ await runCommand(async () => {
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 0 || port > 65_534)
     throw new Error(`--port ${values.port} is no port.`);
-  await refuseSecondStart();
+  await refuseSecondStart(values.state);
 
   const narrator = createNarrator(console.log);
   const stack = await startLocalStack({
     port,
-    stateDir: defaultStateDir,
+    stateDir: values.state,
+    ...(values.assembly ? { assembly: values.assembly } : {}),
     fresh: values.fresh,
     dynamodb: chooseDynamoDb(values['dynamodb-local']),
     google: chooseGoogle(values, port),
@@ -62,15 +67,15 @@ await runCommand(async () => {
     });
   }
   const { url, googleUrl, secretNames } = stack;
-  writeStackAddress(defaultStateDir, { url, googleUrl, secretNames });
-  console.log(await welcome(stack));
+  writeStackAddress(values.state, { url, googleUrl, secretNames });
+  console.log(await welcome(stack, values.state));
 });
 
 /** The state on disk has room for one stack, whatever port another one would take. */
-async function refuseSecondStart(): Promise<void> {
+async function refuseSecondStart(stateDir: string): Promise<void> {
   let url: string;
   try {
-    url = readStackAddress(defaultStateDir).url;
+    url = readStackAddress(stateDir).url;
   } catch {
     return;
   }
@@ -103,10 +108,13 @@ function chooseGoogle(
   return { kind: 'url', url, ...(values.client ? { clientFile: values.client } : {}) };
 }
 
-async function welcome({ url, googleUrl, google, secrets, secretNames }: LocalStack): Promise<string> {
+async function welcome(
+  { url, googleUrl, google, secrets, secretNames }: LocalStack,
+  stateDir: string,
+): Promise<string> {
   const link = await connectLink(secrets.get(secretNames.tokenKeys) as string, url, demoUser, Date.now());
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
-  const state = relative(process.cwd(), defaultStateDir);
+  const state = relative(process.cwd(), stateDir);
   return `
 LeadsCalendar × Google Calendar runs on this machine.
 

@@ -15,6 +15,7 @@ Options
   --secret <name>   take the keys from this secret of a deployed stack (output TokenKeysSecret),
                     with the AWS credentials and region of your shell
   --url <api url>   with --link and --secret: the deployed API (output ApiUrl)
+  --state <folder>  state of the local stack (default: .local)
   --help            print this`;
 
 await runCommand(async () => {
@@ -24,23 +25,24 @@ await runCommand(async () => {
       link: { type: 'boolean' },
       secret: { type: 'string' },
       url: { type: 'string' },
+      state: { type: 'string', default: defaultStateDir },
       help: { type: 'boolean' },
     },
   });
   const [userId] = positionals;
   if (values.help) return console.log(help);
   if (!userId || positionals.length > 1) throw new Error(help);
-  const keys = values.secret ? await readDeployedSecret(values.secret) : localTokenKeys();
+  const keys = values.secret ? await readDeployedSecret(values.secret) : localTokenKeys(values.state);
   if (!values.link) return console.log(await bearerToken(keys, userId, Date.now()));
   if (values.secret && !values.url) {
     throw new Error('A link to a deployed stack needs --url: the output ApiUrl of the deploy.');
   }
-  const url = values.url ?? readStackAddress(defaultStateDir).url;
+  const url = values.url ?? readStackAddress(values.state).url;
   console.log(await connectLink(keys, url.replace(/\/$/, ''), userId, Date.now()));
 });
 
-function localTokenKeys(): string {
-  return readLocalSecret(defaultStateDir, readStackAddress(defaultStateDir).secretNames.tokenKeys);
+function localTokenKeys(stateDir: string): string {
+  return readLocalSecret(stateDir, readStackAddress(stateDir).secretNames.tokenKeys);
 }
 
 async function readDeployedSecret(name: string): Promise<string> {

@@ -1,0 +1,45 @@
+/** Does over HTTP what a user and the payment provider do with a running stack: for the demo and for tests. */
+import { routes } from '../../shared/names.ts';
+import { walkConsent } from './google/walk-consent.ts';
+import { connectLink } from './links.ts';
+import { type BookingMetadata, checkoutCompleted, deliver, stripeSigningSecret } from './payment.ts';
+import type { LocalStack } from './stack.ts';
+
+export type ReachableStack = Pick<LocalStack, 'url' | 'secrets' | 'secretNames'>;
+
+/**
+ * Connects a user's calendar as a browser does: follows a connect link to Google, allows, and comes back with the
+ * cookies it was given.
+ * @param account e-mail address of the simulated Google account
+ * @returns the URL of the callback and its answer, redirects not followed
+ * @throws Error with the answer when the connect link does not lead to Google
+ */
+export async function connectUser(
+  { url, secrets, secretNames }: ReachableStack,
+  { userId, account, now }: { userId: string; account: string; now: number },
+): Promise<{ callbackUrl: string; response: Response }> {
+  const link = await connectLink(secrets.get(secretNames.tokenKeys) as string, url, userId, now);
+  const start = await fetch(link, { redirect: 'manual' });
+  const consentPage = start.headers.get('location');
+  if (!consentPage) throw new Error(`The connect link answered ${start.status}: ${await start.text()}`);
+  const cookie = start.headers
+    .getSetCookie()
+    .map((each) => each.split(';')[0])
+    .join('; ');
+  const callbackUrl = await walkConsent(consentPage, { account });
+  return { callbackUrl, response: await fetch(callbackUrl, { headers: { cookie }, redirect: 'manual' }) };
+}
+
+/**
+ * Pays for a booking: a signed `checkout.session.completed` at the stack's webhook.
+ * @param newId unique part of the ids of event, session and payment
+ */
+export function payForBooking(
+  { url, secrets, secretNames }: ReachableStack,
+  booking: BookingMetadata,
+  { now, newId }: { now: number; newId: string },
+): Promise<{ status: number; body: string }> {
+  const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
+  const webhookUrl = `${url}${routes.stripeWebhook}`;
+  return deliver(checkoutCompleted(booking, now, newId), { webhookUrl, signingSecret }, now);
+}
