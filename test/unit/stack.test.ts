@@ -21,6 +21,9 @@ const functionNames = [
   'TokenRefresh',
 ] as const;
 
+// Synthesis bundles all functions: a second or two, and more on a busy machine.
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 60_000 });
+
 let outdir: string;
 let stack: TemplateView;
 const printed: string[] = [];
@@ -32,7 +35,7 @@ beforeAll(() => {
   );
   stack = synthesizeTo('default');
   for (const spy of spies) spy.mockRestore();
-}, 60_000);
+});
 
 afterAll(() => rmSync(outdir, { recursive: true, force: true }));
 
