@@ -64,6 +64,15 @@ function write(level: string, message: string, fields: Fields = {}): void {
 }
 
 // Not console: Lambda's console wraps each line in another JSON object, which hides metrics from CloudWatch.
+let sink = (line: string): void => {
+  process.stdout.write(line);
+};
+
+/** Sends every line elsewhere than to standard output: for tests, which read it. */
+export function logTo(write: (line: string) => void): void {
+  sink = write;
+}
+
 function emit(entry: Fields): void {
-  process.stdout.write(`${JSON.stringify(entry)}\n`);
+  sink(`${JSON.stringify(entry)}\n`);
 }

@@ -1,0 +1,18 @@
+import type { Secret } from '../../shared/secrets.ts';
+
+/** A secret in memory. `newer` is what a second look finds, once. */
+export function heldSecret<T>(value: T): Secret<T> & { value: T; newer: T | undefined } {
+  return {
+    value,
+    newer: undefined,
+    async get() {
+      return this.value;
+    },
+    async getNewer() {
+      const { newer } = this;
+      if (newer !== undefined) this.value = newer;
+      this.newer = undefined;
+      return newer;
+    },
+  };
+}

@@ -1,0 +1,226 @@
+import { spawnSync } from 'node:child_process';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Booking } from '../../shared/booking.ts';
+import { type BookingStore, bookingStore, type ReadForSync, syncReader } from '../../shared/booking-store.ts';
+import type { Connection } from '../../shared/connection.ts';
+import { type ConnectionStore, connectionStore } from '../../shared/connection-store.ts';
+import { shards } from '../../shared/dynamo.ts';
+import { shardCount } from '../../shared/names.ts';
+import { startTables } from './world.ts';
+
+const hasJava = spawnSync('java', ['-version']).status === 0;
+const now = 1_790_000_000;
+let number = 0;
+
+// The same contract on both engines: what holds on one only may not hold at AWS.
+describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engine) => {
+  describe.skipIf(engine === 'dynamodb-local' && !hasJava && !process.env.CI)('', () => {
+    let tables: Awaited<ReturnType<typeof startTables>>;
+    let connections: ConnectionStore;
+    let bookings: BookingStore;
+    let read: ReadForSync;
+    let userId: string;
+    let bookingId: string;
+
+    beforeAll(async () => {
+      tables = await startTables(engine);
+      connections = connectionStore(tables.dynamo, tables.names.connections);
+      bookings = bookingStore(tables.dynamo, tables.names.bookings);
+      read = syncReader(tables.dynamo, tables.names);
+    });
+    afterAll(() => tables?.close());
+    beforeEach(() => {
+      number += 1;
+      userId = `user-${number}`;
+      bookingId = `booking-${number}`;
+    });
+
+    const connection = (change: Partial<Connection> = {}): Connection => ({
+      userId,
+      status: 'active',
+      googleSub: 'sub',
+      email: 'ada@example.com',
+      scopes: ['openid'],
+      calendarId: 'primary',
+      accessToken: 'sealed access',
+      refreshToken: 'sealed refresh',
+      accessTokenExpiresAt: now + 3600,
+      tokenVersion: 1,
+      lastUsedAt: now,
+      refreshAt: now + 2700,
+      refreshFailures: 0,
+      usedLinks: [{ link: 'l', until: now }],
+      connectedAt: now,
+      updatedAt: now,
+      ...change,
+    });
+    const booking = (change: Partial<Booking> = {}): Booking => ({
+      bookingId,
+      userId,
+      status: 'pending',
+      payment: { provider: 'stripe', id: 'pi_1', eventId: 'evt_1', confirmedAt: '2026-09-21T14:13:20Z' },
+      problems: [],
+      generation: 0,
+      attempts: 0,
+      timeline: [],
+      createdAt: '2026-09-21T14:13:20Z',
+      updatedAt: '2026-09-21T14:13:20Z',
+      version: 0,
+      ...change,
+    });
+    const dueUsers = async (at: number) => {
+      const pages = await Promise.all(shards(shardCount).map((shard) => connections.due(shard, at, 100)));
+      return pages.flatMap((page) => page.userIds);
+    };
+    const dueBookings = async (at: number) => {
+      const pages = await Promise.all(shards(shardCount).map((shard) => bookings.due(shard, at, 100)));
+      return pages.flatMap((page) => page.bookings);
+    };
+    const lease = (change: object = {}) => ({ version: 1, owner: 'me', until: now + 20, now, ...change });
+
+    it('gives back a connection as it was put', async () => {
+      expect(await connections.get(userId)).toBeUndefined();
+      expect(await connections.put(connection(), undefined)).toBe(true);
+      expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
+    });
+
+    it('puts a connection only over the version that was read', async () => {
+      await connections.put(connection(), undefined);
+      expect(await connections.put(connection({ tokenVersion: 2 }), undefined)).toBe(false);
+      expect(await connections.put(connection({ tokenVersion: 3 }), 2)).toBe(false);
+      expect(await connections.put(connection({ tokenVersion: 2, email: 'new' }), 1)).toBe(true);
+      expect(await connections.get(userId)).toMatchObject({ tokenVersion: 2, email: 'new' });
+    });
+
+    it('gives the lease to one worker at a time, and to the next when it has run out', async () => {
+      await connections.put(connection(), undefined);
+      expect(await connections.takeLease(userId, lease())).toMatchObject({
+        leaseOwner: 'me',
+        refreshToken: 'sealed refresh',
+      });
+      expect(await connections.takeLease(userId, lease({ owner: 'you' }))).toBeUndefined();
+      expect(await connections.takeLease(userId, lease({ owner: 'you', now: now + 19 }))).toBeUndefined();
+      expect(
+        await connections.takeLease(userId, lease({ owner: 'you', now: now + 20, until: now + 40 })),
+      ).toMatchObject({ leaseOwner: 'you' });
+    });
+
+    it('gives no lease on another version, a broken connection, or none', async () => {
+      expect(await connections.takeLease(userId, lease())).toBeUndefined();
+      expect(await connections.get(userId)).toBeUndefined();
+      await connections.put(connection({ status: 'reauthorization_required' }), undefined);
+      expect(await connections.takeLease(userId, lease())).toBeUndefined();
+      await connections.put(connection({ tokenVersion: 2 }), 1);
+      expect(await connections.takeLease(userId, lease())).toBeUndefined();
+    });
+
+    it('saves tokens once per version, ends the lease, and keeps a refresh token that none replaces', async () => {
+      await connections.put(connection({ refreshFailures: 3 }), undefined);
+      await connections.takeLease(userId, lease());
+      const tokens = { accessToken: 'new', accessTokenExpiresAt: now + 7200, refreshAt: now + 6300 };
+      expect(await connections.saveTokens(userId, 1, tokens, now + 1)).toBe(true);
+      expect(await connections.saveTokens(userId, 1, { ...tokens, accessToken: 'late' }, now + 2)).toBe(
+        false,
+      );
+      const saved = await connections.get(userId);
+      expect(saved).toMatchObject({
+        ...tokens,
+        tokenVersion: 2,
+        refreshToken: 'sealed refresh',
+        refreshFailures: 0,
+        updatedAt: now + 1,
+      });
+      expect(saved).not.toHaveProperty('leaseOwner');
+      expect(saved).not.toHaveProperty('leaseUntil');
+    });
+
+    it('takes a connection that needs reauthorization off the refresh index', async () => {
+      await connections.put(connection({ refreshAt: now - 1 }), undefined);
+      expect(await dueUsers(now)).toContain(userId);
+      expect(await connections.requireReauthorization(userId, 7, 'invalid_grant', now)).toBe(false);
+      expect(await connections.requireReauthorization(userId, 1, 'invalid_grant', now)).toBe(true);
+      expect(await connections.get(userId)).toMatchObject({
+        status: 'reauthorization_required',
+        reason: 'invalid_grant',
+        tokenVersion: 2,
+      });
+      expect(await dueUsers(now)).not.toContain(userId);
+    });
+
+    it('shows a connection as due from its time on, page by page', async () => {
+      await connections.put(connection({ refreshAt: now + 10 }), undefined);
+      expect(await dueUsers(now + 9)).not.toContain(userId);
+      expect(await dueUsers(now + 10)).toContain(userId);
+
+      const others = Array.from({ length: 12 }, (_, index) => `${userId}-${index}`);
+      for (const other of others)
+        await connections.put(connection({ userId: other, refreshAt: now + 5 }), undefined);
+      const seen: string[] = [];
+      for (const shard of shards(shardCount)) {
+        let cursor: Record<string, unknown> | undefined;
+        do {
+          const page = await connections.due(shard, now + 5, 2, cursor);
+          expect(page.userIds.length).toBeLessThanOrEqual(2);
+          seen.push(...page.userIds);
+          cursor = page.cursor;
+        } while (cursor);
+      }
+      expect(seen).toEqual(expect.arrayContaining(others));
+      expect(new Set(seen).size).toBe(seen.length);
+    });
+
+    it('postpones a refresh and records a use, each only over the version it was decided on', async () => {
+      await connections.put(connection(), undefined);
+      await connections.takeLease(userId, lease());
+      expect(await connections.postponeRefresh(userId, 1, now + 60, 1)).toBe(true);
+      expect(await connections.get(userId)).toMatchObject({
+        refreshAt: now + 60,
+        refreshFailures: 1,
+        tokenVersion: 1,
+      });
+      expect(await connections.takeLease(userId, lease({ owner: 'you' }))).toMatchObject({
+        leaseOwner: 'you',
+      });
+      expect(await connections.recordUse(userId, 1, now + 5, now + 99)).toBe(true);
+      expect(await connections.recordUse(userId, 2, now + 6, now + 99)).toBe(false);
+      expect(await connections.get(userId)).toMatchObject({ lastUsedAt: now + 5, refreshAt: now + 99 });
+    });
+
+    it('reads booking and connection together, either of which may be missing', async () => {
+      expect(await read(bookingId, userId)).toEqual({});
+      await connections.put(connection(), undefined);
+      await bookings.save(booking());
+      const found = await read(bookingId, userId);
+      expect(found).toMatchObject({ booking: { ...booking(), version: 1 }, connection: { userId } });
+      expect(await read(bookingId, undefined)).toEqual({ booking: expect.anything() });
+    });
+
+    it('saves a booking only over the version that was read', async () => {
+      expect(await bookings.save(booking())).toBe(true);
+      expect(await bookings.save(booking())).toBe(false);
+      expect(await bookings.save(booking({ version: 1, status: 'scheduled' }))).toBe(true);
+      expect(await bookings.save(booking({ version: 1, status: 'failed' }))).toBe(false);
+      expect((await read(bookingId, undefined)).booking).toMatchObject({ version: 2, status: 'scheduled' });
+    });
+
+    it('holds a booking in the due index as long as it is due, and no longer', async () => {
+      await bookings.save(booking({ syncDueAt: now + 30 }));
+      expect(await dueBookings(now + 29)).not.toContainEqual(expect.objectContaining({ bookingId }));
+      expect(await dueBookings(now + 30)).toContainEqual(
+        expect.objectContaining({ bookingId, userId, syncDueAt: now + 30 }),
+      );
+      const { syncDueAt: _, ...read1 } = (await read(bookingId, undefined)).booking as Booking;
+      await bookings.save({ ...read1, status: 'scheduled' });
+      expect(await dueBookings(now + 30)).not.toContainEqual(expect.objectContaining({ bookingId }));
+    });
+
+    it('holds a booking in the waiting index of its user while it waits, and no longer', async () => {
+      await bookings.save(booking({ status: 'waiting_for_connection', syncDueAt: now }));
+      expect((await bookings.waiting(userId, 10)).bookings).toEqual([{ bookingId, userId }]);
+      expect((await bookings.waiting('somebody else', 10)).bookings).toEqual([]);
+      const held = (await read(bookingId, undefined)).booking as Booking;
+      await bookings.save({ ...held, status: 'scheduled' });
+      expect((await bookings.waiting(userId, 10)).bookings).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,379 @@
+import { randomBytes } from 'node:crypto';
+import { auth, calendar } from '@googleapis/calendar';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { toCalendarEvent } from '../../functions/booking-sync/decide.ts';
+import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import type { Booking } from '../../shared/booking.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.close());
+
+const sync = (message: Parameters<typeof syncBooking>[1]) => syncBooking(world.deps, message);
+const again = (bookingId = 'b1'): SyncRequested => ({
+  type: 'sync',
+  bookingId,
+  userId: 'user-1',
+  cause: 'test',
+});
+const insertFails = (how: FaultEffect, times = 1) =>
+  world.google.control.fail({ on: 'events.insert', times, how });
+/** The booking as it will be in the table, to know the id of its event. */
+const eventIdOf = (bookingId: string, generation = 0): string => {
+  const { appointment } = world.payment(bookingId);
+  return toCalendarEvent({ bookingId, appointment, generation } as Booking, 'primary').id;
+};
+
+describe('a confirmed payment', () => {
+  it("becomes an event that Google's own client reads with all its fields", async () => {
+    await world.connect('user-1');
+    const message = world.payment('b1');
+    const appointment = {
+      ...message.appointment,
+      location: 'Example Street 1',
+      description: 'Room <2> & more',
+    };
+    await sync({ ...message, appointment } as typeof message);
+
+    const { accessToken } = world.google.control.grant({
+      clientId: 'test-client',
+      email: ada,
+      scopes: ['https://www.googleapis.com/auth/calendar.events'],
+    });
+    const oauth = new auth.OAuth2();
+    oauth.setCredentials({ access_token: accessToken });
+    const google = calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
+    const { data } = await google.events.get({ calendarId: 'primary', eventId: eventIdOf('b1') });
+    expect(data).toMatchObject({
+      status: 'confirmed',
+      summary: 'Meeting b1',
+      location: 'Example Street 1',
+      description: 'Room &lt;2&gt; &amp; more',
+      extendedProperties: { private: { leadscalendarBooking: 'b1' } },
+    });
+    expect(Date.parse(data.start?.dateTime ?? '')).toBe((message.appointment?.startsAt ?? 0) * 1000);
+
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'scheduled',
+      observed: {
+        calendarId: 'primary',
+        eventId: data.id,
+        etag: data.etag,
+        htmlLink: data.htmlLink,
+        generation: 0,
+      },
+      timeline: [{ what: 'paid' }, { what: 'scheduled' }],
+    });
+    expect(world.bus.events).toEqual([
+      expect.objectContaining({
+        type: 'booking.scheduled',
+        bookingId: 'b1',
+        userId: 'user-1',
+        eventId: data.id,
+        htmlLink: data.htmlLink,
+      }),
+    ]);
+  });
+
+  it('delivered fifty times at once leaves one event', async () => {
+    await world.connect('user-1');
+    const results = await Promise.allSettled(Array.from({ length: 50 }, () => sync(world.payment('b1'))));
+    // A worker that lost too many races leaves its message in the queue.
+    for (const result of results) {
+      if (result.status === 'rejected')
+        expect(result.reason).toMatchObject({ code: 'conflict', retryable: true });
+    }
+    await sync(world.payment('b1'));
+    expect(world.events()).toHaveLength(1);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+  });
+
+  it('with an expired token costs one refresh', async () => {
+    await world.connect('user-1', { accessTokenExpiresAt: world.time.now });
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['token', 'events.insert']);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+  });
+
+  it('of a user without a connection waits, and is done when the user connects', async () => {
+    await sync(world.payment('b1'));
+    expect(world.bus.types()).toEqual(['booking.waiting']);
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'waiting_for_connection',
+      problems: [{ code: 'no_connection' }],
+    });
+
+    await world.connect('user-1');
+    await releaseWaiting(world.deps, {
+      type: 'connection.activated',
+      userId: 'user-1',
+      tokenVersion: 1,
+      page: 0,
+    });
+    expect(world.queue.messages).toEqual([
+      { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'activated-1' },
+    ]);
+    await sync(world.queue.messages[0] as SyncRequested);
+    expect(world.events()).toHaveLength(1);
+    expect(world.bus.types()).toEqual(['booking.waiting', 'booking.scheduled']);
+  });
+
+  it('is done when it comes due, even if nobody released it', async () => {
+    await sync(world.payment('b1'));
+    await world.connect('user-1');
+    world.time.now += 61;
+    await handBackDueBookings({ ...world.deps, timeLeft: () => true });
+    expect(world.queue.messages).toHaveLength(1);
+    await sync(world.queue.messages[0] as SyncRequested);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+  });
+
+  it('whose appointment is over when the user connects is reported as missed', async () => {
+    await sync(world.payment('b1'));
+    await world.connect('user-1');
+    world.time.now += 3 * 86_400;
+    await sync(again());
+    expect(world.events()).toEqual([]);
+    expect((await world.booking('b1'))?.status).toBe('missed');
+    expect(world.bus.types()).toEqual(['booking.waiting', 'booking.missed']);
+  });
+
+  it('never enters the calendar of another user than the one the booking is of', async () => {
+    await sync(world.payment('b1', { userId: 'user-without-connection' }));
+    await world.connect('user-1');
+    await sync(again());
+    await sync(world.payment('b1'));
+    expect(world.events()).toEqual([]);
+    expect(await world.booking('b1')).toMatchObject({
+      userId: 'user-without-connection',
+      status: 'waiting_for_connection',
+    });
+  });
+
+  it('that is unusable is kept as a failed booking, and mended by a usable one', async () => {
+    await world.connect('user-1');
+    const { appointment: _, ...rest } = world.payment('b1');
+    const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
+    await sync({ ...rest, problems });
+    expect(await world.booking('b1')).toMatchObject({ status: 'failed', problems });
+    expect(world.calls()).toEqual([]);
+    await sync(world.payment('b1'));
+    expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', problems: [] });
+    expect(world.bus.types()).toEqual(['booking.failed', 'booking.scheduled']);
+  });
+});
+
+describe('when Google answers', () => {
+  beforeEach(() => world.connect('user-1'));
+
+  it('401 to a token that looks fresh, it is refreshed once and the insert repeated', async () => {
+    world.google.control.expireAccessTokens(ada);
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['events.insert', 'token', 'events.insert']);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+  });
+
+  it('401 to the new token too, the booking is tried again later', async () => {
+    insertFails({ status: 401, reason: 'authError' }, 2);
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['events.insert', 'token', 'events.insert']);
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'pending',
+      problems: [{ code: 'google_unauthorized' }],
+    });
+  });
+
+  it('that the grant is dead, the booking waits for the user', async () => {
+    world.google.control.revokeGrant(ada);
+    await sync(world.payment('b1'));
+    expect((await world.booking('b1'))?.status).toBe('waiting_for_connection');
+    expect((await world.connection('user-1'))?.status).toBe('reauthorization_required');
+    expect(world.bus.types()).toEqual(['connection.reauthorization_required', 'booking.waiting']);
+  });
+
+  it('that the calendar permission is missing, the user is asked to connect again', async () => {
+    insertFails({ status: 403, reason: 'insufficientPermissions' });
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['events.insert']);
+    expect(await world.connection('user-1')).toMatchObject({
+      status: 'reauthorization_required',
+      reason: 'insufficientPermissions',
+    });
+    expect((await world.booking('b1'))?.status).toBe('waiting_for_connection');
+  });
+
+  it("400, the booking fails with Google's reason and is not tried again", async () => {
+    insertFails({ status: 400, reason: 'timeRangeEmpty' });
+    await sync(world.payment('b1'));
+    await sync(again());
+    expect(world.calls()).toEqual(['events.insert']);
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'failed',
+      problems: [
+        { code: 'google_refused', message: expect.stringContaining('The specified time range is empty.') },
+      ],
+    });
+    expect(world.bus.types()).toEqual(['booking.failed']);
+  });
+
+  it.each<[string, FaultEffect]>([
+    ['500', { status: 500, reason: 'backendError' }],
+    ['503 with a page', { status: 503, html: true }],
+    ['nothing, for the connection is cut', { lose: 'request' }],
+    ['200 with nonsense', { status: 200, body: '{"kind":' }],
+    ['429', { status: 429, reason: 'rateLimitExceeded' }],
+    ['403 for too many requests of a user', { status: 403, reason: 'userRateLimitExceeded' }],
+  ])('%s once, a quick second try does it', async (_, how) => {
+    insertFails(how);
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['events.insert', 'events.insert']);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it.each<[string, FaultEffect, string]>([
+    ['500', { status: 500, reason: 'backendError' }, 'google_transient'],
+    ['429', { status: 429, reason: 'rateLimitExceeded' }, 'google_rate_limited'],
+  ])('%s again, the booking carries the time of its next attempt', async (_, how, code) => {
+    insertFails(how, 2);
+    await sync(world.payment('b1'));
+    const booking = await world.booking('b1');
+    expect(booking).toMatchObject({
+      status: 'pending',
+      attempts: 1,
+      syncDueAt: world.time.now + 23,
+      problems: [{ code }],
+    });
+
+    world.time.now += 23;
+    expect(await handBackDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ handedBack: 1 });
+    await sync(world.queue.messages[0] as SyncRequested);
+    expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', attempts: 0, problems: [] });
+    expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
+    expect(await handBackDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ handedBack: 0 });
+  });
+
+  it.each<[string, FaultEffect, number]>([
+    ['429 with Retry-After', { status: 429, reason: 'rateLimitExceeded', retryAfter: 600 }, 600],
+    ['that a quota is used up', { status: 403, reason: 'quotaExceeded' }, 2700],
+    ['404 for the calendar', { status: 404, reason: 'notFound' }, 23],
+    ['that its API is not enabled', { status: 403, reason: 'accessNotConfigured' }, 23],
+  ])('%s, it is left alone until then', async (_, how, wait) => {
+    insertFails(how);
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['events.insert']);
+    expect(await world.booking('b1')).toMatchObject({ status: 'pending', syncDueAt: world.time.now + wait });
+    expect((await world.connection('user-1'))?.status).toBe('active');
+  });
+
+  it('and the answer is lost, the event that stands there is found and not doubled', async () => {
+    insertFails({ lose: 'response' });
+    await sync(world.payment('b1'));
+    expect(world.calls()).toEqual(['events.insert', 'events.insert', 'events.get']);
+    expect(world.events()).toHaveLength(1);
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'scheduled',
+      observed: { eventId: eventIdOf('b1') },
+    });
+  });
+
+  it('409, for another has that id, another id is used', async () => {
+    const insertAs = async (id: string) => {
+      const { accessToken } = world.google.control.grant({
+        clientId: 'test-client',
+        email: ada,
+        scopes: ['https://www.googleapis.com/auth/calendar.events'],
+      });
+      const response = await fetch(`${world.google.url}/calendar/v3/calendars/primary/events`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${accessToken}`, 'content-type': 'application/json' },
+        body: JSON.stringify({
+          id,
+          summary: 'Not ours',
+          start: { date: '2026-12-01' },
+          end: { date: '2026-12-02' },
+        }),
+      });
+      expect(response.status).toBe(200);
+    };
+    await insertAs(eventIdOf('b1'));
+    await sync(world.payment('b1'));
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'scheduled',
+      generation: 1,
+      observed: { eventId: eventIdOf('b1', 1), generation: 1 },
+    });
+    expect(world.events()).toHaveLength(2);
+  });
+
+  it('409, for the id was deleted, another id is used', async () => {
+    await sync(world.payment('b1'));
+    world.google.control.deleteEvent(ada, eventIdOf('b1'));
+    // As if the run had crashed before it recorded the outcome, and the event had been deleted meanwhile.
+    const { observed: _, ...booking } = (await world.booking('b1')) as Booking;
+    await world.deps.bookings.save({ ...booking, status: 'pending' });
+    await sync(again());
+    expect(world.events()).toHaveLength(1);
+    expect((await world.booking('b1'))?.observed?.eventId).toBe(eventIdOf('b1', 1));
+  });
+});
+
+describe('when something here is away', () => {
+  beforeEach(() => world.connect('user-1'));
+
+  it('the bus: the message stays, and the next run finds the event and publishes', async () => {
+    world.bus.away = true;
+    await expect(sync(world.payment('b1'))).rejects.toThrow('The bus is away.');
+    expect(await world.booking('b1')).toBeUndefined();
+    world.bus.away = false;
+    await sync(world.payment('b1'));
+    expect(world.bus.types()).toEqual(['booking.scheduled']);
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('the table, after Google took the event: the message stays, and the next run records it', async () => {
+    const broken = {
+      ...world.deps,
+      bookings: { save: () => Promise.reject(new Error('The table is away.')) },
+    };
+    await expect(syncBooking(broken, world.payment('b1'))).rejects.toThrow('The table is away.');
+    expect(world.events()).toHaveLength(1);
+    await sync(world.payment('b1'));
+    expect(world.events()).toHaveLength(1);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+    // Twice, with one id by which the second is known as the same.
+    expect(new Set(world.bus.events.map(({ id }) => id)).size).toBe(1);
+  });
+
+  it("the operator's client secret: paid bookings are held, and nobody's connection is blamed", async () => {
+    const connection = await world.connection('user-1');
+    await world.deps.connections.put({ ...connection, accessTokenExpiresAt: 0, tokenVersion: 2 } as never, 1);
+    world.googleClient.value = { ...world.googleClient.value, clientSecret: randomBytes(8).toString('hex') };
+    await sync(world.payment('b1'));
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'pending',
+      problems: [{ code: 'google_client_misconfigured' }],
+    });
+    expect((await world.connection('user-1'))?.status).toBe('active');
+  });
+});
+
+it('releases a long list of waiting bookings page by page', async () => {
+  for (let index = 0; index < 25; index++) await sync(world.payment(`b${index}`));
+  await world.connect('user-1');
+  const { messages } = world.queue;
+  messages.push({ type: 'connection.activated', userId: 'user-1', tokenVersion: 1, page: 0 });
+  for (let next = 0; next < messages.length; next++) {
+    const message = messages[next];
+    if (message?.type === 'connection.activated') await releaseWaiting(world.deps, message);
+    else if (message) await sync(message);
+  }
+  expect(world.events()).toHaveLength(25);
+});

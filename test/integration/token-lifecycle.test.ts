@@ -1,0 +1,277 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
+import { getAccess, recordUse } from '../../shared/access-token.ts';
+import type { Connection } from '../../shared/connection.ts';
+import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { openToken } from '../../shared/token-vault.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.close());
+
+const coded = (code: string) => expect.objectContaining({ code });
+const tokenCalls = () => world.calls().filter((route) => route === 'token').length;
+const sweep = (timeLeft = () => true) => refreshDueConnections({ ...world.deps, timeLeft });
+const expired = (userId: string) =>
+  world.connect(userId, { accessTokenExpiresAt: world.time.now + 30, refreshAt: world.time.now - 1 });
+
+describe('an access token', () => {
+  it('that is fresh costs no call', async () => {
+    const connection = await world.connect('user-1');
+    await getAccess(world.deps, connection);
+    expect(world.calls()).toEqual([]);
+  });
+
+  it('that is about to expire is refreshed, and everybody sees the new one', async () => {
+    const before = await expired('user-1');
+    const { accessToken, connection } = await getAccess(world.deps, before);
+    expect(tokenCalls()).toBe(1);
+    const stored = (await world.connection('user-1')) as Connection;
+    expect(stored).toMatchObject({
+      tokenVersion: 2,
+      accessTokenExpiresAt: world.time.now + 3599,
+      status: 'active',
+    });
+    expect(await openToken(world.tokenKeys.value, 'user-1', 'access', stored.accessToken)).toBe(accessToken);
+    expect(connection.tokenVersion).toBe(2);
+  });
+
+  it('found expired by fifty workers at once is refreshed by one, and all go on with its result', async () => {
+    const connection = await expired('user-1');
+    world.google.control.latency(50);
+    const results = await Promise.all(Array.from({ length: 50 }, () => getAccess(world.deps, connection)));
+    expect(tokenCalls()).toBe(1);
+    expect(new Set(results.map(({ accessToken }) => accessToken)).size).toBe(1);
+  });
+
+  it('whose refresher died is refreshed by the next when the lease has run out', async () => {
+    const connection = await expired('user-1');
+    const { now } = world.time;
+    await world.deps.connections.takeLease('user-1', { version: 1, owner: 'dead', until: now + 20, now });
+    setTimeout(() => {
+      world.time.now += 21;
+    }, 60);
+    // The wait for others ends before such a lease does: the caller comes back later.
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('refresh_in_progress'));
+    const { connection: next } = await getAccess(world.deps, connection);
+    expect(next.tokenVersion).toBe(2);
+  });
+
+  it('is refused to a worker that asks for a connection which broke meanwhile', async () => {
+    const connection = await expired('user-1');
+    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
+    expect(tokenCalls()).toBe(0);
+  });
+});
+
+describe('a refresh token', () => {
+  it('is kept when Google sends none', async () => {
+    const connection = await expired('user-1');
+    const before = await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.refreshToken);
+    await getAccess(world.deps, connection);
+    const stored = (await world.connection('user-1')) as Connection;
+    expect(await openToken(world.tokenKeys.value, 'user-1', 'refresh', stored.refreshToken)).toBe(before);
+  });
+
+  it('is replaced when Google sends another, which its library hides', async () => {
+    world.google.control.setSwitch('rotateRefreshToken', true);
+    const connection = await expired('user-1');
+    const before = await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.refreshToken);
+    await getAccess(world.deps, connection);
+    const stored = (await world.connection('user-1')) as Connection;
+    expect(await openToken(world.tokenKeys.value, 'user-1', 'refresh', stored.refreshToken)).not.toBe(before);
+    world.time.now += 4000;
+    await getAccess(world.deps, stored);
+    expect((await world.connection('user-1'))?.tokenVersion).toBe(3);
+  });
+
+  it('moves on to the current key with each refresh', async () => {
+    await expired('user-1');
+    const old = world.tokenKeys.value.key('k1', 'token') && world.tokenKeys.value;
+    const masters = { k2: randomBytes(32).toString('hex') };
+    world.tokenKeys.value = {
+      ...parseTokenKeys(JSON.stringify({ current: 'k2', ...masters })),
+      key: (id, purpose) =>
+        id === 'k1'
+          ? old?.key(id, purpose)
+          : parseTokenKeys(JSON.stringify({ current: 'k2', ...masters })).key(id, purpose),
+    };
+    await sweep();
+    const onlyNew = parseTokenKeys(JSON.stringify({ current: 'k2', ...masters }));
+    const stored = (await world.connection('user-1')) as Connection;
+    expect(await openToken(onlyNew, 'user-1', 'refresh', stored.refreshToken)).toMatch(/.+/);
+    expect(await openToken(onlyNew, 'user-1', 'access', stored.accessToken)).toMatch(/.+/);
+  });
+});
+
+describe('a dead grant', () => {
+  it('is marked at once, published once, and Google is not asked again', async () => {
+    const connection = await expired('user-1');
+    world.google.control.revokeGrant(ada);
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
+    await sweep();
+    expect(tokenCalls()).toBe(1);
+    expect(await world.connection('user-1')).toMatchObject({
+      status: 'reauthorization_required',
+      reason: 'invalid_grant',
+    });
+    expect(world.bus.events).toEqual([
+      expect.objectContaining({
+        type: 'connection.reauthorization_required',
+        userId: 'user-1',
+        reason: 'invalid_grant',
+      }),
+    ]);
+  });
+
+  it.each([
+    ['invalid_rapt', { status: 400, oauthError: 'invalid_grant', oauthSubtype: 'invalid_rapt' }],
+    ['admin_policy_enforced', { status: 400, oauthError: 'admin_policy_enforced' }],
+  ])('keeps the reason %s', async (reason, how) => {
+    const connection = await expired('user-1');
+    world.google.control.fail({ on: 'token', how });
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
+    expect(await world.connection('user-1')).toMatchObject({ reason });
+  });
+
+  it('is not declared when the user connected again while we asked', async () => {
+    const connection = await expired('user-1');
+    world.google.control.fail({ on: 'token', how: { delayMs: 80 } });
+    world.google.control.revokeGrant(ada);
+    const asking = getAccess(world.deps, connection);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    const stored = (await world.connection('user-1')) as Connection;
+    const { leaseOwner: _, leaseUntil: __, ...again } = stored;
+    const fresh = { ...again, tokenVersion: 2, accessTokenExpiresAt: world.time.now + 3599 };
+    expect(await world.deps.connections.put(fresh, 1)).toBe(true);
+    expect((await asking).connection.tokenVersion).toBe(2);
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+    expect(world.bus.events).toEqual([]);
+  });
+
+  it('is not recorded as told when nobody could be told', async () => {
+    const connection = await expired('user-1');
+    world.google.control.revokeGrant(ada);
+    world.bus.away = true;
+    await expect(getAccess(world.deps, connection)).rejects.toThrow('The bus is away.');
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+});
+
+describe('trouble that passes', () => {
+  it.each([
+    ['a 503', { status: 503, html: true as const }],
+    ['a 429', { status: 429, oauthError: 'rate_limit_exceeded' }],
+    ['a cut connection', { lose: 'response' as const }],
+    ['an answer without tokens', { status: 200, body: '{}' }],
+    ["the operator's wrong client secret", { status: 401, oauthError: 'invalid_client' }],
+  ])('such as %s leaves the status of the user alone and postpones the refresh', async (_, how) => {
+    const connection = await expired('user-1');
+    world.google.control.fail({ on: 'token', times: 2, how });
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(
+      expect.objectContaining({ retryable: true }),
+    );
+    const stored = await world.connection('user-1');
+    expect(stored).toMatchObject({
+      status: 'active',
+      refreshFailures: 1,
+      refreshAt: world.time.now + 45,
+      tokenVersion: 1,
+    });
+    expect(stored).not.toHaveProperty('leaseUntil');
+    expect(tokenCalls()).toBe(1);
+  });
+
+  it('is over as soon as a rotated client secret can be read', async () => {
+    const connection = await expired('user-1');
+    const right = world.googleClient.value;
+    world.googleClient.value = { ...right, clientSecret: 'rolled' };
+    world.googleClient.newer = right;
+    expect((await getAccess(world.deps, connection)).connection.tokenVersion).toBe(2);
+  });
+});
+
+describe('use', () => {
+  it('of an idle connection brings its next refresh forward to the expiry of its token, and is recorded once', async () => {
+    const { now } = world.time;
+    const idle = await world.connect('user-1', { lastUsedAt: now - 5 * 86_400, refreshAt: now + 86_400 });
+    await recordUse(world.deps, idle);
+    const stored = (await world.connection('user-1')) as Connection;
+    expect(stored).toMatchObject({ lastUsedAt: now, refreshAt: idle.accessTokenExpiresAt - 900 });
+    world.time.now += 60;
+    await recordUse(world.deps, stored);
+    expect(await world.connection('user-1')).toEqual(stored);
+  });
+});
+
+describe('a refresh sweep', () => {
+  it('refreshes what is due and nothing else', async () => {
+    for (let index = 0; index < 30; index++) await expired(`due-${index}`);
+    await world.connect('not-due');
+    expect(await sweep()).toEqual({ refreshed: 30, reauthorizationRequired: 0, failed: 0, skipped: 0 });
+    expect(tokenCalls()).toBe(30);
+    expect((await world.connection('due-7'))?.tokenVersion).toBe(2);
+    expect((await world.connection('not-due'))?.tokenVersion).toBe(1);
+    expect(await sweep()).toMatchObject({ refreshed: 0 });
+  });
+
+  it('beside another one refreshes nothing twice', async () => {
+    for (let index = 0; index < 30; index++) await expired(`due-${index}`);
+    world.google.control.latency(20);
+    const reports = await Promise.all([sweep(), sweep()]);
+    expect(tokenCalls()).toBe(30);
+    expect(reports.reduce((sum, { failed }) => sum + failed, 0)).toBe(0);
+  });
+
+  it('keeps an idle connection alive every few days rather than every hour', async () => {
+    const { now } = world.time;
+    await world.connect('idle', {
+      lastUsedAt: now - 2 * 86_400,
+      accessTokenExpiresAt: now - 86_400,
+      refreshAt: now,
+    });
+    await sweep();
+    expect((await world.connection('idle'))?.refreshAt).toBe(now + 3 * 86_400);
+  });
+
+  it('goes on after a connection whose grant is dead', async () => {
+    await expired('one');
+    await expired('two');
+    world.google.control.fail({ on: 'token', how: { status: 400, oauthError: 'invalid_grant' } });
+    expect(await sweep()).toMatchObject({ refreshed: 1, reauthorizationRequired: 1 });
+  });
+
+  it("stops at the operator's mistake: no user's status changes, the rest stays due", async () => {
+    for (let index = 0; index < 60; index++) await expired(`due-${index}`);
+    world.google.control.fail({
+      on: 'token',
+      times: 1000,
+      how: { status: 401, oauthError: 'invalid_client' },
+    });
+    expect(await sweep()).toMatchObject({ refreshed: 0, endedEarly: 'operator' });
+    expect(tokenCalls()).toBeLessThanOrEqual(20);
+    for (let index = 0; index < 60; index++)
+      expect((await world.connection(`due-${index}`))?.status).toBe('active');
+    expect(world.bus.events).toEqual([]);
+  });
+
+  it('stops in a storm of failures, and leaves the rest due', async () => {
+    for (let index = 0; index < 80; index++) await expired(`due-${index}`);
+    world.google.control.fail({ on: 'token', times: 1000, how: { status: 503 } });
+    expect(await sweep()).toMatchObject({ refreshed: 0, endedEarly: 'storm' });
+    expect(tokenCalls()).toBeLessThanOrEqual(40);
+  });
+
+  it('stops before its time is up, and the next one goes on', async () => {
+    for (let index = 0; index < 12; index++) await expired(`due-${index}`);
+    let left = 5;
+    expect(await sweep(() => left-- > 0)).toMatchObject({ refreshed: 5, endedEarly: 'time' });
+    expect(await sweep()).toMatchObject({ refreshed: 7 });
+  });
+});

@@ -1,0 +1,163 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { inject } from 'vitest';
+import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
+import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
+import {
+  createTables,
+  type DynamoDbKind,
+  dynamoDbClient,
+  startDynamoDb,
+} from '../../infra/local/dynamodb.ts';
+import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/google/simulator.ts';
+import { resolveResources } from '../../infra/local/resources.ts';
+import { readAssembly } from '../../infra/local/template.ts';
+import type { Booking } from '../../shared/booking.ts';
+import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
+import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import { googleEndpoints } from '../../shared/config.ts';
+import type { Connection } from '../../shared/connection.ts';
+import { connectionStore } from '../../shared/connection-store.ts';
+import type { GoogleClient } from '../../shared/google-client-secret.ts';
+import { calendarScope, googleOAuth } from '../../shared/google-oauth.ts';
+import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
+import { sealToken } from '../../shared/token-vault.ts';
+import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
+import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
+import { heldSecret } from '../fakes/secret.ts';
+
+export const ada = 'ada@example.com';
+export const redirectUri = 'http://localhost:3000/google/callback';
+
+/** The tables of the template on a real DynamoDB engine. */
+export async function startTables(kind: DynamoDbKind = 'dynalite') {
+  const dynamodb = await startDynamoDb(kind);
+  const { template } = readAssembly(inject('assembly'));
+  const tables = resolveResources(template, { apiUrl: '', queueUrlBase: '' })('AWS::DynamoDB::Table');
+  await createTables(dynamodb.endpoint, tables, { timeToLive: false });
+  const dynamo = dynamoDbClient(dynamodb.endpoint);
+  return {
+    dynamo,
+    names: { bookings: 'Bookings', connections: 'Connections' },
+    close: async () => {
+      dynamo.destroy();
+      await dynamodb.close();
+    },
+  };
+}
+
+/**
+ * Sync and token use cases on real stores, Google's own client library and the simulated Google, under one clock that
+ * tests move. Only the bus, the queue and the secrets are held in memory; the end-to-end tests have the real ones.
+ */
+export type World = Awaited<ReturnType<typeof startWorld>>;
+
+export async function startWorld() {
+  const time = { now: Math.floor(Date.now() / 1000) };
+  const client = { clientId: 'test-client', clientSecret: 'test-secret', redirectUris: [redirectUri] };
+  const google: GoogleSimulator = await startGoogleSimulator({
+    clients: [client],
+    now: () => time.now * 1000,
+  });
+  const tables = await startTables();
+  const endpoints = googleEndpoints(google.url);
+  const keys = parseTokenKeys(JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') }));
+  const bus: RecordedBus = recordedBus();
+  const queue: RecordedQueue = recordedQueue();
+  const tokenKeys = heldSecret<TokenKeys>(keys);
+  const googleClient = heldSecret<GoogleClient>(client);
+  const store = connectionStore(tables.dynamo, tables.names.connections);
+  const read = syncReader(tables.dynamo, tables.names);
+  const deps: SyncDeps & ReleaseDeps = {
+    connections: store,
+    bookings: bookingStore(tables.dynamo, tables.names.bookings),
+    readForSync: read,
+    google: googleOAuth(endpoints),
+    googleClient,
+    tokenKeys,
+    bus,
+    queue,
+    calendar: { fetch, baseUrl: endpoints.calendar },
+    clock: () => time.now,
+    random: () => 0.5,
+    // Waiting is real, so that other workers get their turn; it is only shorter.
+    sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds / 10)),
+    newOwner: randomUUID,
+  };
+
+  return {
+    time,
+    google,
+    deps,
+    bus,
+    queue,
+    tokenKeys,
+    googleClient,
+    dynamo: tables.dynamo,
+    /** A user connected to Ada's account, with tokens of the simulated Google. */
+    async connect(userId: string, change: Partial<Connection> = {}): Promise<Connection> {
+      const granted = google.control.grant({
+        clientId: client.clientId,
+        email: ada,
+        scopes: ['openid', calendarScope],
+      });
+      const connection: Connection = {
+        userId,
+        status: 'active',
+        googleSub: 'ada-sub',
+        email: ada,
+        scopes: ['openid', calendarScope],
+        calendarId: 'primary',
+        accessToken: await sealToken(tokenKeys.value, userId, 'access', granted.accessToken),
+        refreshToken: await sealToken(tokenKeys.value, userId, 'refresh', granted.refreshToken as string),
+        accessTokenExpiresAt: time.now + 3599,
+        tokenVersion: 1,
+        lastUsedAt: time.now,
+        refreshAt: time.now + 2700,
+        refreshFailures: 0,
+        usedLinks: [],
+        connectedAt: time.now,
+        updatedAt: time.now,
+        ...change,
+      };
+      await store.put(connection, undefined);
+      return (await store.get(userId)) as Connection;
+    },
+    /** A paid booking for tomorrow. */
+    payment(bookingId: string, change: Partial<PaymentConfirmed> = {}): PaymentConfirmed {
+      const startsAt = time.now + 86_400;
+      const iso = (seconds: number) => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
+      return {
+        type: 'payment.confirmed',
+        bookingId,
+        userId: 'user-1',
+        payment: {
+          provider: 'stripe',
+          id: `pi_${bookingId}`,
+          eventId: `evt_${bookingId}`,
+          confirmedAt: iso(time.now),
+        },
+        appointment: {
+          summary: `Meeting ${bookingId}`,
+          start: { dateTime: iso(startsAt) },
+          end: { dateTime: iso(startsAt + 3600) },
+          startsAt,
+          endsAt: startsAt + 3600,
+        },
+        problems: [],
+        ...change,
+      };
+    },
+    async booking(bookingId: string): Promise<Booking | undefined> {
+      return (await read(bookingId, undefined)).booking;
+    },
+    connection: store.get,
+    /** Events that stand in Ada's calendars. */
+    events: () => google.control.events(ada).filter(({ status }) => status !== 'cancelled'),
+    /** Calls to Google so far, by route. */
+    calls: () => google.control.requests().map(({ route }) => route),
+    async close() {
+      await google.close();
+      await tables.close();
+    },
+  };
+}
