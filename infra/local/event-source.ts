@@ -3,6 +3,7 @@
  * was handled. What was not deleted shows up again after the queue's visibility timeout.
  * Source: docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DeleteMessageBatchCommand,
   type Message,
@@ -28,10 +29,13 @@ export type EventSourceConfig = {
 const maximumReceived = 10;
 const longPollSeconds = 20;
 
+/** What is not done by then comes again after its visibility timeout. */
+const graceMs = 2000;
+
 /**
  * Starts polling.
  * @param onError told about failed polls and about answers that make a whole batch fail
- * @returns a function that stops polling and resolves when the batches under way are done
+ * @returns a function that stops polling and gives the batches under way a moment to be done
  */
 export function startEventSource(
   client: SQSClient,
@@ -80,7 +84,7 @@ export function startEventSource(
       } catch (error) {
         if (stopping.signal.aborted) break;
         onError(`Polling ${config.queueUrl} failed: ${error}`);
-        await new Promise((resolve) => setTimeout(resolve, 1000));
+        await sleep(1000);
       }
     }
     await Promise.all(underWay);
@@ -89,7 +93,7 @@ export function startEventSource(
   const polling = poll();
   return async () => {
     stopping.abort();
-    await polling;
+    await Promise.race([polling, sleep(graceMs, undefined, { ref: false })]);
   };
 }
 

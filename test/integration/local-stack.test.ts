@@ -1,4 +1,8 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
+import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
+import { demoBooking } from '../../infra/local/payment.ts';
 import { type LocalStackOptions, startLocalStack } from '../../infra/local/stack.ts';
 import { temporaryDirectory } from './local-assembly.ts';
 
@@ -19,6 +23,24 @@ test('the deployed template runs, and every function loads', async () => {
   for (const name of ['booking-reconcile', 'token-refresh', 'booking-sync']) {
     expect(await invoke(name, { Records: [] })).toMatchObject({ ok: true });
   }
+});
+
+test('a connected user, a payment and its repetition: one event in the calendar', async () => {
+  const stack = await start();
+  const now = Date.now();
+  const account = 'ada@example.com';
+  const { response } = await connectUser(stack, { userId: 'demo-user', account, now });
+  expect(response.status).toBeLessThan(400);
+  const booking = demoBooking('demo-user', 'booking-1', now);
+  for (const newId of ['first', 'second']) {
+    expect(await payForBooking(stack, booking, { now, newId })).toMatchObject({ status: 200 });
+  }
+  await expect
+    .poll(() => stack.google?.control.events(account))
+    .toMatchObject([{ summary: booking.summary }]);
+  await expect
+    .poll(() => stack.events().map(({ detailType }) => detailType))
+    .toEqual(expect.arrayContaining(['connection.activated', 'booking.scheduled']));
 });
 
 test('its secrets are filled as an operator would fill them', async () => {
@@ -54,8 +76,6 @@ test('a restart keeps client and signing secret, and learns the new redirect URI
 });
 
 test('a client file that does not allow this redirect URI is refused with what to do', async () => {
-  const { writeFileSync } = await import('node:fs');
-  const { join } = await import('node:path');
   const clientFile = join(temporaryDirectory(), 'client_secret.json');
   const web = { client_id: 'id', client_secret: 'secret', redirect_uris: ['https://example.com/callback'] };
   writeFileSync(clientFile, JSON.stringify({ web }));
