@@ -1,4 +1,11 @@
-import { GetItemCommand, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
+import { spawnSync } from 'node:child_process';
+import {
+  DescribeTimeToLiveCommand,
+  GetItemCommand,
+  ListTablesCommand,
+  PutItemCommand,
+  QueryCommand,
+} from '@aws-sdk/client-dynamodb';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import {
   GetSecretValueCommand,
@@ -7,8 +14,9 @@ import {
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
 import { expect, onTestFinished, test } from 'vitest';
-import { dynamoDbClient, localCredentials } from '../../infra/local/dynamodb.ts';
+import { dynamoDbClient, localCredentials, startDynamoDb } from '../../infra/local/dynamodb.ts';
 import type { Runner } from '../../infra/local/runner.ts';
+import { readSchedules, startSchedules } from '../../infra/local/schedules.ts';
 import { generateSecretString } from '../../infra/local/secrets.ts';
 import { lambda, run, temporaryDirectory, writeAssembly } from './local-assembly.ts';
 
@@ -165,8 +173,44 @@ test('tables, items and secrets survive a restart; a fresh start forgets them', 
   expect(third.secrets.get('Keys')).not.toBe(keys);
 });
 
+test('tables are created in a DynamoDB that is there already, unless they exist', async () => {
+  const dynamodb = await startDynamoDb('dynalite');
+  onTestFinished(() => dynamodb.close());
+  for (const _start of ['first', 'second']) {
+    const runner = await run(writeAssembly(resources), { dynamodb: { endpoint: dynamodb.endpoint } });
+    await runner.close();
+  }
+  const client = dynamoDbClient(dynamodb.endpoint);
+  onTestFinished(() => client.destroy());
+  expect((await client.send(new ListTablesCommand({}))).TableNames).toEqual(['things']);
+});
+
+const javaIsMissing = spawnSync('java', ['-version']).status !== 0;
+
+test.skipIf(javaIsMissing && !process.env.CI)(
+  "Amazon's DynamoDB Local keeps items, too (needs Java)",
+  async () => {
+    const stateDir = temporaryDirectory();
+    const assembly = writeAssembly(resources);
+    const first = await run(assembly, { stateDir, dynamodb: 'dynamodb-local' });
+    const client = dynamoDbClient(first.endpoints.dynamodb);
+    await client.send(new PutItemCommand({ TableName: 'things', Item: { id: { S: '1' } } }));
+    const { TimeToLiveDescription } = await client.send(
+      new DescribeTimeToLiveCommand({ TableName: 'things' }),
+    );
+    expect(TimeToLiveDescription).toMatchObject({ AttributeName: 'expiresAt' });
+    client.destroy();
+    await first.close();
+
+    const second = await run(assembly, { stateDir, dynamodb: 'dynamodb-local' });
+    const again = dynamoDbClient(second.endpoints.dynamodb);
+    onTestFinished(() => again.destroy());
+    const { Item } = await again.send(new GetItemCommand({ TableName: 'things', Key: { id: { S: '1' } } }));
+    expect(Item).toEqual({ id: { S: '1' } });
+  },
+);
+
 test('a schedule runs at its rate with its input, unless it is disabled', async () => {
-  const { readSchedules, startSchedules } = await import('../../infra/local/schedules.ts');
   const schedule = (ref: string, properties: Record<string, unknown>) => ({
     logicalId: ref,
     type: 'AWS::Scheduler::Schedule',

@@ -2,7 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
+import { connectLink } from '../../infra/local/links.ts';
 import { demoBooking } from '../../infra/local/payment.ts';
+import { freePort } from '../../infra/local/ports.ts';
 import { type LocalStackOptions, startLocalStack } from '../../infra/local/stack.ts';
 import { temporaryDirectory } from './local-assembly.ts';
 
@@ -73,6 +75,28 @@ test('a restart keeps client and signing secret, and learns the new redirect URI
   expect(after.signing).toBe(before.signing);
   expect(after.client.client_id).toBe(before.client.client_id);
   expect(after.client.redirect_uris).toEqual([`${second.url}/google/callback`]);
+});
+
+test('Google is where it was said to be', async () => {
+  const port = await freePort();
+  const clientFile = join(temporaryDirectory(), 'client_secret.json');
+  const redirect_uris = [`http://localhost:${port}/google/callback`];
+  writeFileSync(
+    clientFile,
+    JSON.stringify({ web: { client_id: 'id', client_secret: 'secret', redirect_uris } }),
+  );
+  for (const [google, base] of [
+    [{ kind: 'real', clientFile }, 'https://accounts.google.com/'],
+    [{ kind: 'url', url: 'http://127.0.0.1:9/' }, 'http://127.0.0.1:9/o/'],
+  ] as const) {
+    const { url, secrets, secretNames, close } = await start({ port, google });
+    const keys = secrets.get(secretNames.tokenKeys) as string;
+    const { headers } = await fetch(await connectLink(keys, url, 'demo-user', Date.now()), {
+      redirect: 'manual',
+    });
+    expect(headers.get('location')).toContain(base);
+    await close();
+  }
 });
 
 test('a client file that does not allow this redirect URI is refused with what to do', async () => {
