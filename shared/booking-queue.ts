@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import * as z from 'zod/mini';
 import type { Appointment, Payment, Problem } from './booking.ts';
@@ -55,8 +56,8 @@ export function bookingQueue(queueUrl: string): BookingQueue {
 }
 
 /**
- * Group: one per booking, so that two workers seldom meet on one. Deduplication (within the group, five minutes):
- * a second delivery of the same event is dropped early; nothing depends on it.
+ * Group: one per booking, so that two workers seldom meet on one. Deduplication (five minutes) by content: a second
+ * delivery of the same event is dropped early; nothing depends on it.
  */
 function entry(message: BookingMessage): {
   MessageBody: string;
@@ -64,26 +65,11 @@ function entry(message: BookingMessage): {
   MessageDeduplicationId: string;
 } {
   const body = JSON.stringify(message);
-  switch (message.type) {
-    case 'payment.confirmed':
-      return {
-        MessageBody: body,
-        MessageGroupId: message.bookingId,
-        MessageDeduplicationId: message.payment.eventId,
-      };
-    case 'sync':
-      return {
-        MessageBody: body,
-        MessageGroupId: message.bookingId,
-        MessageDeduplicationId: `sync-${message.cause}`,
-      };
-    case 'connection.activated':
-      return {
-        MessageBody: body,
-        MessageGroupId: message.userId,
-        MessageDeduplicationId: `activated-${message.tokenVersion}-${message.page}`,
-      };
-  }
+  return {
+    MessageBody: body,
+    MessageGroupId: message.type === 'connection.activated' ? message.userId : message.bookingId,
+    MessageDeduplicationId: createHash('sha256').update(body).digest('hex'),
+  };
 }
 
 const time = z.object({ dateTime: z.string(), timeZone: z.optional(z.string()) });

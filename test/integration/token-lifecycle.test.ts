@@ -53,10 +53,11 @@ describe('an access token', () => {
     const { now } = world.time;
     await world.deps.connections.takeLease('user-1', { version: 1, owner: 'dead', until: now + 20, now });
     setTimeout(() => {
-      world.time.now += 21;
+      world.time.now += 11;
     }, 60);
     // The wait for others ends before such a lease does: the caller comes back later.
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('refresh_in_progress'));
+    world.time.now += 10;
     const { connection: next } = await getAccess(world.deps, connection);
     expect(next.tokenVersion).toBe(2);
   });

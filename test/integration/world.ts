@@ -1,7 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
-import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
-import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
 import {
   createTables,
   type DynamoDbKind,
@@ -33,7 +31,7 @@ export async function startTables(kind: DynamoDbKind = 'dynalite') {
   const dynamodb = await startDynamoDb(kind);
   const { template } = readAssembly(inject('assembly'));
   const tables = resolveResources(template, { apiUrl: '', queueUrlBase: '' })('AWS::DynamoDB::Table');
-  await createTables(dynamodb.endpoint, tables, { timeToLive: false });
+  await createTables(dynamodb.endpoint, tables);
   const dynamo = dynamoDbClient(dynamodb.endpoint);
   return {
     dynamo,
@@ -67,7 +65,7 @@ export async function startWorld() {
   const googleClient = heldSecret<GoogleClient>(client);
   const store = connectionStore(tables.dynamo, tables.names.connections);
   const read = syncReader(tables.dynamo, tables.names);
-  const deps: SyncDeps & ReleaseDeps = {
+  const deps = {
     connections: store,
     bookings: bookingStore(tables.dynamo, tables.names.bookings),
     readForSync: read,
@@ -80,7 +78,7 @@ export async function startWorld() {
     clock: () => time.now,
     random: () => 0.5,
     // Waiting is real, so that other workers get their turn; it is only shorter.
-    sleep: (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds / 10)),
+    sleep: (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds / 10)),
     newOwner: randomUUID,
   };
 
