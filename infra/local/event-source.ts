@@ -100,7 +100,7 @@ export function startEventSource(
 /**
  * Decides which messages of a batch count as handled.
  * - The function failed: none.
- * - It does not report item failures, or reports none (null, no answer, an empty list): all.
+ * - It does not report item failures, or reports none (no answer, an empty one, a null or empty list): all.
  * - It reports items: all others. It must list everything it did not process after a failure, else the
  *   order within a FIFO group is lost; that is the function's promise and not checked here, as in Lambda.
  * - Its report names nothing we sent, or is no report: none.
@@ -117,12 +117,9 @@ export function handledMessages<M extends { MessageId?: string | undefined }>(
     problem: `${why}, so the whole batch counts as failed: ${JSON.stringify(result.payload)}`,
   });
   if (typeof result.payload !== 'object') return wrong('The answer is not an object');
-  const { batchItemFailures = null } = result.payload as { batchItemFailures?: unknown };
-  if (batchItemFailures === null) {
-    return Object.keys(result.payload).length === 0
-      ? { handled: messages }
-      : wrong('The answer has no batchItemFailures');
-  }
+  const { batchItemFailures } = result.payload as { batchItemFailures?: unknown };
+  const isEmpty = Object.keys(result.payload).length === 0;
+  if (isEmpty || batchItemFailures === null) return { handled: messages };
   if (!Array.isArray(batchItemFailures)) return wrong('batchItemFailures is not a list');
   const failed = new Set<unknown>(batchItemFailures.map((item) => item?.itemIdentifier));
   const known = new Set<unknown>(messages.map(({ MessageId }) => MessageId));

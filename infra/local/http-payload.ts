@@ -3,6 +3,7 @@
  * function, and from what the function returns to the response.
  * Source: docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
  */
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 
 /** A request as it arrived: nothing decoded, nothing merged. */
@@ -135,6 +136,7 @@ export function toResponse(returned: unknown): WireResponse | undefined {
   const wireHeaders = Object.entries((headers ?? {}) as Record<string, unknown>).map(
     ([name, value]): [string, string] => [name.toLowerCase(), String(value)],
   );
+  if (!wireHeaders.every(isSendable)) return undefined;
   if (!wireHeaders.some(([name]) => name === 'content-type')) {
     wireHeaders.push(['content-type', 'text/plain;charset=UTF-8']);
   }
@@ -145,4 +147,14 @@ export function toResponse(returned: unknown): WireResponse | undefined {
     headers: wireHeaders,
     body: Buffer.from(body ?? '', isBase64Encoded === true ? 'base64' : 'utf8'),
   };
+}
+
+function isSendable([name, value]: [string, string]): boolean {
+  try {
+    validateHeaderName(name);
+    validateHeaderValue(name, value);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -6,7 +6,7 @@
  * What it does not do: permissions are not enforced, the API is not throttled, and a schedule that fails is not
  * tried again before its next run.
  */
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startAwsJsonServer } from './aws-json.ts';
 import { createTables, type DynamoDbKind, startDynamoDb } from './dynamodb.ts';
@@ -19,6 +19,7 @@ import { type LocalQueues, sqsClient, startQueues } from './queues.ts';
 import { type ResolvedResource, resolveResources } from './resources.ts';
 import { readSchedules, startSchedules } from './schedules.ts';
 import { createSecrets, type LocalSecrets } from './secrets.ts';
+import { forgetState } from './state-files.ts';
 import { readAssembly } from './template.ts';
 import { type Endpoints, eventSourceConfig, functionConfig, lambdaEnvironment } from './wiring.ts';
 
@@ -82,7 +83,7 @@ export async function runAssembly(
   const api = await startHttpApi(options.port ?? 0, options.onAccess ?? (() => {}));
   starting.defer(() => api.close());
   const url = `http://localhost:${api.port}`;
-  if (stateDir && options.fresh) rmSync(stateDir, { recursive: true, force: true });
+  if (stateDir && options.fresh) forgetState(stateDir);
   if (stateDir) mkdirSync(stateDir, { recursive: true });
 
   const { template, assetPaths } = readAssembly(await assembly());
@@ -141,7 +142,11 @@ export async function runAssembly(
   const sqs = sqsClient(queues.endpoint);
   starting.defer(() => sqs.destroy());
   for (const mapping of resourcesOf('AWS::Lambda::EventSourceMapping')) {
-    const { functionName, ...config } = eventSourceConfig(mapping, resourcesOf('AWS::SQS::Queue'));
+    const { functionName, ...config } = eventSourceConfig(
+      mapping,
+      resourcesOf('AWS::SQS::Queue'),
+      functions.map(({ config }) => config),
+    );
     const stop = startEventSource(
       sqs,
       config,

@@ -97,6 +97,7 @@ async function synthesizeOnce(): Promise<string> {
   try {
     await execute(process.execPath, [join(import.meta.dirname, '..', 'app.ts')], {
       env: { ...process.env, CDK_OUTDIR: directory },
+      maxBuffer: 16 * 1024 * 1024,
     });
   } catch (cause) {
     const { stderr } = cause as { stderr?: string };

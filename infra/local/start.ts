@@ -115,15 +115,16 @@ async function welcome(
   const link = await connectLink(secrets.get(secretNames.tokenKeys) as string, url, demoUser, Date.now());
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
   const state = relative(process.cwd(), stateDir);
+  const otherState = stateDir === defaultStateDir ? '' : ` --state ${stateDir}`;
   return `
 LeadsCalendar × Google Calendar runs on this machine.
 
   1. Connect a calendar (user ${demoUser}, link valid for 10 minutes)
      ${link}
-     Another link: npm run token -- ${demoUser} --link
+     Another link: npm run token -- ${demoUser} --link${otherState}
 
   2. Pay for a booking, in a second terminal
-     npm run pay
+     npm run pay${otherState && ` --${otherState}`}
 
   3. See it in the calendar
      ${google ? `${google.url}/calendar` : (googleUrl ?? 'https://calendar.google.com')}

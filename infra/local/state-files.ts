@@ -1,5 +1,5 @@
 /** Files of the local stack's state, and what other commands must know of a running stack. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SecretNames } from './stack.ts';
 
@@ -12,6 +12,14 @@ export function writeFileAtomically(path: string, text: string, mode = 0o644): v
 
 /** Where a stack is reached and what its secrets are called: written at start, read by `pay` and `token`. */
 export type StackAddress = { url: string; googleUrl: string | undefined; secretNames: SecretNames };
+
+/** Everything that the local stack keeps in its folder. */
+const entries = ['dynalite', 'dynamodb-local', 'queues', 'secrets.json', 'google.json', 'logs', 'stack.json'];
+
+/** Removes the state, and nothing else that may be in the folder. */
+export function forgetState(stateDir: string): void {
+  for (const entry of entries) rmSync(join(stateDir, entry), { recursive: true, force: true });
+}
 
 /** Folder of the state of `npm start`, beside package.json. */
 export const defaultStateDir = join(import.meta.dirname, '..', '..', '.local');

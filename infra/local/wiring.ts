@@ -59,19 +59,29 @@ export function functionConfig(
   };
 }
 
-/** @throws Error when the event source is no queue of the template */
+/** @throws Error when the event source is no queue of the template, or one that Lambda would refuse */
 export function eventSourceConfig(
   { logicalId, properties }: ResolvedResource,
   queues: ResolvedResource[],
+  functions: FunctionConfig[],
 ): EventSourceConfig & { functionName: string } {
   const queue = queues.find(({ arn }) => arn === properties.EventSourceArn);
   if (!queue) throw new Error(`The event source ${logicalId} is no SQS queue of the template.`);
+  const target = functions.find(({ name, arn }) => [name, arn].includes(String(properties.FunctionName)));
+  if (!target) throw new Error(`The event source ${logicalId} has no function of the template.`);
+  const visibilityMs = Number(queue.properties.VisibilityTimeout ?? 30) * 1000;
+  if (visibilityMs < target.timeoutMs) {
+    throw new Error(
+      `The visibility timeout of ${queue.logicalId} (${visibilityMs / 1000} s) is shorter than the timeout of ` +
+        `${target.name} (${target.timeoutMs / 1000} s). Lambda refuses such an event source.`,
+    );
+  }
   const { MaximumConcurrency = maximumWorkers } = (properties.ScalingConfig ?? {}) as {
     MaximumConcurrency?: number;
   };
   const responseTypes = (properties.FunctionResponseTypes ?? []) as string[];
   return {
-    functionName: String(properties.FunctionName),
+    functionName: target.name,
     queueUrl: queue.ref,
     queueArn: queue.arn,
     batchSize: Number(properties.BatchSize ?? 10),

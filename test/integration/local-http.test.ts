@@ -152,13 +152,15 @@ test('an answer without a status is the JSON body of a 200', async () => {
   ]);
 });
 
-test.each([['throw'], ['{"statusCode":"many"}'], ['{"statusCode":200,"body":{"not":"text"}}']])(
-  'an answer that cannot be sent is a 500: %s',
-  async (answer) => {
-    const response = await answering(answer);
-    expect([response.status, await response.text()]).toEqual([500, '{"message":"Internal Server Error"}']);
-  },
-);
+test.each([
+  ['throw'],
+  ['{"statusCode":"many"}'],
+  ['{"statusCode":200,"headers":{"x-split":"a\\nb: c"}}'],
+  ['{"statusCode":200,"body":{"not":"text"}}'],
+])('an answer that cannot be sent is a 500: %s', async (answer) => {
+  const response = await answering(answer);
+  expect([response.status, await response.text()]).toEqual([500, '{"message":"Internal Server Error"}']);
+});
 
 test('a body over 10 MB is refused, one of 10 MB is not', async () => {
   const { url } = await start();

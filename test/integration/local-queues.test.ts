@@ -16,7 +16,7 @@ describe('which messages of a batch count as handled', () => {
     ['the list is empty', { batchItemFailures: [] }, all],
     ['one failed', failing('b'), ['a', 'c']],
     ['the rest failed after the first', failing('b', 'c'), ['a']],
-    ['the list is null', { batchItemFailures: null }, []],
+    ['the list is null', { batchItemFailures: null }, all],
     ['an identifier is unknown', failing('b', 'z'), []],
     ['an identifier is empty', failing(''), []],
     ['an identifier is null', failing(null), []],
@@ -62,11 +62,11 @@ const worker = `export const handler = async ({ Records }) => {
   return { batchItemFailures: Records.slice(first).map(({ messageId }) => ({ itemIdentifier: messageId })) };
 };`;
 
-async function startWorker(source = worker, stateDir?: string) {
+async function startWorker(source = worker, stateDir?: string, timeout = 1) {
   const assembly = writeAssembly(
     {
       ...queues,
-      Worker: lambda('worker'),
+      Worker: lambda('worker', { Timeout: timeout }),
       Mapping: {
         Type: 'AWS::Lambda::EventSourceMapping',
         Properties: {
@@ -158,6 +158,10 @@ test('a record has the shape that Lambda gives it', async () => {
     eventSourceARN: 'arn:aws:sqs:us-east-1:000000000000:work.fifo',
     awsRegion: 'us-east-1',
   });
+});
+
+test('a visibility timeout below that of the function is refused, as Lambda does', async () => {
+  await expect(startWorker(worker, undefined, 2)).rejects.toThrow('visibility timeout of Work (1 s)');
 });
 
 test('messages survive a restart', async () => {
