@@ -7,9 +7,9 @@ import type { ConnectionStore } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import type { GoogleOAuth, GrantedTokens } from './google-oauth.ts';
 import { log, metric } from './observability.ts';
-import type { Secret } from './secrets.ts';
+import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
-import { openToken, sealToken } from './token-vault.ts';
+import { openToken, sealToken, type TokenKind } from './token-vault.ts';
 
 /** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
 export type TokenDeps = {
@@ -47,11 +47,12 @@ export async function getAccess(deps: TokenDeps, connection: Connection, refused
   const now = deps.clock();
   const fresh = connection.accessTokenExpiresAt > now + usableFor && connection.tokenVersion !== refused;
   if (!fresh) return refresh(deps, connection, { used: true });
-  const keys = await deps.tokenKeys.get();
-  return {
-    connection,
-    accessToken: await openToken(keys, connection.userId, 'access', connection.accessToken),
-  };
+  return { connection, accessToken: await open(deps, connection, 'access', connection.accessToken) };
+}
+
+/** Opens a token; with newer keys where another worker has sealed it with one that is not known here yet. */
+function open(deps: TokenDeps, { userId }: Connection, kind: TokenKind, sealed: string): Promise<string> {
+  return useSecret(deps.tokenKeys, ['token_unreadable'], (keys) => openToken(keys, userId, kind, sealed));
 }
 
 /** Records that the connection is in use, unless that is on record: see `useRecordedFor`. */
@@ -109,15 +110,13 @@ async function refreshUnderLease(
 ): Promise<Access> {
   const { userId, tokenVersion } = connection;
   try {
-    const keys = await deps.tokenKeys.get();
-    const refreshToken = await openToken(keys, userId, 'refresh', connection.refreshToken);
-    const granted = await withGoogleClient(deps.googleClient, (client) =>
+    const refreshToken = await open(deps, connection, 'refresh', connection.refreshToken);
+    const granted = await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
       deps.google.refresh(client, refreshToken),
     );
-    return await saveGranted(deps, keys, connection, granted, refreshToken, options);
+    return await saveGranted(deps, connection, granted, refreshToken, options);
   } catch (error) {
     if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);
-    if (hasCode(error, 'token_unreadable')) return grantRefused(deps, connection, 'token_unreadable');
     // Whatever else it is, it is not the user's: keep the connection as it is and come back later.
     const failures = connection.refreshFailures + 1;
     const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
@@ -128,13 +127,13 @@ async function refreshUnderLease(
 
 async function saveGranted(
   deps: TokenDeps,
-  keys: TokenKeys,
   connection: Connection,
   granted: GrantedTokens,
   usedRefreshToken: string,
   options: { used: boolean },
 ): Promise<Access> {
   const { userId, tokenVersion } = connection;
+  const keys = await deps.tokenKeys.get();
   const now = deps.clock();
   const lastUsedAt = options.used ? now : connection.lastUsedAt;
   const accessTokenExpiresAt = now + granted.expiresIn;
@@ -199,19 +198,4 @@ function reauthorizationRequired(reason: string): AppError {
     'Google no longer accepts this connection. The user must connect the calendar again.',
     { status: 409, details: { reason } },
   );
-}
-
-/** Calls Google with our OAuth client, once more with a newer secret where Google refuses the kept one. */
-export async function withGoogleClient<T>(
-  googleClient: Secret<GoogleClient>,
-  call: (client: GoogleClient) => Promise<T>,
-): Promise<T> {
-  try {
-    return await call(await googleClient.get());
-  } catch (error) {
-    if (!hasCode(error, 'google_client_misconfigured')) throw error;
-    const newer = await googleClient.getNewer();
-    if (!newer) throw error;
-    return call(newer);
-  }
 }

@@ -66,6 +66,14 @@ export class AppError extends Error {
   }
 }
 
+/** What only the operator of this service can mend: never the fault of a user, and never held against one. */
+const operatorCodes: ErrorCode[] = ['not_configured', 'google_client_misconfigured', 'token_unreadable'];
+
+/** Whether `error` is one that only the operator can mend. */
+export function isOperatorError(error: unknown): error is AppError {
+  return hasCode(error, ...operatorCodes);
+}
+
 /** Whether `error` is an AppError with one of `codes`. */
 export function hasCode(error: unknown, ...codes: ErrorCode[]): error is AppError {
   return error instanceof AppError && codes.includes(error.code);

@@ -1,6 +1,6 @@
 import type { MiddlewareObj } from '@middy/core';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import { AppError } from './app-error.ts';
+import { AppError, isOperatorError } from './app-error.ts';
 import { describeError, log, reportOperatorError, setLogContext } from './observability.ts';
 
 export type HttpRequest = APIGatewayProxyEventV2;
@@ -74,9 +74,8 @@ export function answerErrors(
     },
     onError: (request) => {
       const error = understood(request.error);
-      if (error.code === 'not_configured' || error.code === 'google_client_misconfigured') {
-        reportOperatorError('The service is not set up', request.error);
-      } else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
+      if (isOperatorError(request.error)) reportOperatorError('The service is not set up', request.error);
+      else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
       else log.info('Request refused', { code: error.code, status: error.status });
       request.response = render(error, request.event);
     },
@@ -85,13 +84,11 @@ export function answerErrors(
 
 function understood(error: unknown): AppError {
   if (error instanceof AppError) {
+    if (!isOperatorError(error)) return error;
     // What the operator has to do is for the log; the outside learns that it is not their fault.
-    if (error.code !== 'not_configured') return error;
-    return new AppError(
-      'not_configured',
-      'This service is not fully set up yet. Its operator has been told.',
-      { status: 503 },
-    );
+    return new AppError(error.code, 'This service is not fully set up yet. Its operator has been told.', {
+      status: 503,
+    });
   }
   return new AppError('internal_error', 'Something went wrong here. Nothing was changed; please try again.', {
     status: 500,

@@ -3,7 +3,7 @@ import {
   ResourceNotFoundException,
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
-import { AppError } from './app-error.ts';
+import { AppError, type ErrorCode, hasCode } from './app-error.ts';
 import type { Clock } from './clock.ts';
 import { describeError, log } from './observability.ts';
 
@@ -21,6 +21,25 @@ export type Secret<T> = {
 const timeToLive = 300;
 /** Least seconds between two reads, however many refusals there are. */
 const minimumAge = 30;
+
+/**
+ * Uses a secret, and once more with a newer value where the kept one was refused with one of `codes`: a rotated
+ * secret takes effect at once, without asking Secrets Manager each time.
+ */
+export async function useSecret<T, R>(
+  secret: Secret<T>,
+  codes: ErrorCode[],
+  use: (value: T) => R | Promise<R>,
+): Promise<R> {
+  try {
+    return await use(await secret.get());
+  } catch (error) {
+    if (!hasCode(error, ...codes)) throw error;
+    const newer = await secret.getNewer();
+    if (newer === undefined) throw error;
+    return use(newer);
+  }
+}
 
 let client: SecretsManagerClient | undefined;
 

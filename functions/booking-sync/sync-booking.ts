@@ -5,7 +5,7 @@ import {
   requireReauthorization,
   type TokenDeps,
 } from '../../shared/access-token.ts';
-import { AppError, hasCode } from '../../shared/app-error.ts';
+import { AppError, hasCode, isOperatorError } from '../../shared/app-error.ts';
 import type { Booking } from '../../shared/booking.ts';
 import type { PaymentConfirmed, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync } from '../../shared/booking-store.ts';
@@ -102,9 +102,7 @@ async function insert(deps: SyncDeps, booking: Booking, connection: Connection):
   } catch (error) {
     if (hasCode(error, 'reauthorization_required')) return waiting(booking, deps.clock(), deps.random);
     if (!(error instanceof AppError)) throw error;
-    if (error.code === 'google_client_misconfigured' || error.code === 'not_configured') {
-      reportOperatorError('Bookings wait until the service is set up', error);
-    }
+    if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
     return afterTokenFailure(booking, error.code, error.message, deps.clock(), deps.random);
   }
 }

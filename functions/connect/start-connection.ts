@@ -6,7 +6,7 @@ import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { requestedScopes } from '../../shared/google-oauth.ts';
 import { audiences, routes } from '../../shared/names.ts';
 import { fingerprint, sealState } from '../../shared/oauth-state.ts';
-import type { Secret } from '../../shared/secrets.ts';
+import { type Secret, useSecret } from '../../shared/secrets.ts';
 import type { TokenKeys } from '../../shared/token-keys.ts';
 import { verifyUserToken } from '../../shared/user-token.ts';
 
@@ -39,8 +39,9 @@ export async function startConnection(
 ): Promise<{ location: string; browser: string }> {
   if (!token) throw new AppError('link_token_missing', 'Open this page from LeadsCalendar.', { status: 401 });
   const now = deps.clock();
-  const keys = await deps.tokenKeys.get();
-  const userId = await verifyUserToken(keys, token, { audience: audiences.connect, now });
+  const userId = await useSecret(deps.tokenKeys, ['link_token_invalid'], (keys) =>
+    verifyUserToken(keys, token, { audience: audiences.connect, now }),
+  );
   if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
 
   const [{ clientId }, known] = await Promise.all([deps.googleClient.get(), deps.connections.get(userId)]);
@@ -64,7 +65,7 @@ export async function startConnection(
     // Both, always: without them Google gives a refresh token at the first consent only.
     access_type: 'offline',
     prompt: 'consent',
-    state: await sealState(keys, state, now),
+    state: await sealState(await deps.tokenKeys.get(), state, now),
     nonce,
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { type TokenDeps, withGoogleClient } from '../../shared/access-token.ts';
+import type { TokenDeps } from '../../shared/access-token.ts';
 import { AppError, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import { toIso } from '../../shared/clock.ts';
@@ -8,6 +8,7 @@ import { calendarScope, type GoogleIdentity, type GrantedTokens } from '../../sh
 import { routes } from '../../shared/names.ts';
 import { fingerprint, type OAuthState, openState, stateLifetime } from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
+import { useSecret } from '../../shared/secrets.ts';
 import type { TokenKeys } from '../../shared/token-keys.ts';
 import { sealToken } from '../../shared/token-vault.ts';
 
@@ -38,8 +39,10 @@ export async function completeConnection(
   deps: CallbackDeps,
   { query, browser }: CallbackRequest,
 ): Promise<Connected> {
-  const keys = await deps.tokenKeys.get();
-  const state = await openState(keys, query.get('state') ?? stateMissing(), deps.clock());
+  const sealed = query.get('state') ?? stateMissing();
+  const state = await useSecret(deps.tokenKeys, ['state_invalid'], (keys) =>
+    openState(keys, sealed, deps.clock()),
+  );
   if (!browser || !same(fingerprint(browser), state.browser)) throw wrongBrowser();
   const code = readCode(query);
 
@@ -50,7 +53,7 @@ export async function completeConnection(
   if (!identity.nonce || !same(identity.nonce, state.nonce)) throw nonceMismatch();
   if (!granted.scopes.includes(calendarScope)) throw permissionMissing();
 
-  const connection = await store(deps, keys, state, granted, identity, known);
+  const connection = await store(deps, state, granted, identity, known);
   await releaseWaiting(deps, connection);
   return { connection, ...(state.returnTo === undefined ? {} : { returnTo: state.returnTo }) };
 }
@@ -80,7 +83,7 @@ async function redeem(
 ): Promise<GrantedTokens & { identity: GoogleIdentity }> {
   const redirectUri = `${deps.publicUrl}${routes.callback}`;
   try {
-    return await withGoogleClient(deps.googleClient, (client) =>
+    return await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
       deps.google.exchangeCode(client, { code, verifier, redirectUri }),
     );
   } catch (error) {
@@ -99,12 +102,12 @@ async function redeem(
  */
 async function store(
   deps: CallbackDeps,
-  keys: TokenKeys,
   state: OAuthState,
   granted: GrantedTokens,
   identity: GoogleIdentity,
   firstKnown: Connection | undefined,
 ): Promise<Connection> {
+  const keys = await deps.tokenKeys.get();
   let known = firstKnown;
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const connection = await toConnection(deps, keys, state, granted, identity, known);

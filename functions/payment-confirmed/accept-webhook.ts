@@ -1,8 +1,8 @@
-import { AppError, hasCode } from '../../shared/app-error.ts';
+import { AppError } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { log, metric } from '../../shared/observability.ts';
-import type { Secret } from '../../shared/secrets.ts';
+import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { translateStripeEvent } from './stripe-events.ts';
 import { verifyStripeSignature } from './stripe-signature.ts';
 import type { WebhookSecrets } from './webhook-secrets.ts';
@@ -26,7 +26,9 @@ export async function acceptStripeWebhook(
   if (webhook.body.length > largestBody) {
     throw new AppError('payload_too_large', `The body is larger than ${largestBody} bytes.`, { status: 413 });
   }
-  const matched = await verify(deps, webhook);
+  const matched = await useSecret(deps.secrets, ['signature_mismatch'], ({ stripe }) =>
+    verifyStripeSignature(webhook.body, webhook.signature, stripe, deps.clock()),
+  );
   metric('WebhookVerified', 1, { secret: String(matched) });
 
   const translation = await translateStripeEvent(webhook.body);
@@ -40,21 +42,4 @@ export async function acceptStripeWebhook(
     problems: payment.problems.length,
   });
   return { received: true, booking_id: payment.bookingId };
-}
-
-/** Verifies against the kept secrets, and once more against newer ones where those do not match: a roll takes effect at once. */
-async function verify(
-  deps: WebhookDeps,
-  { body, signature }: { body: Buffer; signature: string | undefined },
-): Promise<number> {
-  const check = (secrets: WebhookSecrets): number =>
-    verifyStripeSignature(body, signature, secrets.stripe, deps.clock());
-  try {
-    return check(await deps.secrets.get());
-  } catch (error) {
-    if (!hasCode(error, 'signature_mismatch')) throw error;
-    const newer = await deps.secrets.getNewer();
-    if (!newer) throw error;
-    return check(newer);
-  }
 }

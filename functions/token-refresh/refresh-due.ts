@@ -1,5 +1,5 @@
 import { refresh, type TokenDeps } from '../../shared/access-token.ts';
-import { hasCode } from '../../shared/app-error.ts';
+import { hasCode, isOperatorError } from '../../shared/app-error.ts';
 import type { Cursor } from '../../shared/connection-store.ts';
 import { shards } from '../../shared/dynamo.ts';
 import { shardCount } from '../../shared/names.ts';
@@ -73,6 +73,8 @@ function noteFailure(error: unknown, userId: string, report: SweepReport): void 
     if (!report.endedEarly)
       reportOperatorError('No token can be refreshed until the service is set up', error);
     report.endedEarly = 'operator';
+  } else if (isOperatorError(error)) {
+    reportOperatorError('A token cannot be refreshed', error);
   } else if (report.failed >= stormAfter && report.failed > report.refreshed) {
     report.endedEarly ??= 'storm';
   }

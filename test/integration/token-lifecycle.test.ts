@@ -93,20 +93,32 @@ describe('a refresh token', () => {
 
   it('moves on to the current key with each refresh', async () => {
     await expired('user-1');
-    const old = world.tokenKeys.value.key('k1', 'token') && world.tokenKeys.value;
-    const masters = { k2: randomBytes(32).toString('hex') };
+    const { value: old } = world.tokenKeys;
+    const added = { k2: randomBytes(32).toString('hex') };
+    const onlyNew = parseTokenKeys(JSON.stringify({ current: 'k2', ...added }));
     world.tokenKeys.value = {
-      ...parseTokenKeys(JSON.stringify({ current: 'k2', ...masters })),
-      key: (id, purpose) =>
-        id === 'k1'
-          ? old?.key(id, purpose)
-          : parseTokenKeys(JSON.stringify({ current: 'k2', ...masters })).key(id, purpose),
+      ...onlyNew,
+      key: (id, purpose) => onlyNew.key(id, purpose) ?? old.key(id, purpose),
     };
     await sweep();
-    const onlyNew = parseTokenKeys(JSON.stringify({ current: 'k2', ...masters }));
     const stored = (await world.connection('user-1')) as Connection;
     expect(await openToken(onlyNew, 'user-1', 'refresh', stored.refreshToken)).toMatch(/.+/);
     expect(await openToken(onlyNew, 'user-1', 'access', stored.accessToken)).toMatch(/.+/);
+  });
+
+  it('sealed with a key that is not known here yet is opened after a look at the keys, and nobody is blamed', async () => {
+    const { value: old } = world.tokenKeys;
+    const rotated = parseTokenKeys(JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') }));
+    world.tokenKeys.value = rotated;
+    const connection = await expired('user-1');
+
+    world.tokenKeys.value = old;
+    await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('token_unreadable'));
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active', refreshFailures: 1 });
+
+    world.tokenKeys.newer = rotated;
+    expect((await getAccess(world.deps, connection)).connection.tokenVersion).toBe(2);
+    expect(world.bus.events).toEqual([]);
   });
 });
 
