@@ -1,6 +1,7 @@
 /** `npm run token`: tokens and links that LeadsCalendar's backend would make, for trying things by hand. */
 import { parseArgs } from 'node:util';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
 import { runCommand } from './command.ts';
 import { bearerToken, connectLink } from './links.ts';
 import { defaultStateDir, readLocalSecret, readStackAddress } from './state-files.ts';
@@ -9,9 +10,11 @@ const help = `Prints a bearer token for a user, valid for ten minutes.
 
   npm run token -- <userId>          a token for the local stack
   npm run token -- <userId> --link   a link that connects the user's calendar
+  npm run token -- --signing-key     the key that LeadsCalendar's backend signs both with
 
 Options
   --link            print a connect link instead of a bearer token
+  --signing-key     print the key for LeadsCalendar's backend: a secret, so give it to nobody else
   --secret <name>   take the keys from this secret of a deployed stack (output TokenKeysSecret),
                     with the AWS credentials and region of your shell
   --url <api url>   with --link and --secret: the deployed API (output ApiUrl)
@@ -23,16 +26,19 @@ await runCommand(async () => {
     allowPositionals: true,
     options: {
       link: { type: 'boolean' },
+      'signing-key': { type: 'boolean' },
       secret: { type: 'string' },
       url: { type: 'string' },
       state: { type: 'string', default: defaultStateDir },
       help: { type: 'boolean' },
     },
   });
-  const [userId] = positionals;
   if (values.help) return console.log(help);
-  if (!userId || positionals.length > 1) throw new Error(help);
-  const keys = values.secret ? await readDeployedSecret(values.secret) : localTokenKeys(values.state);
+  const tokenKeys = () => (values.secret ? readDeployedSecret(values.secret) : localTokenKeys(values.state));
+  const [userId, ...more] = positionals;
+  if (values['signing-key'] && !userId) return console.log(linkSigningKey(parseTokenKeys(await tokenKeys())));
+  if (!userId || more.length > 0 || values['signing-key']) throw new Error(help);
+  const keys = await tokenKeys();
   if (!values.link) return console.log(await bearerToken(keys, userId, Date.now()));
   if (values.secret && !values.url) {
     throw new Error('A link to a deployed stack needs --url: the output ApiUrl of the deploy.');
