@@ -16,7 +16,7 @@ import {
 /** Addresses that stand for what AWS would assign. */
 export type Addresses = { apiUrl: string; queueUrlBase: string };
 
-const arn = (service: string, resource: string): string =>
+export const arn = (service: string, resource: string): string =>
   `arn:aws:${service}:${region}:${accountId}:${resource}`;
 
 /** A name written in the template; a computed one is passed over, as if there were none. */
@@ -72,6 +72,14 @@ export function secretName(logicalId: string, properties: Record<string, unknown
   return literal(properties.Name) ?? plainName(logicalId);
 }
 
+const describeRole: Describe = (logicalId, properties) => {
+  const name = literal(properties.RoleName) ?? plainName(logicalId);
+  return {
+    ref: name,
+    attributes: { Arn: `arn:aws:iam::${accountId}:role/${name}`, RoleId: logicalId },
+  };
+};
+
 const describeApi: Describe = (logicalId, _properties, at) => ({
   ref: logicalId,
   attributes: { ApiEndpoint: at.apiUrl, ApiId: logicalId },
@@ -79,13 +87,16 @@ const describeApi: Describe = (logicalId, _properties, at) => ({
 
 const describeOther: Describe = (logicalId) => ({ ref: logicalId, attributes: { Id: logicalId } });
 
-/** Types that the local stack runs. */
+/** Types that the local stack runs or obeys. */
 const running: Record<string, Describe> = {
   'AWS::DynamoDB::Table': named('TableName', 'dynamodb', 'table/'),
   'AWS::DynamoDB::GlobalTable': named('TableName', 'dynamodb', 'table/'),
   'AWS::SQS::Queue': describeQueue,
   'AWS::SecretsManager::Secret': describeSecret,
   'AWS::Events::EventBus': named('Name', 'events', 'event-bus/'),
+  'AWS::IAM::Role': describeRole,
+  'AWS::IAM::Policy': describeOther,
+  'AWS::IAM::ManagedPolicy': describeOther,
   'AWS::Lambda::Function': describeFunction,
   'AWS::Lambda::EventSourceMapping': describeOther,
   'AWS::ApiGatewayV2::Api': describeApi,
@@ -94,7 +105,7 @@ const running: Record<string, Describe> = {
   'AWS::Scheduler::Schedule': named('Name', 'scheduler', 'schedule/default/'),
 };
 
-/** Types without a meaning on one machine: permissions, throttling, encryption at rest, monitoring, bookkeeping. */
+/** Types without a meaning on one machine: resource policies, throttling, encryption at rest, monitoring, bookkeeping. */
 const ignored = new Set([
   'AWS::ApiGateway::Account',
   'AWS::ApiGatewayV2::Stage',
@@ -102,9 +113,6 @@ const ignored = new Set([
   'AWS::CloudWatch::Alarm',
   'AWS::CloudWatch::CompositeAlarm',
   'AWS::CloudWatch::Dashboard',
-  'AWS::IAM::ManagedPolicy',
-  'AWS::IAM::Policy',
-  'AWS::IAM::Role',
   'AWS::KMS::Alias',
   'AWS::KMS::Key',
   'AWS::Lambda::EventInvokeConfig',
@@ -161,5 +169,5 @@ export function resolveResources(
 /** An ignored resource still has to answer: a function names its role, a table its key. */
 function standIn(logicalId: string, resource: Resource): ResourceValues {
   const value = arn(resource.Type.split('::')[1]?.toLowerCase() ?? 'local', logicalId);
-  return { ref: logicalId, attributes: { Arn: value, KeyId: logicalId, RoleId: logicalId, TopicArn: value } };
+  return { ref: logicalId, attributes: { Arn: value, KeyId: logicalId, TopicArn: value } };
 }

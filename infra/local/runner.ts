@@ -3,8 +3,10 @@
  * secrets, functions and their environment, routes, event sources, schedules) is read from it, so that what is
  * wrong in the stack is wrong here too. It knows AWS, and nothing of what the functions are about.
  *
- * What it does not do: permissions are not enforced, the API is not throttled, and a schedule that fails is not
- * tried again before its next run.
+ * Functions call AWS through a gateway that grants what their roles in the template allow, and counts calls.
+ *
+ * What it does not do: resource policies are not enforced, the API is not throttled, and a schedule that fails is
+ * not tried again before its next run.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,10 +15,12 @@ import { createTables, type DynamoDbKind, startDynamoDb } from './dynamodb.ts';
 import { type BusEvent, createEventBus } from './event-bus.ts';
 import { startEventSource } from './event-source.ts';
 import { createFunction, type InvocationResult, type LogLine } from './functions.ts';
+import { type AwsCall, startGateway } from './gateway.ts';
 import { type Access, httpRoutes, startHttpApi } from './http-api.ts';
 import { createLogStreams } from './logs.ts';
 import { type LocalQueues, sqsClient, startQueues } from './queues.ts';
 import { type ResolvedResource, resolveResources } from './resources.ts';
+import { createRights } from './rights.ts';
 import { readSchedules, startSchedules } from './schedules.ts';
 import { createSecrets, type LocalSecrets } from './secrets.ts';
 import { forgetState } from './state-files.ts';
@@ -52,6 +56,7 @@ export type Preparation = {
 export type Runner = {
   /** Where the HTTP API answers. */
   url: string;
+  /** Where the services answer, past the gateway: calls from here need no rights and are not counted. */
   endpoints: Endpoints;
   /** Invokes a function by name (`booking-sync`) or ARN and waits for its result. */
   invoke(functionName: string, event: unknown): Promise<InvocationResult>;
@@ -59,6 +64,9 @@ export type Runner = {
   events(): BusEvent[];
   /** What the functions wrote lately, oldest first. */
   logs(): LogLine[];
+  /** The latest calls of the functions to AWS, oldest first. */
+  calls(): AwsCall[];
+  clearCalls(): void;
   secrets: Pick<LocalSecrets, 'get' | 'put' | 'nameOf'>;
   queues: Pick<LocalQueues, 'messages'>;
   close(): Promise<void>;
@@ -97,7 +105,21 @@ export async function runAssembly(
   const awsJson = await startAwsJsonServer({ ...secrets.operations, ...bus.operations });
   starting.defer(() => awsJson.close());
 
-  const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: queues.endpoint });
+  const endpoints: Endpoints = {
+    dynamodb: dynamodb.endpoint,
+    sqs: queues.endpoint,
+    secretsManager: awsJson.url,
+    eventBridge: awsJson.url,
+  };
+  const gateway = await startGateway({
+    dynamodb: endpoints.dynamodb,
+    sqs: endpoints.sqs,
+    secretsmanager: endpoints.secretsManager,
+    events: endpoints.eventBridge,
+  });
+  starting.defer(() => gateway.close());
+
+  const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: gateway.url });
   await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'));
   await queues.create(resourcesOf('AWS::SQS::Queue'));
   secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
@@ -109,15 +131,11 @@ export async function runAssembly(
     logs.write(line);
     options.onLog?.(line);
   };
-  const endpoints: Endpoints = {
-    dynamodb: dynamodb.endpoint,
-    sqs: queues.endpoint,
-    secretsManager: awsJson.url,
-    eventBridge: awsJson.url,
-  };
   const functionResources = resourcesOf('AWS::Lambda::Function');
+  const rights = createRights(functionResources, resourcesOf);
+  gateway.guard(rights, (functionName, text) => log({ functionName, stream: 'platform', text }));
   const environment = {
-    ...lambdaEnvironment(endpoints),
+    ...lambdaEnvironment(gateway.url),
     ...(await prepare({
       url,
       secrets,
@@ -147,6 +165,7 @@ export async function runAssembly(
       resourcesOf('AWS::SQS::Queue'),
       functions.map(({ config }) => config),
     );
+    rights.checkEventSource(functionName, config.queueArn);
     const stop = startEventSource(
       sqs,
       config,
@@ -156,6 +175,7 @@ export async function runAssembly(
     starting.defer(stop);
   }
   const schedules = readSchedules(resourcesOf('AWS::Scheduler::Schedule'));
+  rights.checkSchedules(resourcesOf('AWS::Scheduler::Schedule'));
   if (options.schedules ?? true) {
     starting.defer(startSchedules(schedules, ({ functionArn, input }) => void invoke(functionArn, input)));
   }
@@ -174,6 +194,8 @@ export async function runAssembly(
     invoke,
     events: bus.events,
     logs: logs.lines,
+    calls: gateway.calls,
+    clearCalls: gateway.clearCalls,
     secrets,
     queues,
     close: () => running.disposeAsync(),

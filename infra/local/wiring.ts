@@ -9,20 +9,19 @@ import { region } from './template.ts';
 /** Where the services of AWS answer on this machine. */
 export type Endpoints = { dynamodb: string; sqs: string; secretsManager: string; eventBridge: string };
 
-/** What every function finds in its environment besides the template's variables. */
-export function lambdaEnvironment(endpoints: Endpoints): Record<string, string> {
+/**
+ * What every function finds in its environment besides the template's variables.
+ * @param awsUrl the gateway, which stands for all services of AWS
+ */
+export function lambdaEnvironment(awsUrl: string): Record<string, string> {
   return {
     AWS_REGION: region,
     AWS_DEFAULT_REGION: region,
-    AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
     // Profiles of this machine must not reach the functions.
     AWS_CONFIG_FILE: devNull,
     AWS_SHARED_CREDENTIALS_FILE: devNull,
-    AWS_ENDPOINT_URL_DYNAMODB: endpoints.dynamodb,
-    AWS_ENDPOINT_URL_SQS: endpoints.sqs,
-    AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoints.secretsManager,
-    AWS_ENDPOINT_URL_EVENTBRIDGE: endpoints.eventBridge,
+    AWS_ENDPOINT_URL: awsUrl,
   };
 }
 
@@ -51,6 +50,8 @@ export function functionConfig(
     memoryMb,
     environment: {
       ...environment,
+      // Tells the gateway who calls, as temporary credentials of the function's role do at AWS.
+      AWS_ACCESS_KEY_ID: name,
       AWS_LAMBDA_FUNCTION_NAME: name,
       AWS_LAMBDA_FUNCTION_VERSION: '$LATEST',
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(memoryMb),

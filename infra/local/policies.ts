@@ -1,0 +1,112 @@
+/**
+ * What the roles of a template may do: reads their identity policies and decides as IAM does. What it does not
+ * understand is an error, so that no right is ever assumed.
+ * Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+ */
+import { z } from 'zod';
+import type { ResolvedResource } from './resources.ts';
+
+/** Keys that statements may set conditions on. */
+const contextKeys = ['events:source', 'events:detail-type', 'kms:ViaService'] as const;
+
+/** A right that a call needs. `context` holds what is known of the call besides. */
+export type Right = {
+  action: string;
+  resource: string;
+  context: Partial<Record<(typeof contextKeys)[number], string>>;
+};
+
+/** An explicit deny wins over any allow; without either there is no right. */
+export type Decision = 'allowed' | 'denied' | 'not allowed';
+
+/** Decides on one role. */
+export type Decide = (right: Right) => Decision;
+
+type Test = (text: string) => boolean;
+
+const texts = z.union([z.string().transform((text) => [text]), z.array(z.string())]);
+const anyOf = (toTest: (pattern: string) => Test) =>
+  texts.transform((values): Test => {
+    const tests = values.map(toTest);
+    return (text) => tests.some((test) => test(text));
+  });
+const equal = (value: string): Test => {
+  return (text) => text === value;
+};
+const like = (pattern: string): Test => wildcards(pattern, '');
+
+const Policy = z.object({
+  Statement: z.array(
+    z.strictObject({
+      Sid: z.string().optional(),
+      Effect: z.enum(['Allow', 'Deny']),
+      Action: anyOf((pattern) => wildcards(pattern, 'i')),
+      Resource: anyOf(like),
+      Condition: z
+        .strictObject({
+          StringEquals: z.partialRecord(z.enum(contextKeys), anyOf(equal)).default({}),
+          StringLike: z.partialRecord(z.enum(contextKeys), anyOf(like)).default({}),
+        })
+        .optional(),
+    }),
+  ),
+});
+type Statement = z.output<typeof Policy>['Statement'][number];
+
+/**
+ * Reads all policies of a role: its inline ones and those attached to it.
+ * @param policies those of the template that name the roles they are attached to
+ * @throws Error that names the role when a policy has something that is not evaluated here
+ */
+export function readRole(role: ResolvedResource, policies: ResolvedResource[]): Decide {
+  for (const unread of ['ManagedPolicyArns', 'PermissionsBoundary']) {
+    if (unread in role.properties) {
+      throw new Error(
+        `The role ${role.logicalId} has ${unread}, which the local stack cannot read. ` +
+          'Write its rights into the template, or teach infra/local/policies.ts.',
+      );
+    }
+  }
+  const inline = (role.properties.Policies ?? []) as { PolicyDocument: unknown }[];
+  const attached = policies.filter(({ properties }) =>
+    ((properties.Roles ?? []) as unknown[]).includes(role.ref),
+  );
+  const documents = [...inline, ...attached.map(({ properties }) => properties)];
+  const statements = documents.flatMap(({ PolicyDocument }) => readPolicy(role, PolicyDocument));
+  return (right) => {
+    const matching = statements.filter((statement) => applies(statement, right));
+    if (matching.some(({ Effect }) => Effect === 'Deny')) return 'denied';
+    return matching.length > 0 ? 'allowed' : 'not allowed';
+  };
+}
+
+function readPolicy(role: ResolvedResource, document: unknown): Statement[] {
+  const parsed = Policy.safeParse(document);
+  if (parsed.success) return parsed.data.Statement;
+  throw new Error(
+    `A policy of the role ${role.logicalId} has something that the local stack does not evaluate. ` +
+      `Teach infra/local/policies.ts, or write it differently:\n${z.prettifyError(parsed.error)}`,
+  );
+}
+
+function applies({ Action, Resource, Condition }: Statement, { action, resource, context }: Right): boolean {
+  if (!Action(action) || !Resource(resource)) return false;
+  const conditions = [Condition?.StringEquals ?? {}, Condition?.StringLike ?? {}].flatMap(
+    Object.entries<Test>,
+  );
+  // A key that the call does not have fails its condition.
+  return conditions.every(([key, test]) => {
+    const value = context[key as keyof Right['context']];
+    return value !== undefined && test(value);
+  });
+}
+
+/** `*` is any text and `?` any one character. */
+function wildcards(pattern: string, flags: '' | 'i'): Test {
+  const source = pattern
+    .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
+  const expression = new RegExp(`^${source}$`, `s${flags}`);
+  return (text) => expression.test(text);
+}
