@@ -1,17 +1,12 @@
-import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import axe from 'axe-core';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/google/simulator.ts';
+import { barriers, launchChromium, withoutChromium } from '../chromium.ts';
 import { ada, appointment, client, officialClients, scopeOf } from './google-clients.ts';
 
-const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium';
-/** Skipped where there is no Chromium, and the title says what to do; never in CI. */
-const skip = !existsSync(executablePath) && !process.env.CI;
-
-describe.skipIf(skip)('pages of the simulated Google in Chromium (CHROMIUM_PATH)', () => {
+describe.skipIf(withoutChromium)('pages of the simulated Google in Chromium', () => {
   let google: GoogleSimulator;
   let browser: Browser;
   let page: Page;
@@ -22,13 +17,7 @@ describe.skipIf(skip)('pages of the simulated Google in Chromium (CHROMIUM_PATH)
   beforeAll(async () => {
     await new Promise<void>((resolve) => app.listen(0, 'localhost', resolve));
     google = await startGoogleSimulator({ clients: [{ ...client, redirectUris: [callback()] }] });
-    const quiet = [
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ];
-    browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', ...quiet] });
+    browser = await launchChromium();
     page = await browser.newPage();
   }, 60_000);
   afterAll(async () => {
@@ -36,13 +25,6 @@ describe.skipIf(skip)('pages of the simulated Google in Chromium (CHROMIUM_PATH)
     await google?.close();
     app.close();
   });
-
-  /** What axe finds wrong, by rule. */
-  async function barriers(): Promise<string[]> {
-    await page.evaluate(axe.source);
-    const { violations } = (await page.evaluate('axe.run()')) as { violations: { id: string }[] };
-    return violations.map(({ id }) => id);
-  }
 
   it('lead by keyboard and mouse from the request back to the app', async () => {
     const query = new URLSearchParams({
@@ -53,9 +35,9 @@ describe.skipIf(skip)('pages of the simulated Google in Chromium (CHROMIUM_PATH)
       state: 'back',
     });
     await page.goto(`${google.url}/o/oauth2/v2/auth?${query}`);
-    expect(await barriers()).toEqual([]);
+    expect(await barriers(page)).toEqual([]);
     await page.getByRole('button', { name: 'Ada Example' }).click();
-    expect(await barriers()).toEqual([]);
+    expect(await barriers(page)).toEqual([]);
     await page.getByLabel('View and edit events on all your calendars').check();
     await page.getByRole('button', { name: 'Allow' }).press('Enter');
     await page.getByText('back in the app').waitFor();
@@ -68,7 +50,7 @@ describe.skipIf(skip)('pages of the simulated Google in Chromium (CHROMIUM_PATH)
   it('place an event by its hours, and lead to it', async () => {
     await calendarClient().events.insert({ calendarId: 'primary', requestBody: appointment });
     await page.goto(`${google.url}/calendar?user=${ada}&date=2026-11-23`);
-    expect(await barriers()).toEqual([]);
+    expect(await barriers(page)).toEqual([]);
     const event = page.getByRole('link', { name: 'First meeting' });
     const box = await event.boundingBox();
     const hour = await page.locator('.hours span').nth(2).boundingBox();
@@ -78,7 +60,7 @@ describe.skipIf(skip)('pages of the simulated Google in Chromium (CHROMIUM_PATH)
     expect(Math.abs((box?.y ?? 0) - (hour?.y ?? 0))).toBeLessThan(14);
     await event.click();
     await page.getByRole('heading', { name: 'First meeting' }).waitFor();
-    expect(await barriers()).toEqual([]);
+    expect(await barriers(page)).toEqual([]);
     await page.getByRole('button', { name: /Delete event/ }).click();
     await page.getByText('This event has been deleted').waitFor();
   }, 30_000);

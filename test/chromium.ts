@@ -1,0 +1,31 @@
+/** A real browser for tests: Chromium as it is installed on this machine. */
+import { existsSync } from 'node:fs';
+import axe from 'axe-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
+
+const usualPlaces = [
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+];
+const executablePath = process.env.CHROMIUM_PATH ?? usualPlaces.find((path) => existsSync(path));
+const missing = !executablePath || !existsSync(executablePath);
+const whereItIsLookedFor = `There is no Chromium at ${executablePath ?? usualPlaces.join(', ')}. Install it (Debian: apt install chromium), or set CHROMIUM_PATH to where it is.`;
+
+/** Whether tests in Chromium are skipped: where there is none, except in CI, where that is a fault. */
+export const withoutChromium = missing && !process.env.CI;
+if (withoutChromium) console.warn(`Tests in the browser are skipped. ${whereItIsLookedFor}`);
+
+/** A headless Chromium. The caller closes it. */
+export async function launchChromium(): Promise<Browser> {
+  if (missing) throw new Error(whereItIsLookedFor);
+  return chromium.launch({ executablePath });
+}
+
+/** What axe finds wrong with a page for people with disabilities: rule and element, of each. */
+export async function barriers(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = (await page.evaluate('axe.run()')) as Pick<axe.AxeResults, 'violations'>;
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(' ')}`));
+}
