@@ -15,16 +15,20 @@ export type Page = {
 };
 
 const style = `
-:root { color-scheme: light dark; --ink: #1d2530; --soft: #5b6776; --paper: #f5f7fa; --card: #fff; --good: #14774a; --bad: #a3411b }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8ecf1; --soft: #a7b2bf; --paper: #14181d; --card: #1e242b; --good: #5ccb97; --bad: #f0a07c } }
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #586474; --paper: #eef2f8; --glow: #f9fbfd; --card: #fff; --line: #e1e6ee; --good: #11704a; --good-tint: #dcf3e7; --bad: #944016; --bad-tint: #fdeadf }
+@media (prefers-color-scheme: dark) { :root { --ink: #e9edf3; --soft: #a5b0bf; --paper: #10141a; --glow: #171d26; --card: #1c232d; --line: #313a47; --good: #6bd6a4; --good-tint: #17392c; --bad: #f5aa85; --bad-tint: #44291c } }
 * { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.5rem; background: var(--paper); color: var(--ink); font: 1.0625rem/1.55 system-ui, sans-serif }
-main { width: 100%; max-width: 32rem; padding: 2.5rem 2rem; border-radius: 1rem; background: var(--card); box-shadow: 0 1px 3px #0002, 0 8px 24px #0001 }
-.sign { display: block; width: 3rem; height: 3rem; margin-bottom: 1rem }
-.good { color: var(--good) } .bad { color: var(--bad) }
-h1 { margin: 0 0 .75rem; font-size: 1.5rem; line-height: 1.25 }
-p { margin: 0 0 .75rem }
-.code { margin: 1.5rem 0 0; color: var(--soft); font-size: .875rem }
+body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-items: center; padding: 1rem; background: var(--paper) radial-gradient(60rem 40rem at 50% 0, var(--glow), transparent); color: var(--ink); font: 1.0625rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; text-align: center }
+main { width: 100%; max-width: 30rem; padding: 2.75rem clamp(1.25rem, 7vw, 3rem) 2rem; border: 1px solid var(--line); border-radius: 1.5rem; background: var(--card); box-shadow: 0 1px 2px #1c243010, 0 1.5rem 3rem -1rem #1c243026 }
+svg { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round }
+.sign { width: 4.5rem; height: 4.5rem; padding: 1rem; border-radius: 50% }
+.good { color: var(--good); background: var(--good-tint) }
+.bad { color: var(--bad); background: var(--bad-tint) }
+h1 { margin: 1.25rem 0 .75rem; font-size: 1.6rem; font-weight: 650; line-height: 1.2; letter-spacing: -.015em; text-wrap: balance; overflow-wrap: anywhere }
+p { margin: 0 0 .75rem; text-wrap: pretty; overflow-wrap: anywhere }
+footer { margin-top: 2rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .875rem }
+footer p { margin: 0 }
+code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .95em }
 `;
 
 // The one style block is allowed by its hash; nothing else may be loaded, run, framed or sent.
@@ -32,8 +36,8 @@ const styleHash = createHash('sha256').update(style).digest('base64');
 const contentSecurityPolicy = `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
 const signs = {
-  good: '<path d="M7 12.5l3.2 3.2L17 9"/>',
-  bad: '<path d="M12 7v6M12 16.5v.01"/>',
+  good: '<path d="M4.5 12.8l5 5L19.5 7"/>',
+  bad: '<path d="M12 4v10M12 19.5v.01"/>',
 };
 
 /** A page that works without scripts, in light and dark, at any size. */
@@ -50,10 +54,13 @@ export function page({ status, title, text, good, code }: Page): HttpResponse {
 </head>
 <body>
 <main>
-<svg class="sign ${mood}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><circle cx="12" cy="12" r="10"/>${signs[mood]}</svg>
+<svg class="sign ${mood}" viewBox="0 0 24 24" aria-hidden="true">${signs[mood]}</svg>
 <h1>${escapeHtml(title)}</h1>
 ${text.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`).join('\n')}
-${code ? `<p class="code">Code for support: ${escapeHtml(code)}</p>` : ''}
+<footer>
+<p>LeadsCalendar and Google Calendar</p>
+${code ? `<p>Code for support: <code>${escapeHtml(code)}</code></p>` : ''}
+</footer>
 </main>
 </body>
 </html>
