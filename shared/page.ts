@@ -20,12 +20,12 @@ const style = `
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-items: center; padding: 1rem; background: var(--paper) radial-gradient(60rem 40rem at 50% 0, var(--glow), transparent); color: var(--ink); font: 1.0625rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; text-align: center }
 main { width: 100%; max-width: 30rem; padding: 2.75rem clamp(1.25rem, 7vw, 3rem) 2rem; border: 1px solid var(--line); border-radius: 1.5rem; background: var(--card); box-shadow: 0 1px 2px #1c243010, 0 1.5rem 3rem -1rem #1c243026 }
-svg { fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round }
-.sign { width: 4.5rem; height: 4.5rem; padding: 1rem; border-radius: 50% }
+svg { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linecap: round; stroke-linejoin: round }
+.sign { width: 4.5rem; height: 4.5rem; padding: 1.05rem; border-radius: 50% }
 .good { color: var(--good); background: var(--good-tint) }
 .bad { color: var(--bad); background: var(--bad-tint) }
-h1 { margin: 1.25rem 0 .75rem; font-size: 1.6rem; font-weight: 650; line-height: 1.2; letter-spacing: -.015em; text-wrap: balance; overflow-wrap: anywhere }
-p { margin: 0 0 .75rem; text-wrap: pretty; overflow-wrap: anywhere }
+h1 { margin: 1.25rem 0 .75rem; font-size: 1.5rem; font-weight: 650; line-height: 1.2; letter-spacing: -.015em; text-wrap: balance; overflow-wrap: anywhere }
+p { margin: 0 0 .75rem; text-wrap: balance; overflow-wrap: anywhere }
 footer { margin-top: 2rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .875rem }
 footer p { margin: 0 }
 code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .95em }
