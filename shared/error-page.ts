@@ -2,31 +2,96 @@ import type { AppError, ErrorCode } from './app-error.ts';
 import { type HttpRequest, type HttpResponse, problem, wantsHtml } from './http.ts';
 import { page } from './page.ts';
 
-const titles: Partial<Record<ErrorCode, string>> = {
-  link_token_missing: 'This link is incomplete',
-  link_token_invalid: 'This link does not work',
-  link_token_expired: 'This link has expired',
-  return_to_not_allowed: 'This link does not work',
-  state_expired: 'That took too long',
-  state_used: 'This was done already',
-  wrong_browser: 'Please use the same browser',
-  access_denied: 'Your calendar was not connected',
-  calendar_permission_missing: 'One box was not ticked',
-  refresh_token_missing: 'Google wants to ask you again',
-  google_unreachable: 'Google does not answer',
-  not_configured: 'Not available at present',
-  google_client_misconfigured: 'Not available at present',
+type Explanation = {
+  title: string;
+  /** Paragraphs, where the error's own message is written for a developer or an operator. */
+  text?: string[];
+};
+
+const googleFailed: Explanation = {
+  title: 'Google could not finish this',
+  text: [
+    'Something went wrong on Google’s side. Nothing was connected.',
+    'Please start again from LeadsCalendar.',
+  ],
+};
+const notAvailable: Explanation = {
+  title: 'Not available at present',
+  text: [
+    'You did nothing wrong: this service is not set up correctly, and its operator has been told. Nothing was connected.',
+    'Please try again later.',
+  ],
+};
+
+const explanations: Partial<Record<ErrorCode, Explanation>> = {
+  link_token_missing: {
+    title: 'This link is incomplete',
+    text: ['Part of its address is missing.', 'Please open it from LeadsCalendar again.'],
+  },
+  link_token_invalid: {
+    title: 'This link does not work',
+    text: [
+      'It was changed on its way here, or made for something else.',
+      'Please start again from LeadsCalendar.',
+    ],
+  },
+  link_token_expired: {
+    title: 'This link has expired',
+    text: [
+      'To keep your calendar safe, a link works for ten minutes only.',
+      'Please start again from LeadsCalendar: it gives you a new one.',
+    ],
+  },
+  return_to_not_allowed: {
+    title: 'This link does not work',
+    text: [
+      'It leads back to an address that this service does not know.',
+      'Please start again from LeadsCalendar. If you see this again, tell its support the code below.',
+    ],
+  },
+  state_expired: { title: 'That took too long' },
+  state_used: { title: 'This was done already' },
+  wrong_browser: {
+    title: 'Please use the same browser',
+    text: [
+      'The connection was started in another browser, or this one blocks cookies. Nothing was connected.',
+      'Please start again from LeadsCalendar, and stay in one browser to the end.',
+    ],
+  },
+  access_denied: {
+    title: 'Your calendar was not connected',
+    text: [
+      'You did not allow access, so nothing was changed.',
+      'If you change your mind, start again from LeadsCalendar.',
+    ],
+  },
+  calendar_permission_missing: {
+    title: 'One box was not ticked',
+    text: [
+      'To enter your appointments, LeadsCalendar needs the box “View and edit events on all your calendars”. Nothing was connected.',
+      'Please start again from LeadsCalendar and tick that box on Google’s page.',
+    ],
+  },
+  refresh_token_missing: { title: 'Google wants to ask you again' },
+  google_unreachable: {
+    title: 'Google does not answer',
+    text: [
+      'Google could not be reached. Nothing was connected.',
+      'Please start again from LeadsCalendar in a few minutes.',
+    ],
+  },
+  google_oauth_error: googleFailed,
+  google_unexpected_status: googleFailed,
+  google_unexpected_body: googleFailed,
+  google_client_misconfigured: notAvailable,
+  not_configured: notAvailable,
+  internal_error: { title: 'Something went wrong here' },
 };
 
 /** An error of a browser endpoint: a page for people, problem+json for programs. */
 export function errorPage(error: AppError, request: HttpRequest): HttpResponse {
   if (!wantsHtml(request)) return problem(error);
   const { status, code, message } = error;
-  return page({
-    status,
-    title: titles[code] ?? 'Your calendar was not connected',
-    text: [message],
-    good: false,
-    code,
-  });
+  const { title, text = [message] } = explanations[code] ?? { title: 'Your calendar was not connected' };
+  return page({ status, title, text, good: false, code });
 }
