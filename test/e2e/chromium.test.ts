@@ -16,13 +16,14 @@ const app = 'https://app.example.com';
 const longEmail = `${'a'.repeat(64)}@${'long-'.repeat(10)}domain.example.com`;
 
 describe.skipIf(withoutChromium)('in Chromium', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'leadscalendar-chromium-'));
+  let directory: string;
   let stack: LocalStack;
   let browser: Browser;
   /** What Chromium complained about: violated policies, failed requests, errors of scripts. */
   let complaints: string[] = [];
 
   beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'leadscalendar-chromium-'));
     // With an origin to return to, which the assembly of the other tests does not have.
     synthesize(directory, { returnOrigins: app });
     [stack, browser] = await Promise.all([
@@ -39,7 +40,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
   afterAll(async () => {
     await browser?.close();
     await stack?.close();
-    rmSync(directory, { recursive: true, force: true });
+    if (directory) rmSync(directory, { recursive: true, force: true });
   });
   afterEach(() => {
     const seen = complaints;
