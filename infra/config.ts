@@ -34,6 +34,21 @@ const stackConfig = z.strictObject({
   syncConcurrency: z.coerce.number().int().min(2).max(1000).default(20),
   /** Minutes between two runs of token-refresh. */
   refreshEveryMinutes: z.coerce.number().int().min(1).max(1440).default(5),
+  /** Days between two tries of the grant of a connection that nobody uses. Google forgets a grant after six months without use. */
+  keepAliveDays: z.coerce.number().positive().max(90).default(3),
+  /** Minutes before its expiry at which the access token of a connection in use is replaced. Google's live for an hour. */
+  refreshMarginMinutes: z.coerce.number().min(2).max(45).default(15),
+  /** Refreshes side by side in one run of token-refresh. */
+  refreshConcurrency: z.coerce.number().int().min(1).max(200).default(20),
+  /** Shards of the due indexes, each good for a thousand changes a second. May be raised at any time, and never lowered. */
+  indexShards: z.coerce.number().int().min(1).max(256).default(4),
+  /** What connect asks for beyond entering events, separated by spaces: calendar-list, free-busy. Google then shows a box for each. */
+  optionalScopes: z
+    .string()
+    .trim()
+    .transform((names) => names.split(/\s+/).filter(Boolean))
+    .pipe(z.array(z.enum(['calendar-list', 'free-busy'])))
+    .default([]),
   /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
   alarmEmail: z.email().optional(),
 });

@@ -4,7 +4,7 @@ import { EventBus } from 'aws-cdk-lib/aws-events';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
-import { env, indexes, routes } from '../shared/names.ts';
+import { env, indexes, optionalScopes, routes } from '../shared/names.ts';
 import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
 import { alarms } from './alarms.ts';
 import { readConfig } from './config.ts';
@@ -14,6 +14,8 @@ import { every } from './schedule.ts';
 import { secrets } from './secrets.ts';
 import { serviceFunctions } from './service-function.ts';
 import { tables } from './tables.ts';
+
+const scopes = { 'calendar-list': optionalScopes.calendarList, 'free-busy': optionalScopes.freeBusy };
 
 /** The whole service, top to bottom: what is kept, what runs and what it may do, what starts it, who is told. */
 export class LeadsCalendarGoogle extends Stack {
@@ -41,6 +43,15 @@ export class LeadsCalendarGoogle extends Stack {
       readSecret(googleClient, env.googleClientSecretId),
     ];
     const publicUrl = setting(env.publicUrl, baseUrl);
+    const indexShards = setting(env.indexShards, String(config.indexShards));
+    const refreshPolicy = setting(
+      env.refreshPolicy,
+      JSON.stringify({
+        inUseFor: Duration.days(1).toSeconds(),
+        margin: config.refreshMarginMinutes * 60,
+        keepAlive: config.keepAliveDays * 86_400,
+      }),
+    );
     const functions = serviceFunctions(this, config.logRetentionDays, {
       health: {
         description: 'Answers that API and Lambda are there',
@@ -55,7 +66,9 @@ export class LeadsCalendarGoogle extends Stack {
         access: [
           ...tokensAndGoogle,
           publicUrl,
+          indexShards,
           setting(env.returnOrigins, config.returnOrigins),
+          setting(env.optionalScopes, config.optionalScopes.map((name) => scopes[name]).join(' ')),
           useTable(connections, env.connectionsTable, { items: ['GetItem'] }),
         ],
       },
@@ -67,8 +80,25 @@ export class LeadsCalendarGoogle extends Stack {
         access: [
           ...tokensAndGoogle,
           publicUrl,
+          indexShards,
+          refreshPolicy,
           useTable(connections, env.connectionsTable, { items: ['GetItem', 'PutItem'] }),
           sendTo(queue),
+          publishTo(bus),
+        ],
+      },
+      connections: {
+        description: 'Shows, changes and ends the connection of a user',
+        timeout: Duration.seconds(29),
+        memorySize: 512,
+        access: [
+          ...tokensAndGoogle,
+          indexShards,
+          refreshPolicy,
+          useTable(connections, env.connectionsTable, {
+            items: ['GetItem', 'PutItem', 'UpdateItem'],
+            query: [indexes.googleAccount],
+          }),
           publishTo(bus),
         ],
       },
@@ -84,6 +114,8 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 1024,
         access: [
           ...tokensAndGoogle,
+          indexShards,
+          refreshPolicy,
           useTable(connections, env.connectionsTable, { items: ['GetItem', 'BatchGetItem', 'UpdateItem'] }),
           useTable(bookings, env.bookingsTable, {
             items: ['BatchGetItem', 'PutItem'],
@@ -102,7 +134,11 @@ export class LeadsCalendarGoogle extends Stack {
         // Less than the minute after which the next run starts.
         timeout: Duration.seconds(55),
         memorySize: 512,
-        access: [useTable(bookings, env.bookingsTable, { query: [indexes.syncDue] }), sendTo(queue)],
+        access: [
+          indexShards,
+          useTable(bookings, env.bookingsTable, { query: [indexes.syncDue] }),
+          sendTo(queue),
+        ],
       },
       'token-refresh': {
         description: 'Refreshes the access tokens that are due',
@@ -110,16 +146,19 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 512,
         access: [
           ...tokensAndGoogle,
+          indexShards,
+          refreshPolicy,
+          setting(env.refreshConcurrency, String(config.refreshConcurrency)),
           useTable(connections, env.connectionsTable, {
             items: ['GetItem', 'UpdateItem'],
-            query: [indexes.refreshDue],
+            query: [indexes.refreshDue, indexes.tokenKey, indexes.googleAccount],
           }),
           publishTo(bus),
         ],
       },
     });
 
-    const { GET, POST } = HttpMethod;
+    const { GET, POST, PATCH, DELETE } = HttpMethod;
     addRoute(api, GET, routes.health, functions.health, 'Public: says nothing but that it is there.');
     addRoute(api, GET, routes.connect, functions.connect, 'A signed link token in the query.');
     addRoute(
@@ -136,6 +175,11 @@ export class LeadsCalendarGoogle extends Stack {
       functions['payment-confirmed'],
       "Stripe's signature over the raw body.",
     );
+
+    const bearer = "A bearer token, signed by LeadsCalendar's backend for one user.";
+    for (const method of [GET, PATCH, DELETE])
+      addRoute(api, method, routes.connection, functions.connections, bearer);
+    addRoute(api, GET, routes.calendars, functions.connections, bearer);
 
     const bookingSync = functions['booking-sync'];
     bookingSync.addEventSourceMapping('Bookings', {

@@ -20,7 +20,7 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
   };
 
   // Table and not TableV2: with a key of ours, that one needs a region named before it synthesizes.
-  const connections = new Table(scope, 'Connections', {
+  const connections = new Table(scope, 'ConnectionsTable', {
     partitionKey: { name: 'userId', type: AttributeType.STRING },
     ...keptSafe,
   });
@@ -30,8 +30,21 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
     sortKey: { name: 'refreshAt', type: AttributeType.NUMBER },
     projectionType: ProjectionType.KEYS_ONLY,
   });
+  connections.addGlobalSecondaryIndex({
+    indexName: indexes.tokenKey,
+    partitionKey: { name: 'keyId', type: AttributeType.STRING },
+    sortKey: { name: 'userId', type: AttributeType.STRING },
+    projectionType: ProjectionType.KEYS_ONLY,
+  });
+  connections.addGlobalSecondaryIndex({
+    indexName: indexes.googleAccount,
+    partitionKey: { name: 'googleSub', type: AttributeType.STRING },
+    sortKey: { name: 'userId', type: AttributeType.STRING },
+    projectionType: ProjectionType.INCLUDE,
+    nonKeyAttributes: ['status'],
+  });
 
-  const bookings = new Table(scope, 'Bookings', {
+  const bookings = new Table(scope, 'BookingsTable', {
     partitionKey: { name: 'id', type: AttributeType.STRING },
     timeToLiveAttribute: 'expiresAt',
     ...keptSafe,

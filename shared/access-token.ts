@@ -2,14 +2,14 @@ import { AppError, hasCode } from './app-error.ts';
 import { backoff } from './backoff.ts';
 import type { Bus } from './bus.ts';
 import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
-import { type Connection, nextRefresh } from './connection.ts';
-import type { ConnectionStore } from './connection-store.ts';
+import { type GrantedConnection, nextRefresh, type RefreshPolicy } from './connection.ts';
+import type { ConnectionStore, Lease } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import type { GoogleOAuth, GrantedTokens } from './google-oauth.ts';
 import { log, metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
-import { openToken, sealToken, type TokenKind } from './token-vault.ts';
+import { openToken, sealTokens, type TokenKind } from './token-vault.ts';
 
 /** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
 export type TokenDeps = {
@@ -22,10 +22,11 @@ export type TokenDeps = {
   random: Random;
   sleep: Sleep;
   newOwner: () => string;
+  refreshPolicy: RefreshPolicy;
 };
 
 /** A connection and its access token in clear. */
-export type Access = { connection: Connection; accessToken: string };
+export type Access = { connection: GrantedConnection; accessToken: string };
 
 /** Seconds of life that an access token must have left to be used. */
 const usableFor = 60;
@@ -43,7 +44,11 @@ const useRecordedFor = 6 * 3600;
  * Calendar has just answered 401 to: it is replaced even if it looks fresh.
  * Errors: `reauthorization_required`; retryable ones of Google's token endpoint; `refresh_in_progress`.
  */
-export async function getAccess(deps: TokenDeps, connection: Connection, refused?: number): Promise<Access> {
+export async function getAccess(
+  deps: TokenDeps,
+  connection: GrantedConnection,
+  refused?: number,
+): Promise<Access> {
   const now = deps.clock();
   const fresh = connection.accessTokenExpiresAt > now + usableFor && connection.tokenVersion !== refused;
   if (!fresh) return refresh(deps, connection, { used: true });
@@ -51,15 +56,20 @@ export async function getAccess(deps: TokenDeps, connection: Connection, refused
 }
 
 /** Opens a token; with newer keys where another worker has sealed it with one that is not known here yet. */
-function open(deps: TokenDeps, { userId }: Connection, kind: TokenKind, sealed: string): Promise<string> {
+export function open(
+  deps: Pick<TokenDeps, 'tokenKeys'>,
+  { userId }: { userId: string },
+  kind: TokenKind,
+  sealed: string,
+): Promise<string> {
   return useSecret(deps.tokenKeys, ['token_unreadable'], (keys) => openToken(keys, userId, kind, sealed));
 }
 
 /** Records that the connection is in use, unless that is on record: see `useRecordedFor`. */
-export async function recordUse(deps: TokenDeps, connection: Connection): Promise<void> {
+export async function recordUse(deps: TokenDeps, connection: GrantedConnection): Promise<void> {
   const now = deps.clock();
   if (now - connection.lastUsedAt < useRecordedFor) return;
-  const refreshAt = nextRefresh({ ...connection, lastUsedAt: now }, now, deps.random);
+  const refreshAt = nextRefresh({ ...connection, lastUsedAt: now }, now, deps.random, deps.refreshPolicy);
   await deps.connections.recordUse(connection.userId, connection.tokenVersion, now, refreshAt);
 }
 
@@ -69,7 +79,7 @@ export async function recordUse(deps: TokenDeps, connection: Connection): Promis
  */
 export async function refresh(
   deps: TokenDeps,
-  connection: Connection,
+  connection: GrantedConnection,
   options: { used: boolean },
 ): Promise<Access> {
   const giveUpAt = deps.clock() + waitForOthers;
@@ -90,22 +100,31 @@ export async function refresh(
   }
 }
 
-function takeLease(deps: TokenDeps, connection: Connection): Promise<Connection | undefined> {
+function takeLease(
+  deps: TokenDeps,
+  { userId, tokenVersion }: GrantedConnection,
+): Promise<GrantedConnection | undefined> {
+  return deps.connections.takeLease(userId, tokenVersion, newLease(deps));
+}
+
+/** A lease that starts now. */
+export function newLease(deps: Pick<TokenDeps, 'clock' | 'newOwner'>): Lease {
   const now = deps.clock();
-  const lease = { version: connection.tokenVersion, owner: deps.newOwner(), until: now + leaseDuration, now };
-  return deps.connections.takeLease(connection.userId, lease);
+  return { owner: deps.newOwner(), until: now + leaseDuration, now };
 }
 
 /** The connection as it is now. Errors: `reauthorization_required` where it is not active. */
-async function readActive(deps: TokenDeps, userId: string): Promise<Connection> {
+async function readActive(deps: TokenDeps, userId: string): Promise<GrantedConnection> {
   const connection = await deps.connections.get(userId);
-  if (connection?.status !== 'active') throw reauthorizationRequired(connection?.reason ?? 'disconnected');
-  return connection;
+  if (connection?.status === 'active') return connection;
+  const reason = connection?.status === 'reauthorization_required' ? connection.reason : undefined;
+  throw reauthorizationRequired(reason ?? 'disconnected');
 }
 
-async function refreshUnderLease(
+/** Refreshes a connection on which the caller holds the lease. Errors: see `getAccess`. */
+export async function refreshUnderLease(
   deps: TokenDeps,
-  connection: Connection,
+  connection: GrantedConnection,
   options: { used: boolean },
 ): Promise<Access> {
   const { userId, tokenVersion } = connection;
@@ -120,14 +139,14 @@ async function refreshUnderLease(
     // Whatever else it is, it is not the user's: keep the connection as it is and come back later.
     const failures = connection.refreshFailures + 1;
     const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
-    await deps.connections.postponeRefresh(userId, tokenVersion, deps.clock() + wait, failures);
+    await deps.connections.postpone(userId, tokenVersion, deps.clock() + wait, failures);
     throw error;
   }
 }
 
 async function saveGranted(
   deps: TokenDeps,
-  connection: Connection,
+  connection: GrantedConnection,
   granted: GrantedTokens,
   usedRefreshToken: string,
   options: { used: boolean },
@@ -137,16 +156,18 @@ async function saveGranted(
   const now = deps.clock();
   const lastUsedAt = options.used ? now : connection.lastUsedAt;
   const accessTokenExpiresAt = now + granted.expiresIn;
-  // Sealed anew even when Google sent no new one: this is how every token moves on to the current key.
-  const refreshToken = await sealToken(keys, userId, 'refresh', granted.refreshToken ?? usedRefreshToken);
   const tokens = {
-    accessToken: await sealToken(keys, userId, 'access', granted.accessToken),
-    refreshToken,
+    // Both sealed anew, even when Google sent no new refresh token: so every token moves on to the current key.
+    ...(await sealTokens(keys, now, userId, {
+      accessToken: granted.accessToken,
+      refreshToken: granted.refreshToken ?? usedRefreshToken,
+    })),
     accessTokenExpiresAt,
     lastUsedAt,
-    refreshAt: nextRefresh({ lastUsedAt, accessTokenExpiresAt }, now, deps.random),
+    lastRefreshedAt: now,
+    refreshAt: nextRefresh({ lastUsedAt, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
   };
-  if (await deps.connections.saveTokens(userId, tokenVersion, tokens, now)) {
+  if (await deps.connections.saveTokens(userId, tokenVersion, tokens)) {
     metric('TokenRefreshed', 1);
     return {
       connection: { ...connection, ...tokens, tokenVersion: tokenVersion + 1, refreshFailures: 0 },
@@ -160,7 +181,7 @@ async function saveGranted(
 /** Google says the grant is dead. It may have been replaced while we asked: look before declaring anything. */
 async function grantRefused(
   deps: TokenDeps,
-  connection: Connection,
+  connection: GrantedConnection,
   reason = 'invalid_grant',
 ): Promise<never | Access> {
   const seen = await readActive(deps, connection.userId);
@@ -175,7 +196,7 @@ async function grantRefused(
  */
 export async function requireReauthorization(
   deps: TokenDeps,
-  connection: Connection,
+  connection: GrantedConnection,
   reason: string,
 ): Promise<void> {
   const { userId, tokenVersion } = connection;

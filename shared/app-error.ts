@@ -1,3 +1,5 @@
+import type { Problem } from './booking.ts';
+
 /** Stable codes of everything that can go wrong. Callers switch on the code, never on a message. */
 export type ErrorCode =
   // The request
@@ -9,10 +11,10 @@ export type ErrorCode =
   | 'timestamp_out_of_tolerance'
   | 'invalid_json'
   | 'unsupported_event_format'
+  | 'token_missing'
+  | 'token_invalid'
+  | 'token_expired'
   // Connecting
-  | 'link_token_missing'
-  | 'link_token_invalid'
-  | 'link_token_expired'
   | 'return_to_not_allowed'
   | 'state_missing'
   | 'state_invalid'
@@ -24,6 +26,10 @@ export type ErrorCode =
   | 'id_token_invalid'
   | 'calendar_permission_missing'
   | 'refresh_token_missing'
+  // Connections
+  | 'connection_not_found'
+  | 'calendar_list_permission_missing'
+  | 'calendar_unavailable'
   // Google's token endpoint: four kinds of failure, and two OAuth errors that mean something of their own
   | 'google_unreachable'
   | 'google_oauth_error'
@@ -46,6 +52,8 @@ export type AppErrorOptions = {
   retryable?: boolean;
   /** Machine-readable particulars, safe to log: never a token, a secret or personal data. */
   details?: Record<string, string>;
+  /** All that is wrong with the input, field by field. */
+  problems?: Problem[];
   cause?: unknown;
 };
 
@@ -56,6 +64,7 @@ export class AppError extends Error {
   readonly status: number;
   readonly retryable: boolean;
   readonly details: Record<string, string>;
+  readonly problems: Problem[];
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -63,6 +72,7 @@ export class AppError extends Error {
     this.status = options.status ?? 500;
     this.retryable = options.retryable ?? false;
     this.details = options.details ?? {};
+    this.problems = options.problems ?? [];
   }
 }
 

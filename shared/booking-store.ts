@@ -9,7 +9,7 @@ import type { Booking } from './booking.ts';
 import type { Connection } from './connection.ts';
 import type { Cursor } from './connection-store.ts';
 import { conditionally, fromItem, shardOf, toItem } from './dynamo.ts';
-import { indexes, shardCount } from './names.ts';
+import { indexes } from './names.ts';
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
@@ -34,8 +34,8 @@ export type ReadForSync = (
 const prefix = 'booking#';
 const key = (bookingId: string): string => `${prefix}${bookingId}`;
 
-/** The store on the DynamoDB table `table`. */
-export function bookingStore(dynamo: DynamoDBClient, table: string): BookingStore {
+/** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
+export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: number): BookingStore {
   async function query(
     index: string,
     condition: string,
@@ -70,7 +70,7 @@ export function bookingStore(dynamo: DynamoDBClient, table: string): BookingStor
             TableName: table,
             Item: toItem({
               ...booking,
-              ...indexKeys(booking),
+              ...indexKeys(booking, shardCount),
               id: key(booking.bookingId),
               version: booking.version + 1,
             }),
@@ -139,7 +139,10 @@ export function syncReader(
 }
 
 /** Keys of the sparse indexes: present only while the booking belongs into the index. */
-function indexKeys(booking: Booking): { syncShard?: string | undefined; waitingUserId?: string | undefined } {
+function indexKeys(
+  booking: Booking,
+  shardCount: number,
+): { syncShard?: string | undefined; waitingUserId?: string | undefined } {
   return {
     syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
     waitingUserId: booking.status === 'waiting_for_connection' ? booking.userId : undefined,

@@ -9,35 +9,37 @@ export type BusEvent = { type: BusEventType; id: string; time: string; userId?: 
 
 export type BusEventType =
   | 'connection.activated'
+  | 'connection.account_changed'
   | 'connection.reauthorization_required'
+  | 'connection.disconnected'
   | 'booking.scheduled'
   | 'booking.waiting'
   | 'booking.failed'
   | 'booking.missed';
 
-/** Publishes events; resolves when the bus holds them, rejects otherwise. */
-export type Bus = { publish(event: BusEvent): Promise<void> };
+/** Publishes events, at most ten; resolves when the bus holds them all, rejects otherwise. */
+export type Bus = { publish(...events: BusEvent[]): Promise<void> };
 
 /** The EventBridge bus `name`. */
 export function eventBridgeBus(name: string): Bus {
   const client = new EventBridgeClient();
   return {
-    async publish(event) {
-      const { Entries, FailedEntryCount } = await client.send(
+    async publish(...events) {
+      const { Entries: answers = [], FailedEntryCount } = await client.send(
         new PutEventsCommand({
-          Entries: [
-            {
-              EventBusName: name,
-              Source: eventSource,
-              DetailType: event.type,
-              Detail: JSON.stringify(event),
-            },
-          ],
+          Entries: events.map((event) => ({
+            EventBusName: name,
+            Source: eventSource,
+            DetailType: event.type,
+            Detail: JSON.stringify(event),
+          })),
         }),
       );
       // EventBridge answers 200 even when it refused an entry.
-      if (FailedEntryCount)
-        throw new Error(`The event bus refused ${event.type}: ${Entries?.[0]?.ErrorCode}`);
+      if (FailedEntryCount) {
+        const codes = answers.flatMap(({ ErrorCode }) => ErrorCode ?? []);
+        throw new Error(`The event bus refused ${FailedEntryCount} events: ${codes.join(', ')}`);
+      }
     },
   };
 }

@@ -61,7 +61,10 @@ export type CalendarFailure = {
   retryAfter?: number;
 };
 
-export type CalendarAnswer = { ok: true; event: CalendarEvent } | { ok: false; failure: CalendarFailure };
+export type CalendarAnswer<T> = { ok: true; value: T } | { ok: false; failure: CalendarFailure };
+
+/** A calendar that a user may choose. */
+export type Calendar = { id: string; summary: string; primary: boolean; timeZone?: string };
 
 /** Milliseconds to wait for an answer. Two of these and a token refresh fit into one run of booking-sync. */
 const timeout = 8_000;
@@ -72,8 +75,8 @@ export function insertEvent(
   accessToken: string,
   calendarId: string,
   event: NewCalendarEvent,
-): Promise<CalendarAnswer> {
-  return call(api, accessToken, `/calendars/${encodeURIComponent(calendarId)}/events`, {
+): Promise<CalendarAnswer<CalendarEvent>> {
+  return call(api, accessToken, eventsOf(calendarId), eventSchema, {
     method: 'POST',
     body: JSON.stringify(event),
   });
@@ -85,18 +88,81 @@ export function getEvent(
   accessToken: string,
   calendarId: string,
   eventId: string,
-): Promise<CalendarAnswer> {
-  return call(api, accessToken, `/calendars/${encodeURIComponent(calendarId)}/events/${eventId}`, {
-    method: 'GET',
-  });
+): Promise<CalendarAnswer<CalendarEvent>> {
+  return call(api, accessToken, `${eventsOf(calendarId)}/${eventId}`, eventSchema);
 }
 
-async function call(
+const calendarListSchema = z.object({
+  items: z._default(
+    z.array(
+      z.object({
+        id: z.string(),
+        summary: z._default(z.string(), ''),
+        summaryOverride: z.optional(z.string()),
+        primary: z._default(z.boolean(), false),
+        timeZone: z.optional(z.string()),
+        accessRole: z.string(),
+      }),
+    ),
+    [],
+  ),
+  nextPageToken: z.optional(z.string()),
+});
+
+/** Roles with which events can be entered. */
+const writableRoles = ['owner', 'writer', 'writerWithoutPrivateAccess'];
+/** Pages of 250 calendars: more than Google lets anybody have. */
+const maxPages = 10;
+
+/** The calendars that the user may write to, the primary one first. Needs a scope for the calendar list. */
+export async function listWritableCalendars(
+  api: CalendarApi,
+  accessToken: string,
+): Promise<CalendarAnswer<Calendar[]>> {
+  const found: Calendar[] = [];
+  let pageToken: string | undefined;
+  for (let page = 0; page < maxPages; page++) {
+    const query = new URLSearchParams({ maxResults: '250', ...(pageToken ? { pageToken } : {}) });
+    const answer = await call(api, accessToken, `/users/me/calendarList?${query}`, calendarListSchema);
+    if (!answer.ok) return answer;
+    for (const { id, summary, summaryOverride, primary, timeZone, accessRole } of answer.value.items) {
+      if (!writableRoles.includes(accessRole)) continue;
+      found.push({ id, summary: summaryOverride ?? summary, primary, ...(timeZone ? { timeZone } : {}) });
+    }
+    pageToken = answer.value.nextPageToken;
+    if (!pageToken) break;
+  }
+  return { ok: true, value: found.sort((one, other) => Number(other.primary) - Number(one.primary)) };
+}
+
+const accessSchema = z.object({ accessRole: z.string() });
+
+/** Whether the user may write to a calendar. Asks for its events, which the scope of every connection allows. */
+export async function mayWrite(
+  api: CalendarApi,
+  accessToken: string,
+  calendarId: string,
+): Promise<CalendarAnswer<boolean>> {
+  const answer = await call(
+    api,
+    accessToken,
+    `${eventsOf(calendarId)}?maxResults=1&fields=accessRole`,
+    accessSchema,
+  );
+  return answer.ok ? { ok: true, value: writableRoles.includes(answer.value.accessRole) } : answer;
+}
+
+function eventsOf(calendarId: string): string {
+  return `/calendars/${encodeURIComponent(calendarId)}/events`;
+}
+
+async function call<T>(
   api: CalendarApi,
   accessToken: string,
   path: string,
-  init: RequestInit,
-): Promise<CalendarAnswer> {
+  schema: z.ZodMiniType<T>,
+  init: { method: string; body?: string } = { method: 'GET' },
+): Promise<CalendarAnswer<T>> {
   let status: number;
   let headers: Headers;
   let text: string;
@@ -116,15 +182,15 @@ async function call(
     return { ok: false, failure: networkFailure(error) };
   }
   if (status !== 200) return { ok: false, failure: httpFailure(status, headers, text) };
-  const event = eventSchema.safeParse(parseJson(text));
-  if (event.success) return { ok: true, event: event.data };
+  const value = schema.safeParse(parseJson(text));
+  if (value.success) return { ok: true, value: value.data };
   return {
     ok: false,
     failure: {
       kind: 'transient',
       status,
       reason: 'unexpectedBody',
-      message: 'Google answered 200 without an event.',
+      message: 'Google answered 200 with something else.',
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { RefreshPolicy } from './connection.ts';
 import { env } from './names.ts';
 
 /** The environment variable `name`; throws where the stack did not set it, so that a wiring fault shows at once. */
@@ -39,7 +40,28 @@ export function googleEndpoints(baseUrl: string | undefined = process.env[env.go
   };
 }
 
+/** A whole number from the environment. */
+export function requiredNumber(name: string): number {
+  const value = Number(required(name));
+  if (Number.isInteger(value)) return value;
+  throw new Error(`Environment variable ${name} is not a whole number. Check infra/stack.ts.`);
+}
+
+/** When connections are refreshed, as the stack was told. */
+export function refreshPolicy(): RefreshPolicy {
+  return JSON.parse(required(env.refreshPolicy)) as RefreshPolicy;
+}
+
+/** Scopes that connect asks for beyond what a connection needs. */
+export function optionalScopes(): string[] {
+  return words(process.env[env.optionalScopes]);
+}
+
 /** Origins to which a browser may be sent back, e.g. `https://app.example.com`. */
 export function returnOrigins(): string[] {
-  return (process.env[env.returnOrigins] ?? '').split(/\s+/).filter(Boolean);
+  return words(process.env[env.returnOrigins]);
+}
+
+function words(text = ''): string[] {
+  return text.split(/\s+/).filter(Boolean);
 }

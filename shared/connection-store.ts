@@ -5,18 +5,26 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import type { Connection } from './connection.ts';
+import type { Connection, GrantedConnection, Revocation } from './connection.ts';
 import { conditionally, fromItem, shardOf, toItem } from './dynamo.ts';
-import { indexes, shardCount } from './names.ts';
+import { indexes } from './names.ts';
 
-/** New tokens of a connection after a refresh. Absent fields stay as they are. */
-export type RefreshedTokens = {
-  accessToken: string;
+/** New tokens of a connection after a refresh, sealed with the key `keyId`. */
+export type RefreshedTokens = Pick<
+  GrantedConnection,
+  'accessToken' | 'refreshToken' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt'
+> & { keyId: string; refreshAt: number };
+
+/** The same tokens sealed anew. */
+export type ResealedTokens = {
+  keyId: string;
+  accessToken?: string;
   refreshToken?: string;
-  accessTokenExpiresAt: number;
-  lastUsedAt?: number;
-  refreshAt: number;
+  revocation?: Revocation;
 };
+
+/** Who takes the right to refresh, and until when. */
+export type Lease = { owner: string; until: number; now: number };
 
 /**
  * The table of connections. Every write names the token version it was decided on and reports whether it took
@@ -26,27 +34,36 @@ export type ConnectionStore = {
   get(userId: string): Promise<Connection | undefined>;
   /** Stores a whole connection over version `expected`, or where there is none. */
   put(connection: Connection, expected: number | undefined): Promise<boolean>;
-  /** Takes the right to refresh until `until`; answers the connection as it is then. */
-  takeLease(
-    userId: string,
-    lease: { version: number; owner: string; until: number; now: number },
-  ): Promise<Connection | undefined>;
+  /** Takes the right to refresh an active connection of this version; answers the connection as it is then. */
+  takeLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
+  /** Takes the right to do what is due on a connection, if something is; answers the connection as it is then. */
+  takeLeaseIfDue(userId: string, lease: Lease): Promise<Connection | undefined>;
   /** Ends the lease with new tokens. */
-  saveTokens(userId: string, version: number, tokens: RefreshedTokens, now: number): Promise<boolean>;
-  /** Ends the lease without new tokens: tried again at `refreshAt`. */
-  postponeRefresh(userId: string, version: number, refreshAt: number, failures: number): Promise<boolean>;
+  saveTokens(userId: string, version: number, tokens: RefreshedTokens): Promise<boolean>;
+  /** Ends the lease with nothing done: tried again at `refreshAt`. */
+  postpone(userId: string, version: number, refreshAt: number, failures: number): Promise<boolean>;
   /** Records that only the user can mend this connection. */
   requireReauthorization(userId: string, version: number, reason: string, now: number): Promise<boolean>;
+  /** Records that a grant was taken back. `disconnected`: nothing else is ever due on this connection. */
+  endRevocation(userId: string, version: number, disconnected: boolean): Promise<boolean>;
   /** Records use, which moves the next refresh from the keep-alive rhythm to the expiry of the access token. */
   recordUse(userId: string, version: number, lastUsedAt: number, refreshAt: number): Promise<boolean>;
-  /** One page of user ids whose refresh is due. From an index: it may lag, so read each before acting on it. */
-  due(
-    shard: string,
-    now: number,
-    limit: number,
-    cursor?: Cursor,
-  ): Promise<{ userIds: string[]; cursor?: Cursor }>;
+  /** Records what the user chose, on an active connection. */
+  choose(userId: string, version: number, choice: Choice): Promise<boolean>;
+  /** Replaces sealed tokens by the same ones under another key. */
+  reseal(userId: string, version: number, tokens: ResealedTokens): Promise<boolean>;
+  /** One page of user ids on which something is due. From an index: it may lag. */
+  due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<UserPage>;
+  /** One page of user ids whose tokens are sealed with a key. From an index: it may lag. */
+  sealedWith(keyId: string, limit: number, cursor?: Cursor): Promise<UserPage>;
+  /** Whether another user than `userId` has an active connection to this Google account. From an index: it may lag. */
+  sharesAccount(googleSub: string, userId: string): Promise<boolean>;
 };
+
+/** What a user may choose about a connection. */
+export type Choice = Pick<Partial<GrantedConnection>, 'calendarId' | 'timeZone'> & { updatedAt: number };
+
+export type UserPage = { userIds: string[]; cursor?: Cursor };
 
 /** Where a page of an index ended. */
 export type Cursor = Record<string, unknown>;
@@ -59,31 +76,88 @@ export type Cursor = Record<string, unknown>;
 //               nobody holds a lease
 //
 // A callback or a second worker in between moves the version, and the later steps then do nothing.
+// A sweep needs no read before: it takes the lease where something is due, and is given the connection with it.
 const stillVersion = 'tokenVersion = :version';
 const isActive = '#status = :active';
+const isDue = 'refreshAt <= :now';
 const leaseIsFree = '(attribute_not_exists(leaseUntil) OR leaseUntil <= :now)';
+const endOfLease = 'leaseOwner, leaseUntil';
 
-/** The store on the DynamoDB table `table`. */
-export function connectionStore(dynamo: DynamoDBClient, table: string): ConnectionStore {
-  const update = (
+/** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
+export function connectionStore(dynamo: DynamoDBClient, table: string, shardCount: number): ConnectionStore {
+  type Update = {
+    set?: Record<string, unknown>;
+    remove?: string;
+    condition: string;
+    values?: Record<string, unknown>;
+  };
+
+  /** Sends an update; `#status` may be used as a name in it. Answers the item after it where the condition held. */
+  async function update(
     userId: string,
-    expression: string,
+    { set = {}, remove, condition, values = {} }: Update,
+  ): Promise<Connection | undefined> {
+    const assigned = Object.entries(set).filter(([, value]) => value !== undefined);
+    const clauses = [
+      assigned.length > 0 ? `SET ${assigned.map(([name]) => `${nameOf(name)} = :${name}`).join(', ')}` : '',
+      remove ? `REMOVE ${remove}` : '',
+    ];
+    const expression = clauses.filter(Boolean).join(' ');
+    const usesStatus = `${expression} ${condition}`.includes('#status');
+    let after: Connection | undefined;
+    await conditionally(
+      dynamo
+        .send(
+          new UpdateItemCommand({
+            TableName: table,
+            Key: toItem({ userId }),
+            UpdateExpression: expression,
+            ConditionExpression: condition,
+            ExpressionAttributeValues: toItem({
+              ...Object.fromEntries(assigned.map(([name, value]) => [`:${name}`, value])),
+              ...values,
+            }),
+            ...(usesStatus ? { ExpressionAttributeNames: { '#status': 'status' } } : {}),
+            ReturnValues: 'ALL_NEW',
+          }),
+        )
+        .then(({ Attributes = {} }) => {
+          after = fromItem<Connection>(Attributes);
+        }),
+    );
+    return after;
+  }
+
+  const changed = async (userId: string, change: Update): Promise<boolean> =>
+    (await update(userId, change)) !== undefined;
+
+  async function query(
+    index: string,
     condition: string,
     values: Record<string, unknown>,
-    names: Record<string, string> = {},
-  ): Promise<boolean> =>
-    conditionally(
-      dynamo.send(
-        new UpdateItemCommand({
-          TableName: table,
-          Key: toItem({ userId }),
-          UpdateExpression: expression,
-          ConditionExpression: condition,
-          ExpressionAttributeValues: toItem(values),
-          ...(Object.keys(names).length ? { ExpressionAttributeNames: names } : {}),
-        }),
-      ),
+    limit: number,
+    cursor?: Cursor,
+  ) {
+    const { Items = [], LastEvaluatedKey } = await dynamo.send(
+      new QueryCommand({
+        TableName: table,
+        IndexName: index,
+        KeyConditionExpression: condition,
+        ExpressionAttributeValues: toItem(values),
+        Limit: limit,
+        ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
+      }),
     );
+    return {
+      items: Items.map((item) => fromItem<Pick<Connection, 'userId' | 'status'>>(item)),
+      ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
+    };
+  }
+
+  async function userPage(...parameters: Parameters<typeof query>): Promise<UserPage> {
+    const { items, ...rest } = await query(...parameters);
+    return { userIds: items.map(({ userId }) => userId), ...rest };
+  }
 
   return {
     async get(userId) {
@@ -94,11 +168,14 @@ export function connectionStore(dynamo: DynamoDBClient, table: string): Connecti
     },
 
     put(connection, expected) {
+      // The shard goes with `refreshAt`: both or neither, which keeps the index sparse.
+      const refreshShard =
+        connection.refreshAt === undefined ? undefined : shardOf(connection.userId, shardCount);
       return conditionally(
         dynamo.send(
           new PutItemCommand({
             TableName: table,
-            Item: toItem(withShard(connection)),
+            Item: toItem({ ...connection, refreshShard }),
             ...(expected === undefined
               ? { ConditionExpression: 'attribute_not_exists(userId)' }
               : {
@@ -110,117 +187,105 @@ export function connectionStore(dynamo: DynamoDBClient, table: string): Connecti
       );
     },
 
-    async takeLease(userId, { version, owner, until, now }) {
-      let connection: Connection | undefined;
-      await conditionally(
-        dynamo
-          .send(
-            new UpdateItemCommand({
-              TableName: table,
-              Key: toItem({ userId }),
-              UpdateExpression: 'SET leaseOwner = :owner, leaseUntil = :until',
-              ConditionExpression: `${isActive} AND ${stillVersion} AND ${leaseIsFree}`,
-              ExpressionAttributeNames: { '#status': 'status' },
-              ExpressionAttributeValues: toItem({
-                ':owner': owner,
-                ':until': until,
-                ':active': 'active',
-                ':version': version,
-                ':now': now,
-              }),
-              ReturnValues: 'ALL_NEW',
-            }),
-          )
-          .then(({ Attributes }) => {
-            connection = fromItem<Connection>(Attributes ?? {});
-          }),
-      );
-      return connection;
+    async takeLease(userId, version, { owner, until, now }) {
+      const leased = await update(userId, {
+        set: { leaseOwner: owner, leaseUntil: until },
+        condition: `${isActive} AND ${stillVersion} AND ${leaseIsFree}`,
+        values: { ':active': 'active', ':version': version, ':now': now },
+      });
+      return leased as GrantedConnection | undefined;
     },
 
-    saveTokens(userId, version, tokens, now) {
-      const set = {
-        accessToken: tokens.accessToken,
-        refreshToken: tokens.refreshToken,
-        accessTokenExpiresAt: tokens.accessTokenExpiresAt,
-        lastUsedAt: tokens.lastUsedAt,
-        refreshAt: tokens.refreshAt,
-        refreshShard: shardOf(userId, shardCount),
-        refreshFailures: 0,
-        tokenVersion: version + 1,
-        updatedAt: now,
-      };
-      const { assignments, values } = assign(set);
-      return update(userId, `SET ${assignments} REMOVE leaseOwner, leaseUntil`, stillVersion, {
-        ...values,
-        ':version': version,
+    takeLeaseIfDue(userId, { owner, until, now }) {
+      return update(userId, {
+        set: { leaseOwner: owner, leaseUntil: until },
+        condition: `${isDue} AND ${leaseIsFree}`,
+        values: { ':now': now },
       });
     },
 
-    postponeRefresh(userId, version, refreshAt, failures) {
-      return update(
-        userId,
-        'SET refreshAt = :refreshAt, refreshFailures = :failures REMOVE leaseOwner, leaseUntil',
-        stillVersion,
-        { ':refreshAt': refreshAt, ':failures': failures, ':version': version },
-      );
+    saveTokens(userId, version, tokens) {
+      return changed(userId, {
+        set: {
+          ...tokens,
+          refreshShard: shardOf(userId, shardCount),
+          refreshFailures: 0,
+          tokenVersion: version + 1,
+          updatedAt: tokens.lastRefreshedAt,
+        },
+        remove: endOfLease,
+        condition: stillVersion,
+        values: { ':version': version },
+      });
+    },
+
+    postpone(userId, version, refreshAt, failures) {
+      return changed(userId, {
+        set: { refreshAt, refreshFailures: failures },
+        remove: endOfLease,
+        condition: stillVersion,
+        values: { ':version': version },
+      });
     },
 
     requireReauthorization(userId, version, reason, now) {
-      return update(
-        userId,
-        'SET #status = :status, reason = :reason, tokenVersion = :next, updatedAt = :now ' +
-          'REMOVE refreshAt, refreshShard, leaseOwner, leaseUntil',
-        stillVersion,
-        {
-          ':status': 'reauthorization_required',
-          ':reason': reason,
-          ':next': version + 1,
-          ':now': now,
-          ':version': version,
-        },
-        { '#status': 'status' },
-      );
-    },
-
-    recordUse(userId, version, lastUsedAt, refreshAt) {
-      return update(userId, 'SET lastUsedAt = :lastUsedAt, refreshAt = :refreshAt', stillVersion, {
-        ':lastUsedAt': lastUsedAt,
-        ':refreshAt': refreshAt,
-        ':version': version,
+      return changed(userId, {
+        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },
+        remove: `refreshAt, refreshShard, ${endOfLease}`,
+        condition: stillVersion,
+        values: { ':version': version },
       });
     },
 
-    async due(shard, now, limit, cursor) {
-      const { Items = [], LastEvaluatedKey } = await dynamo.send(
-        new QueryCommand({
-          TableName: table,
-          IndexName: indexes.refreshDue,
-          KeyConditionExpression: 'refreshShard = :shard AND refreshAt <= :now',
-          ExpressionAttributeValues: toItem({ ':shard': shard, ':now': now }),
-          Limit: limit,
-          ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
-        }),
-      );
-      return {
-        userIds: Items.map((item) => fromItem<{ userId: string }>(item).userId),
-        ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
-      };
+    endRevocation(userId, version, disconnected) {
+      return changed(userId, {
+        remove: disconnected ? `revocation, keyId, refreshAt, refreshShard, ${endOfLease}` : 'revocation',
+        condition: stillVersion,
+        values: { ':version': version },
+      });
+    },
+
+    recordUse(userId, version, lastUsedAt, refreshAt) {
+      return changed(userId, {
+        set: { lastUsedAt, refreshAt },
+        condition: stillVersion,
+        values: { ':version': version },
+      });
+    },
+
+    choose(userId, version, choice) {
+      return changed(userId, {
+        set: choice,
+        condition: `${isActive} AND ${stillVersion}`,
+        values: { ':active': 'active', ':version': version },
+      });
+    },
+
+    reseal(userId, version, tokens) {
+      return changed(userId, {
+        set: tokens,
+        condition: stillVersion,
+        values: { ':version': version },
+      });
+    },
+
+    due(shard, now, limit, cursor) {
+      const condition = 'refreshShard = :shard AND refreshAt <= :now';
+      return userPage(indexes.refreshDue, condition, { ':shard': shard, ':now': now }, limit, cursor);
+    },
+
+    sealedWith(keyId, limit, cursor) {
+      return userPage(indexes.tokenKey, 'keyId = :keyId', { ':keyId': keyId }, limit, cursor);
+    },
+
+    async sharesAccount(googleSub, userId) {
+      const { items } = await query(indexes.googleAccount, 'googleSub = :sub', { ':sub': googleSub }, 50);
+      return items.some((other) => other.userId !== userId && other.status === 'active');
     },
   };
 }
 
-/** The shard goes with `refreshAt`: both or neither, which keeps the index sparse. */
-function withShard(connection: Connection): Connection {
-  const { refreshShard: _, ...rest } = connection;
-  return rest.refreshAt === undefined ? rest : { ...rest, refreshShard: shardOf(rest.userId, shardCount) };
-}
-
-/** `a = :a, b = :b` and its values, for the fields that are defined. */
-function assign(fields: Record<string, unknown>): { assignments: string; values: Record<string, unknown> } {
-  const defined = Object.entries(fields).filter(([, value]) => value !== undefined);
-  return {
-    assignments: defined.map(([name]) => `${name} = :${name}`).join(', '),
-    values: Object.fromEntries(defined.map(([name, value]) => [`:${name}`, value])),
-  };
+/** `status` is a reserved word of DynamoDB's expressions. */
+function nameOf(name: string): string {
+  return name === 'status' ? '#status' : name;
 }

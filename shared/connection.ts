@@ -2,44 +2,62 @@ import { jitter } from './backoff.ts';
 import type { Random } from './clock.ts';
 
 /**
+ * A user's grant of access to one Google account. Instants are epoch seconds.
  * - `active`: Google accepts the grant
  * - `reauthorization_required`: it does not any more; only the user can mend it, by consenting again
  * - `disconnected`: the user took the grant back here
  */
-export type ConnectionStatus = 'active' | 'reauthorization_required' | 'disconnected';
+export type Connection = GrantedConnection | DisconnectedConnection;
 
-/** A user's grant of access to one Google account. Instants are epoch seconds. */
-export type Connection = {
+type Common = {
   userId: string;
-  status: ConnectionStatus;
+  /** Grows whenever tokens or status change: the fence against writers that were overtaken. */
+  tokenVersion: number;
+  /** Key id of the sealed tokens held here; absent when there are none. It is the index `token-key`. */
+  keyId?: string;
+  /** When something is to be done next: a refresh, or a revocation. With its shard it is the index `refresh-due`. */
+  refreshAt?: number;
+  refreshShard?: string;
+  /** Attempts in a row that failed for a reason that may pass. */
+  refreshFailures: number;
+  /** Who refreshes at present, and until when nobody else may. */
+  leaseOwner?: string;
+  leaseUntil?: number;
+  /** Links that completed a connection and may still be valid: none completes two. */
+  usedLinks: { link: string; until: number }[];
+  /** A grant that is to be taken back at Google, and has not been yet. */
+  revocation?: Revocation;
+  updatedAt: number;
+};
+
+export type GrantedConnection = Common & {
+  status: 'active' | 'reauthorization_required';
   /** Why the status is not `active`: Google's reason. */
   reason?: string;
-  /** Google's id of the account; the email may change, this does not. */
+  /** Google's id of the account; the email may change, this does not. It is the index `google-account`. */
   googleSub: string;
   email: string;
   scopes: string[];
   /** Calendar that new events go to. */
   calendarId: string;
+  /** IANA zone that the user chose. */
+  timeZone?: string;
   /** Sealed, see token-vault. */
   accessToken: string;
   refreshToken: string;
   accessTokenExpiresAt: number;
-  /** Grows whenever tokens or status change: the fence against writers that were overtaken. */
-  tokenVersion: number;
   lastUsedAt: number;
-  /** When the tokens are to be refreshed next; absent unless active. With its shard it is the index `refresh-due`. */
-  refreshAt?: number;
-  refreshShard?: string;
-  /** Refreshes in a row that failed for a reason that may pass. */
-  refreshFailures: number;
-  /** Who refreshes at present, and until when nobody else may. */
-  leaseOwner?: string;
-  leaseUntil?: number;
-  /** Links that completed a connection and have not expired yet: none completes two. */
-  usedLinks: { link: string; until: number }[];
+  lastRefreshedAt: number;
   connectedAt: number;
-  updatedAt: number;
+  /** When the user last changed to another Google account. */
+  accountChangedAt?: number;
 };
+
+/** What remains of a connection that the user has ended: no tokens, no account. */
+export type DisconnectedConnection = Common & { status: 'disconnected'; disconnectedAt: number };
+
+/** The sealed refresh token of a grant that is to be taken back. */
+export type Revocation = { token: string; googleSub: string };
 
 /** When connections are refreshed. All in seconds. */
 export type RefreshPolicy = {
@@ -51,14 +69,12 @@ export type RefreshPolicy = {
   keepAlive: number;
 };
 
-export const refreshPolicy: RefreshPolicy = { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 };
-
 /** When to refresh a connection next, given what is known of it now. Jittered, so that a burst of sign-ups spreads. */
 export function nextRefresh(
   connection: { lastUsedAt: number; accessTokenExpiresAt: number },
   now: number,
   random: Random,
-  policy: RefreshPolicy = refreshPolicy,
+  policy: RefreshPolicy,
 ): number {
   const inUse = now - connection.lastUsedAt < policy.inUseFor;
   if (inUse) return connection.accessTokenExpiresAt - jitter(policy.margin, random, 0.3);

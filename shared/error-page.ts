@@ -24,18 +24,18 @@ const notAvailable: Explanation = {
 };
 
 const explanations: Partial<Record<ErrorCode, Explanation>> = {
-  link_token_missing: {
+  token_missing: {
     title: 'This link is incomplete',
     text: ['Part of its address is missing.', 'Please open it from LeadsCalendar again.'],
   },
-  link_token_invalid: {
+  token_invalid: {
     title: 'This link does not work',
     text: [
       'It was changed on its way here, or made for something else.',
       'Please start again from LeadsCalendar.',
     ],
   },
-  link_token_expired: {
+  token_expired: {
     title: 'This link has expired',
     text: [
       'To keep your calendar safe, a link works for ten minutes only.',

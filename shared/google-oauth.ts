@@ -7,7 +7,6 @@ import type { GoogleClient } from './google-client-secret.ts';
 /** Scopes every connection needs. The calendar one is what the user must tick. */
 export const calendarScope = 'https://www.googleapis.com/auth/calendar.events';
 export const requestedScopes = ['openid', 'email', calendarScope];
-
 /** What Google's token endpoint gives. `expiresIn` in seconds; `refreshToken` only when Google issued one. */
 export type GrantedTokens = {
   accessToken: string;
@@ -35,6 +34,8 @@ export type GoogleOAuth = {
     request: CodeExchange,
   ): Promise<GrantedTokens & { identity: GoogleIdentity }>;
   refresh(client: GoogleClient, refreshToken: string): Promise<GrantedTokens>;
+  /** Takes a grant back, all of it: every token that this account has given to this client. A dead one counts as done. */
+  revoke(refreshToken: string): Promise<void>;
 };
 
 export type CodeExchange = { code: string; verifier: string; redirectUri: string };
@@ -85,6 +86,19 @@ export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
       });
       await oauth.refreshAccessToken().catch(rethrow);
       return readTokens(issued ?? {});
+    },
+
+    // Not through the library, which would send the token in the URL.
+    async revoke(refreshToken) {
+      const response = await fetch(endpoints.revoke, {
+        method: 'POST',
+        body: new URLSearchParams({ token: refreshToken }),
+        redirect: 'error',
+        signal: AbortSignal.timeout(tokenTimeout),
+      }).catch(rethrow);
+      // 400 is Google's answer to a token that is dead already, which is what was wanted.
+      if (response.ok || response.status === 400) return;
+      throw unexpectedStatus(response.status);
     },
   };
 }
@@ -145,6 +159,14 @@ function withoutTokens(message: string): string {
   return message.replace(/[\w-]{10,}\.[\w-]{10,}\.[\w-]*/g, '(token)').slice(0, 200);
 }
 
+function unexpectedStatus(status: number): AppError {
+  return new AppError('google_unexpected_status', `Google's token endpoint answered ${status}.`, {
+    status: 503,
+    retryable: status === 429 || status >= 500,
+    details: { status: String(status) },
+  });
+}
+
 const misconfigured = new Set([
   'invalid_client',
   'unauthorized_client',
@@ -169,11 +191,7 @@ function rethrow(error: unknown): never {
     typeof body === 'object' && body !== null ? body : {}
   ) as Record<string, unknown>;
   if (typeof oauthError !== 'string') {
-    throw new AppError('google_unexpected_status', `Google's token endpoint answered ${status}.`, {
-      status: 503,
-      retryable: status === 429 || status >= 500,
-      details: { status: String(status) },
-    });
+    throw unexpectedStatus(status);
   }
   const details = { status: String(status), error: oauthError };
   if (grantErrors.has(oauthError)) {

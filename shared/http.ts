@@ -1,10 +1,13 @@
 import type { MiddlewareObj } from '@middy/core';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
-import { AppError, isOperatorError } from './app-error.ts';
+import { AppError, type ErrorCode, isOperatorError } from './app-error.ts';
 import { describeError, log, reportOperatorError, setLogContext } from './observability.ts';
 
 export type HttpRequest = APIGatewayProxyEventV2;
 export type HttpResponse = APIGatewayProxyStructuredResultV2;
+
+/** Bytes of a JSON body. */
+const largestJson = 64 * 1024;
 
 const everywhere = {
   'cache-control': 'no-store',
@@ -41,19 +44,43 @@ export function redirect(location: string, cookies: string[] = []): HttpResponse
   return { statusCode: 302, headers: { ...everywhere, location }, cookies };
 }
 
-/** An error as `application/problem+json` (RFC 9457) with its stable `code`. */
+/** An error as `application/problem+json` (RFC 9457) with its stable `code`, and `problems` field by field. */
 export function problem(error: AppError): HttpResponse {
-  const { status, code, message } = error;
-  return json(
+  const { status, code, message, problems } = error;
+  const body = {
+    title: titleOf(status),
     status,
-    { title: titleOf(status), status, code, detail: message },
-    { 'content-type': 'application/problem+json' },
-  );
+    code,
+    detail: message,
+    ...(problems.length > 0 ? { problems } : {}),
+  };
+  return json(status, body, {
+    'content-type': 'application/problem+json',
+    ...(status === 401 ? { 'www-authenticate': challenge(code) } : {}),
+  });
+}
+
+/** RFC 6750: no error code where no token was sent. */
+function challenge(code: ErrorCode): string {
+  return code === 'token_missing' ? 'Bearer' : 'Bearer error="invalid_token"';
 }
 
 /** The body's bytes as they were sent: signatures are over these. */
 export function rawBody(request: HttpRequest): Buffer {
   return Buffer.from(request.body ?? '', request.isBase64Encoded ? 'base64' : 'utf8');
+}
+
+/** The body as JSON. Errors: `payload_too_large` (413), `invalid_json` (400). */
+export function jsonBody(request: HttpRequest): unknown {
+  const body = rawBody(request);
+  if (body.length > largestJson) {
+    throw new AppError('payload_too_large', `The body is larger than ${largestJson} bytes.`, { status: 413 });
+  }
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch (cause) {
+    throw new AppError('invalid_json', 'The body is not JSON.', { status: 400, cause });
+  }
 }
 
 /** Whether the caller is a person's browser rather than a program. */
@@ -99,6 +126,8 @@ function understood(error: unknown): AppError {
 const titles: Record<number, string> = {
   400: 'Bad Request',
   401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'Not Found',
   409: 'Conflict',
   413: 'Payload Too Large',
   502: 'Bad Gateway',

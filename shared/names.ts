@@ -23,6 +23,14 @@ export const env = {
   publicUrl: 'PUBLIC_URL',
   /** Origins to which a user may be sent back after connecting, separated by spaces. */
   returnOrigins: 'RETURN_ORIGINS',
+  /** Scopes that connect asks for beyond what a connection needs, separated by spaces. */
+  optionalScopes: 'OPTIONAL_SCOPES',
+  /** When connections are refreshed: JSON, see RefreshPolicy. */
+  refreshPolicy: 'REFRESH_POLICY',
+  /** Refreshes side by side in one sweep. */
+  refreshConcurrency: 'REFRESH_CONCURRENCY',
+  /** Number of shards of the due indexes: spreads their writes over as many partitions. It may only grow. */
+  indexShards: 'INDEX_SHARDS',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
 } as const;
@@ -32,6 +40,8 @@ export const routes = {
   health: '/health',
   connect: '/google/connect',
   callback: '/google/callback',
+  connection: '/connections/me',
+  calendars: '/connections/me/calendars',
   stripeWebhook: '/webhooks/stripe',
 } as const;
 
@@ -39,14 +49,15 @@ export const routes = {
 export const indexes = {
   /** Connections by `refreshShard` (string) and `refreshAt` (number, epoch seconds). */
   refreshDue: 'refresh-due',
+  /** Connections by `keyId` (string) and `userId`: whose tokens are sealed with a key. */
+  tokenKey: 'token-key',
+  /** Connections by `googleSub` (string) and `userId`, with their status: who shares a Google account. */
+  googleAccount: 'google-account',
   /** Bookings by `syncShard` (string) and `syncDueAt` (number, epoch seconds). */
   syncDue: 'sync-due',
   /** Bookings by `waitingUserId` (string) and `id`: those that wait for that user's connection. */
   waiting: 'waiting',
 } as const;
-
-/** Number of shards of both due indexes: spreads their writes over as many partitions. */
-export const shardCount = 4;
 
 /** Source and namespace of the events on the bus, and of the metrics. */
 export const eventSource = 'leadscalendar.google-calendar';
@@ -58,3 +69,9 @@ export const audiences = {
   api: 'leadscalendar-google/api',
 } as const;
 export type Audience = (typeof audiences)[keyof typeof audiences];
+
+/** Scopes that a connection can do without: each only serves the feature it is named after. */
+export const optionalScopes = {
+  calendarList: 'https://www.googleapis.com/auth/calendar.calendarlist.readonly',
+  freeBusy: 'https://www.googleapis.com/auth/calendar.freebusy',
+} as const;

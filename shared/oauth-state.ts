@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { EncryptJWT, errors, jwtDecrypt } from 'jose';
 import { AppError } from './app-error.ts';
+import type { Clock } from './clock.ts';
+import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
 
 /** All that must be known at the callback. It travels through Google encrypted, so that connect stores nothing. */
@@ -21,17 +23,27 @@ export type OAuthState = {
 /** Seconds that a user has for Google's pages. */
 export const stateLifetime = 600;
 
-/** Encrypts the state (JWE, dir, A256GCM) with its expiry. */
-export async function sealState(keys: TokenKeys, state: OAuthState, now: number): Promise<string> {
+/** Encrypts the state (JWE, dir, A256GCM). It expires at `expiresAt`, in epoch seconds like `now`. */
+export async function sealState(
+  keys: TokenKeys,
+  state: OAuthState,
+  now: number,
+  expiresAt: number,
+): Promise<string> {
+  const kid = keys.current(now);
   return new EncryptJWT(state)
-    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: keys.current })
+    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid })
     .setIssuedAt(now)
-    .setExpirationTime(now + stateLifetime)
-    .encrypt(keys.key(keys.current, 'state') as Uint8Array);
+    .setExpirationTime(expiresAt)
+    .encrypt(keys.key(kid, 'state') as Uint8Array);
 }
 
 /** Opens a state. Errors: `state_expired`, `state_invalid` (both 400). */
-export async function openState(keys: TokenKeys, sealed: string, now: number): Promise<OAuthState> {
+export async function openState(
+  keys: TokenKeys,
+  sealed: string,
+  now: number,
+): Promise<OAuthState & { exp: number }> {
   try {
     const { payload } = await jwtDecrypt<OAuthState>(
       sealed,
@@ -43,7 +55,7 @@ export async function openState(keys: TokenKeys, sealed: string, now: number): P
         requiredClaims: ['exp'],
       },
     );
-    return payload;
+    return payload as OAuthState & { exp: number };
   } catch (error) {
     if (error instanceof errors.JWTExpired) {
       throw new AppError(
@@ -60,6 +72,32 @@ export async function openState(keys: TokenKeys, sealed: string, now: number): P
       { status: 400, cause: error },
     );
   }
+}
+
+/**
+ * Opens a state that comes from the browser it is bound to.
+ * Errors: those of `openState`, and `wrong_browser` (403).
+ */
+export async function openBoundState(
+  deps: { tokenKeys: Secret<TokenKeys>; clock: Clock },
+  sealed: string,
+  browser: string | undefined,
+): Promise<OAuthState & { exp: number }> {
+  const state = await useSecret(deps.tokenKeys, ['state_invalid'], (keys) =>
+    openState(keys, sealed, deps.clock()),
+  );
+  if (browser && sameSecret(fingerprint(browser), state.browser)) return state;
+  throw new AppError(
+    'wrong_browser',
+    'This connection was started in another browser, or cookies are blocked. Please start again from LeadsCalendar in this browser.',
+    { status: 403 },
+  );
+}
+
+/** Compares two secrets in constant time. */
+export function sameSecret(one: string, other: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(one), digest(other));
 }
 
 /** Short SHA-256 of a secret value, for comparing it later without keeping it. */

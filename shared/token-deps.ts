@@ -3,7 +3,7 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { TokenDeps } from './access-token.ts';
 import { eventBridgeBus } from './bus.ts';
 import { systemClock, systemRandom, systemSleep } from './clock.ts';
-import { googleEndpoints, required } from './config.ts';
+import { googleEndpoints, refreshPolicy, required, requiredNumber } from './config.ts';
 import { connectionStore } from './connection-store.ts';
 import { parseGoogleClient } from './google-client-secret.ts';
 import { googleOAuth } from './google-oauth.ts';
@@ -14,7 +14,7 @@ import { parseTokenKeys } from './token-keys.ts';
 /** The real dependencies of everything that handles tokens, from the function's environment. */
 export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
   return {
-    connections: connectionStore(dynamo, required(env.connectionsTable)),
+    connections: connectionStore(dynamo, required(env.connectionsTable), requiredNumber(env.indexShards)),
     google: googleOAuth(googleEndpoints()),
     googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
     tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
@@ -23,5 +23,6 @@ export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
     random: systemRandom,
     sleep: systemSleep,
     newOwner: randomUUID,
+    refreshPolicy: refreshPolicy(),
   };
 }

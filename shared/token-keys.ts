@@ -6,10 +6,13 @@ import { AppError } from './app-error.ts';
  * current one: `{"current":"initial","initial":"<64 random characters>"}`. From each string a key per purpose
  * is derived (HKDF-SHA256, RFC 5869), so that whoever holds the link-signing key (LeadsCalendar's backend)
  * cannot derive the key that opens tokens.
+ *
+ * A rotation adds `"next":{"id":"k2","from":<epoch seconds>}`: the new key opens at once, and is used for what is new
+ * from that moment on, when every function has read the secret again. So nobody meets a key it does not know.
  */
 export type TokenKeys = {
-  /** Key id used for everything new. */
-  current: string;
+  /** Key id used for everything new at `now`, in epoch seconds. */
+  current(now: number): string;
   /** All key ids that still open what they sealed. */
   ids: string[];
   /** The 32 bytes for a purpose, or undefined where the key id is unknown. */
@@ -21,11 +24,17 @@ export type KeyPurpose = 'token' | 'state' | 'link';
 
 const minimumLength = 32;
 
+/** The value of the secret `token-keys`. */
+export type TokenKeysSecret = { current: string; next?: NextKey } & Record<string, unknown>;
+export type NextKey = { id: string; from: number };
+
 /** Parses the value of the secret `token-keys`. Throws `not_configured` with what is wrong, never with the value. */
 export function parseTokenKeys(secret: string): TokenKeys {
-  const { current, ...masters } = parseObject(secret);
-  if (typeof current !== 'string' || typeof masters[current] !== 'string') {
-    throw misconfigured('"current" must name one of the keys.');
+  const { current, next, ...masters } = parseObject(secret);
+  const isKey = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(masters, id);
+  if (!isKey(current)) throw misconfigured('"current" must name one of the keys.');
+  if (next !== undefined && !(isKey(next?.id) && Number.isInteger(next?.from))) {
+    throw misconfigured('"next" must name one of the keys and the epoch second from which it is used.');
   }
   for (const [id, master] of Object.entries(masters)) {
     if (typeof master !== 'string' || master.length < minimumLength) {
@@ -34,7 +43,7 @@ export function parseTokenKeys(secret: string): TokenKeys {
   }
   const derived = new Map<string, Uint8Array>();
   return {
-    current,
+    current: (now) => (next && now >= next.from ? next.id : current),
     ids: Object.keys(masters),
     key(id, purpose) {
       const master = Object.hasOwn(masters, id) ? masters[id] : undefined;
@@ -53,11 +62,11 @@ export function parseTokenKeys(secret: string): TokenKeys {
 }
 
 /** The link-signing key as the text that LeadsCalendar's backend gives to its JWT library. */
-export function linkSigningKey(keys: TokenKeys, id: string = keys.current): string {
+export function linkSigningKey(keys: TokenKeys, id: string): string {
   return new TextDecoder().decode(keys.key(id, 'link'));
 }
 
-function parseObject(secret: string): Record<string, unknown> {
+function parseObject(secret: string): Partial<TokenKeysSecret> {
   try {
     const value: unknown = JSON.parse(secret);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };

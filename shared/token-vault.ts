@@ -8,13 +8,29 @@ export type TokenKind = 'access' | 'refresh';
 /** Seals a token of Google's as a JWE (dir, A256GCM) with key id, user and kind as authenticated header. */
 export async function sealToken(
   keys: TokenKeys,
+  now: number,
   userId: string,
   kind: TokenKind,
   token: string,
 ): Promise<string> {
+  const kid = keys.current(now);
   return new CompactEncrypt(new TextEncoder().encode(token))
-    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: keys.current, sub: userId, kind })
-    .encrypt(keys.key(keys.current, 'token') as Uint8Array);
+    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid, sub: userId, kind })
+    .encrypt(keys.key(kid, 'token') as Uint8Array);
+}
+
+/** Seals both tokens of a connection, and says with which key. */
+export async function sealTokens(
+  keys: TokenKeys,
+  now: number,
+  userId: string,
+  tokens: { accessToken: string; refreshToken: string },
+): Promise<{ keyId: string; accessToken: string; refreshToken: string }> {
+  const [accessToken, refreshToken] = await Promise.all([
+    sealToken(keys, now, userId, 'access', tokens.accessToken),
+    sealToken(keys, now, userId, 'refresh', tokens.refreshToken),
+  ]);
+  return { keyId: keys.current(now), accessToken, refreshToken };
 }
 
 /**

@@ -1,4 +1,11 @@
-import { errors, jwtVerify, SignJWT } from 'jose';
+import {
+  decodeProtectedHeader,
+  errors,
+  type JWTPayload,
+  type JWTVerifyOptions,
+  jwtVerify,
+  SignJWT,
+} from 'jose';
 import { AppError } from './app-error.ts';
 import { isIdentifier } from './identifier.ts';
 import type { Audience } from './names.ts';
@@ -15,87 +22,92 @@ export async function signUserToken(
   keys: TokenKeys,
   token: { userId: string; audience: Audience; now: number; lifetime?: number },
 ): Promise<string> {
+  const kid = keys.current(token.now);
   return new SignJWT()
-    .setProtectedHeader({ alg: algorithm, kid: keys.current })
+    .setProtectedHeader({ alg: algorithm, kid })
     .setSubject(token.userId)
     .setAudience(token.audience)
     .setIssuedAt(token.now)
     .setExpirationTime(token.now + (token.lifetime ?? maxLifetime))
-    .sign(keys.key(keys.current, 'link') as Uint8Array);
+    .sign(keys.key(kid, 'link') as Uint8Array);
 }
 
+/** Whom a token names, and the id of the key it was signed with. */
+export type VerifiedToken = { userId: string; keyId: string };
+
 /**
- * Checks signature, audience and life of a user token and returns its user id.
- * Errors: `link_token_expired`, `link_token_invalid` (both 401).
+ * Checks signature, audience and life of a user token. It may name one of our key ids, and need not.
+ * Errors: `token_expired`, `token_invalid` (both 401).
  */
 export async function verifyUserToken(
   keys: TokenKeys,
   token: string,
   check: { audience: Audience; now: number },
-): Promise<string> {
-  const options = {
+): Promise<VerifiedToken> {
+  const { payload, keyId } = await verifySignature(keys, token, {
     algorithms: [algorithm],
     audience: check.audience,
     currentDate: new Date(check.now * 1000),
     clockTolerance,
     maxTokenAge: maxLifetime,
     requiredClaims: ['sub', 'exp', 'iat'],
-  };
-  let failure: unknown;
-  for (const key of candidateKeys(keys, token)) {
+  });
+  const { sub, exp = 0, iat = 0 } = payload;
+  if (exp - iat > maxLifetime) throw invalid(`It lives longer than ${maxLifetime} seconds.`);
+  if (!isIdentifier(sub)) throw invalid('Its "sub" is not a user id.');
+  return { userId: sub, keyId };
+}
+
+/** Tries the key that the token names, or all where it names none of ours. */
+async function verifySignature(
+  keys: TokenKeys,
+  token: string,
+  options: JWTVerifyOptions,
+): Promise<{ payload: JWTPayload; keyId: string }> {
+  const named = namedKey(token);
+  const candidates = named !== undefined && keys.ids.includes(named) ? [named] : keys.ids;
+  for (const keyId of candidates) {
     try {
-      const { payload } = await jwtVerify(token, key, options);
-      if ((payload.exp as number) - (payload.iat as number) > maxLifetime) {
-        throw invalid(`It lives longer than ${maxLifetime} seconds.`);
-      }
-      if (!isIdentifier(payload.sub)) throw invalid('Its "sub" is not a user id.');
-      return payload.sub;
+      const { payload } = await jwtVerify(token, keys.key(keyId, 'link') as Uint8Array, options);
+      return { payload, keyId };
     } catch (error) {
       // Only a wrong signature leaves hope for another key.
-      failure = error;
-      if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw refusal(error);
     }
   }
-  if (failure instanceof AppError) throw failure;
-  if (failure instanceof errors.JWTExpired) {
-    throw new AppError(
-      'link_token_expired',
-      'The link has expired: it is valid for ten minutes. Ask for a new one.',
-      {
-        status: 401,
-      },
-    );
-  }
-  throw invalid(reason(failure), failure);
+  throw invalid('Its signature is not right.');
 }
 
-/** The key the token names, or all keys where it names none of ours: backends need not know our key ids. */
-function candidateKeys(keys: TokenKeys, token: string): Uint8Array[] {
-  const named = keys.key(keyId(token) ?? '', 'link');
-  return named ? [named] : keys.ids.map((id) => keys.key(id, 'link')).filter((key) => key !== undefined);
-}
-
-function keyId(token: string): string | undefined {
+function namedKey(token: string): string | undefined {
   try {
-    const header: unknown = JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString());
-    const kid = (header as { kid?: unknown }).kid;
-    return typeof kid === 'string' ? kid : undefined;
+    return decodeProtectedHeader(token).kid;
   } catch {
     return undefined;
   }
 }
 
-function reason(failure: unknown): string {
-  if (failure instanceof errors.JWTClaimValidationFailed) {
-    return failure.claim === 'aud'
-      ? 'It was made for another purpose (audience).'
-      : `Its claim "${failure.claim}" is not valid.`;
+function refusal(error: unknown): AppError {
+  if (error instanceof errors.JWTExpired) {
+    return new AppError(
+      'token_expired',
+      'The token has expired: it is valid for ten minutes. Make a new one.',
+      {
+        status: 401,
+      },
+    );
   }
-  return 'Its signature or form is not right.';
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return invalid(
+      error.claim === 'aud'
+        ? 'It was made for another purpose (audience).'
+        : `Its claim "${error.claim}" is not valid.`,
+    );
+  }
+  return invalid('Its form is not right.', error);
 }
 
 function invalid(why: string, cause?: unknown): AppError {
-  return new AppError('link_token_invalid', `The token is not valid. ${why} Ask for a new link.`, {
+  return new AppError('token_invalid', `The token is not valid. ${why} Make a new one.`, {
     status: 401,
     cause,
   });

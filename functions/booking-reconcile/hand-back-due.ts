@@ -3,13 +3,13 @@ import type { BookingRef, BookingStore } from '../../shared/booking-store.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Cursor } from '../../shared/connection-store.ts';
 import { shards } from '../../shared/dynamo.ts';
-import { shardCount } from '../../shared/names.ts';
 import { log, metric } from '../../shared/observability.ts';
 
 export type ReconcileDeps = {
   bookings: Pick<BookingStore, 'due'>;
   queue: BookingQueue;
   clock: Clock;
+  indexShards: number;
   /** Whether there is time for another page. */
   timeLeft: () => boolean;
 };
@@ -21,7 +21,7 @@ const pageSize = 100;
  * run stays due for the next. Handing a booking over twice is harmless; sync decides from the table.
  */
 export async function handBackDueBookings(deps: ReconcileDeps): Promise<{ handedBack: number }> {
-  const counts = await Promise.all(shards(shardCount).map((shard) => handBackShard(deps, shard)));
+  const counts = await Promise.all(shards(deps.indexShards).map((shard) => handBackShard(deps, shard)));
   const handedBack = counts.reduce((sum, count) => sum + count, 0);
   if (handedBack > 0) log.info('Due bookings handed back to the queue', { handedBack });
   metric('BookingsHandedBack', handedBack);

@@ -2,16 +2,18 @@ import middy from '@middy/core';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { bookingStore } from '../../shared/booking-store.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { required } from '../../shared/config.ts';
+import { required, requiredNumber } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
 import { handBackDueBookings } from './hand-back-due.ts';
 
+const indexShards = requiredNumber(env.indexShards);
 const deps = {
-  bookings: bookingStore(dynamoClient(), required(env.bookingsTable)),
+  bookings: bookingStore(dynamoClient(), required(env.bookingsTable), indexShards),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
+  indexShards,
 };
 
 /** Milliseconds kept for finishing the page at hand. */

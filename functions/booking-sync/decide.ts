@@ -4,7 +4,7 @@ import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure, NewCalendarEvent } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
-import type { Connection } from '../../shared/connection.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { escapeHtml } from '../../shared/html.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
@@ -16,7 +16,7 @@ export type Outcome = { booking: Booking; event?: BusEventType };
 export type Step =
   | { do: 'nothing' }
   | { do: 'record'; outcome: Outcome }
-  | { do: 'insert'; booking: Booking; connection: Connection };
+  | { do: 'insert'; booking: Booking; connection: GrantedConnection };
 
 /** The last generation tried: so many ids in a row that Google will not take are no accident. */
 export const lastGeneration = 5;
@@ -78,11 +78,11 @@ export function nextStep(
     return booking === stored ? { do: 'nothing' } : { do: 'record', outcome: { booking } };
   }
   if ((booking.appointment?.endsAt ?? 0) <= now) return { do: 'record', outcome: missed(booking, now) };
-  const connected = connection?.status === 'active';
+  const active = connection?.status === 'active' ? connection : undefined;
   // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
   const early = booking === stored && (booking.syncDueAt ?? 0) > now + dueWithin;
-  if (early && !(connected && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
-  if (connected) return { do: 'insert', booking, connection };
+  if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
+  if (active) return { do: 'insert', booking, connection: active };
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 

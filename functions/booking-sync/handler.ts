@@ -2,7 +2,7 @@ import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
-import { googleEndpoints, required } from '../../shared/config.ts';
+import { googleEndpoints, required, requiredNumber } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
@@ -16,7 +16,7 @@ const tables = { bookings: required(env.bookingsTable), connections: required(en
 const deps = {
   ...tokenDeps(dynamo),
   readForSync: syncReader(dynamo, tables),
-  bookings: bookingStore(dynamo, tables.bookings),
+  bookings: bookingStore(dynamo, tables.bookings, requiredNumber(env.indexShards)),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   calendar: { fetch, baseUrl: googleEndpoints().calendar },
 };

@@ -12,7 +12,7 @@ import type { BookingStore, ReadForSync } from '../../shared/booking-store.ts';
 import type { BusEvent } from '../../shared/bus.ts';
 import { type CalendarApi, type CalendarFailure, getEvent, insertEvent } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
-import type { Connection } from '../../shared/connection.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
 import {
   afterFailure,
@@ -91,7 +91,7 @@ async function record(deps: SyncDeps, { booking, event }: Outcome): Promise<bool
 }
 
 /** Gets a token and inserts the event; every way this can go ends in an outcome. */
-async function insert(deps: SyncDeps, booking: Booking, connection: Connection): Promise<Outcome> {
+async function insert(deps: SyncDeps, booking: Booking, connection: GrantedConnection): Promise<Outcome> {
   try {
     const access = await getAccess(deps, connection);
     const [outcome] = await Promise.all([
@@ -120,7 +120,7 @@ async function insertEventOf(deps: SyncDeps, first: Booking, firstAccess: Access
       calendarId,
       toCalendarEvent(booking, calendarId),
     );
-    if (answer.ok) return scheduled(booking, calendarId, answer.event, deps.clock());
+    if (answer.ok) return scheduled(booking, calendarId, answer.value, deps.clock());
 
     switch (afterRefusedInsert(answer.failure, tries, refreshed)) {
       case 'look': {
@@ -152,8 +152,8 @@ async function look(deps: SyncDeps, booking: Booking, access: Access): Promise<O
   const { id } = toCalendarEvent(booking, calendarId);
   const answer = await getEvent(deps.calendar, access.accessToken, calendarId, id);
   if (!answer.ok && answer.failure.kind !== 'not_found') return concede(deps, booking, answer.failure);
-  if (answer.ok && isOurs(answer.event, booking))
-    return scheduled(booking, calendarId, answer.event, deps.clock());
+  if (answer.ok && isOurs(answer.value, booking))
+    return scheduled(booking, calendarId, answer.value, deps.clock());
   if (booking.generation < lastGeneration) return 'id is spent';
   const failure: CalendarFailure = {
     kind: 'refused',
@@ -171,7 +171,7 @@ function concede(deps: SyncDeps, booking: Booking, failure: CalendarFailure): Ou
 }
 
 /** Beside the insert, and never its undoing: a use that is not on record costs one refresh at the next use. */
-async function noteUse(deps: SyncDeps, connection: Connection): Promise<void> {
+async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<void> {
   await recordUse(deps, connection).catch((error: unknown) => {
     log.warn('Use of a connection was not recorded', { userId: connection.userId, reason: String(error) });
   });

@@ -1,7 +1,13 @@
 import middy from '@middy/core';
 import { browserBinding, randomSecret } from '../../shared/browser-binding.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { googleEndpoints, required, returnOrigins } from '../../shared/config.ts';
+import {
+  googleEndpoints,
+  optionalScopes,
+  required,
+  requiredNumber,
+  returnOrigins,
+} from '../../shared/config.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { errorPage } from '../../shared/error-page.ts';
@@ -18,21 +24,27 @@ const binding = browserBinding(publicUrl);
 const deps = {
   tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
   googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
-  connections: connectionStore(dynamoClient(), required(env.connectionsTable)),
+  connections: connectionStore(
+    dynamoClient(),
+    required(env.connectionsTable),
+    requiredNumber(env.indexShards),
+  ),
   clock: systemClock,
   randomSecret,
   authorizationUrl: googleEndpoints().authorization,
   publicUrl,
   returnOrigins: returnOrigins(),
+  optionalScopes: optionalScopes(),
 };
 
-/** GET /google/connect?token=…[&return_to=…] */
+/** GET /google/connect?token=…[&return_to=…], and ?retry=… from a page of ours */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(answerErrors(errorPage))
   .handler(async (request: HttpRequest) => {
     const query = new URLSearchParams(request.rawQueryString);
     const { location, browser } = await startConnection(deps, {
       token: query.get('token') ?? undefined,
+      retry: query.get('retry') ?? undefined,
       returnTo: query.get('return_to') ?? undefined,
       browser: binding.read(request.cookies),
     });

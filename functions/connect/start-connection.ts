@@ -5,7 +5,14 @@ import type { ConnectionStore } from '../../shared/connection-store.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { requestedScopes } from '../../shared/google-oauth.ts';
 import { audiences, routes } from '../../shared/names.ts';
-import { fingerprint, sealState } from '../../shared/oauth-state.ts';
+import {
+  fingerprint,
+  type OAuthState,
+  openBoundState,
+  sealState,
+  stateLifetime,
+} from '../../shared/oauth-state.ts';
+import { metric } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import type { TokenKeys } from '../../shared/token-keys.ts';
 import { verifyUserToken } from '../../shared/user-token.ts';
@@ -20,58 +27,91 @@ export type ConnectDeps = {
   authorizationUrl: string;
   publicUrl: string;
   returnOrigins: string[];
+  /** Scopes asked for beyond what a connection needs. */
+  optionalScopes: string[];
 };
 
 export type ConnectRequest = {
+  /** The link token; or, to try once more, the state of an attempt that came to nothing. */
   token: string | undefined;
+  retry: string | undefined;
   returnTo: string | undefined;
+  /** The value that binds this browser, if it has one. */
   browser: string | undefined;
 };
+
+/** What an attempt is about, whether it is the first of its link or one more. */
+type Attempt = Pick<OAuthState, 'userId' | 'link' | 'returnTo'> & { browser: string; expiresAt: number };
 
 /**
  * Starts a connection: where to send the browser, and the value that binds it. Stores nothing, so that nobody can
  * fill a table by calling it; what must be known at the callback travels in the encrypted state.
- * Errors: `link_token_missing`, `link_token_invalid`, `link_token_expired`, `return_to_not_allowed`.
+ * Errors: `token_missing`, `token_invalid`, `token_expired`, `return_to_not_allowed`; for a retry those of the state.
  */
 export async function startConnection(
   deps: ConnectDeps,
-  { token, returnTo, browser }: ConnectRequest,
+  request: ConnectRequest,
 ): Promise<{ location: string; browser: string }> {
-  if (!token) throw new AppError('link_token_missing', 'Open this page from LeadsCalendar.', { status: 401 });
-  const now = deps.clock();
-  const userId = await useSecret(deps.tokenKeys, ['link_token_invalid'], (keys) =>
-    verifyUserToken(keys, token, { audience: audiences.connect, now }),
-  );
-  if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
-
-  const [{ clientId }, known] = await Promise.all([deps.googleClient.get(), deps.connections.get(userId)]);
-  // Kept where the browser has one already, so that two tabs do not get into each other's way.
-  const binding = browser ?? deps.randomSecret();
+  const { browser, expiresAt, ...attempt } =
+    request.retry === undefined
+      ? await firstAttempt(deps, request)
+      : await nextAttempt(deps, request.retry, request);
+  const [keys, { clientId }, known] = await Promise.all([
+    deps.tokenKeys.get(),
+    deps.googleClient.get(),
+    deps.connections.get(attempt.userId),
+  ]);
   const verifier = deps.randomSecret();
   const nonce = deps.randomSecret();
-  const state = {
-    userId,
-    link: fingerprint(token),
-    verifier,
-    nonce,
-    browser: fingerprint(binding),
-    ...(returnTo === undefined ? {} : { returnTo }),
-  };
+  const state = { ...attempt, verifier, nonce, browser: fingerprint(browser) };
   const query = new URLSearchParams({
     client_id: clientId,
     redirect_uri: `${deps.publicUrl}${routes.callback}`,
     response_type: 'code',
-    scope: requestedScopes.join(' '),
+    scope: [...requestedScopes, ...deps.optionalScopes].join(' '),
     // Both, always: without them Google gives a refresh token at the first consent only.
     access_type: 'offline',
     prompt: 'consent',
-    state: await sealState(await deps.tokenKeys.get(), state, now),
+    state: await sealState(keys, state, deps.clock(), expiresAt),
     nonce,
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
-    ...(known?.googleSub ? { login_hint: known.googleSub } : {}),
+    ...(known && known.status !== 'disconnected' ? { login_hint: known.googleSub } : {}),
   });
-  return { location: `${deps.authorizationUrl}?${query}`, browser: binding };
+  return { location: `${deps.authorizationUrl}?${query}`, browser };
+}
+
+async function firstAttempt(
+  deps: ConnectDeps,
+  { token, returnTo, browser }: ConnectRequest,
+): Promise<Attempt> {
+  if (!token) throw new AppError('token_missing', 'Open this page from LeadsCalendar.', { status: 401 });
+  const now = deps.clock();
+  const { userId, keyId } = await useSecret(deps.tokenKeys, ['token_invalid'], (keys) =>
+    verifyUserToken(keys, token, { audience: audiences.connect, now }),
+  );
+  metric('UserTokenVerified', 1, { key: keyId });
+  if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
+  return {
+    userId,
+    link: fingerprint(token),
+    ...(returnTo === undefined ? {} : { returnTo }),
+    // Kept where the browser has one already, so that two tabs do not get into each other's way.
+    browser: browser ?? deps.randomSecret(),
+    expiresAt: now + stateLifetime,
+  };
+}
+
+/** The same link in the same browser, for as long as its first attempt had: a retry prolongs nothing. */
+async function nextAttempt(deps: ConnectDeps, retry: string, { browser }: ConnectRequest): Promise<Attempt> {
+  const { userId, link, returnTo, exp } = await openBoundState(deps, retry, browser);
+  return {
+    userId,
+    link,
+    ...(returnTo === undefined ? {} : { returnTo }),
+    browser: browser as string,
+    expiresAt: exp,
+  };
 }
 
 function checkReturnTo(returnTo: string, allowed: string[]): void {

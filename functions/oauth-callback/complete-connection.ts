@@ -1,16 +1,20 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
-import type { TokenDeps } from '../../shared/access-token.ts';
+import { open, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
+import type { BusEvent, BusEventType } from '../../shared/bus.ts';
 import { toIso } from '../../shared/clock.ts';
-import { type Connection, nextRefresh } from '../../shared/connection.ts';
+import {
+  type Connection,
+  type GrantedConnection,
+  nextRefresh,
+  type Revocation,
+} from '../../shared/connection.ts';
 import { calendarScope, type GoogleIdentity, type GrantedTokens } from '../../shared/google-oauth.ts';
 import { routes } from '../../shared/names.ts';
-import { fingerprint, type OAuthState, openState, stateLifetime } from '../../shared/oauth-state.ts';
+import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
 import { useSecret } from '../../shared/secrets.ts';
-import type { TokenKeys } from '../../shared/token-keys.ts';
-import { sealToken } from '../../shared/token-vault.ts';
+import { sealTokens } from '../../shared/token-vault.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep' | 'newOwner'> & { queue: BookingQueue; publicUrl: string };
 
@@ -21,7 +25,7 @@ export type CallbackRequest = {
   browser: string | undefined;
 };
 
-export type Connected = { connection: Connection; returnTo?: string };
+export type Connected = { connection: GrantedConnection; returnTo?: string };
 
 /** Seconds for which a used link is remembered: the life of a link, plus that of a state made with it in its last moment. */
 const usedLinkKept = 2 * stateLifetime + 60;
@@ -39,18 +43,14 @@ export async function completeConnection(
   deps: CallbackDeps,
   { query, browser }: CallbackRequest,
 ): Promise<Connected> {
-  const sealed = query.get('state') ?? stateMissing();
-  const state = await useSecret(deps.tokenKeys, ['state_invalid'], (keys) =>
-    openState(keys, sealed, deps.clock()),
-  );
-  if (!browser || !same(fingerprint(browser), state.browser)) throw wrongBrowser();
+  const state = await openBoundState(deps, query.get('state') ?? stateMissing(), browser);
   const code = readCode(query);
 
   const known = await deps.connections.get(state.userId);
   if (isUsed(known, state)) throw stateUsed();
 
   const { identity, ...granted } = await redeem(deps, code, state.verifier);
-  if (!identity.nonce || !same(identity.nonce, state.nonce)) throw nonceMismatch();
+  if (!identity.nonce || !sameSecret(identity.nonce, state.nonce)) throw nonceMismatch();
   if (!granted.scopes.includes(calendarScope)) throw permissionMissing();
 
   const connection = await store(deps, state, granted, identity, known);
@@ -106,11 +106,10 @@ async function store(
   granted: GrantedTokens,
   identity: GoogleIdentity,
   firstKnown: Connection | undefined,
-): Promise<Connection> {
-  const keys = await deps.tokenKeys.get();
+): Promise<GrantedConnection> {
   let known = firstKnown;
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const connection = await toConnection(deps, keys, state, granted, identity, known);
+    const connection = await toConnection(deps, state, granted, identity, known);
     if (attempt === 0) await announce(deps, connection);
     if (await deps.connections.put(connection, known?.tokenVersion)) {
       metric('ConnectionActivated', 1);
@@ -128,43 +127,72 @@ async function store(
 
 async function toConnection(
   deps: CallbackDeps,
-  keys: TokenKeys,
   state: OAuthState,
   granted: GrantedTokens,
   identity: GoogleIdentity,
   known: Connection | undefined,
-): Promise<Connection> {
+): Promise<GrantedConnection> {
   const { userId } = state;
   const now = deps.clock();
+  const keys = await deps.tokenKeys.get();
+  const before = known?.status === 'disconnected' ? undefined : known;
+  const sameAccount = before?.googleSub === identity.sub ? before : undefined;
+  const refreshToken = granted.refreshToken ?? (await stillWorking(deps, sameAccount));
   const accessTokenExpiresAt = now + granted.expiresIn;
+  const accountChangedAt = before && !sameAccount ? now : before?.accountChangedAt;
+  const revocation = grantToTakeBack(known, identity);
   return {
     userId,
     status: 'active',
     googleSub: identity.sub,
     email: identity.email,
     scopes: granted.scopes,
-    calendarId: known?.googleSub === identity.sub ? known.calendarId : 'primary',
-    accessToken: await sealToken(keys, userId, 'access', granted.accessToken),
-    refreshToken: granted.refreshToken
-      ? await sealToken(keys, userId, 'refresh', granted.refreshToken)
-      : keptRefreshToken(known, identity),
+    // Another account has other calendars.
+    calendarId: sameAccount?.calendarId ?? 'primary',
+    ...(before?.timeZone === undefined ? {} : { timeZone: before.timeZone }),
+    ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,
     tokenVersion: (known?.tokenVersion ?? 0) + 1,
     lastUsedAt: now,
-    refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random),
+    lastRefreshedAt: now,
+    refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
     refreshFailures: 0,
     usedLinks: [
       ...(known?.usedLinks ?? []).filter(({ until }) => until > now),
       { link: state.link, until: now + usedLinkKept },
     ],
+    ...(accountChangedAt === undefined ? {} : { accountChangedAt }),
+    ...(revocation ? { revocation } : {}),
     connectedAt: now,
     updatedAt: now,
   };
 }
 
-/** Google may send no refresh token at a further consent. The stored one is good if it is of the same account and not known to be dead. */
-function keptRefreshToken(known: Connection | undefined, identity: GoogleIdentity): string {
-  if (known?.status === 'active' && known.googleSub === identity.sub) return known.refreshToken;
+/** A grant of another account that nobody uses any more. Never one of this account: Google would end the new one with it. */
+function grantToTakeBack(known: Connection | undefined, identity: GoogleIdentity): Revocation | undefined {
+  const abandoned =
+    known && known.status !== 'disconnected' && known.googleSub !== identity.sub
+      ? { token: known.refreshToken, googleSub: known.googleSub }
+      : known?.revocation;
+  return abandoned?.googleSub === identity.sub ? undefined : abandoned;
+}
+
+/**
+ * Google may send no refresh token at a further consent. The stored one of the same account is kept if it works, which
+ * only trying tells.
+ */
+async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undefined): Promise<string> {
+  if (known) {
+    try {
+      const refreshToken = await open(deps, known, 'refresh', known.refreshToken);
+      await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
+        deps.google.refresh(client, refreshToken),
+      );
+      return refreshToken;
+    } catch (error) {
+      if (!hasCode(error, 'google_grant_invalid', 'token_unreadable')) throw error;
+    }
+  }
   throw new AppError(
     'refresh_token_missing',
     'Google did not allow lasting access. Remove LeadsCalendar at myaccount.google.com/permissions, then connect again.',
@@ -172,13 +200,19 @@ function keptRefreshToken(known: Connection | undefined, identity: GoogleIdentit
   );
 }
 
-function announce(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
-  return deps.bus.publish({
-    type: 'connection.activated',
-    id: `connection.activated:${userId}:${tokenVersion}`,
-    time: toIso(deps.clock()),
+/** That there is a connection, and whether it is to another Google account than before. */
+async function announce(
+  deps: CallbackDeps,
+  { userId, tokenVersion, accountChangedAt, connectedAt }: GrantedConnection,
+): Promise<void> {
+  const event = (type: BusEventType): BusEvent => ({
+    type,
+    id: `${type}:${userId}:${tokenVersion}`,
+    time: toIso(connectedAt),
     userId,
   });
+  const changed = accountChangedAt === connectedAt ? [event('connection.account_changed')] : [];
+  await deps.bus.publish(event('connection.activated'), ...changed);
 }
 
 /** Bookings that waited for this user are done now rather than when they come due; if this fails, they come due. */
@@ -194,12 +228,6 @@ function isUsed(known: Connection | undefined, state: OAuthState): boolean {
   return known?.usedLinks.some(({ link }) => link === state.link) ?? false;
 }
 
-/** Compares two secrets in constant time. */
-function same(one: string, other: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(one), digest(other));
-}
-
 function stateMissing(): never {
   throw new AppError(
     'state_missing',
@@ -207,14 +235,6 @@ function stateMissing(): never {
     {
       status: 400,
     },
-  );
-}
-
-function wrongBrowser(): AppError {
-  return new AppError(
-    'wrong_browser',
-    'This connection was started in another browser, or cookies are blocked. Please start again from LeadsCalendar in this browser.',
-    { status: 403 },
   );
 }
 

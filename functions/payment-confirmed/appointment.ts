@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import type { Appointment, EventTime, Problem } from '../../shared/booking.ts';
 import { toIso } from '../../shared/clock.ts';
+import { isTimeZone } from '../../shared/time-zone.ts';
 
 /** Metadata of a payment, as LeadsCalendar's backend sets it. All values are text. */
 export type Metadata = Record<string, string>;
@@ -115,15 +116,6 @@ function moment(zoned: {
 function dateExists(day: string): boolean {
   const at = Date.parse(`${day}T00:00:00Z`);
   return !Number.isNaN(at) && toIso(at / 1000).startsWith(day);
-}
-
-function isTimeZone(zone: string): boolean {
-  try {
-    // An offset such as +01:00 is accepted by Intl, but is no zone to Google.
-    return new Intl.DateTimeFormat('en', { timeZone: zone }) !== undefined && /^[A-Za-z]/.test(zone);
-  } catch {
-    return false;
-  }
 }
 
 function problem(field: string, message: string): Problem {

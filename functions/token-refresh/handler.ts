@@ -1,10 +1,17 @@
 import middy from '@middy/core';
+import { requiredNumber } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
+import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
+import { carryOverTokens } from './carry-over.ts';
 import { refreshDueConnections } from './refresh-due.ts';
 
-const deps = tokenDeps(dynamoClient());
+const deps = {
+  ...tokenDeps(dynamoClient()),
+  indexShards: requiredNumber(env.indexShards),
+  concurrency: requiredNumber(env.refreshConcurrency),
+};
 
 /** Milliseconds kept for the refreshes under way: longer than Google's token endpoint is waited for. */
 const reserve = 20_000;
@@ -12,5 +19,7 @@ const reserve = 20_000;
 /** Every few minutes. */
 export const handler = middy({ timeoutEarlyInMillis: 0 }).handler(async (_event: unknown, context) => {
   setLogContext({ requestId: context.awsRequestId });
-  return refreshDueConnections({ ...deps, timeLeft: () => context.getRemainingTimeInMillis() > reserve });
+  const timeLeft = (): boolean => context.getRemainingTimeInMillis() > reserve;
+  const report = await refreshDueConnections({ ...deps, timeLeft });
+  return { ...report, ...(await carryOverTokens({ ...deps, timeLeft })) };
 });

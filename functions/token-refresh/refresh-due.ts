@@ -1,17 +1,22 @@
-import { refresh, type TokenDeps } from '../../shared/access-token.ts';
+import { newLease, refreshUnderLease, type TokenDeps } from '../../shared/access-token.ts';
 import { hasCode, isOperatorError } from '../../shared/app-error.ts';
 import type { Cursor } from '../../shared/connection-store.ts';
 import { shards } from '../../shared/dynamo.ts';
-import { shardCount } from '../../shared/names.ts';
+import { eachOf } from '../../shared/each-of.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
+import { takeBackGrant } from '../../shared/revocation.ts';
 
 export type SweepDeps = TokenDeps & {
+  indexShards: number;
+  /** Refreshes side by side. */
+  concurrency: number;
   /** Whether there is time for another refresh. */
   timeLeft: () => boolean;
 };
 
 export type SweepReport = {
   refreshed: number;
+  revoked: number;
   reauthorizationRequired: number;
   failed: number;
   /** Named by the index, but not due any more, or in somebody else's hands. */
@@ -20,21 +25,22 @@ export type SweepReport = {
   endedEarly?: 'time' | 'operator' | 'storm';
 };
 
-const pageSize = 50;
-/** Refreshes side by side in one sweep. */
-const concurrency = 20;
+const pageSize = 100;
 /** So many failures, and more than successes, are an outage of Google's rather than of single connections. */
 const stormAfter = 20;
 
-/** Refreshes the connections that are due. Memory does not grow with their number: one page is held at a time. */
+/**
+ * Refreshes the connections that are due, and takes back grants that wait for it. Memory does not grow with their
+ * number: one page is held at a time.
+ */
 export async function refreshDueConnections(deps: SweepDeps): Promise<SweepReport> {
-  const report: SweepReport = { refreshed: 0, reauthorizationRequired: 0, failed: 0, skipped: 0 };
+  const report: SweepReport = { refreshed: 0, revoked: 0, reauthorizationRequired: 0, failed: 0, skipped: 0 };
   const now = deps.clock();
-  for (const shard of shards(shardCount)) {
+  for (const shard of shards(deps.indexShards)) {
     let cursor: Cursor | undefined;
     do {
       const page = await deps.connections.due(shard, now, pageSize, cursor);
-      await eachOf(page.userIds, concurrency, (userId) => refreshOne(deps, userId, now, report));
+      await eachOf(page.userIds, deps.concurrency, (userId) => handleOne(deps, userId, report));
       cursor = page.cursor;
     } while (cursor && !report.endedEarly);
     if (report.endedEarly) break;
@@ -44,18 +50,20 @@ export async function refreshDueConnections(deps: SweepDeps): Promise<SweepRepor
   return report;
 }
 
-async function refreshOne(deps: SweepDeps, userId: string, now: number, report: SweepReport): Promise<void> {
+/** Two calls to the table per connection: the lease, which answers the connection, and the result. */
+async function handleOne(deps: SweepDeps, userId: string, report: SweepReport): Promise<void> {
   if (!deps.timeLeft()) report.endedEarly ??= 'time';
   if (report.endedEarly) return;
   try {
-    const connection = await deps.connections.get(userId);
-    const isDue =
-      connection?.status === 'active' && (connection.refreshAt ?? Number.POSITIVE_INFINITY) <= now;
-    if (!isDue || (connection.leaseUntil ?? 0) > now) {
+    const connection = await deps.connections.takeLeaseIfDue(userId, newLease(deps));
+    if (!connection) {
       report.skipped++;
       return;
     }
-    await refresh(deps, connection, { used: false });
+    const { revocation } = connection;
+    if (revocation && (await takeBackGrant(deps, { ...connection, revocation })) === 'done') report.revoked++;
+    if (connection.status !== 'active') return;
+    await refreshUnderLease(deps, connection, { used: false });
     report.refreshed++;
   } catch (error) {
     noteFailure(error, userId, report);
@@ -78,13 +86,4 @@ function noteFailure(error: unknown, userId: string, report: SweepReport): void 
   } else if (report.failed >= stormAfter && report.failed > report.refreshed) {
     report.endedEarly ??= 'storm';
   }
-}
-
-/** Runs `work` over `items`, at most `width` at a time. */
-async function eachOf<T>(items: T[], width: number, work: (item: T) => Promise<void>): Promise<void> {
-  const queue = items.values();
-  const lane = async (): Promise<void> => {
-    for (const item of queue) await work(item);
-  };
-  await Promise.all(Array.from({ length: width }, lane));
 }

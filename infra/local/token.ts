@@ -36,7 +36,10 @@ await runCommand(async () => {
   if (values.help) return console.log(help);
   const tokenKeys = () => (values.secret ? readDeployedSecret(values.secret) : localTokenKeys(values.state));
   const [userId, ...more] = positionals;
-  if (values['signing-key'] && !userId) return console.log(linkSigningKey(parseTokenKeys(await tokenKeys())));
+  if (values['signing-key'] && !userId) {
+    const keys = parseTokenKeys(await tokenKeys());
+    return console.log(linkSigningKey(keys, keys.current(Math.floor(Date.now() / 1000))));
+  }
   if (!userId || more.length > 0 || values['signing-key']) throw new Error(help);
   const keys = await tokenKeys();
   if (!values.link) return console.log(await bearerToken(keys, userId, Date.now()));

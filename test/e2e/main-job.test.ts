@@ -44,7 +44,7 @@ const events = () => (stack.google?.control.events(ada) ?? []).filter(({ status 
 const eventsOf = (bookingId: string) =>
   events().filter((event) => event.extendedProperties?.private?.leadscalendarBooking === bookingId);
 
-type Table = 'Connections' | 'Bookings';
+type Table = 'ConnectionsTable' | 'BookingsTable';
 async function item(table: Table, key: Record<string, string>) {
   const { Item } = await dynamo.send(
     new GetItemCommand({ TableName: table, Key: marshall(key), ConsistentRead: true }),
@@ -53,7 +53,7 @@ async function item(table: Table, key: Record<string, string>) {
 }
 /** Everything in both tables, to see that nothing changed. */
 async function rows() {
-  const tables: Table[] = ['Connections', 'Bookings'];
+  const tables: Table[] = ['ConnectionsTable', 'BookingsTable'];
   const scans = await Promise.all(
     tables.map((TableName) => dynamo.send(new ScanCommand({ TableName, ConsistentRead: true }))),
   );
@@ -75,8 +75,8 @@ async function bringForward(table: Table, key: Record<string, string>, name: str
     }),
   );
 }
-const booking = (bookingId: string) => item('Bookings', { id: `booking#${bookingId}` });
-const connection = (userId: string) => item('Connections', { userId });
+const booking = (bookingId: string) => item('BookingsTable', { id: `booking#${bookingId}` });
+const connection = (userId: string) => item('ConnectionsTable', { userId });
 
 async function until<T>(look: () => T | undefined | Promise<T | undefined>, what: string): Promise<T> {
   for (const giveUpAt = Date.now() + 15_000; Date.now() < giveUpAt; await sleep(20)) {
@@ -197,7 +197,7 @@ describe('a confirmed payment', () => {
     await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
     await status(metadata.booking_id, 'pending');
     // Its time comes in half a minute; the test brings it forward rather than wait.
-    await bringForward('Bookings', { id: `booking#${metadata.booking_id}` }, 'syncDueAt');
+    await bringForward('BookingsTable', { id: `booking#${metadata.booking_id}` }, 'syncDueAt');
     expect(await stack.invoke('booking-reconcile', {})).toMatchObject({ ok: true });
     await status(metadata.booking_id, 'scheduled');
   });
@@ -351,8 +351,8 @@ describe('connecting', () => {
   const page = async (response: Response) => ({ status: response.status, text: await response.text() });
 
   it.each<[string, number, string, (url: string) => string]>([
-    ['without a token', 401, 'link_token_missing', (url) => url.replace(/\?.*/, '')],
-    ['with a changed token', 401, 'link_token_invalid', (url) => `${url.slice(0, -3)}AAA`],
+    ['without a token', 401, 'token_missing', (url) => url.replace(/\?.*/, '')],
+    ['with a changed token', 401, 'token_invalid', (url) => `${url.slice(0, -3)}AAA`],
     [
       'with an address that is not LeadsCalendar to return to',
       400,
@@ -378,11 +378,11 @@ describe('connecting', () => {
   it('by a link that has expired, or is a bearer token, is refused', async () => {
     const expired = await linkFor(stack, 'user', Date.now() - 700_000);
     expect(await (await fetch(expired, { redirect: 'manual' })).json()).toMatchObject({
-      code: 'link_token_expired',
+      code: 'token_expired',
     });
     const bearer = `${stack.url}/google/connect?token=${await apiTokenFor(stack, 'user')}`;
     expect(await (await fetch(bearer, { redirect: 'manual' })).json()).toMatchObject({
-      code: 'link_token_invalid',
+      code: 'token_invalid',
     });
   });
 
@@ -483,14 +483,14 @@ describe('connecting', () => {
 describe('a connection', () => {
   it('that is due is refreshed by the schedule', async () => {
     await connect(stack, 'refreshed');
-    await bringForward('Connections', { userId: 'refreshed' }, 'refreshAt');
+    await bringForward('ConnectionsTable', { userId: 'refreshed' }, 'refreshAt');
     expect(await stack.invoke('token-refresh', {})).toMatchObject({ ok: true, payload: { refreshed: 1 } });
     expect(await connection('refreshed')).toMatchObject({ tokenVersion: 2, status: 'active' });
   });
 
   it('whose grant is dead is marked, and LeadsCalendar is told why', async () => {
     await connect(stack, 'revoked');
-    await bringForward('Connections', { userId: 'revoked' }, 'refreshAt');
+    await bringForward('ConnectionsTable', { userId: 'revoked' }, 'refreshAt');
     stack.google?.control.fail({ on: 'token', how: { status: 400, oauthError: 'invalid_grant' } });
     expect(await stack.invoke('token-refresh', {})).toMatchObject({
       ok: true,

@@ -9,9 +9,9 @@ export function recordedBus(): RecordedBus {
     events,
     types: () => events.map(({ type }) => type),
     away: false,
-    async publish(event) {
+    async publish(...published) {
       if (this.away) throw new Error('The bus is away.');
-      events.push(event);
+      events.push(...published);
     },
   };
 }

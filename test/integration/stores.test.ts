@@ -2,11 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Booking } from '../../shared/booking.ts';
 import { type BookingStore, bookingStore, type ReadForSync, syncReader } from '../../shared/booking-store.ts';
-import type { Connection } from '../../shared/connection.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../shared/connection-store.ts';
 import { shards } from '../../shared/dynamo.ts';
-import { shardCount } from '../../shared/names.ts';
-import { startTables } from './world.ts';
+import { indexShards, startTables } from './world.ts';
 
 const hasJava = spawnSync('java', ['-version']).status === 0;
 const now = 1_790_000_000;
@@ -24,8 +23,8 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
 
     beforeAll(async () => {
       tables = await startTables(engine);
-      connections = connectionStore(tables.dynamo, tables.names.connections);
-      bookings = bookingStore(tables.dynamo, tables.names.bookings);
+      connections = connectionStore(tables.dynamo, tables.names.connections, indexShards);
+      bookings = bookingStore(tables.dynamo, tables.names.bookings, indexShards);
       read = syncReader(tables.dynamo, tables.names);
     });
     afterAll(() => tables?.close());
@@ -35,7 +34,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       bookingId = `booking-${number}`;
     });
 
-    const connection = (change: Partial<Connection> = {}): Connection => ({
+    const connection = (change: Partial<GrantedConnection> = {}): GrantedConnection => ({
       userId,
       status: 'active',
       googleSub: 'sub',
@@ -46,7 +45,9 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       refreshToken: 'sealed refresh',
       accessTokenExpiresAt: now + 3600,
       tokenVersion: 1,
+      keyId: 'k1',
       lastUsedAt: now,
+      lastRefreshedAt: now,
       refreshAt: now + 2700,
       refreshFailures: 0,
       usedLinks: [{ link: 'l', until: now }],
@@ -69,14 +70,14 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       ...change,
     });
     const dueUsers = async (at: number) => {
-      const pages = await Promise.all(shards(shardCount).map((shard) => connections.due(shard, at, 100)));
+      const pages = await Promise.all(shards(indexShards).map((shard) => connections.due(shard, at, 100)));
       return pages.flatMap((page) => page.userIds);
     };
     const dueBookings = async (at: number) => {
-      const pages = await Promise.all(shards(shardCount).map((shard) => bookings.due(shard, at, 100)));
+      const pages = await Promise.all(shards(indexShards).map((shard) => bookings.due(shard, at, 100)));
       return pages.flatMap((page) => page.bookings);
     };
-    const lease = (change: object = {}) => ({ version: 1, owner: 'me', until: now + 20, now, ...change });
+    const lease = (change: object = {}) => ({ owner: 'me', until: now + 20, now, ...change });
 
     it('gives back a connection as it was put', async () => {
       expect(await connections.get(userId)).toBeUndefined();
@@ -94,39 +95,44 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
 
     it('gives the lease to one worker at a time, and to the next when it has run out', async () => {
       await connections.put(connection(), undefined);
-      expect(await connections.takeLease(userId, lease())).toMatchObject({
+      expect(await connections.takeLease(userId, 1, lease())).toMatchObject({
         leaseOwner: 'me',
         refreshToken: 'sealed refresh',
       });
-      expect(await connections.takeLease(userId, lease({ owner: 'you' }))).toBeUndefined();
-      expect(await connections.takeLease(userId, lease({ owner: 'you', now: now + 19 }))).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease({ owner: 'you' }))).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease({ owner: 'you', now: now + 19 }))).toBeUndefined();
       expect(
-        await connections.takeLease(userId, lease({ owner: 'you', now: now + 20, until: now + 40 })),
+        await connections.takeLease(userId, 1, lease({ owner: 'you', now: now + 20, until: now + 40 })),
       ).toMatchObject({ leaseOwner: 'you' });
     });
 
     it('gives no lease on another version, a broken connection, or none', async () => {
-      expect(await connections.takeLease(userId, lease())).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
       expect(await connections.get(userId)).toBeUndefined();
       await connections.put(connection({ status: 'reauthorization_required' }), undefined);
-      expect(await connections.takeLease(userId, lease())).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
       await connections.put(connection({ tokenVersion: 2 }), 1);
-      expect(await connections.takeLease(userId, lease())).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
     });
 
-    it('saves tokens once per version, ends the lease, and keeps a refresh token that none replaces', async () => {
+    it('saves tokens once per version and ends the lease', async () => {
       await connections.put(connection({ refreshFailures: 3 }), undefined);
-      await connections.takeLease(userId, lease());
-      const tokens = { accessToken: 'new', accessTokenExpiresAt: now + 7200, refreshAt: now + 6300 };
-      expect(await connections.saveTokens(userId, 1, tokens, now + 1)).toBe(true);
-      expect(await connections.saveTokens(userId, 1, { ...tokens, accessToken: 'late' }, now + 2)).toBe(
-        false,
-      );
+      await connections.takeLease(userId, 1, lease());
+      const tokens = {
+        accessToken: 'new',
+        refreshToken: 'new refresh',
+        keyId: 'k2',
+        accessTokenExpiresAt: now + 7200,
+        lastUsedAt: now,
+        lastRefreshedAt: now + 1,
+        refreshAt: now + 6300,
+      };
+      expect(await connections.saveTokens(userId, 1, tokens)).toBe(true);
+      expect(await connections.saveTokens(userId, 1, { ...tokens, accessToken: 'late' })).toBe(false);
       const saved = await connections.get(userId);
       expect(saved).toMatchObject({
         ...tokens,
         tokenVersion: 2,
-        refreshToken: 'sealed refresh',
         refreshFailures: 0,
         updatedAt: now + 1,
       });
@@ -156,7 +162,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       for (const other of others)
         await connections.put(connection({ userId: other, refreshAt: now + 5 }), undefined);
       const seen: string[] = [];
-      for (const shard of shards(shardCount)) {
+      for (const shard of shards(indexShards)) {
         let cursor: Record<string, unknown> | undefined;
         do {
           const page = await connections.due(shard, now + 5, 2, cursor);
@@ -171,19 +177,99 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
 
     it('postpones a refresh and records a use, each only over the version it was decided on', async () => {
       await connections.put(connection(), undefined);
-      await connections.takeLease(userId, lease());
-      expect(await connections.postponeRefresh(userId, 1, now + 60, 1)).toBe(true);
+      await connections.takeLease(userId, 1, lease());
+      expect(await connections.postpone(userId, 1, now + 60, 1)).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         refreshAt: now + 60,
         refreshFailures: 1,
         tokenVersion: 1,
       });
-      expect(await connections.takeLease(userId, lease({ owner: 'you' }))).toMatchObject({
+      expect(await connections.takeLease(userId, 1, lease({ owner: 'you' }))).toMatchObject({
         leaseOwner: 'you',
       });
       expect(await connections.recordUse(userId, 1, now + 5, now + 99)).toBe(true);
       expect(await connections.recordUse(userId, 2, now + 6, now + 99)).toBe(false);
       expect(await connections.get(userId)).toMatchObject({ lastUsedAt: now + 5, refreshAt: now + 99 });
+    });
+
+    it('gives the lease of what is due without a read before it, whatever the status', async () => {
+      await connections.put(connection({ refreshAt: now + 1 }), undefined);
+      expect(await connections.takeLeaseIfDue(userId, lease())).toBeUndefined();
+      expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 1 }))).toMatchObject({
+        userId,
+        leaseOwner: 'me',
+      });
+      expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 2 }))).toBeUndefined();
+      expect(await connections.takeLeaseIfDue('nobody', lease())).toBeUndefined();
+      expect(await connections.get('nobody')).toBeUndefined();
+    });
+
+    it('ends a revocation: all that is left of a disconnected one, and nothing else of an active one', async () => {
+      const revocation = { token: 'sealed', googleSub: 'old' };
+      await connections.put(connection({ revocation }), undefined);
+      expect(await connections.endRevocation(userId, 2, false)).toBe(false);
+      expect(await connections.endRevocation(userId, 1, false)).toBe(true);
+      expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
+
+      const ended = {
+        userId,
+        status: 'disconnected' as const,
+        disconnectedAt: now,
+        tokenVersion: 2,
+        refreshFailures: 0,
+        usedLinks: [],
+        updatedAt: now,
+      };
+      await connections.put({ ...ended, keyId: 'k1', revocation, refreshAt: now }, 1);
+      expect(await dueUsers(now)).toContain(userId);
+      expect(await connections.endRevocation(userId, 2, true)).toBe(true);
+      expect(await connections.get(userId)).toEqual(ended);
+      expect(await dueUsers(now)).not.toContain(userId);
+    });
+
+    it('finds whose tokens are sealed with a key, until they are sealed anew', async () => {
+      await connections.put(connection({ keyId: `key-of-${userId}` }), undefined);
+      expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([userId]);
+      expect(await connections.reseal(userId, 2, { keyId: 'k2', accessToken: 'a', refreshToken: 'r' })).toBe(
+        false,
+      );
+      expect(await connections.reseal(userId, 1, { keyId: 'k2', accessToken: 'a', refreshToken: 'r' })).toBe(
+        true,
+      );
+      expect(await connections.get(userId)).toMatchObject({
+        keyId: 'k2',
+        accessToken: 'a',
+        refreshToken: 'r',
+        tokenVersion: 1,
+      });
+      expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([]);
+    });
+
+    it('knows whether another user has an active connection to the same Google account', async () => {
+      const googleSub = `sub-of-${userId}`;
+      await connections.put(connection({ googleSub }), undefined);
+      expect(await connections.sharesAccount(googleSub, userId)).toBe(false);
+      await connections.put(
+        connection({ userId: `${userId}-b`, googleSub, status: 'reauthorization_required' }),
+        undefined,
+      );
+      expect(await connections.sharesAccount(googleSub, userId)).toBe(false);
+      await connections.put(connection({ userId: `${userId}-c`, googleSub }), undefined);
+      expect(await connections.sharesAccount(googleSub, userId)).toBe(true);
+    });
+
+    it('records what the user chose on an active connection, and touches nothing else', async () => {
+      await connections.put(connection(), undefined);
+      await connections.takeLease(userId, 1, lease());
+      expect(await connections.choose(userId, 1, { calendarId: 'team', updatedAt: now + 1 })).toBe(true);
+      expect(await connections.get(userId)).toMatchObject({
+        calendarId: 'team',
+        leaseOwner: 'me',
+        tokenVersion: 1,
+      });
+      expect(await connections.choose(userId, 2, { timeZone: 'UTC', updatedAt: now })).toBe(false);
+      await connections.requireReauthorization(userId, 1, 'invalid_grant', now);
+      expect(await connections.choose(userId, 2, { timeZone: 'UTC', updatedAt: now })).toBe(false);
     });
 
     it('reads booking and connection together, either of which may be missing', async () => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import { getAccess, recordUse } from '../../shared/access-token.ts';
-import type { Connection } from '../../shared/connection.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openToken } from '../../shared/token-vault.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -30,7 +30,7 @@ describe('an access token', () => {
     const before = await expired('user-1');
     const { accessToken, connection } = await getAccess(world.deps, before);
     expect(tokenCalls()).toBe(1);
-    const stored = (await world.connection('user-1')) as Connection;
+    const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(stored).toMatchObject({
       tokenVersion: 2,
       accessTokenExpiresAt: world.time.now + 3599,
@@ -51,7 +51,7 @@ describe('an access token', () => {
   it('whose refresher died is refreshed by the next when the lease has run out', async () => {
     const connection = await expired('user-1');
     const { now } = world.time;
-    await world.deps.connections.takeLease('user-1', { version: 1, owner: 'dead', until: now + 20, now });
+    await world.deps.connections.takeLease('user-1', 1, { owner: 'dead', until: now + 20, now });
     setTimeout(() => {
       world.time.now += 11;
     }, 60);
@@ -75,7 +75,7 @@ describe('a refresh token', () => {
     const connection = await expired('user-1');
     const before = await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.refreshToken);
     await getAccess(world.deps, connection);
-    const stored = (await world.connection('user-1')) as Connection;
+    const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(await openToken(world.tokenKeys.value, 'user-1', 'refresh', stored.refreshToken)).toBe(before);
   });
 
@@ -84,7 +84,7 @@ describe('a refresh token', () => {
     const connection = await expired('user-1');
     const before = await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.refreshToken);
     await getAccess(world.deps, connection);
-    const stored = (await world.connection('user-1')) as Connection;
+    const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(await openToken(world.tokenKeys.value, 'user-1', 'refresh', stored.refreshToken)).not.toBe(before);
     world.time.now += 4000;
     await getAccess(world.deps, stored);
@@ -101,7 +101,7 @@ describe('a refresh token', () => {
       key: (id, purpose) => onlyNew.key(id, purpose) ?? old.key(id, purpose),
     };
     await sweep();
-    const stored = (await world.connection('user-1')) as Connection;
+    const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(await openToken(onlyNew, 'user-1', 'refresh', stored.refreshToken)).toMatch(/.+/);
     expect(await openToken(onlyNew, 'user-1', 'access', stored.accessToken)).toMatch(/.+/);
   });
@@ -159,7 +159,7 @@ describe('a dead grant', () => {
     world.google.control.revokeGrant(ada);
     const asking = getAccess(world.deps, connection);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    const stored = (await world.connection('user-1')) as Connection;
+    const stored = (await world.connection('user-1')) as GrantedConnection;
     const { leaseOwner: _, leaseUntil: __, ...again } = stored;
     const fresh = { ...again, tokenVersion: 2, accessTokenExpiresAt: world.time.now + 3599 };
     expect(await world.deps.connections.put(fresh, 1)).toBe(true);
@@ -215,7 +215,7 @@ describe('use', () => {
     const { now } = world.time;
     const idle = await world.connect('user-1', { lastUsedAt: now - 5 * 86_400, refreshAt: now + 86_400 });
     await recordUse(world.deps, idle);
-    const stored = (await world.connection('user-1')) as Connection;
+    const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(stored).toMatchObject({ lastUsedAt: now, refreshAt: idle.accessTokenExpiresAt - 900 });
     world.time.now += 60;
     await recordUse(world.deps, stored);
@@ -227,7 +227,13 @@ describe('a refresh sweep', () => {
   it('refreshes what is due and nothing else', async () => {
     for (let index = 0; index < 30; index++) await expired(`due-${index}`);
     await world.connect('not-due');
-    expect(await sweep()).toEqual({ refreshed: 30, reauthorizationRequired: 0, failed: 0, skipped: 0 });
+    expect(await sweep()).toEqual({
+      refreshed: 30,
+      revoked: 0,
+      reauthorizationRequired: 0,
+      failed: 0,
+      skipped: 0,
+    });
     expect(tokenCalls()).toBe(30);
     expect((await world.connection('due-7'))?.tokenVersion).toBe(2);
     expect((await world.connection('not-due'))?.tokenVersion).toBe(1);

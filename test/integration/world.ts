@@ -13,7 +13,7 @@ import type { Booking } from '../../shared/booking.ts';
 import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
 import { googleEndpoints } from '../../shared/config.ts';
-import type { Connection } from '../../shared/connection.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { calendarScope, googleOAuth } from '../../shared/google-oauth.ts';
@@ -23,6 +23,7 @@ import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { heldSecret } from '../fakes/secret.ts';
 
+export const indexShards = 4;
 export const ada = 'ada@example.com';
 export const redirectUri = 'http://localhost:3000/google/callback';
 
@@ -35,7 +36,7 @@ export async function startTables(kind: DynamoDbKind = 'dynalite') {
   const dynamo = dynamoDbClient(dynamodb.endpoint);
   return {
     dynamo,
-    names: { bookings: 'Bookings', connections: 'Connections' },
+    names: { bookings: 'BookingsTable', connections: 'ConnectionsTable' },
     close: async () => {
       dynamo.destroy();
       await dynamodb.close();
@@ -63,11 +64,11 @@ export async function startWorld() {
   const queue: RecordedQueue = recordedQueue();
   const tokenKeys = heldSecret<TokenKeys>(keys);
   const googleClient = heldSecret<GoogleClient>(client);
-  const store = connectionStore(tables.dynamo, tables.names.connections);
+  const store = connectionStore(tables.dynamo, tables.names.connections, indexShards);
   const read = syncReader(tables.dynamo, tables.names);
   const deps = {
     connections: store,
-    bookings: bookingStore(tables.dynamo, tables.names.bookings),
+    bookings: bookingStore(tables.dynamo, tables.names.bookings, indexShards),
     readForSync: read,
     google: googleOAuth(endpoints),
     googleClient,
@@ -79,7 +80,10 @@ export async function startWorld() {
     random: () => 0.5,
     // Waiting is real, so that other workers get their turn; it is only shorter.
     sleep: (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds / 10)),
-    newOwner: randomUUID,
+    newOwner: (): string => randomUUID(),
+    refreshPolicy: { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 },
+    indexShards,
+    concurrency: 20,
   };
 
   return {
@@ -92,24 +96,32 @@ export async function startWorld() {
     googleClient,
     dynamo: tables.dynamo,
     /** A user connected to Ada's account, with tokens of the simulated Google. */
-    async connect(userId: string, change: Partial<Connection> = {}): Promise<Connection> {
+    async connect(userId: string, change: Partial<GrantedConnection> = {}): Promise<GrantedConnection> {
       const granted = google.control.grant({
         clientId: client.clientId,
         email: ada,
         scopes: ['openid', calendarScope],
       });
-      const connection: Connection = {
+      const connection: GrantedConnection = {
         userId,
         status: 'active',
         googleSub: 'ada-sub',
         email: ada,
         scopes: ['openid', calendarScope],
         calendarId: 'primary',
-        accessToken: await sealToken(tokenKeys.value, userId, 'access', granted.accessToken),
-        refreshToken: await sealToken(tokenKeys.value, userId, 'refresh', granted.refreshToken as string),
+        accessToken: await sealToken(tokenKeys.value, time.now, userId, 'access', granted.accessToken),
+        refreshToken: await sealToken(
+          tokenKeys.value,
+          time.now,
+          userId,
+          'refresh',
+          granted.refreshToken as string,
+        ),
         accessTokenExpiresAt: time.now + 3599,
         tokenVersion: 1,
+        keyId: 'k1',
         lastUsedAt: time.now,
+        lastRefreshedAt: time.now,
         refreshAt: time.now + 2700,
         refreshFailures: 0,
         usedLinks: [],
@@ -118,7 +130,7 @@ export async function startWorld() {
         ...change,
       };
       await store.put(connection, undefined);
-      return (await store.get(userId)) as Connection;
+      return (await store.get(userId)) as GrantedConnection;
     },
     /** A paid booking for tomorrow. */
     payment(bookingId: string, change: Partial<PaymentConfirmed> = {}): PaymentConfirmed {

@@ -15,6 +15,7 @@ const functionNames = [
   'Health',
   'Connect',
   'OauthCallback',
+  'Connections',
   'PaymentConfirmed',
   'BookingSync',
   'BookingReconcile',
@@ -64,28 +65,38 @@ const allowed: Record<(typeof functionNames)[number], string[]> = {
   Connect: [
     secretRead('TokenKeys'),
     secretRead('GoogleOauthClient'),
-    'dynamodb:GetItem <Connections.Arn>',
+    'dynamodb:GetItem <ConnectionsTable.Arn>',
     ...tableReaderKey,
   ],
   OauthCallback: [
     secretRead('TokenKeys'),
     secretRead('GoogleOauthClient'),
-    'dynamodb:GetItem <Connections.Arn>',
-    'dynamodb:PutItem <Connections.Arn>',
+    'dynamodb:GetItem <ConnectionsTable.Arn>',
+    'dynamodb:PutItem <ConnectionsTable.Arn>',
     ...tableWriterKey,
     ...send,
+    publish,
+  ],
+  Connections: [
+    secretRead('TokenKeys'),
+    secretRead('GoogleOauthClient'),
+    'dynamodb:GetItem <ConnectionsTable.Arn>',
+    'dynamodb:PutItem <ConnectionsTable.Arn>',
+    'dynamodb:UpdateItem <ConnectionsTable.Arn>',
+    `dynamodb:Query <ConnectionsTable.Arn>/index/${indexes.googleAccount}`,
+    ...tableWriterKey,
     publish,
   ],
   PaymentConfirmed: [secretRead('WebhookSigning'), ...send],
   BookingSync: [
     secretRead('TokenKeys'),
     secretRead('GoogleOauthClient'),
-    'dynamodb:GetItem <Connections.Arn>',
-    'dynamodb:BatchGetItem <Connections.Arn>',
-    'dynamodb:UpdateItem <Connections.Arn>',
-    'dynamodb:BatchGetItem <Bookings.Arn>',
-    'dynamodb:PutItem <Bookings.Arn>',
-    `dynamodb:Query <Bookings.Arn>/index/${indexes.waiting}`,
+    'dynamodb:GetItem <ConnectionsTable.Arn>',
+    'dynamodb:BatchGetItem <ConnectionsTable.Arn>',
+    'dynamodb:UpdateItem <ConnectionsTable.Arn>',
+    'dynamodb:BatchGetItem <BookingsTable.Arn>',
+    'dynamodb:PutItem <BookingsTable.Arn>',
+    `dynamodb:Query <BookingsTable.Arn>/index/${indexes.waiting}`,
     ...tableWriterKey,
     'sqs:ReceiveMessage <BookingsQueue.Arn>',
     'sqs:DeleteMessage <BookingsQueue.Arn>',
@@ -93,13 +104,19 @@ const allowed: Record<(typeof functionNames)[number], string[]> = {
     ...send,
     publish,
   ],
-  BookingReconcile: [`dynamodb:Query <Bookings.Arn>/index/${indexes.syncDue}`, ...tableReaderKey, ...send],
+  BookingReconcile: [
+    `dynamodb:Query <BookingsTable.Arn>/index/${indexes.syncDue}`,
+    ...tableReaderKey,
+    ...send,
+  ],
   TokenRefresh: [
     secretRead('TokenKeys'),
     secretRead('GoogleOauthClient'),
-    'dynamodb:GetItem <Connections.Arn>',
-    'dynamodb:UpdateItem <Connections.Arn>',
-    `dynamodb:Query <Connections.Arn>/index/${indexes.refreshDue}`,
+    'dynamodb:GetItem <ConnectionsTable.Arn>',
+    'dynamodb:UpdateItem <ConnectionsTable.Arn>',
+    `dynamodb:Query <ConnectionsTable.Arn>/index/${indexes.refreshDue}`,
+    `dynamodb:Query <ConnectionsTable.Arn>/index/${indexes.tokenKey}`,
+    `dynamodb:Query <ConnectionsTable.Arn>/index/${indexes.googleAccount}`,
     ...tableWriterKey,
     publish,
   ],
@@ -109,19 +126,56 @@ const allowed: Record<(typeof functionNames)[number], string[]> = {
 const environment: Record<(typeof functionNames)[number], Record<string, string>> = (() => {
   const tokenKeys = { [env.tokenKeysSecretId]: '<TokenKeys>' };
   const google = { [env.googleClientSecretId]: '<GoogleOauthClient>' };
-  const connections = { [env.connectionsTable]: '<Connections>' };
-  const bookings = { [env.bookingsTable]: '<Bookings>' };
+  const connections = { [env.connectionsTable]: '<ConnectionsTable>' };
+  const bookings = { [env.bookingsTable]: '<BookingsTable>' };
   const queue = { [env.bookingsQueueUrl]: '<BookingsQueue>' };
   const bus = { [env.eventBus]: '<Bus>' };
+  const shards = { [env.indexShards]: '4' };
+  const policy = { [env.refreshPolicy]: '{"inUseFor":86400,"margin":900,"keepAlive":259200}' };
   const url = { [env.publicUrl]: '<Api.ApiEndpoint>' };
   return {
     Health: {},
-    Connect: { ...tokenKeys, ...google, ...connections, ...url, [env.returnOrigins]: '' },
-    OauthCallback: { ...tokenKeys, ...google, ...connections, ...queue, ...bus, ...url },
+    Connect: {
+      ...tokenKeys,
+      ...google,
+      ...connections,
+      ...shards,
+      ...url,
+      [env.returnOrigins]: '',
+      [env.optionalScopes]: '',
+    },
+    OauthCallback: {
+      ...tokenKeys,
+      ...google,
+      ...connections,
+      ...shards,
+      ...policy,
+      ...queue,
+      ...bus,
+      ...url,
+    },
+    Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...bus },
     PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', ...queue },
-    BookingSync: { ...tokenKeys, ...google, ...connections, ...bookings, ...queue, ...bus },
-    BookingReconcile: { ...bookings, ...queue },
-    TokenRefresh: { ...tokenKeys, ...google, ...connections, ...bus },
+    BookingSync: {
+      ...tokenKeys,
+      ...google,
+      ...connections,
+      ...bookings,
+      ...shards,
+      ...policy,
+      ...queue,
+      ...bus,
+    },
+    BookingReconcile: { ...bookings, ...shards, ...queue },
+    TokenRefresh: {
+      ...tokenKeys,
+      ...google,
+      ...connections,
+      ...shards,
+      ...policy,
+      ...bus,
+      [env.refreshConcurrency]: '20',
+    },
   };
 })();
 
@@ -206,6 +260,10 @@ describe('the API', () => {
     expect(Object.fromEntries(table)).toEqual({
       [`GET ${routes.health}`]: '<Health/Function.Arn>',
       [`GET ${routes.connect}`]: '<Connect/Function.Arn>',
+      [`GET ${routes.connection}`]: '<Connections/Function.Arn>',
+      [`PATCH ${routes.connection}`]: '<Connections/Function.Arn>',
+      [`DELETE ${routes.connection}`]: '<Connections/Function.Arn>',
+      [`GET ${routes.calendars}`]: '<Connections/Function.Arn>',
       [`GET ${routes.callback}`]: '<OauthCallback/Function.Arn>',
       [`POST ${routes.stripeWebhook}`]: '<PaymentConfirmed/Function.Arn>',
     });
@@ -245,6 +303,7 @@ describe('functions', () => {
     expect(Object.fromEntries(figures)).toEqual({
       Health: '128 MB, 15 s',
       Connect: '512 MB, 15 s',
+      Connections: '512 MB, 29 s',
       OauthCallback: '512 MB, 29 s',
       PaymentConfirmed: '1024 MB, 15 s',
       BookingSync: '1024 MB, 30 s',
@@ -290,7 +349,8 @@ describe('functions', () => {
     const { Metadata, Properties } = stack.at(`${name}/Function`);
     const bundle = join(outdir, 'default', Metadata['aws:asset:path'] ?? '', 'index.cjs');
     expect(Properties.Handler).toBe('index.handler');
-    const { stdout } = await promisify(execFile)(
+    // Only what it says, not the code that said it: a bundle is a few lines of a hundred thousand characters.
+    const importing = promisify(execFile)(
       process.execPath,
       [
         '--input-type=module',
@@ -299,14 +359,19 @@ describe('functions', () => {
       ],
       {
         env: {
-          ...Object.fromEntries(Object.keys(environment[name]).map((key) => [key, 'https://example.com'])),
+          ...environment[name],
+          ...(environment[name][env.publicUrl] ? { [env.publicUrl]: 'https://example.com' } : {}),
           AWS_REGION: 'eu-central-1',
           AWS_ACCESS_KEY_ID: 'example',
           AWS_SECRET_ACCESS_KEY: 'example',
         },
       },
     );
-    expect(stdout).toBe('function\n');
+    const said = await importing.then(
+      ({ stdout }) => stdout,
+      ({ stderr }: { stderr: string }) => /^\w*Error.*/m.exec(stderr)?.[0],
+    );
+    expect(said).toBe('function\n');
   });
 });
 
@@ -354,12 +419,16 @@ describe('what is kept', () => {
         timeToLive: TimeToLiveSpecification?.AttributeName,
       };
     };
-    expect(shape('Connections')).toEqual({
+    expect(shape('ConnectionsTable')).toEqual({
       key: 'userId',
-      indexes: { [indexes.refreshDue]: ['refreshShard + refreshAt', 'KEYS_ONLY'] },
+      indexes: {
+        [indexes.refreshDue]: ['refreshShard + refreshAt', 'KEYS_ONLY'],
+        [indexes.tokenKey]: ['keyId + userId', 'KEYS_ONLY'],
+        [indexes.googleAccount]: ['googleSub + userId', 'INCLUDE', 'status'],
+      },
       timeToLive: undefined,
     });
-    expect(shape('Bookings')).toEqual({
+    expect(shape('BookingsTable')).toEqual({
       key: 'id',
       indexes: {
         [indexes.syncDue]: ['syncShard + syncDueAt', 'INCLUDE', 'userId'],
@@ -392,7 +461,7 @@ describe('what is kept', () => {
   test('secrets are read by those whom the design names, and by no other', () => {
     const readers = (secret: string) =>
       functionNames.filter((name) => stack.rights(`${name}/Role`).includes(secretRead(secret)));
-    const talkToGoogle = ['Connect', 'OauthCallback', 'BookingSync', 'TokenRefresh'];
+    const talkToGoogle = ['Connect', 'OauthCallback', 'Connections', 'BookingSync', 'TokenRefresh'];
     expect(readers('GoogleOauthClient')).toEqual(talkToGoogle);
     expect(readers('TokenKeys')).toEqual(talkToGoogle);
     expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed']);
@@ -494,7 +563,7 @@ test('outputs tell all that set-up asks for', () => {
     WebhookSigningSecret: '<WebhookSigning>',
     TokenKeysSecret: '<TokenKeys>',
     BusName: '<Bus>',
-    ConnectionsTableName: '<Connections>',
-    BookingsTableName: '<Bookings>',
+    ConnectionsTableName: '<ConnectionsTable>',
+    BookingsTableName: '<BookingsTable>',
   });
 });

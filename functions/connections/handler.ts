@@ -1,0 +1,27 @@
+import middy from '@middy/core';
+import { authenticate } from '../../shared/bearer.ts';
+import { googleEndpoints } from '../../shared/config.ts';
+import { dynamoClient } from '../../shared/dynamo.ts';
+import { answerErrors, type HttpRequest, type HttpResponse, json, jsonBody } from '../../shared/http.ts';
+import { routes } from '../../shared/names.ts';
+import { tokenDeps } from '../../shared/token-deps.ts';
+import { changeConnection, disconnect, listCalendars, viewConnection } from './manage-connection.ts';
+
+const deps = { ...tokenDeps(dynamoClient()), calendar: { fetch, baseUrl: googleEndpoints().calendar } };
+
+const operations: Record<string, (userId: string, request: HttpRequest) => Promise<unknown>> = {
+  [`GET ${routes.connection}`]: (userId) => viewConnection(deps, userId),
+  [`GET ${routes.calendars}`]: (userId) => listCalendars(deps, userId),
+  [`PATCH ${routes.connection}`]: (userId, request) => changeConnection(deps, userId, jsonBody(request)),
+  [`DELETE ${routes.connection}`]: (userId) => disconnect(deps, userId),
+};
+
+/** The connection of the user whose bearer token is sent. */
+export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
+  .use(answerErrors())
+  .handler(async (request: HttpRequest) => {
+    const userId = await authenticate(deps, request);
+    const operation = operations[request.routeKey];
+    if (!operation) throw new Error(`No operation for ${request.routeKey}. Compare infra/stack.ts.`);
+    return json(200, await operation(userId, request));
+  });

@@ -1,0 +1,270 @@
+import * as z from 'zod/mini';
+import { getAccess, type TokenDeps } from '../../shared/access-token.ts';
+import { AppError } from '../../shared/app-error.ts';
+import type { Problem } from '../../shared/booking.ts';
+import {
+  type Calendar,
+  type CalendarAnswer,
+  type CalendarApi,
+  type CalendarFailure,
+  listWritableCalendars,
+  mayWrite,
+} from '../../shared/calendar.ts';
+import { toIso } from '../../shared/clock.ts';
+import type { Connection, DisconnectedConnection, GrantedConnection } from '../../shared/connection.ts';
+import type { Choice } from '../../shared/connection-store.ts';
+import { optionalScopes } from '../../shared/names.ts';
+import { log } from '../../shared/observability.ts';
+import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
+import { isTimeZone } from '../../shared/time-zone.ts';
+
+export type ConnectionsDeps = TokenDeps & { calendar: CalendarApi };
+
+/** A connection as LeadsCalendar sees it: never a token. Instants are RFC 3339. */
+export type ConnectionView = {
+  status: Connection['status'];
+  /** Why it is not active: Google's reason. */
+  reason?: string;
+  email?: string;
+  scopes?: string[];
+  /** What the granted scopes allow beyond entering events. */
+  features?: { calendarList: boolean; freeBusy: boolean };
+  calendarId?: string;
+  timeZone?: string;
+  connectedAt?: string;
+  accountChangedAt?: string;
+  lastRefreshedAt?: string;
+  disconnectedAt?: string;
+};
+
+/** Reads the connection of a user. Errors: `connection_not_found` (404). */
+export async function viewConnection(deps: ConnectionsDeps, userId: string): Promise<ConnectionView> {
+  return toView(await find(deps, userId));
+}
+
+/**
+ * The calendars that events can go to, the primary one first.
+ * Errors: `connection_not_found`, `reauthorization_required`, `calendar_list_permission_missing`, and Google's.
+ */
+export async function listCalendars(
+  deps: ConnectionsDeps,
+  userId: string,
+): Promise<{ calendars: Calendar[] }> {
+  const connection = await findActive(deps, userId);
+  if (!connection.scopes.includes(optionalScopes.calendarList)) throw listPermissionMissing();
+  const answer = await ask(deps, connection, (token) => listWritableCalendars(deps.calendar, token));
+  if (answer.ok) return { calendars: answer.value };
+  if (answer.failure.kind === 'permission_missing') throw listPermissionMissing();
+  throw googleFailure(answer.failure);
+}
+
+const changeSchema = z.strictObject({
+  calendarId: z.optional(z.string().check(z.minLength(1), z.maxLength(254))),
+  timeZone: z.optional(
+    z.string().check(z.refine(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
+  ),
+});
+
+/**
+ * Chooses the calendar or the time zone. New events go to the new calendar; those that stand stay where they are.
+ * Errors: `invalid_request` (400) with a problem for each field, `connection_not_found`, `reauthorization_required`,
+ * `conflict`, and Google's.
+ */
+export async function changeConnection(
+  deps: ConnectionsDeps,
+  userId: string,
+  body: unknown,
+): Promise<ConnectionView> {
+  const change = changeSchema.safeParse(body);
+  if (!change.success) {
+    throw invalid(
+      change.error.issues.map((issue) => ({
+        code: 'invalid_field',
+        field: fieldOf(issue),
+        message: issue.message,
+      })),
+    );
+  }
+  const connection = await findActive(deps, userId);
+  const { calendarId, timeZone } = change.data;
+  if (calendarId !== undefined) await checkCalendar(deps, connection, calendarId);
+  return save(deps, userId, { ...(calendarId ? { calendarId } : {}), ...(timeZone ? { timeZone } : {}) });
+}
+
+/**
+ * Ends the connection: the tokens are gone from it at once, and Google is asked to take the grant back, again in the
+ * background where it cannot be asked now. Doing it twice is harmless. Errors: `connection_not_found`, `conflict`.
+ */
+export async function disconnect(
+  deps: ConnectionsDeps,
+  userId: string,
+): Promise<{ status: 'disconnected'; revocation: RevocationOutcome }> {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const connection = await find(deps, userId);
+    if (connection.status === 'disconnected') {
+      return { status: 'disconnected', revocation: connection.revocation ? 'pending' : 'done' };
+    }
+    const ended = endOf(connection, deps.clock());
+    // Published first: once it is stored, nobody would publish it after a crash.
+    await publishDisconnected(deps, ended);
+    if (!(await deps.connections.put(ended, connection.tokenVersion))) continue;
+    log.info('Connection ended by its user', { userId });
+    return { status: 'disconnected', revocation: await takeBackGrant(deps, ended) };
+  }
+  throw contended();
+}
+
+/** Writes that lose a race against a refresh are decided again, this often. */
+const maxAttempts = 4;
+/** Seconds after which the background takes a revocation over that was not finished here. */
+const takeOverAfter = 60;
+
+function endOf(
+  connection: GrantedConnection,
+  now: number,
+): DisconnectedConnection & Required<Pick<Connection, 'revocation'>> {
+  const { userId, tokenVersion, usedLinks, refreshToken, googleSub, keyId } = connection;
+  return {
+    userId,
+    status: 'disconnected',
+    disconnectedAt: now,
+    tokenVersion: tokenVersion + 1,
+    ...(keyId === undefined ? {} : { keyId }),
+    revocation: { token: refreshToken, googleSub },
+    refreshAt: now + takeOverAfter,
+    refreshFailures: 0,
+    usedLinks,
+    updatedAt: now,
+  };
+}
+
+function publishDisconnected(
+  deps: ConnectionsDeps,
+  { userId, tokenVersion, disconnectedAt }: DisconnectedConnection,
+): Promise<void> {
+  return deps.bus.publish({
+    type: 'connection.disconnected',
+    id: `connection.disconnected:${userId}:${tokenVersion}`,
+    time: toIso(disconnectedAt),
+    userId,
+  });
+}
+
+async function find(deps: ConnectionsDeps, userId: string): Promise<Connection> {
+  const connection = await deps.connections.get(userId);
+  if (connection) return connection;
+  throw new AppError('connection_not_found', 'This user has never connected a Google Calendar.', {
+    status: 404,
+  });
+}
+
+async function findActive(deps: ConnectionsDeps, userId: string): Promise<GrantedConnection> {
+  const connection = await find(deps, userId);
+  if (connection.status === 'active') return connection;
+  throw new AppError('reauthorization_required', 'The user must connect the calendar again first.', {
+    status: 409,
+    details: { status: connection.status },
+  });
+}
+
+/** Asks Google with the connection's token, once more with a new one where Google does not accept it. */
+async function ask<T>(
+  deps: ConnectionsDeps,
+  connection: GrantedConnection,
+  call: (accessToken: string) => Promise<CalendarAnswer<T>>,
+): Promise<CalendarAnswer<T>> {
+  const access = await getAccess(deps, connection);
+  const answer = await call(access.accessToken);
+  if (answer.ok || answer.failure.kind !== 'unauthorized') return answer;
+  const renewed = await getAccess(deps, access.connection, access.connection.tokenVersion);
+  return call(renewed.accessToken);
+}
+
+async function checkCalendar(
+  deps: ConnectionsDeps,
+  connection: GrantedConnection,
+  calendarId: string,
+): Promise<void> {
+  const answer = await ask(deps, connection, (token) => mayWrite(deps.calendar, token, calendarId));
+  if (answer.ok && answer.value) return;
+  const problem = (code: string, message: string): AppError =>
+    invalid([{ code, field: 'calendarId', message }]);
+  if (answer.ok) throw problem('calendar_not_writable', 'This user may not enter events into that calendar.');
+  const { kind } = answer.failure;
+  if (kind === 'not_found' || kind === 'refused') {
+    throw problem('calendar_not_found', 'Google knows no such calendar of this user.');
+  }
+  throw googleFailure(answer.failure);
+}
+
+async function save(
+  deps: ConnectionsDeps,
+  userId: string,
+  change: Omit<Choice, 'updatedAt'>,
+): Promise<ConnectionView> {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    // Read again: asking Google may have refreshed the tokens.
+    const connection = await findActive(deps, userId);
+    const choice = { ...change, updatedAt: deps.clock() };
+    if (await deps.connections.choose(userId, connection.tokenVersion, choice)) {
+      return toView({ ...connection, ...choice });
+    }
+  }
+  throw contended();
+}
+
+function toView(connection: Connection): ConnectionView {
+  if (connection.status === 'disconnected') {
+    return { status: 'disconnected', disconnectedAt: toIso(connection.disconnectedAt) };
+  }
+  const { status, reason, email, scopes, calendarId, timeZone, accountChangedAt } = connection;
+  return {
+    status,
+    ...(reason === undefined ? {} : { reason }),
+    email,
+    scopes,
+    features: {
+      calendarList: scopes.includes(optionalScopes.calendarList),
+      freeBusy: scopes.includes(optionalScopes.freeBusy),
+    },
+    calendarId,
+    ...(timeZone === undefined ? {} : { timeZone }),
+    connectedAt: toIso(connection.connectedAt),
+    ...(accountChangedAt === undefined ? {} : { accountChangedAt: toIso(accountChangedAt) }),
+    lastRefreshedAt: toIso(connection.lastRefreshedAt),
+  };
+}
+
+function fieldOf({ path, ...issue }: z.core.$ZodIssue): string {
+  return path.length > 0 ? path.join('.') : 'keys' in issue ? issue.keys.join(', ') : 'body';
+}
+
+function invalid(problems: Problem[]): AppError {
+  return new AppError('invalid_request', 'The request cannot be used; "problems" says why, field by field.', {
+    status: 400,
+    problems,
+  });
+}
+
+function listPermissionMissing(): AppError {
+  return new AppError(
+    'calendar_list_permission_missing',
+    `The user has not allowed the list of calendars to be seen (${optionalScopes.calendarList}). Deploy with that scope among optionalScopes and let the user connect again; until then a calendar can be chosen by its id.`,
+    { status: 403 },
+  );
+}
+
+function googleFailure({ kind, reason }: CalendarFailure): AppError {
+  return new AppError('calendar_unavailable', 'Google Calendar could not answer. Please try again later.', {
+    status: 503,
+    retryable: true,
+    details: { kind, reason },
+  });
+}
+
+function contended(): AppError {
+  return new AppError('conflict', 'The connection was being changed at the same moment. Please try again.', {
+    status: 409,
+    retryable: true,
+  });
+}

@@ -1,0 +1,79 @@
+import { open, type TokenDeps } from '../../shared/access-token.ts';
+import type { Connection } from '../../shared/connection.ts';
+import type { ResealedTokens } from '../../shared/connection-store.ts';
+import { eachOf } from '../../shared/each-of.ts';
+import { describeError, log, metric } from '../../shared/observability.ts';
+import type { TokenKeys } from '../../shared/token-keys.ts';
+import { sealToken } from '../../shared/token-vault.ts';
+
+export type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
+
+const pageSize = 100;
+
+/**
+ * Seals tokens anew that are still sealed with a key that is not the current one, so that the old key can be retired
+ * within minutes of a rotation, idle and broken connections included. Google is not asked for this.
+ */
+export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOver: number }> {
+  const keys = await deps.tokenKeys.get();
+  const current = keys.current(deps.clock());
+  let carriedOver = 0;
+  for (const keyId of keys.ids.filter((id) => id !== current)) {
+    let left = 0;
+    // Always the first page: those carried over have left it. A page without success ends it, to be tried at the next run.
+    for (let before = -1; before !== carriedOver && deps.timeLeft(); ) {
+      before = carriedOver;
+      const { userIds } = await deps.connections.sealedWith(keyId, pageSize);
+      left = userIds.length;
+      await eachOf(userIds, deps.concurrency, async (userId) => {
+        if (await carryOver(deps, keys, userId, keyId)) carriedOver++;
+      });
+    }
+    metric('TokensOnOldKey', left, { key: keyId });
+  }
+  if (carriedOver > 0) log.info('Tokens carried over to the current key', { carriedOver, current });
+  return { carriedOver };
+}
+
+async function carryOver(
+  deps: CarryOverDeps,
+  keys: TokenKeys,
+  userId: string,
+  from: string,
+): Promise<boolean> {
+  try {
+    const connection = await deps.connections.get(userId);
+    if (connection?.keyId !== from) return false;
+    return await deps.connections.reseal(
+      userId,
+      connection.tokenVersion,
+      await resealed(deps, keys, connection),
+    );
+  } catch (error) {
+    log.warn('Tokens were not carried over', { userId, error: describeError(error) });
+    return false;
+  }
+}
+
+async function resealed(
+  deps: CarryOverDeps,
+  keys: TokenKeys,
+  connection: Connection,
+): Promise<ResealedTokens> {
+  const now = deps.clock();
+  const { userId, revocation } = connection;
+  const reseal = async (kind: 'access' | 'refresh', sealed: string): Promise<string> =>
+    sealToken(keys, now, userId, kind, await open(deps, connection, kind, sealed));
+  return {
+    keyId: keys.current(now),
+    ...(connection.status === 'disconnected'
+      ? {}
+      : {
+          accessToken: await reseal('access', connection.accessToken),
+          refreshToken: await reseal('refresh', connection.refreshToken),
+        }),
+    ...(revocation
+      ? { revocation: { ...revocation, token: await reseal('refresh', revocation.token) } }
+      : {}),
+  };
+}

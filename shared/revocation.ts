@@ -1,0 +1,55 @@
+import { open, type TokenDeps } from './access-token.ts';
+import { AppError } from './app-error.ts';
+import { backoff } from './backoff.ts';
+import type { Connection, Revocation } from './connection.ts';
+import { log, metric } from './observability.ts';
+
+/**
+ * What became of a grant that is to be taken back:
+ * - `done`: Google has taken it back, or had already
+ * - `shared`: left alone, for another user is connected to the same Google account, and Google would end that too
+ * - `pending`: Google could not be asked; tried again in the background
+ * - `abandoned`: given up after many tries; the user can take it back at myaccount.google.com/permissions
+ */
+export type RevocationOutcome = 'done' | 'shared' | 'pending' | 'abandoned';
+
+/** Tries, the last of them about a day after the first. */
+const maxTries = 30;
+
+/** Takes back the grant that a connection has on record for it, and records what became of it. Never throws for Google's sake. */
+export async function takeBackGrant(
+  deps: TokenDeps,
+  connection: Connection & { revocation: Revocation },
+): Promise<RevocationOutcome> {
+  const { userId, tokenVersion, revocation, status } = connection;
+  const outcome = await ask(deps, connection, revocation);
+  metric('GrantRevocation', 1, { outcome });
+  if (outcome !== 'pending') {
+    await deps.connections.endRevocation(userId, tokenVersion, status === 'disconnected');
+    return outcome;
+  }
+  // An active connection comes due for its refresh anyway.
+  if (status !== 'disconnected') return outcome;
+  const failures = connection.refreshFailures + 1;
+  const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
+  await deps.connections.postpone(userId, tokenVersion, deps.clock() + wait, failures);
+  return outcome;
+}
+
+async function ask(
+  deps: TokenDeps,
+  connection: Connection,
+  revocation: Revocation,
+): Promise<RevocationOutcome> {
+  const { userId, refreshFailures } = connection;
+  if (await deps.connections.sharesAccount(revocation.googleSub, userId)) return 'shared';
+  try {
+    await deps.google.revoke(await open(deps, connection, 'refresh', revocation.token));
+    return 'done';
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const outcome = refreshFailures + 1 < maxTries ? 'pending' : 'abandoned';
+    log.warn('Grant was not revoked', { userId, code: error.code, outcome });
+    return outcome;
+  }
+}
