@@ -100,9 +100,18 @@ export async function startGateway(upstreams: Record<Service, string>): Promise<
   };
 }
 
-/** The access key of the signature. */
+const accessKey = /Credential=([^/,\s]+)/;
+
 function senderOf({ headers }: IncomingMessage): string {
-  return /Credential=([^/,\s]+)/.exec(headers.authorization ?? '')?.[1] ?? 'unknown';
+  return accessKey.exec(headers.authorization ?? '')?.[1] ?? 'unknown';
+}
+
+/**
+ * The signature under the access key that the tables were created with: some local services keep a world for each
+ * access key, and some refuse one with a hyphen. None checks the signature.
+ */
+function disguised(authorization: string): string {
+  return authorization.replace(accessKey, `Credential=${localCredentials.accessKeyId}`);
 }
 
 /** A body that is no JSON names no resource; the service refuses it better than we could. */
@@ -142,12 +151,8 @@ function createForwarder() {
     ): Promise<void> {
       return new Promise((resolve, reject) => {
         const url = new URL(upstream);
-        const { host: _, ...headers } = request.headers;
-        // Some local services keep a world for each access key, and some refuse one with a hyphen.
-        headers.authorization = headers.authorization?.replace(
-          /Credential=[^/,\s]+/,
-          `Credential=${localCredentials.accessKeyId}`,
-        );
+        const { host: _, authorization, ...others } = request.headers;
+        const headers = { ...others, ...(authorization ? { authorization: disguised(authorization) } : {}) };
         const options = { method: 'POST', headers, path: url.pathname };
         const passed =
           url.protocol === 'https:'

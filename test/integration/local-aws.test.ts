@@ -243,7 +243,7 @@ test('a function reaches the services around it', async () => {
       headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': target },
       body: JSON.stringify(body),
     })).json();
-    return call(process.env.AWS_ENDPOINT_URL_SECRETS_MANAGER, 'secretsmanager.GetSecretValue', { SecretId: process.env.SECRET });
+    return call(process.env.AWS_ENDPOINT_URL, 'secretsmanager.GetSecretValue', { SecretId: process.env.SECRET });
   };`;
   const { invoke, secrets } = await run(
     writeAssembly(
