@@ -7,7 +7,7 @@ import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { checkoutCompleted, deliver, demoBooking } from '../../infra/local/payment.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';
 import { routes } from '../../shared/names.ts';
-import { connect, linkFor, openCallback, openLink, secretsOf } from './browser.ts';
+import { apiTokenFor, connect, linkFor, openCallback, openLink, secretsOf } from './browser.ts';
 
 /** How often each call was made: `{ 'sqs:SendMessage BookingsQueue.fifo': 1, 'google:token': 1 }`. */
 export type CallCounts = Record<string, number>;
@@ -51,6 +51,14 @@ export async function countCalls(stack: LocalStack) {
   const callbackUrl = await walkConsent(visit.location);
   const callback = await observe(() => openCallback(callbackUrl, visit.cookie));
 
+  const headers = { authorization: `Bearer ${await apiTokenFor(stack, 'payer')}` };
+  const show = async () => {
+    const { status } = await fetch(`${stack.url}${routes.connection}`, { headers });
+    if (status !== 200) throw new Error(`The connection was not shown: ${status}`);
+  };
+  await show();
+  const shown = await observe(show);
+
   await sweep('booking-reconcile');
   const idleReconcile = await observe(() => sweep('booking-reconcile'));
   await expire(stack, 'payer', 'refreshAt');
@@ -72,6 +80,7 @@ export async function countCalls(stack: LocalStack) {
     connect: { ...start.aws('connect'), ...start.google },
     callback: { ...callback.aws('oauth-callback'), ...callback.google },
     'release with nothing waiting': callback.aws('booking-sync'),
+    'show a connection': { ...shown.aws('connections'), ...shown.google },
     'reconcile with nothing due': { ...idleReconcile.aws('booking-reconcile'), ...idleReconcile.google },
     'refresh with nothing due': { ...idleRefresh.aws('token-refresh'), ...idleRefresh.google },
     'refresh of several connections': { ...refresh.aws('token-refresh'), ...refresh.google },
@@ -140,7 +149,7 @@ async function expire(
   const client = dynamoDbClient(endpoints.dynamodb);
   await client.send(
     new UpdateItemCommand({
-      TableName: 'Connections',
+      TableName: 'ConnectionsTable',
       Key: marshall({ userId }),
       UpdateExpression: 'SET #time = :past',
       ExpressionAttributeNames: { '#time': time },

@@ -17,11 +17,11 @@ beforeAll(async () => {
   }
 });
 
-const read = { 'dynamodb:BatchGetItem table/Bookings, table/Connections': 1 };
+const read = { 'dynamodb:BatchGetItem table/BookingsTable, table/ConnectionsTable': 1 };
 const insertAndRecord = {
   'google:events.insert': 1,
   'events:PutEvents': 1,
-  'dynamodb:PutItem table/Bookings': 1,
+  'dynamodb:PutItem table/BookingsTable': 1,
 };
 
 test('a webhook is accepted with one call, and reads its secret once in the life of its environment', () => {
@@ -40,7 +40,7 @@ test('a sync reads once, inserts, tells and records', () => {
 test('an expired token costs a lease, a call to Google and a write', () => {
   expect(counted['sync with an expired token']).toEqual({
     ...read,
-    'dynamodb:UpdateItem table/Connections': 2,
+    'dynamodb:UpdateItem table/ConnectionsTable': 2,
     'google:token': 1,
     ...insertAndRecord,
   });
@@ -51,36 +51,39 @@ test('a duplicate payment costs one read', () => {
 });
 
 test('connect looks for a known connection', () => {
-  expect(counted.connect).toEqual({ 'dynamodb:GetItem table/Connections': 1 });
+  expect(counted.connect).toEqual({ 'dynamodb:GetItem table/ConnectionsTable': 1 });
+});
+
+test('showing a connection costs one read', () => {
+  expect(counted['show a connection']).toEqual({ 'dynamodb:GetItem table/ConnectionsTable': 1 });
 });
 
 test('the callback redeems the code, stores, tells, and releases what waited', () => {
   expect(counted.callback).toEqual({
-    'dynamodb:GetItem table/Connections': 1,
+    'dynamodb:GetItem table/ConnectionsTable': 1,
     'google:token': 1,
     'events:PutEvents': 1,
-    'dynamodb:PutItem table/Connections': 1,
+    'dynamodb:PutItem table/ConnectionsTable': 1,
     'sqs:SendMessage BookingsQueue.fifo': 1,
   });
   expect(counted['release with nothing waiting']).toEqual({
-    'dynamodb:Query table/Bookings/index/waiting': 1,
+    'dynamodb:Query table/BookingsTable/index/waiting': 1,
   });
 });
 
 test('schedules with nothing to do cost a query for each shard', () => {
   expect(counted['reconcile with nothing due']).toEqual({
-    'dynamodb:Query table/Bookings/index/sync-due': 4,
+    'dynamodb:Query table/BookingsTable/index/sync-due': 4,
   });
   expect(counted['refresh with nothing due']).toEqual({
-    'dynamodb:Query table/Connections/index/refresh-due': 4,
+    'dynamodb:Query table/ConnectionsTable/index/refresh-due': 4,
   });
 });
 
-test('a refresh costs a read, a lease, a call to Google and a write for each connection', () => {
+test('a refresh costs a lease, a call to Google and a write for each connection', () => {
   expect(counted['refresh of several connections']).toEqual({
     ...counted['refresh with nothing due'],
-    'dynamodb:GetItem table/Connections': refreshedConnections,
-    'dynamodb:UpdateItem table/Connections': 2 * refreshedConnections,
+    'dynamodb:UpdateItem table/ConnectionsTable': 2 * refreshedConnections,
     'google:token': refreshedConnections,
   });
 });
