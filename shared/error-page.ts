@@ -10,10 +10,7 @@ type Explanation = {
 
 const googleFailed: Explanation = {
   title: 'Google could not finish this',
-  text: [
-    'Something went wrong on Google’s side. Nothing was connected.',
-    'Please start again from LeadsCalendar.',
-  ],
+  text: ['Something went wrong on Google’s side. Nothing was connected.', 'Please try again.'],
 };
 const notAvailable: Explanation = {
   title: 'Not available at present',
@@ -62,23 +59,26 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
     title: 'Your calendar was not connected',
     text: [
       'You did not allow access, so nothing was changed.',
-      'If you change your mind, start again from LeadsCalendar.',
+      'If you change your mind, try again here, or later from LeadsCalendar.',
     ],
   },
   calendar_permission_missing: {
     title: 'One box was not ticked',
     text: [
       'To enter your appointments, LeadsCalendar needs the box “View and edit events on all your calendars”. Nothing was connected.',
-      'Please start again from LeadsCalendar and tick that box on Google’s page.',
+      'Please try again and tick that box on Google’s page.',
     ],
   },
-  refresh_token_missing: { title: 'Google wants to ask you again' },
+  refresh_token_missing: {
+    title: 'Google wants to ask you again',
+    text: [
+      'Google did not allow lasting access, without which appointments could not be entered later.',
+      'Remove LeadsCalendar at myaccount.google.com/permissions, then try again.',
+    ],
+  },
   google_unreachable: {
     title: 'Google does not answer',
-    text: [
-      'Google could not be reached. Nothing was connected.',
-      'Please start again from LeadsCalendar in a few minutes.',
-    ],
+    text: ['Google could not be reached. Nothing was connected.', 'Please try again in a few minutes.'],
   },
   google_oauth_error: googleFailed,
   google_unexpected_status: googleFailed,
@@ -88,10 +88,38 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
   internal_error: { title: 'Something went wrong here' },
 };
 
-/** An error of a browser endpoint: a page for people, problem+json for programs. */
+/** What may go better the next time, in the browser that has just shown that it began the attempt. */
+const worthAnotherTry: ErrorCode[] = [
+  'access_denied',
+  'authorization_failed',
+  'calendar_permission_missing',
+  'refresh_token_missing',
+  'id_token_invalid',
+  'google_unreachable',
+  'google_oauth_error',
+  'google_unexpected_status',
+  'google_unexpected_body',
+  'conflict',
+];
+
+/**
+ * An error of a browser endpoint: a page for people, problem+json for programs. At the callback it offers another try
+ * with the same state, which is worth nothing in any other browser and lives no longer for it.
+ */
 export function errorPage(error: AppError, request: HttpRequest): HttpResponse {
   if (!wantsHtml(request)) return problem(error);
   const { status, code, message } = error;
   const { title, text = [message] } = explanations[code] ?? { title: 'Your calendar was not connected' };
-  return page({ status, title, text, good: false, code });
+  const state = new URLSearchParams(request.rawQueryString).get('state');
+  const retry = state !== null && worthAnotherTry.includes(code);
+  // Relative to the callback, wherever that is reached.
+  const href = `connect?${new URLSearchParams({ retry: state ?? '' })}`;
+  return page({
+    status,
+    title,
+    text,
+    good: false,
+    code,
+    ...(retry ? { action: { label: 'Try again', href } } : {}),
+  });
 }

@@ -10,6 +10,8 @@ export type Page = {
   text: string[];
   /** Whether things went well: decides the sign above the title. */
   good: boolean;
+  /** Where to go from here. */
+  action?: { label: string; href: string };
   /** Stable code for support, shown small. */
   code?: string;
 };
@@ -26,6 +28,8 @@ svg { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linecap: round
 .bad { color: var(--bad); background: var(--bad-tint) }
 h1 { margin: 1.25rem 0 .75rem; font-size: 1.5rem; font-weight: 650; line-height: 1.2; letter-spacing: -.015em; text-wrap: balance; overflow-wrap: anywhere }
 p { margin: 0 0 .75rem; text-wrap: balance; overflow-wrap: anywhere }
+.action { display: inline-block; margin-top: .75rem; padding: .7rem 1.6rem; border-radius: 2rem; background: var(--ink); color: var(--card); font-weight: 600; text-decoration: none }
+.action:hover, .action:focus-visible { outline: 2px solid var(--ink); outline-offset: 3px }
 footer { margin-top: 2rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .875rem }
 footer p { margin: 0 }
 code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .95em }
@@ -41,7 +45,7 @@ const signs = {
 };
 
 /** A page that works without scripts, in light and dark, at any size. */
-export function page({ status, title, text, good, code }: Page): HttpResponse {
+export function page({ status, title, text, good, action, code }: Page): HttpResponse {
   const mood = good ? 'good' : 'bad';
   const body = `<!doctype html>
 <html lang="en">
@@ -57,6 +61,7 @@ export function page({ status, title, text, good, code }: Page): HttpResponse {
 <svg class="sign ${mood}" viewBox="0 0 24 24" aria-hidden="true">${signs[mood]}</svg>
 <h1>${escapeHtml(title)}</h1>
 ${text.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`).join('\n')}
+${action ? `<a class="action" href="${escapeHtml(action.href)}">${escapeHtml(action.label)}</a>` : ''}
 <footer>
 <p>LeadsCalendar and Google Calendar</p>
 ${code ? `<p>Code for support: <code>${escapeHtml(code)}</code></p>` : ''}
