@@ -134,13 +134,17 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     await looksRight(page, 'connected');
   });
 
-  it('who cancels on the consent page is told that nothing was connected', async () => {
-    const page = await newPage();
+  it('who cancels on the consent page is told that nothing was connected, and may try again', async () => {
+    const page = await newPage({ javaScriptEnabled: true });
     await openConsent(page, await linkFor(stack, 'canceller'));
     await page.getByRole('button', { name: 'Cancel' }).click();
     expect(await title(page)).toBe('Your calendar was not connected');
-    expect(await text(page)).toMatch(/nothing was changed.*again.*access_denied/s);
-    await picture(page, 'access-denied');
+    expect(await text(page)).toMatch(/nothing was changed.*try again.*access_denied/s);
+    await looksRight(page, 'access-denied');
+    await page.getByRole('link', { name: 'Try again' }).click();
+    await page.getByRole('button', { name: 'ada@example.com' }).click();
+    await allow(page);
+    expect(await title(page)).toBe('Your calendar is connected');
   });
 
   it("a callback in somebody else's browser connects nothing, and the right browser still can", async () => {
