@@ -12,7 +12,7 @@ import { linkFor, secretsOf } from './browser.ts';
 const calendarPermission = 'View and edit events on all your calendars';
 /** The address of a page of LeadsCalendar's own app. */
 const app = 'https://app.example.com';
-/** A name as long as e-mail allows, to see that it fits. */
+/** Far longer than a line, to see that it fits. */
 const longEmail = `${'a'.repeat(64)}@${'long-'.repeat(10)}domain.example.com`;
 
 describe.skipIf(withoutChromium)('in Chromium', () => {
@@ -64,7 +64,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     return page;
   }
 
-  /** From the link to Google's consent. Of one permission only, Google makes no box to tick. */
+  /** From the link to Google's consent. One permission alone has no box to tick. */
   async function openConsent(page: Page, link: string, email = 'ada@example.com'): Promise<void> {
     await page.goto(link);
     await page.getByRole('button', { name: email }).click();
