@@ -92,18 +92,18 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     values?: Record<string, unknown>;
   };
 
-  /** Sends an update; `#status` may be used as a name in it. Answers the item after it where the condition held. */
+  /**
+   * Sends an update; names go in with a `#`, since many good ones are reserved words
+   * of DynamoDB's; a condition may use `#status`. Answers the item after it, where the condition held.
+   */
   async function update(
     userId: string,
     { set = {}, remove, condition, values = {} }: Update,
   ): Promise<Connection | undefined> {
-    const assigned = Object.entries(set).filter(([, value]) => value !== undefined);
-    const clauses = [
-      assigned.length > 0 ? `SET ${assigned.map(([name]) => `${nameOf(name)} = :${name}`).join(', ')}` : '',
-      remove ? `REMOVE ${remove}` : '',
-    ];
-    const expression = clauses.filter(Boolean).join(' ');
-    const usesStatus = `${expression} ${condition}`.includes('#status');
+    const fields = Object.entries(set).filter(([, value]) => value !== undefined);
+    const assignments = fields.map(([name]) => `#${name} = :${name}`).join(', ');
+    const names = Object.fromEntries(fields.map(([name]) => [`#${name}`, name]));
+    if (condition.includes('#status')) names['#status'] = 'status';
     let after: Connection | undefined;
     await conditionally(
       dynamo
@@ -111,13 +111,15 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
           new UpdateItemCommand({
             TableName: table,
             Key: toItem({ userId }),
-            UpdateExpression: expression,
+            UpdateExpression: [assignments && `SET ${assignments}`, remove && `REMOVE ${remove}`]
+              .filter(Boolean)
+              .join(' '),
             ConditionExpression: condition,
             ExpressionAttributeValues: toItem({
-              ...Object.fromEntries(assigned.map(([name, value]) => [`:${name}`, value])),
+              ...Object.fromEntries(fields.map(([name, value]) => [`:${name}`, value])),
               ...values,
             }),
-            ...(usesStatus ? { ExpressionAttributeNames: { '#status': 'status' } } : {}),
+            ...(Object.keys(names).length > 0 ? { ExpressionAttributeNames: names } : {}),
             ReturnValues: 'ALL_NEW',
           }),
         )
@@ -283,9 +285,4 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       return items.some((other) => other.userId !== userId && other.status === 'active');
     },
   };
-}
-
-/** `status` is a reserved word of DynamoDB's expressions. */
-function nameOf(name: string): string {
-  return name === 'status' ? '#status' : name;
 }

@@ -261,7 +261,9 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
     it('records what the user chose on an active connection, and touches nothing else', async () => {
       await connections.put(connection(), undefined);
       await connections.takeLease(userId, 1, lease());
-      expect(await connections.choose(userId, 1, { calendarId: 'team', updatedAt: now + 1 })).toBe(true);
+      expect(
+        await connections.choose(userId, 1, { calendarId: 'team', timeZone: 'UTC', updatedAt: now + 1 }),
+      ).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         calendarId: 'team',
         leaseOwner: 'me',

@@ -25,6 +25,7 @@ import { heldSecret } from '../fakes/secret.ts';
 
 export const indexShards = 4;
 export const ada = 'ada@example.com';
+export const ben = 'ben@example.com';
 export const redirectUri = 'http://localhost:3000/google/callback';
 
 /** The tables of the template on a real DynamoDB engine. */

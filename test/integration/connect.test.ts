@@ -1,0 +1,351 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type ConnectDeps, startConnection } from '../../functions/connect/start-connection.ts';
+import { type Connected, completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
+import type { Switches } from '../../infra/local/google/state.ts';
+import { walkConsent } from '../../infra/local/google/walk-consent.ts';
+import { randomSecret } from '../../shared/browser-binding.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection.ts';
+import { audiences, optionalScopes } from '../../shared/names.ts';
+import { takeBackGrant } from '../../shared/revocation.ts';
+import { openToken } from '../../shared/token-vault.ts';
+import { signUserToken } from '../../shared/user-token.ts';
+import { ada, ben, startWorld, type World } from './world.ts';
+
+const publicUrl = 'http://localhost:3000';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.close());
+
+const coded = (code: string) => expect.objectContaining({ code });
+const set = <Name extends keyof Switches>(name: Name, value: Switches[Name]) =>
+  world.google.control.setSwitch(name, value);
+const calls = (route: string) => world.calls().filter((each) => each === route).length;
+
+function connectDeps(change: Partial<ConnectDeps> = {}): ConnectDeps {
+  return {
+    ...world.deps,
+    randomSecret,
+    authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
+    publicUrl,
+    returnOrigins: ['https://app.example.com'],
+    optionalScopes: [],
+    ...change,
+  };
+}
+const linkToken = (userId: string) =>
+  signUserToken(world.tokenKeys.value, { userId, audience: audiences.connect, now: world.time.now });
+
+async function begin(userId: string, change: Partial<ConnectDeps> = {}) {
+  const token = await linkToken(userId);
+  return startConnection(connectDeps(change), {
+    token,
+    retry: undefined,
+    returnTo: undefined,
+    browser: undefined,
+  });
+}
+const finish = (callback: string, browser: string | undefined): Promise<Connected> =>
+  completeConnection({ ...world.deps, publicUrl }, { query: new URL(callback).searchParams, browser });
+
+type Walk = Parameters<typeof walkConsent>[1];
+async function connect(userId: string, walk?: Walk, change?: Partial<ConnectDeps>): Promise<Connected> {
+  const { location, browser } = await begin(userId, change);
+  return finish(await walkConsent(location, walk), browser);
+}
+const refreshTokenOf = async (userId: string): Promise<string> => {
+  const { refreshToken } = (await world.connection(userId)) as GrantedConnection;
+  return openToken(world.tokenKeys.value, userId, 'refresh', refreshToken);
+};
+
+describe('a connection', () => {
+  it('is stored with sealed tokens, published, and its waiting bookings are released', async () => {
+    const { connection } = await connect('user-1');
+    expect(await world.connection('user-1')).toEqual({ ...connection, refreshShard: expect.any(String) });
+    expect(connection).toMatchObject({
+      status: 'active',
+      email: ada,
+      calendarId: 'primary',
+      keyId: 'k1',
+      tokenVersion: 1,
+    });
+    expect(world.bus.types()).toEqual(['connection.activated']);
+    expect(world.queue.messages).toEqual([
+      { type: 'connection.activated', userId: 'user-1', tokenVersion: 1, page: 0 },
+    ]);
+    expect(calls('token')).toBe(1);
+  });
+
+  it('is made even when its waiting bookings cannot be released at once: they come due', async () => {
+    world.queue.away = true;
+    await connect('user-1');
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+
+  it('is not made when nobody could be told of it', async () => {
+    world.bus.away = true;
+    await expect(connect('user-1')).rejects.toThrow('The bus is away.');
+    expect(await world.connection('user-1')).toBeUndefined();
+  });
+
+  it('made again wins over a refresh at the same moment', async () => {
+    await connect('user-1');
+    world.time.now += 60;
+    const { location, browser } = await begin('user-1');
+    const callback = await walkConsent(location);
+    const get = world.deps.connections.get;
+    let overtaken = false;
+    const connections = {
+      ...world.deps.connections,
+      get: async (userId: string) => {
+        const seen = await get(userId);
+        if (!overtaken && seen) {
+          overtaken = true;
+          await world.deps.connections.put({ ...seen, tokenVersion: 2 } as Connection, 1);
+        }
+        return seen;
+      },
+    };
+    await completeConnection(
+      { ...world.deps, connections, publicUrl },
+      { query: new URL(callback).searchParams, browser },
+    );
+    expect((await world.connection('user-1'))?.tokenVersion).toBe(3);
+  });
+
+  it('to the same account keeps the calendar that was chosen', async () => {
+    await connect('user-1');
+    await world.deps.connections.choose('user-1', 1, {
+      calendarId: 'team',
+      timeZone: 'Europe/Vienna',
+      updatedAt: 0,
+    });
+    world.time.now += 60;
+    const { connection } = await connect('user-1');
+    expect(connection).toMatchObject({ calendarId: 'team', timeZone: 'Europe/Vienna' });
+    expect(connection).not.toHaveProperty('accountChangedAt');
+    expect(world.bus.types()).toEqual(['connection.activated', 'connection.activated']);
+  });
+
+  it('to another account is accepted, recorded and published, and the old grant is taken back', async () => {
+    await connect('user-1');
+    const old = await refreshTokenOf('user-1');
+    world.time.now += 60;
+    const { connection } = await connect('user-1', { account: ben });
+    expect(connection).toMatchObject({ email: ben, calendarId: 'primary', accountChangedAt: world.time.now });
+    expect(world.bus.types().slice(1)).toEqual(['connection.activated', 'connection.account_changed']);
+    expect(
+      await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.revocation?.token ?? ''),
+    ).toBe(old);
+
+    const { revocation } = connection;
+    if (!revocation) throw new Error('nothing to take back');
+    expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('done');
+    expect(world.google.control.grants().map(({ email }) => email)).toEqual([ben]);
+    expect(await world.connection('user-1')).not.toHaveProperty('revocation');
+  });
+
+  it('to an account that is to be taken back ends the taking back: Google would end the new grant with it', async () => {
+    await connect('user-1');
+    world.time.now += 60;
+    await connect('user-1', { account: ben });
+    world.time.now += 60;
+    const { connection } = await connect('user-1');
+    // Now it is Ben's that nobody uses any more.
+    expect(connection.revocation?.googleSub).not.toBe(connection.googleSub);
+  });
+});
+
+describe('the refresh token', () => {
+  it('that Google does not send again is kept, if it is of the same account and works', async () => {
+    await connect('user-1');
+    const before = await refreshTokenOf('user-1');
+    set('omitRefreshToken', true);
+    world.time.now += 60;
+    await connect('user-1');
+    expect(await refreshTokenOf('user-1')).toBe(before);
+  });
+
+  it('that Google does not send is asked for again when the stored one is dead', async () => {
+    await connect('user-1');
+    const before = await world.connection('user-1');
+    set('omitRefreshToken', true);
+    world.google.control.fail({ on: 'token', after: 1, how: { status: 400, oauthError: 'invalid_grant' } });
+    world.time.now += 60;
+    await expect(connect('user-1')).rejects.toThrow(coded('refresh_token_missing'));
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
+  it('of one account is never kept for another', async () => {
+    await connect('user-1');
+    set('omitRefreshToken', true);
+    world.time.now += 60;
+    await expect(connect('user-1', { account: ben })).rejects.toThrow(coded('refresh_token_missing'));
+  });
+
+  it('is asked for again where there never was one', async () => {
+    set('omitRefreshToken', true);
+    await expect(connect('user-1')).rejects.toThrow(coded('refresh_token_missing'));
+    expect(await world.connection('user-1')).toBeUndefined();
+  });
+});
+
+describe('what the user allowed', () => {
+  const everything = { optionalScopes: Object.values(optionalScopes) };
+
+  it('is compared as a set, in whatever order Google answers', async () => {
+    const { connection } = await connect('user-1', {}, everything);
+    expect(new Set(connection.scopes)).toEqual(
+      new Set([
+        'openid',
+        expect.any(String),
+        'https://www.googleapis.com/auth/calendar.events',
+        ...everything.optionalScopes,
+      ]),
+    );
+  });
+
+  it('without the box for events makes no connection', async () => {
+    await expect(connect('user-1', { untick: ['calendar.events'] }, everything)).rejects.toThrow(
+      coded('calendar_permission_missing'),
+    );
+    expect(await world.connection('user-1')).toBeUndefined();
+  });
+
+  it('without the boxes that a connection can do without makes one', async () => {
+    const { connection } = await connect('user-1', { untick: everything.optionalScopes }, everything);
+    expect(connection.status).toBe('active');
+    expect(connection.scopes).not.toContain(optionalScopes.calendarList);
+  });
+});
+
+describe('the exchange of the code', () => {
+  it.each([
+    ['no answer comes', { lose: 'response' as const }, 'google_unreachable'],
+    ['the answer is a page', { status: 502, html: true as const }, 'google_unexpected_status'],
+    ['the answer has no token', { status: 200, body: '{}' }, 'google_unexpected_body'],
+    ['the answer is an OAuth error', { status: 400, oauthError: 'invalid_scope' }, 'google_oauth_error'],
+    ['the code is refused', { status: 400, oauthError: 'invalid_grant' }, 'authorization_failed'],
+    ['our client is refused', { status: 401, oauthError: 'invalid_client' }, 'google_client_misconfigured'],
+    [
+      'our redirect URI is refused',
+      { status: 400, oauthError: 'redirect_uri_mismatch' },
+      'google_client_misconfigured',
+    ],
+  ])('is sent once, and told apart: when %s', async (_, how, code) => {
+    world.google.control.fail({ on: 'token', times: 9, how });
+    await expect(connect('user-1')).rejects.toThrow(coded(code));
+    expect(calls('token')).toBe(1);
+    expect(await world.connection('user-1')).toBeUndefined();
+    expect(world.bus.events).toEqual([]);
+  });
+
+  it('is refused with another PKCE verifier: a stolen code is worth nothing', async () => {
+    const mine = await begin('user-1');
+    const theirs = await begin('attacker');
+    const stolen = new URL(await walkConsent(mine.location)).searchParams.get('code') ?? '';
+    const callback = new URL(await walkConsent(theirs.location));
+    callback.searchParams.set('code', stolen);
+    await expect(finish(callback.href, theirs.browser)).rejects.toThrow(coded('authorization_failed'));
+  });
+
+  it("is refused when Google's proof is of another attempt", async () => {
+    const { location, browser } = await begin('user-1');
+    const url = new URL(location);
+    url.searchParams.set('nonce', 'x'.repeat(43));
+    await expect(finish(await walkConsent(url.href), browser)).rejects.toThrow(coded('id_token_invalid'));
+    expect(await world.connection('user-1')).toBeUndefined();
+  });
+
+  it('accepts either of the names that Google signs with, and no other', async () => {
+    set('issuer', 'accounts.google.com');
+    await connect('user-1');
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+
+  it('tolerates query parameters that nobody announced', async () => {
+    const { location, browser } = await begin('user-1');
+    const callback = await walkConsent(location);
+    await finish(
+      `${callback}&iss=https%3A%2F%2Faccounts.google.com&hd=example.com&authuser=7&new=1`,
+      browser,
+    );
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+});
+
+describe('another try', () => {
+  const retry = (state: string, browser: string | undefined) =>
+    startConnection(connectDeps(), { token: undefined, retry: state, returnTo: undefined, browser });
+
+  it('after a refusal works in the same browser, with fresh secrets', async () => {
+    const { location, browser } = await begin('user-1');
+    const denied = await walkConsent(location, { deny: true });
+    await expect(finish(denied, browser)).rejects.toThrow(coded('access_denied'));
+    const state = new URL(denied).searchParams.get('state') ?? '';
+    const again = await retry(state, browser);
+    expect(new URL(again.location).searchParams.get('nonce')).not.toBe(
+      new URL(location).searchParams.get('nonce'),
+    );
+    await finish(await walkConsent(again.location), again.browser);
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+
+  it('works in no other browser, and no longer than the first one would have', async () => {
+    const { location, browser } = await begin('user-1');
+    const state = new URL(location).searchParams.get('state') ?? '';
+    await expect(retry(state, randomSecret())).rejects.toThrow(coded('wrong_browser'));
+    await expect(retry(state, undefined)).rejects.toThrow(coded('wrong_browser'));
+    world.time.now += 599;
+    const again = await retry(state, browser);
+    world.time.now += 2;
+    await expect(retry(state, browser)).rejects.toThrow(coded('state_expired'));
+    await expect(retry(new URL(again.location).searchParams.get('state') ?? '', browser)).rejects.toThrow(
+      coded('state_expired'),
+    );
+  });
+
+  it('does not make a second connection of one link', async () => {
+    const { location, browser } = await begin('user-1');
+    await finish(await walkConsent(location), browser);
+    const again = await retry(new URL(location).searchParams.get('state') ?? '', browser);
+    await expect(finish(await walkConsent(again.location), browser)).rejects.toThrow(coded('state_used'));
+  });
+});
+
+it('knows the address to go back to, and keeps it over another try', async () => {
+  const returnTo = 'https://app.example.com/settings?tab=calendar';
+  const token = await linkToken('user-1');
+  const first = await startConnection(connectDeps(), {
+    token,
+    retry: undefined,
+    returnTo,
+    browser: undefined,
+  });
+  const state = new URL(first.location).searchParams.get('state') ?? '';
+  const again = await startConnection(connectDeps(), {
+    token: undefined,
+    retry: state,
+    returnTo: 'https://evil.example',
+    browser: first.browser,
+  });
+  expect((await finish(await walkConsent(again.location), again.browser)).returnTo).toBe(returnTo);
+});
+
+it.each([
+  'https://evil.example/',
+  'https://app.example.com.evil.example/',
+  'https://user@app.example.com/',
+  'http://app.example.com/',
+  '//app.example.com',
+  'javascript:alert(1)',
+  'nonsense',
+  '',
+])('goes back to configured origins only, not to %j', async (returnTo) => {
+  const token = await linkToken('user-1');
+  await expect(
+    startConnection(connectDeps(), { token, retry: undefined, returnTo, browser: undefined }),
+  ).rejects.toThrow(coded('return_to_not_allowed'));
+});
