@@ -2,17 +2,10 @@
  * The door between the functions and the services of AWS: checks the rights of the function that calls, and counts
  * calls. Each function signs with an access key of its own, its name, so every request says who sent it.
  */
-import {
-  createServer,
-  Agent as HttpAgent,
-  request as httpRequest,
-  type IncomingMessage,
-  type ServerResponse,
-} from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { type AwsError, awsError } from './aws-json.ts';
-import { localCredentials } from './dynamodb.ts';
+import { accessKey, createForwarder } from './forwarder.ts';
 import { closeServer, listen } from './ports.ts';
 import type { AwsInput, Rights, Service } from './rights.ts';
 
@@ -100,18 +93,8 @@ export async function startGateway(upstreams: Record<Service, string>): Promise<
   };
 }
 
-const accessKey = /Credential=([^/,\s]+)/;
-
 function senderOf({ headers }: IncomingMessage): string {
   return accessKey.exec(headers.authorization ?? '')?.[1] ?? 'unknown';
-}
-
-/**
- * The signature under the access key that the tables were created with: some local services keep a world for each
- * access key, and some refuse one with a hyphen. None checks the signature.
- */
-function disguised(authorization: string): string {
-  return authorization.replace(accessKey, `Credential=${localCredentials.accessKeyId}`);
 }
 
 /** A body that is no JSON names no resource; the service refuses it better than we could. */
@@ -136,45 +119,4 @@ function refuse(response: ServerResponse, { status, type, message }: AwsError): 
   if (response.headersSent) return void response.destroy();
   response.writeHead(status, { 'content-type': 'application/x-amz-json-1.0' });
   response.end(JSON.stringify({ __type: `com.amazon.coral.service#${type}`, Message: message }));
-}
-
-/** Passes requests on over connections that are kept open. */
-function createForwarder() {
-  const http = new HttpAgent({ keepAlive: true });
-  const https = new HttpsAgent({ keepAlive: true });
-  return {
-    forward(
-      request: IncomingMessage,
-      body: Buffer,
-      upstream: string,
-      response: ServerResponse,
-    ): Promise<void> {
-      return new Promise((resolve, reject) => {
-        const url = new URL(upstream);
-        const { host: _, authorization, ...others } = request.headers;
-        const headers = { ...others, ...(authorization ? { authorization: disguised(authorization) } : {}) };
-        const options = { method: 'POST', headers, path: url.pathname };
-        const passed =
-          url.protocol === 'https:'
-            ? httpsRequest(url, { ...options, agent: https })
-            : httpRequest(url, { ...options, agent: http });
-        passed.once('error', reject);
-        passed.once('response', (answer) => {
-          response.writeHead(answer.statusCode ?? 502, answer.headers);
-          answer.pipe(response);
-          answer.once('error', reject);
-          answer.once('end', resolve);
-        });
-        // A function that is ended does not wait for its answer any more.
-        response.once('close', () => {
-          if (!response.writableFinished) passed.destroy();
-        });
-        passed.end(body);
-      });
-    },
-    close() {
-      http.destroy();
-      https.destroy();
-    },
-  };
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { marshall } from '@aws-sdk/util-dynamodb';
 import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
+import type { AwsCall } from '../../infra/local/gateway.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { checkoutCompleted, deliver, demoBooking } from '../../infra/local/payment.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';
@@ -107,9 +108,7 @@ function observer(stack: LocalStack): Observe {
       aws: (functionName) =>
         countBy(
           calls.filter((call) => call.functionName === functionName),
-          // There is one bus, and CDK makes up its name.
-          ({ service, operation, resource }) =>
-            `${service}:${operation}${service === 'events' ? '' : ` ${resource}`}`,
+          callName,
         ),
       google: countBy(google.control.requests(), ({ route }) => `google:${route}`),
     };
@@ -123,6 +122,13 @@ async function observing<Result>(observe: Observe, act: () => Promise<Result>) {
     visit = await act();
   });
   return { ...observed, visit: visit as Result };
+}
+
+/** One that did not succeed says so, so that no refusal hides among the counts. */
+function callName({ service, operation, resource, status }: AwsCall): string {
+  // There is one bus, and CDK makes up its name.
+  const onWhat = service === 'events' ? '' : ` ${resource}`;
+  return `${service}:${operation}${onWhat}${status === 200 ? '' : ` answered ${status}`}`;
 }
 
 function countBy<Item>(items: Item[], name: (item: Item) => string): CallCounts {
