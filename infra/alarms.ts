@@ -20,6 +20,8 @@ import { metricNamespace } from '../shared/names.ts';
 export interface AlarmsProps {
   readonly queue: Queue;
   readonly deadLetters: Queue;
+  /** Absent where no URL takes the events. */
+  readonly undeliveredEvents: Queue | undefined;
   readonly functions: readonly LambdaFunction[];
   readonly key: Key;
   readonly email: string | undefined;
@@ -55,6 +57,14 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     props.deadLetters.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
     1,
   );
+  if (props.undeliveredEvents) {
+    alarm(
+      'UndeliveredEvents',
+      'LeadsCalendar has refused events, or could not be reached for a day. They are kept for 14 days: mend the receiver, then deliver them again from the queue.',
+      props.undeliveredEvents.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
+      1,
+    );
+  }
   alarm(
     'QueueAge',
     'A booking has waited 15 minutes in the queue: booking-sync fails or cannot keep up. See its log and syncConcurrency.',

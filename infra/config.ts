@@ -49,6 +49,8 @@ const stackConfig = z.strictObject({
     .transform((names) => names.split(/\s+/).filter(Boolean))
     .pipe(z.array(z.enum(['calendar-list', 'free-busy'])))
     .default([]),
+  /** Where every event is posted to, e.g. `https://app.example.com/events`. Without it events are on the bus only. */
+  eventsUrl: z.url({ protocol: /^https$/ }).optional(),
   /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
   alarmEmail: z.email().optional(),
 });

@@ -8,6 +8,7 @@ import { env, indexes, optionalScopes, routes } from '../shared/names.ts';
 import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
 import { alarms } from './alarms.ts';
 import { readConfig } from './config.ts';
+import { deliverEvents } from './events-delivery.ts';
 import { addRoute, httpApi } from './http-api.ts';
 import { bookingsQueue } from './queue.ts';
 import { every } from './schedule.ts';
@@ -196,7 +197,15 @@ export class LeadsCalendarGoogle extends Stack {
     every(Duration.minutes(1), functions['booking-reconcile']);
     every(Duration.minutes(config.refreshEveryMinutes), functions['token-refresh']);
 
-    alarms(this, { queue, deadLetters, functions: Object.values(functions), key, email: config.alarmEmail });
+    const undeliveredEvents = config.eventsUrl ? deliverEvents(this, bus, config.eventsUrl) : undefined;
+    alarms(this, {
+      queue,
+      deadLetters,
+      undeliveredEvents,
+      functions: Object.values(functions),
+      key,
+      email: config.alarmEmail,
+    });
 
     const output = (name: string, value: string, description: string) =>
       new CfnOutput(this, name, { value, description });

@@ -1,0 +1,81 @@
+import { CfnOutput, Duration, Validations } from 'aws-cdk-lib';
+import {
+  ApiDestination,
+  Authorization,
+  Connection,
+  HttpMethod,
+  type IEventBus,
+  Rule,
+  RuleTargetInput,
+} from 'aws-cdk-lib/aws-events';
+import { ApiDestination as ApiDestinationTarget } from 'aws-cdk-lib/aws-events-targets';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import { eventSource } from '../shared/names.ts';
+
+/** The header that carries the key by which the receiver knows us. */
+export const eventsKeyHeader = 'X-Api-Key';
+
+/**
+ * Posts every event of ours on the bus to `url`: its body is the event as docs/events.schema.json describes it,
+ * without EventBridge's envelope.
+ *
+ * @returns the queue of events that could not be delivered within a day, or that the receiver refused
+ */
+export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Queue {
+  const own = new Construct(scope, 'EventsDelivery');
+
+  const key = new Secret(own, 'Key', {
+    description: `Sent as ${eventsKeyHeader} with every event. Generated; the receiver compares it.`,
+    generateSecretString: { passwordLength: 48, excludePunctuation: true },
+  });
+  Validations.of(key).acknowledge({
+    id: 'AwsSolutions-SMG4',
+    reason: 'The receiver has to learn a new key before it is used, which no timer can see to.',
+  });
+  new CfnOutput(scope, 'EventsKeySecret', {
+    value: key.secretArn,
+    description: `Holds the key that comes as ${eventsKeyHeader} with every event`,
+  });
+
+  // Encrypted with SQS's own key: ours would have to be opened to all of EventBridge.
+  const undelivered = new Queue(own, 'DeadLetters', {
+    encryption: QueueEncryption.SQS_MANAGED,
+    enforceSSL: true,
+    retentionPeriod: Duration.days(14),
+  });
+  const reason = 'It is the dead-letter queue of the rule below. An alarm tells that something is in it.';
+  Validations.of(undelivered).acknowledge(
+    { id: 'AwsSolutions-SQS3', reason },
+    { id: 'Serverless-SQSRedrivePolicy', reason },
+  );
+
+  const destination = new ApiDestination(own, 'Destination', {
+    description: 'Where LeadsCalendar takes events',
+    connection: new Connection(own, 'Connection', {
+      description: 'How LeadsCalendar knows that events are ours',
+      // CloudFormation reads the secret when it deploys: the template holds a reference only.
+      authorization: Authorization.apiKey(eventsKeyHeader, key.secretValue),
+    }),
+    endpoint: url,
+    httpMethod: HttpMethod.POST,
+    // Spares the receiver after an outage, when everything comes at once.
+    rateLimitPerSecond: 50,
+  });
+  new Rule(own, 'Rule', {
+    description: 'Delivers the events of this service by HTTPS',
+    eventBus: bus,
+    eventPattern: { source: [eventSource] },
+    targets: [
+      new ApiDestinationTarget(destination, {
+        event: RuleTargetInput.fromEventPath('$.detail'),
+        deadLetterQueue: undelivered,
+        // As long and as often as EventBridge can: a receiver that is away for hours loses nothing.
+        maxEventAge: Duration.days(1),
+        retryAttempts: 185,
+      }),
+    ],
+  });
+  return undelivered;
+}
