@@ -98,17 +98,14 @@ export async function startWorld() {
     dynamo: tables.dynamo,
     /** A user connected to Ada's account, with tokens of the simulated Google. */
     async connect(userId: string, change: Partial<GrantedConnection> = {}): Promise<GrantedConnection> {
-      const granted = google.control.grant({
-        clientId: client.clientId,
-        email: ada,
-        scopes: ['openid', calendarScope],
-      });
+      const scopes = change.scopes ?? ['openid', calendarScope];
+      const granted = google.control.grant({ clientId: client.clientId, email: ada, scopes });
       const connection: GrantedConnection = {
         userId,
         status: 'active',
         googleSub: 'ada-sub',
         email: ada,
-        scopes: ['openid', calendarScope],
+        scopes,
         calendarId: 'primary',
         accessToken: await sealToken(tokenKeys.value, time.now, userId, 'access', granted.accessToken),
         refreshToken: await sealToken(

@@ -1,0 +1,260 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import {
+  changeConnection,
+  disconnect,
+  listCalendars,
+  viewConnection,
+} from '../../functions/connections/manage-connection.ts';
+import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
+import { calendarScope } from '../../shared/google-oauth.ts';
+import { optionalScopes } from '../../shared/names.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.close());
+
+const coded = (code: string, status?: number) =>
+  expect.objectContaining({ code, ...(status ? { status } : {}) });
+const sweep = () => refreshDueConnections({ ...world.deps, timeLeft: () => true });
+const withList = { scopes: ['openid', calendarScope, optionalScopes.calendarList] };
+
+describe('viewing a connection', () => {
+  it('shows all but the tokens', async () => {
+    const connection = await world.connect('user-1');
+    const view = await viewConnection(world.deps, 'user-1');
+    expect(view).toEqual({
+      status: 'active',
+      email: ada,
+      scopes: ['openid', calendarScope],
+      features: { calendarList: false, freeBusy: false },
+      calendarId: 'primary',
+      connectedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+      lastRefreshedAt: expect.any(String),
+    });
+    expect(JSON.stringify(view)).not.toContain(connection.accessToken.slice(-20));
+  });
+
+  it('says why one is broken', async () => {
+    await world.connect('user-1');
+    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    expect(await viewConnection(world.deps, 'user-1')).toMatchObject({
+      status: 'reauthorization_required',
+      reason: 'invalid_grant',
+    });
+  });
+
+  it('of a user who never connected is 404', async () => {
+    await expect(viewConnection(world.deps, 'nobody')).rejects.toThrow(coded('connection_not_found', 404));
+  });
+});
+
+describe('the list of calendars', () => {
+  it('has those that can be written to, the primary one first', async () => {
+    await world.connect('user-1', withList);
+    const { calendars } = await listCalendars(world.deps, 'user-1');
+    expect(calendars[0]).toMatchObject({ id: ada, primary: true });
+    expect(calendars.map(({ summary }) => summary)).toContain('Appointments');
+    // Each account also sees one that it may only read.
+    expect(calendars).toHaveLength(2);
+  });
+
+  it('says which permission is missing, without asking Google', async () => {
+    await world.connect('user-1');
+    await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(
+      coded('calendar_list_permission_missing', 403),
+    );
+    expect(world.calls()).toEqual([]);
+  });
+
+  it('refreshes a token that Google does not accept, once', async () => {
+    await world.connect('user-1', withList);
+    world.google.control.expireAccessTokens(ada);
+    await listCalendars(world.deps, 'user-1');
+    expect(world.calls()).toEqual(['calendarList.list', 'token', 'calendarList.list']);
+  });
+
+  it('cannot be had while the connection is broken, or Google away', async () => {
+    await world.connect('user-1', withList);
+    world.google.control.fail({ on: 'calendarList.list', how: { status: 503 } });
+    await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(coded('calendar_unavailable', 503));
+    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(coded('reauthorization_required', 409));
+  });
+});
+
+describe('changing a connection', () => {
+  const idOf = async (summary: string): Promise<string> => {
+    await world.connect('lister', withList);
+    const { calendars } = await listCalendars(world.deps, 'lister');
+    const id = calendars.find((each) => each.summary === summary)?.id;
+    if (!id) throw new Error(`no calendar ${summary}`);
+    return id;
+  };
+
+  it('sends new events to the chosen calendar; it needs no permission for the list', async () => {
+    const calendarId = await idOf('Appointments');
+    await world.connect('user-1');
+    await syncBooking(world.deps, world.payment('before'));
+    const view = await changeConnection(world.deps, 'user-1', { calendarId, timeZone: 'America/New_York' });
+    expect(view).toMatchObject({ calendarId, timeZone: 'America/New_York' });
+    await syncBooking(world.deps, world.payment('after'));
+    expect(world.google.control.events(ada, calendarId)).toHaveLength(1);
+    expect((await world.booking('before'))?.observed?.calendarId).toBe('primary');
+  });
+
+  it.each([
+    [
+      'a calendar that does not exist',
+      { calendarId: 'nowhere@group.calendar.google.com' },
+      ['calendar_not_found'],
+    ],
+    ['a time zone that does not exist', { timeZone: 'Europe/Atlantis' }, ['invalid_field']],
+    ['fields that nobody knows', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
+    ['everything at once', { calendarId: '', timeZone: 7 }, ['invalid_field', 'invalid_field']],
+    ['no object', ['primary'], ['invalid_field']],
+  ])('refuses %s, field by field, and changes nothing', async (_, body, codes) => {
+    const before = await world.connect('user-1');
+    const refusal = await changeConnection(world.deps, 'user-1', body).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({
+      code: 'invalid_request',
+      status: 400,
+      problems: codes.map((code) => ({ code, field: expect.any(String), message: expect.any(String) })),
+    });
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
+  it('refuses a calendar that the user may only read', async () => {
+    await world.connect('user-1');
+    const { accessToken } = world.google.control.grant({
+      clientId: 'test-client',
+      email: ada,
+      scopes: withList.scopes,
+    });
+    const response = await fetch(`${world.google.url}/calendar/v3/users/me/calendarList`, {
+      headers: { authorization: `Bearer ${accessToken}` },
+    });
+    const { items } = (await response.json()) as { items: { id: string; accessRole: string }[] };
+    const readOnly = items.find(({ accessRole }) => accessRole === 'reader')?.id;
+    expect(readOnly).toMatch(/[#@]/);
+    const refusal = changeConnection(world.deps, 'user-1', { calendarId: readOnly });
+    await expect(refusal).rejects.toMatchObject({
+      problems: [{ code: 'calendar_not_writable', field: 'calendarId' }],
+    });
+  });
+
+  it('that Google cannot check now changes nothing', async () => {
+    const before = await world.connect('user-1');
+    world.google.control.fail({ on: 'events.list', how: { lose: 'request' } });
+    await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
+      coded('calendar_unavailable'),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+});
+
+describe('disconnecting', () => {
+  it('takes the grant back at Google by POST, keeps nothing, and says so once', async () => {
+    await world.connect('user-1');
+    expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'done' });
+    expect(world.google.control.grants()).toEqual([]);
+    expect(world.google.control.requests()).toMatchObject([
+      { route: 'revoke', method: 'POST', status: 200, query: '' },
+    ]);
+    expect(await world.connection('user-1')).toEqual({
+      userId: 'user-1',
+      status: 'disconnected',
+      disconnectedAt: world.time.now,
+      tokenVersion: 2,
+      refreshFailures: 0,
+      usedLinks: [],
+      updatedAt: world.time.now,
+    });
+    expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'done' });
+    expect(world.bus.types()).toEqual(['connection.disconnected']);
+  });
+
+  it('counts as done when the grant was dead already', async () => {
+    await world.connect('user-1');
+    world.google.control.revokeGrant(ada);
+    expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'done' });
+  });
+
+  it('while Google is away removes the tokens all the same, and goes on in the background', async () => {
+    const { accessToken } = await world.connect('user-1');
+    world.google.control.fail({ on: 'revoke', times: 2, how: { status: 503 } });
+    expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'pending' });
+    const stored = await world.connection('user-1');
+    expect(stored).toMatchObject({ status: 'disconnected', refreshAt: world.time.now + 45 });
+    expect(JSON.stringify(stored)).not.toContain(accessToken);
+    expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'pending' });
+
+    world.time.now += 45;
+    await sweep();
+    expect(await world.connection('user-1')).toMatchObject({
+      refreshFailures: 2,
+      refreshAt: world.time.now + 90,
+    });
+    world.time.now += 90;
+    expect(await sweep()).toMatchObject({ revoked: 1, failed: 0 });
+    expect(await world.connection('user-1')).not.toHaveProperty('revocation');
+    expect(world.google.control.grants()).toEqual([]);
+    expect(await sweep()).toMatchObject({ revoked: 0, skipped: 0 });
+  });
+
+  it('leaves the grant alone while another user shares the Google account: it would end theirs too', async () => {
+    await world.connect('user-1');
+    await world.connect('user-2');
+    expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'shared' });
+    expect(world.calls()).toEqual([]);
+    expect(await disconnect(world.deps, 'user-2')).toEqual({ status: 'disconnected', revocation: 'done' });
+  });
+
+  it('wins over a refresh at the same moment', async () => {
+    await world.connect('user-1', { accessTokenExpiresAt: 0, refreshAt: 0 });
+    world.google.control.fail({ on: 'token', how: { delayMs: 60 } });
+    const refreshing = sweep();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await disconnect(world.deps, 'user-1');
+    await refreshing;
+    expect(await world.connection('user-1')).toMatchObject({ status: 'disconnected' });
+  });
+
+  it('lets paid bookings wait until the user connects again', async () => {
+    await world.connect('user-1');
+    await disconnect(world.deps, 'user-1');
+    await syncBooking(world.deps, world.payment('b1'));
+    expect((await world.booking('b1'))?.status).toBe('waiting_for_connection');
+  });
+
+  it('is not done when nobody could be told', async () => {
+    await world.connect('user-1');
+    world.bus.away = true;
+    await expect(disconnect(world.deps, 'user-1')).rejects.toThrow('The bus is away.');
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+
+  it('gives up on a revocation after a day of tries, and says so in a metric', async () => {
+    await world.connect('user-1');
+    world.google.control.fail({ on: 'revoke', times: 1000, how: { lose: 'request' } });
+    await disconnect(world.deps, 'user-1');
+    for (let run = 0; run < 40; run++) {
+      world.time.now += 3700;
+      await sweep();
+    }
+    expect(await world.connection('user-1')).not.toHaveProperty('revocation');
+    expect(world.calls().length).toBe(30);
+  });
+});
+
+it('keeps no secret in what it answers or logs', async () => {
+  const canary = randomBytes(16).toString('hex');
+  const connection = await world.connect('user-1', { refreshToken: `${canary}` });
+  await disconnect(world.deps, connection.userId).catch(() => {});
+  const { logged } = await import('../setup.ts');
+  expect(logged.join('\n')).not.toContain(canary);
+});
