@@ -18,9 +18,9 @@ export type Secret<T> = {
 };
 
 /** Seconds for which a secret is used without asking again. */
-const timeToLive = 300;
+export const secretTimeToLive = 300;
 /** Least seconds between two reads, however many refusals there are. */
-const minimumAge = 30;
+export const secretMinimumAge = 30;
 
 /**
  * Uses a secret, and once more with a newer value where the kept one was refused with one of `codes`: a rotated
@@ -62,7 +62,7 @@ export function secret<T>(id: string, parse: (value: string) => T, clock: Clock)
 
   return {
     async get() {
-      if (kept && clock() - kept.readAt < timeToLive) return kept.value;
+      if (kept && clock() - kept.readAt < secretTimeToLive) return kept.value;
       try {
         return await read();
       } catch (error) {
@@ -76,7 +76,7 @@ export function secret<T>(id: string, parse: (value: string) => T, clock: Clock)
       }
     },
     async getNewer() {
-      if (kept && clock() - kept.readAt < minimumAge) return undefined;
+      if (kept && clock() - kept.readAt < secretMinimumAge) return undefined;
       return read();
     },
   };

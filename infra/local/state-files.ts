@@ -2,6 +2,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SecretNames } from './stack.ts';
+import type { Endpoints } from './wiring.ts';
 
 /** Writes beside the file and renames, so that a killed process never leaves half a file. */
 export function writeFileAtomically(path: string, text: string, mode = 0o644): void {
@@ -10,8 +11,13 @@ export function writeFileAtomically(path: string, text: string, mode = 0o644): v
   renameSync(temporary, path);
 }
 
-/** Where a stack is reached and what its secrets are called: written at start, read by `pay` and `token`. */
-export type StackAddress = { url: string; googleUrl: string | undefined; secretNames: SecretNames };
+/** Where a stack and its services are reached and what its secrets are called: written at start, read by other commands. */
+export type StackAddress = {
+  url: string;
+  googleUrl: string | undefined;
+  secretNames: SecretNames;
+  endpoints: Endpoints;
+};
 
 /** Everything that the local stack keeps in its folder. */
 const entries = ['dynalite', 'dynamodb-local', 'queues', 'secrets.json', 'google.json', 'logs', 'stack.json'];
