@@ -1,0 +1,378 @@
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { startConnection } from '../../functions/connect/start-connection.ts';
+import { disconnect } from '../../functions/connections/manage-connection.ts';
+import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
+import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
+import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
+import { retire, rotate, settlingTime } from '../../infra/keys-rotation.ts';
+import { keysStore } from '../../infra/keys-store.ts';
+import { startAwsJsonServer } from '../../infra/local/aws-json.ts';
+import { walkConsent } from '../../infra/local/google/walk-consent.ts';
+import { resolveResources } from '../../infra/local/resources.ts';
+import { createSecrets } from '../../infra/local/secrets.ts';
+import { readAssembly } from '../../infra/local/template.ts';
+import { getAccess, refresh } from '../../shared/access-token.ts';
+import { randomSecret } from '../../shared/browser-binding.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
+import { audiences } from '../../shared/names.ts';
+import { secret, secretMinimumAge, secretTimeToLive } from '../../shared/secrets.ts';
+import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { openToken } from '../../shared/token-vault.ts';
+import { signUserToken } from '../../shared/user-token.ts';
+import { logged } from '../setup.ts';
+import { ada, ben, startWorld, type World } from './world.ts';
+
+const publicUrl = 'http://localhost:3000';
+const secretId = 'TokenKeys';
+const coded = (code: string) => expect.objectContaining({ code });
+const newKey = () => randomSecret() + randomSecret();
+
+const secrets = createSecrets();
+let secretsServer: Awaited<ReturnType<typeof startAwsJsonServer>>;
+let secretsManager: SecretsManagerClient;
+beforeAll(async () => {
+  const { template } = readAssembly(inject('assembly'));
+  const declared = resolveResources(template, { apiUrl: '', queueUrlBase: '' })(
+    'AWS::SecretsManager::Secret',
+  );
+  secrets.create(declared);
+  secretsServer = await startAwsJsonServer(secrets.operations);
+  vi.stubEnv('AWS_ENDPOINT_URL_SECRETS_MANAGER', secretsServer.url);
+  vi.stubEnv('AWS_REGION', 'eu-central-1');
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'test');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test');
+  secretsManager = new SecretsManagerClient();
+});
+afterAll(async () => {
+  secretsManager.destroy();
+  await secretsServer.close();
+  vi.unstubAllEnvs();
+});
+
+let world: World;
+beforeEach(async () => {
+  secrets.put(secretId, JSON.stringify({ current: 'k1', k1: newKey() }));
+  logged.length = 0;
+  world = await startWorld();
+  world.tokenKeys.value = parseTokenKeys(keysText());
+  vi.useFakeTimers({ toFake: ['Date'] });
+  passTo(world.time.now);
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await world.close();
+});
+
+/** Moves the world's clock, and that of this process with it: Google's library looks at it for id tokens. */
+function passTo(now: number): void {
+  world.time.now = now;
+  vi.setSystemTime(now * 1000);
+}
+const pass = (seconds: number) => passTo(world.time.now + seconds);
+
+const keysText = () => secrets.get(secretId) as string;
+const operator = () => keysStore(secretsManager, secretId, world.dynamo, 'ConnectionsTable');
+
+/** Rotates as the command does, and answers what that has changed. */
+async function rotateKeys(atOnce = false) {
+  const known = await operator().read();
+  const rotation = rotate(known.text, world.time.now, newKey, { atOnce });
+  expect(await operator().replace(known, rotation.text)).toBeUndefined();
+  return rotation;
+}
+
+/** An execution environment of Lambda: its copy of the keys is its own, and as old as its own last look. */
+type Environment = ReturnType<typeof startEnvironment>;
+function startEnvironment() {
+  return {
+    ...world.deps,
+    tokenKeys: secret(secretId, parseTokenKeys, world.deps.clock),
+    timeLeft: () => true,
+    randomSecret,
+    authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
+    publicUrl,
+    returnOrigins: [],
+    optionalScopes: [],
+  };
+}
+
+const linkToken = (userId: string, keys = keysText()) =>
+  signUserToken(parseTokenKeys(keys), { userId, audience: audiences.connect, now: world.time.now });
+const begin = (environment: Environment, token: string) =>
+  startConnection(environment, { token, retry: undefined, returnTo: undefined, browser: undefined });
+const accountOf = (userId: string) => (Number(userId.slice(-1)) % 2 === 0 ? ada : ben);
+
+async function finish(environment: Environment, userId: string, begun: Awaited<ReturnType<typeof begin>>) {
+  const callback = await walkConsent(begun.location, { account: accountOf(userId) });
+  const query = new URL(callback).searchParams;
+  return completeConnection(environment, { query, browser: begun.browser });
+}
+const sweep = async (environment: Environment) => ({
+  ...(await refreshDueConnections(environment)),
+  ...(await carryOverTokens(environment)),
+});
+const codesInLog = () => logged.filter((line) => /token_unreadable|state_invalid|token_invalid/.test(line));
+
+describe('a rotation under traffic', () => {
+  it('loses nothing: no token, no link, no connection attempt, no payment', { timeout: 90_000 }, async () => {
+    const { time } = world;
+    const users = Array.from({ length: 10 }, (_, index) => `user-${index}`);
+    const environments = Array.from({ length: 6 }, startEnvironment);
+    let turn = 0;
+    const anywhere = () => environments[turn++ % environments.length] as Environment;
+
+    const failures: string[] = [];
+    const attempt = (what: string, run: () => Promise<unknown>) =>
+      run().catch((error: Error & { code?: string }) =>
+        failures.push(`${what}: ${error.code ?? error.message}`),
+      );
+    /** What is to happen at a later time: a user takes minutes to click a link, and minutes at Google's. */
+    let later: { at: number; run: () => Promise<unknown> }[] = [];
+    const plan = (seconds: number, run: () => Promise<unknown>) =>
+      later.push({ at: time.now + seconds, run });
+    let backendKeys = keysText();
+    let links = 0;
+    let payments = 0;
+
+    const clickLink = async (userId: string, patience: number) => {
+      const token = await linkToken(userId, backendKeys);
+      plan(patience, () =>
+        attempt('connect', async () => {
+          const begun = await begin(anywhere(), token);
+          plan(patience, () => attempt('callback', () => finish(anywhere(), userId, begun)));
+        }),
+      );
+    };
+    const pay = (userId: string) => {
+      const message = world.payment(`b${payments++}`, { userId });
+      return attempt('payment', () => syncBooking(anywhere(), message));
+    };
+    /** Lets time pass, in steps of 20 seconds with all that happens in each of them, side by side. */
+    const traffic = async (until: number) => {
+      for (let step = 0; time.now < until; step++) {
+        passTo(Math.min(time.now + 20, until));
+        const due = later.filter(({ at }) => at <= time.now);
+        later = later.filter(({ at }) => at > time.now);
+        const user = users[step % users.length] as string;
+        const other = users[(step * 7 + 3) % users.length] as string;
+        await Promise.all([
+          ...due.map(({ run }) => run()),
+          pay(user),
+          ...(step % 3 === 0 ? [clickLink(other, (links++ * 97) % 570)] : []),
+          ...(step % 15 === 0 ? [attempt('sweep', () => sweep(anywhere()))] : []),
+        ]);
+        // Environments come and go.
+        if (step % 30 === 0) environments[(step / 30) % environments.length] = startEnvironment();
+      }
+    };
+
+    for (const userId of users) {
+      pass(300);
+      await finish(anywhere(), userId, await begin(anywhere(), await linkToken(userId)));
+    }
+    await traffic(time.now + 400);
+    const rotation = await rotateKeys();
+    expect(rotation.from - time.now).toBeGreaterThan(secretTimeToLive);
+    await traffic(rotation.from + 300);
+    backendKeys = keysText();
+    await traffic(rotation.settledAt);
+
+    const known = await operator().read();
+    const text = retire(known.text, 'k1', time.now);
+    expect(await operator().countSealedWith('k1')).toEqual({ count: 0, complete: true });
+    expect(await operator().findSealedWith('k1')).toBe(0);
+    await operator().replace(known, text);
+    expect(parseTokenKeys(keysText()).ids).toEqual([rotation.id]);
+    backendKeys = keysText();
+    await traffic(time.now + 1300);
+
+    expect(failures).toEqual([]);
+    expect(codesInLog()).toEqual([]);
+    expect(links).toBeGreaterThan(50);
+    expect(await operator().countSealedWith(rotation.id)).toEqual({ count: users.length, complete: true });
+    for (const userId of users) {
+      expect(await world.connection(userId)).toMatchObject({ status: 'active', keyId: rotation.id });
+    }
+    const bookings = await Promise.all(
+      Array.from({ length: payments }, (_, index) => world.booking(`b${index}`)),
+    );
+    expect(new Set(bookings.map((booking) => booking?.status))).toEqual(new Set(['scheduled']));
+    expect(world.bus.types()).not.toContain('connection.reauthorization_required');
+  });
+});
+
+describe('an emergency rotation', () => {
+  it('blames nobody, and all is well when every environment has looked again', async () => {
+    const [informed, unaware] = [startEnvironment(), startEnvironment()];
+    await world.connect('user-1', {
+      accessTokenExpiresAt: world.time.now + 30,
+      refreshAt: world.time.now - 1,
+    });
+    await informed.tokenKeys.get();
+    pass(secretTimeToLive);
+    await unaware.tokenKeys.get();
+    const { id } = await rotateKeys(true);
+    await sweep(informed);
+    expect(await world.connection('user-1')).toMatchObject({ keyId: id, tokenVersion: 2 });
+    const begun = await begin(informed, await linkToken('user-2'));
+
+    const connection = (await world.connection('user-1')) as GrantedConnection;
+    await expect(getAccess(unaware, connection)).rejects.toThrow(coded('token_unreadable'));
+    await expect(finish(unaware, 'user-2', begun)).rejects.toThrow(coded('state_invalid'));
+    await syncBooking(unaware, world.payment('b1'));
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'pending',
+      problems: [{ code: 'token_unreadable' }],
+    });
+    await sweep(unaware);
+    expect(await world.connection('user-1')).toEqual(connection);
+
+    pass(secretMinimumAge);
+    expect((await getAccess(unaware, connection)).connection.tokenVersion).toBe(2);
+    await finish(unaware, 'user-2', begun);
+    await syncBooking(unaware, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
+    expect(await world.booking('b1')).toMatchObject({ status: 'scheduled' });
+    expect(await world.connection('user-2')).toMatchObject({ status: 'active', keyId: id });
+    expect(world.bus.types()).not.toContain('connection.reauthorization_required');
+  });
+});
+
+describe('carrying tokens over', () => {
+  /** Rotates and lets the new key come into use. */
+  async function rotated() {
+    const rotation = await rotateKeys();
+    passTo(rotation.from);
+    return rotation;
+  }
+  const onlyKey = (id: string) => {
+    const { [id]: key } = JSON.parse(keysText());
+    return parseTokenKeys(JSON.stringify({ current: id, [id]: key }));
+  };
+  const tokensOnOldKey = () =>
+    logged.map((line) => JSON.parse(line)).filter((entry) => 'TokensOnOldKey' in entry);
+
+  it('reaches idle and broken connections, asks Google nothing, and changes nothing else', async () => {
+    const { now } = world.time;
+    const idle = await world.connect('idle', {
+      lastUsedAt: now - 30 * 86_400,
+      refreshAt: now + 2 * 86_400,
+    });
+    await world.connect('broken');
+    await world.deps.connections.requireReauthorization('broken', 1, 'invalid_grant', now);
+    const broken = await world.connection('broken');
+    const { id } = await rotated();
+
+    expect(await carryOverTokens(startEnvironment())).toEqual({ carriedOver: 2 });
+    expect(world.calls()).toEqual([]);
+    const sealedAnew = {
+      keyId: id,
+      accessToken: expect.any(String),
+      refreshToken: expect.any(String),
+    };
+    expect(await world.connection('idle')).toEqual({ ...idle, ...sealedAnew });
+    expect(await world.connection('broken')).toEqual({ ...broken, ...sealedAnew });
+    for (const [userId, before] of [
+      ['idle', idle],
+      ['broken', broken as GrantedConnection],
+    ] as const) {
+      const { refreshToken } = (await world.connection(userId)) as GrantedConnection;
+      expect(await openToken(onlyKey(id), userId, 'refresh', refreshToken)).toBe(
+        await openToken(world.tokenKeys.value, userId, 'refresh', before.refreshToken),
+      );
+    }
+    expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 0 })]);
+  });
+
+  it('reaches a grant that is still to be taken back, which then is, without the old key', async () => {
+    await world.connect('user-1');
+    world.google.control.fail({ on: 'revoke', how: { status: 503 } });
+    expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'pending' });
+    const { id } = await rotated();
+    expect(await operator().findSealedWith('k1')).toBe(1);
+    await carryOverTokens(startEnvironment());
+    expect(await operator().findSealedWith('k1')).toBe(0);
+
+    pass(settlingTime);
+    secrets.put(secretId, retire(keysText(), 'k1', world.time.now));
+    expect(await sweep(startEnvironment())).toMatchObject({ revoked: 1, failed: 0 });
+    expect(await world.connection('user-1')).not.toHaveProperty('revocation');
+    expect(await operator().findSealedWith(id)).toBe(0);
+  });
+
+  it('never undoes a refresh that happens at the same moment', async () => {
+    await world.connect('user-1');
+    await rotated();
+    const environment = startEnvironment();
+    const stale = heldBack(environment);
+    const carrying = carryOverTokens({ ...environment, connections: stale.connections });
+    await stale.read;
+    const { accessToken } = await refresh(
+      { ...environment, tokenKeys: world.tokenKeys },
+      (await world.connection('user-1')) as GrantedConnection,
+      { used: false },
+    );
+    stale.goOn();
+    expect(await carrying).toEqual({ carriedOver: 0 });
+    const stored = (await world.connection('user-1')) as GrantedConnection;
+    expect(stored).toMatchObject({ tokenVersion: 2, keyId: 'k1' });
+    expect(await openToken(world.tokenKeys.value, 'user-1', 'access', stored.accessToken)).toBe(accessToken);
+    expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 1 })]);
+
+    expect(await carryOverTokens(environment)).toEqual({ carriedOver: 1 });
+    expect(await operator().findSealedWith('k1')).toBe(0);
+  });
+
+  it('counts what is left where its time is up', async () => {
+    for (const userId of ['a', 'b', 'c']) await world.connect(userId);
+    await rotated();
+    let pages = 1;
+    const timeLeft = () => pages-- > 0;
+    const failing = { ...world.deps.connections, reseal: async () => false };
+    await carryOverTokens({ ...startEnvironment(), connections: failing, timeLeft });
+    expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 3 })]);
+    expect(await operator().countSealedWith('k1')).toEqual({ count: 3, complete: true });
+  });
+
+  /** A store whose reads are answered when the test says so. */
+  function heldBack({ connections }: Environment) {
+    const read = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    return {
+      read: read.promise,
+      goOn: go.resolve,
+      connections: {
+        ...connections,
+        async get(userId: string) {
+          const connection = await connections.get(userId);
+          read.resolve();
+          await go.promise;
+          return connection;
+        },
+      },
+    };
+  }
+});
+
+describe('the keys of a stack', () => {
+  it('are not changed where somebody else has changed them since they were read', async () => {
+    const known = await operator().read();
+    const { text } = await rotateKeys();
+    await expect(operator().replace(known, '{}')).rejects.toThrow(/Nothing was done: try again/);
+    expect(keysText()).toBe(text);
+  });
+
+  it('in use are found in the tokens themselves, also where an older token waits beside newer ones', async () => {
+    const before = await world.connect('user-1');
+    const { id, from } = await rotateKeys();
+    passTo(from);
+    await carryOverTokens(startEnvironment());
+    const connection = (await world.connection('user-1')) as GrantedConnection;
+    const revocation = { token: before.refreshToken, googleSub: 'another' };
+    await world.deps.connections.put({ ...connection, revocation }, connection.tokenVersion);
+    expect(await operator().countSealedWith('k1')).toEqual({ count: 0, complete: true });
+    expect(await operator().findSealedWith('k1')).toBe(1);
+    expect(await operator().findSealedWith(id)).toBe(1);
+  });
+});
