@@ -2,7 +2,7 @@ import { AppError, hasCode } from './app-error.ts';
 import { backoff } from './backoff.ts';
 import type { Bus } from './bus.ts';
 import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
-import { type GrantedConnection, nextRefresh, type RefreshPolicy } from './connection.ts';
+import { type Connection, type GrantedConnection, nextRefresh, type RefreshPolicy } from './connection.ts';
 import type { ConnectionStore, Lease } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import type { GoogleOAuth, GrantedTokens } from './google-oauth.ts';
@@ -127,7 +127,6 @@ export async function refreshUnderLease(
   connection: GrantedConnection,
   options: { used: boolean },
 ): Promise<Access> {
-  const { userId, tokenVersion } = connection;
   try {
     const refreshToken = await open(deps, connection, 'refresh', connection.refreshToken);
     const granted = await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
@@ -137,11 +136,19 @@ export async function refreshUnderLease(
   } catch (error) {
     if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);
     // Whatever else it is, it is not the user's: keep the connection as it is and come back later.
-    const failures = connection.refreshFailures + 1;
-    const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
-    await deps.connections.postpone(userId, tokenVersion, deps.clock() + wait, failures);
+    await postpone(deps, connection);
     throw error;
   }
+}
+
+/** Leaves what is due on a connection for later, and ends the lease on it. */
+export async function postpone(
+  deps: TokenDeps,
+  { userId, tokenVersion, refreshFailures }: Connection,
+): Promise<void> {
+  const failures = refreshFailures + 1;
+  const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
+  await deps.connections.postpone(userId, tokenVersion, deps.clock() + wait, failures);
 }
 
 async function saveGranted(

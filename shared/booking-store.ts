@@ -3,12 +3,18 @@ import {
   type DynamoDBClient,
   type KeysAndAttributes,
   PutItemCommand,
-  QueryCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { Booking } from './booking.ts';
 import type { Connection } from './connection.ts';
-import type { Cursor } from './connection-store.ts';
-import { conditionally, fromItem, shardOf, toItem } from './dynamo.ts';
+import {
+  type Cursor,
+  conditionally,
+  fromItem,
+  type IndexQuery,
+  queryIndex,
+  shardOf,
+  toItem,
+} from './dynamo.ts';
 import { indexes } from './names.ts';
 
 /** A booking that is to be looked at, as an index names it. */
@@ -36,29 +42,14 @@ const key = (bookingId: string): string => `${prefix}${bookingId}`;
 
 /** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
 export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: number): BookingStore {
-  async function query(
-    index: string,
-    condition: string,
-    values: Record<string, unknown>,
-    limit: number,
-    cursor?: Cursor,
-  ): Promise<BookingPage> {
-    const { Items = [], LastEvaluatedKey } = await dynamo.send(
-      new QueryCommand({
-        TableName: table,
-        IndexName: index,
-        KeyConditionExpression: condition,
-        ExpressionAttributeValues: toItem(values),
-        Limit: limit,
-        ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
-      }),
-    );
+  async function page(query: Omit<IndexQuery, 'table'>): Promise<BookingPage> {
+    const { items, ...rest } = await queryIndex<{ id: string; userId?: string; syncDueAt?: number }>(dynamo, {
+      table,
+      ...query,
+    });
     return {
-      bookings: Items.map((item) => {
-        const { id, ...rest } = fromItem<{ id: string; userId?: string; syncDueAt?: number }>(item);
-        return { ...rest, bookingId: id.slice(prefix.length) };
-      }),
-      ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
+      bookings: items.map(({ id, ...item }) => ({ ...item, bookingId: id.slice(prefix.length) })),
+      ...rest,
     };
   }
 
@@ -87,24 +78,21 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
     },
 
     due(shard, now, limit, cursor) {
-      return query(
-        indexes.syncDue,
-        'syncShard = :shard AND syncDueAt <= :now',
-        { ':shard': shard, ':now': now },
+      const condition = 'syncShard = :shard AND syncDueAt <= :now';
+      return page({
+        index: indexes.syncDue,
+        condition,
+        values: { ':shard': shard, ':now': now },
         limit,
         cursor,
-      );
+      });
     },
 
     async waiting(userId, limit, cursor) {
-      const page = await query(
-        indexes.waiting,
-        'waitingUserId = :userId',
-        { ':userId': userId },
-        limit,
-        cursor,
-      );
-      return { ...page, bookings: page.bookings.map(({ bookingId }) => ({ bookingId, userId })) };
+      const condition = 'waitingUserId = :userId';
+      const values = { ':userId': userId };
+      const { bookings, ...rest } = await page({ index: indexes.waiting, condition, values, limit, cursor });
+      return { bookings: bookings.map(({ bookingId }) => ({ bookingId, userId })), ...rest };
     },
   };
 }

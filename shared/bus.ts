@@ -1,21 +1,17 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import type { BusEventType } from './bus-events.ts';
 import { eventSource } from './names.ts';
 
-/** What LeadsCalendar is told. `id` is stable: the same happening published twice carries the same id. */
+/**
+ * What LeadsCalendar is told; the fields of each type are in bus-events.ts. `id` is stable: the same happening
+ * published twice carries the same id.
+ */
 export type BusEvent = { type: BusEventType; id: string; time: string; userId?: string } & Record<
   string,
   unknown
 >;
 
-export type BusEventType =
-  | 'connection.activated'
-  | 'connection.account_changed'
-  | 'connection.reauthorization_required'
-  | 'connection.disconnected'
-  | 'booking.scheduled'
-  | 'booking.waiting'
-  | 'booking.failed'
-  | 'booking.missed';
+export type { BusEventType };
 
 /** Publishes events, at most ten; resolves when the bus holds them all, rejects otherwise. */
 export type Bus = { publish(...events: BusEvent[]): Promise<void> };

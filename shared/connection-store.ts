@@ -2,11 +2,18 @@ import {
   type DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
-  QueryCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { Connection, GrantedConnection, Revocation } from './connection.ts';
-import { conditionally, fromItem, shardOf, toItem } from './dynamo.ts';
+import {
+  type Cursor,
+  conditionally,
+  fromItem,
+  type IndexQuery,
+  queryIndex,
+  shardOf,
+  toItem,
+} from './dynamo.ts';
 import { indexes } from './names.ts';
 
 /** New tokens of a connection after a refresh, sealed with the key `keyId`. */
@@ -64,9 +71,6 @@ export type ConnectionStore = {
 export type Choice = Pick<Partial<GrantedConnection>, 'calendarId' | 'timeZone'> & { updatedAt: number };
 
 export type UserPage = { userIds: string[]; cursor?: Cursor };
-
-/** Where a page of an index ended. */
-export type Cursor = Record<string, unknown>;
 
 // One refresh of one connection, and what each step requires:
 //
@@ -133,31 +137,8 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
   const changed = async (userId: string, change: Update): Promise<boolean> =>
     (await update(userId, change)) !== undefined;
 
-  async function query(
-    index: string,
-    condition: string,
-    values: Record<string, unknown>,
-    limit: number,
-    cursor?: Cursor,
-  ) {
-    const { Items = [], LastEvaluatedKey } = await dynamo.send(
-      new QueryCommand({
-        TableName: table,
-        IndexName: index,
-        KeyConditionExpression: condition,
-        ExpressionAttributeValues: toItem(values),
-        Limit: limit,
-        ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
-      }),
-    );
-    return {
-      items: Items.map((item) => fromItem<Pick<Connection, 'userId' | 'status'>>(item)),
-      ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
-    };
-  }
-
-  async function userPage(...parameters: Parameters<typeof query>): Promise<UserPage> {
-    const { items, ...rest } = await query(...parameters);
+  async function userPage(query: Omit<IndexQuery, 'table'>): Promise<UserPage> {
+    const { items, ...rest } = await queryIndex<{ userId: string }>(dynamo, { table, ...query });
     return { userIds: items.map(({ userId }) => userId), ...rest };
   }
 
@@ -273,15 +254,29 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
 
     due(shard, now, limit, cursor) {
       const condition = 'refreshShard = :shard AND refreshAt <= :now';
-      return userPage(indexes.refreshDue, condition, { ':shard': shard, ':now': now }, limit, cursor);
+      return userPage({
+        index: indexes.refreshDue,
+        condition,
+        values: { ':shard': shard, ':now': now },
+        limit,
+        cursor,
+      });
     },
 
     sealedWith(keyId, limit, cursor) {
-      return userPage(indexes.tokenKey, 'keyId = :keyId', { ':keyId': keyId }, limit, cursor);
+      const condition = 'keyId = :keyId';
+      return userPage({ index: indexes.tokenKey, condition, values: { ':keyId': keyId }, limit, cursor });
     },
 
     async sharesAccount(googleSub, userId) {
-      const { items } = await query(indexes.googleAccount, 'googleSub = :sub', { ':sub': googleSub }, 50);
+      const { items } = await queryIndex<Pick<Connection, 'userId' | 'status'>>(dynamo, {
+        table,
+        index: indexes.googleAccount,
+        condition: 'googleSub = :sub',
+        values: { ':sub': googleSub },
+        limit: 50,
+        cursor: undefined,
+      });
       return items.some((other) => other.userId !== userId && other.status === 'active');
     },
   };

@@ -2,6 +2,7 @@ import {
   type AttributeValue,
   ConditionalCheckFailedException,
   DynamoDBClient,
+  QueryCommand,
 } from '@aws-sdk/client-dynamodb';
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
 
@@ -19,6 +20,40 @@ export function toItem(value: Item): Record<string, AttributeValue> {
 
 export function fromItem<T>(item: Record<string, AttributeValue>): T {
   return unmarshall(item) as T;
+}
+
+/** Where a page of an index ended. */
+export type Cursor = Record<string, unknown>;
+
+/** A page of an index: `condition` on its keys, with `values` for the placeholders in it. */
+export type IndexQuery = {
+  table: string;
+  index: string;
+  condition: string;
+  values: Item;
+  limit: number;
+  cursor: Cursor | undefined;
+};
+
+/** Reads one page of an index. It may lag behind the table. */
+export async function queryIndex<T>(
+  dynamo: DynamoDBClient,
+  { table, index, condition, values, limit, cursor }: IndexQuery,
+): Promise<{ items: T[]; cursor?: Cursor }> {
+  const { Items = [], LastEvaluatedKey } = await dynamo.send(
+    new QueryCommand({
+      TableName: table,
+      IndexName: index,
+      KeyConditionExpression: condition,
+      ExpressionAttributeValues: toItem(values),
+      Limit: limit,
+      ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
+    }),
+  );
+  return {
+    items: Items.map((item) => fromItem<T>(item)),
+    ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
+  };
 }
 
 /** Whether the write took place: false where its condition did not hold; any other failure is thrown. */

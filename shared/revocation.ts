@@ -1,6 +1,5 @@
-import { open, type TokenDeps } from './access-token.ts';
+import { open, postpone, type TokenDeps } from './access-token.ts';
 import { AppError } from './app-error.ts';
-import { backoff } from './backoff.ts';
 import type { Connection, Revocation } from './connection.ts';
 import { log, metric } from './observability.ts';
 
@@ -30,9 +29,7 @@ export async function takeBackGrant(
   }
   // An active connection comes due for its refresh anyway.
   if (status !== 'disconnected') return outcome;
-  const failures = connection.refreshFailures + 1;
-  const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
-  await deps.connections.postpone(userId, tokenVersion, deps.clock() + wait, failures);
+  await postpone(deps, connection);
   return outcome;
 }
 

@@ -1,8 +1,7 @@
 import { type BookingQueue, batchSize } from '../../shared/booking-queue.ts';
 import type { BookingRef, BookingStore } from '../../shared/booking-store.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { Cursor } from '../../shared/connection-store.ts';
-import { shards } from '../../shared/dynamo.ts';
+import { type Cursor, shards } from '../../shared/dynamo.ts';
 import { log, metric } from '../../shared/observability.ts';
 
 export type ReconcileDeps = {

@@ -1,7 +1,6 @@
 import { newLease, refreshUnderLease, type TokenDeps } from '../../shared/access-token.ts';
 import { hasCode, isOperatorError } from '../../shared/app-error.ts';
-import type { Cursor } from '../../shared/connection-store.ts';
-import { shards } from '../../shared/dynamo.ts';
+import { type Cursor, shards } from '../../shared/dynamo.ts';
 import { eachOf } from '../../shared/each-of.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { takeBackGrant } from '../../shared/revocation.ts';
