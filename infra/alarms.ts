@@ -60,7 +60,7 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
   if (props.undeliveredEvents) {
     alarm(
       'UndeliveredEvents',
-      'LeadsCalendar has refused events, or could not be reached for a day. They are kept for 14 days: mend the receiver, then deliver them again from the queue.',
+      'LeadsCalendar has refused events, or could not be reached for a day. They are kept for 14 days: mend the receiver, then post them to it from the queue.',
       props.undeliveredEvents.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
       1,
     );

@@ -3,8 +3,9 @@ import {
   ApiDestination,
   Authorization,
   Connection,
+  type EventBus,
   HttpMethod,
-  type IEventBus,
+  type IApiDestination,
   Rule,
   RuleTargetInput,
 } from 'aws-cdk-lib/aws-events';
@@ -15,7 +16,7 @@ import { Construct } from 'constructs';
 import { eventSource } from '../shared/names.ts';
 
 /** The header that carries the key by which the receiver knows us. */
-export const eventsKeyHeader = 'X-Api-Key';
+const eventsKeyHeader = 'X-Api-Key';
 
 /**
  * Posts every event of ours on the bus to `url`: its body is the event as docs/events.schema.json describes it,
@@ -23,7 +24,7 @@ export const eventsKeyHeader = 'X-Api-Key';
  *
  * @returns the queue of events that could not be delivered within a day, or that the receiver refused
  */
-export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Queue {
+export function deliverEvents(scope: Construct, bus: EventBus, url: string): Queue {
   const own = new Construct(scope, 'EventsDelivery');
 
   const key = new Secret(own, 'Key', {
@@ -33,10 +34,6 @@ export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Qu
   Validations.of(key).acknowledge({
     id: 'AwsSolutions-SMG4',
     reason: 'The receiver has to learn a new key before it is used, which no timer can see to.',
-  });
-  new CfnOutput(scope, 'EventsKeySecret', {
-    value: key.secretArn,
-    description: `Holds the key that comes as ${eventsKeyHeader} with every event`,
   });
 
   // Encrypted with SQS's own key: ours would have to be opened to all of EventBridge.
@@ -51,13 +48,14 @@ export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Qu
     { id: 'Serverless-SQSRedrivePolicy', reason },
   );
 
+  const connection = new Connection(own, 'Connection', {
+    description: 'How LeadsCalendar knows that events are ours',
+    // CloudFormation reads the secret when it deploys: the template holds a reference only.
+    authorization: Authorization.apiKey(eventsKeyHeader, key.secretValue),
+  });
   const destination = new ApiDestination(own, 'Destination', {
     description: 'Where LeadsCalendar takes events',
-    connection: new Connection(own, 'Connection', {
-      description: 'How LeadsCalendar knows that events are ours',
-      // CloudFormation reads the secret when it deploys: the template holds a reference only.
-      authorization: Authorization.apiKey(eventsKeyHeader, key.secretValue),
-    }),
+    connection,
     endpoint: url,
     httpMethod: HttpMethod.POST,
     // Spares the receiver after an outage, when everything comes at once.
@@ -68,7 +66,8 @@ export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Qu
     eventBus: bus,
     eventPattern: { source: [eventSource] },
     targets: [
-      new ApiDestinationTarget(destination, {
+      // The cast only mends CDK's types, which disagree on a property that may be absent.
+      new ApiDestinationTarget(destination as IApiDestination, {
         event: RuleTargetInput.fromEventPath('$.detail'),
         deadLetterQueue: undelivered,
         // As long and as often as EventBridge can: a receiver that is away for hours loses nothing.
@@ -76,6 +75,15 @@ export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Qu
         retryAttempts: 185,
       }),
     ],
+  });
+
+  new CfnOutput(scope, 'EventsKeySecret', {
+    value: key.secretArn,
+    description: `Holds the key that comes as ${eventsKeyHeader} with every event`,
+  });
+  new CfnOutput(scope, 'EventsConnectionName', {
+    value: connection.connectionName,
+    description: 'Where a new key goes, too',
   });
   return undelivered;
 }

@@ -1,6 +1,8 @@
+import { expect } from 'vitest';
 import type { Bus, BusEvent } from '../../shared/bus.ts';
+import { busEventSchema } from '../../shared/bus-events.ts';
 
-/** A bus that remembers, and that can be away. */
+/** A bus that remembers, and that can be away. It refuses an event that is not as documented. */
 export type RecordedBus = Bus & { events: BusEvent[]; types(): string[]; away: boolean };
 
 export function recordedBus(): RecordedBus {
@@ -11,6 +13,8 @@ export function recordedBus(): RecordedBus {
     away: false,
     async publish(...published) {
       if (this.away) throw new Error('The bus is away.');
+      // Parsing drops fields that are not documented.
+      for (const event of published) expect(busEventSchema.parse(event)).toEqual(event);
       events.push(...published);
     },
   };
