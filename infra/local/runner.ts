@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { startAwsJsonServer } from './aws-json.ts';
 import { createTables, type DynamoDbKind, startDynamoDb } from './dynamodb.ts';
 import { type BusEvent, createEventBus } from './event-bus.ts';
+import { readEventDeliveries, startEventDeliveries } from './event-delivery.ts';
 import { startEventSource } from './event-source.ts';
 import { createFunction, type InvocationResult, type LogLine } from './functions.ts';
 import { type AwsCall, startGateway } from './gateway.ts';
@@ -101,7 +102,10 @@ export async function runAssembly(
   const queues = await startQueues(stateOf('queues'));
   starting.defer(() => queues.close());
   const secrets = createSecrets(stateOf('secrets.json'));
-  const bus = createEventBus(options.onEvent ?? (() => {}));
+  const listeners = options.onEvent ? [options.onEvent] : [];
+  const bus = createEventBus((event) => {
+    for (const listener of listeners) listener(event);
+  });
   const awsJson = await startAwsJsonServer({ ...secrets.operations, ...bus.operations });
   starting.defer(() => awsJson.close());
 
@@ -174,6 +178,11 @@ export async function runAssembly(
     );
     starting.defer(stop);
   }
+  const deliveries = startEventDeliveries(readEventDeliveries(resourcesOf, secrets.get), sqs, (text) =>
+    log({ functionName: 'event-delivery', stream: 'platform', text }),
+  );
+  listeners.push(deliveries.onEvent);
+  starting.defer(deliveries.stop);
   const schedules = readSchedules(resourcesOf('AWS::Scheduler::Schedule'));
   rights.checkSchedules(resourcesOf('AWS::Scheduler::Schedule'));
   if (options.schedules ?? true) {

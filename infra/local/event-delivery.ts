@@ -1,0 +1,122 @@
+/**
+ * API destinations on this machine: events of a rule's sources are posted, tried again, and put into the dead-letter
+ * queue where that does not help. The body is the event's detail. What is under way ends with the stack.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import { z } from 'zod';
+import type { BusEvent } from './event-bus.ts';
+import type { ResolvedResource } from './resources.ts';
+
+type Delivery = {
+  bus: string;
+  sources: string[];
+  url: string;
+  request: RequestInit;
+  retries: number;
+  deadLetterQueueUrl: string;
+};
+
+const Rule = z.object({
+  EventBusName: z.string(),
+  EventPattern: z.strictObject({ source: z.array(z.string()) }),
+  Targets: z.array(
+    z.object({
+      Arn: z.string(),
+      InputPath: z.literal('$.detail'),
+      RetryPolicy: z.object({ MaximumRetryAttempts: z.number() }),
+      DeadLetterConfig: z.object({ Arn: z.string() }),
+    }),
+  ),
+});
+const ApiDestination = z.object({
+  ConnectionArn: z.string(),
+  InvocationEndpoint: z.string(),
+  HttpMethod: z.string(),
+});
+const Connection = z.object({
+  AuthParameters: z.object({
+    ApiKeyAuthParameters: z.object({ ApiKeyName: z.string(), ApiKeyValue: z.string() }),
+  }),
+});
+
+/**
+ * Reads the deliveries that the template declares.
+ * @param secretOf the value of a secret by its ARN
+ * @throws Error on a rule that is beyond this
+ */
+export function readEventDeliveries(
+  resourcesOf: (...types: string[]) => ResolvedResource[],
+  secretOf: (arn: string) => string | undefined,
+): Delivery[] {
+  const find = (type: string, arn: string): ResolvedResource => {
+    const found = resourcesOf(type).find((resource) => resource.arn === arn);
+    if (!found) throw new Error(`The local stack finds no ${type} of the template with the ARN ${arn}.`);
+    return found;
+  };
+  return resourcesOf('AWS::Events::Rule').flatMap((rule) => {
+    const { EventBusName: bus, EventPattern, Targets } = read(Rule, rule);
+    return Targets.map(({ Arn, RetryPolicy, DeadLetterConfig }) => {
+      const destination = read(ApiDestination, find('AWS::Events::ApiDestination', Arn));
+      const connection = read(Connection, find('AWS::Events::Connection', destination.ConnectionArn));
+      const { ApiKeyName, ApiKeyValue } = connection.AuthParameters.ApiKeyAuthParameters;
+      const key = ApiKeyValue.replace(
+        /^\{\{resolve:secretsmanager:(.+):SecretString:::\}\}$/,
+        (_, arn) => secretOf(arn) ?? '',
+      );
+      const headers = { 'content-type': 'application/json', [ApiKeyName]: key };
+      return {
+        bus,
+        sources: EventPattern.source,
+        url: destination.InvocationEndpoint,
+        request: { method: destination.HttpMethod, headers, redirect: 'manual' as const },
+        retries: RetryPolicy.MaximumRetryAttempts,
+        deadLetterQueueUrl: find('AWS::SQS::Queue', DeadLetterConfig.Arn).ref,
+      };
+    });
+  });
+}
+
+function read<Schema extends z.ZodType>(schema: Schema, resource: ResolvedResource): z.output<Schema> {
+  const parsed = schema.safeParse(resource.properties);
+  if (parsed.success) return parsed.data;
+  throw new Error(
+    `The local stack cannot deliver events as ${resource.logicalId} says; see infra/local/event-delivery.ts.\n${z.prettifyError(parsed.error)}`,
+  );
+}
+
+/** Returns what takes each event, and what stops all deliveries. `tell` hears of each attempt that fails. */
+export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, tell: (text: string) => void) {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const deliver = async ({ detailType, detail }: BusEvent, delivery: Delivery): Promise<void> => {
+    const body = JSON.stringify(detail);
+    for (let attempt = 0; ; attempt++) {
+      const status = await post(delivery, body, signal);
+      if ((status >= 200 && status < 300) || signal.aborted) return;
+      tell(`${detailType} could not be posted to ${delivery.url}: ${status || 'no answer'}`);
+      if ((status && status !== 429 && status < 500) || attempt >= delivery.retries) break;
+      await sleep(Math.min(250 * 2 ** attempt, 60_000), undefined, { signal });
+    }
+    await sqs.send(new SendMessageCommand({ QueueUrl: delivery.deadLetterQueueUrl, MessageBody: body }));
+  };
+  const onEvent = (event: BusEvent): void => {
+    const meant = deliveries.filter(
+      ({ bus, sources }) => bus === event.bus && sources.includes(event.source),
+    );
+    for (const delivery of meant) {
+      deliver(event, delivery).catch(
+        (error: unknown) => signal.aborted || tell(`${event.detailType} is lost: ${error}`),
+      );
+    }
+  };
+  return { onEvent, stop: () => stopping.abort() };
+}
+
+/** The status of the answer, 0 where there is none within five seconds, which is EventBridge's patience. */
+async function post({ url, request }: Delivery, body: string, stopping: AbortSignal): Promise<number> {
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(5000)]);
+  const response = await fetch(url, { ...request, body, signal }).catch(() => undefined);
+  await response?.body?.cancel();
+  return response?.status ?? 0;
+}

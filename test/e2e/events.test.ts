@@ -1,0 +1,117 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as z from 'zod';
+import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
+import { demoBooking, hour, rfc3339 } from '../../infra/local/payment.ts';
+import { closeServer, listen } from '../../infra/local/ports.ts';
+import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
+import { synthesize } from '../../infra/synthesize.ts';
+import { routes } from '../../shared/names.ts';
+import { temporaryDirectory } from '../integration/local-assembly.ts';
+import { apiTokenFor } from './browser.ts';
+
+type Event = { type: string; id: string; userId?: string; bookingId?: string };
+
+const schema = JSON.parse(readFileSync(join(import.meta.dirname, '../../docs/events.schema.json'), 'utf8'));
+const documented = z.fromJSONSchema(schema);
+const ada = 'ada@example.com';
+const ben = 'ben@example.com';
+const now = Date.now();
+
+let receiver: Server;
+let stack: LocalStack;
+let links = 0;
+const received: { key: unknown; event: Event }[] = [];
+/** What the receiver answers by bookingId, as long as there is something; 200 then. */
+const answers: Record<string, number[]> = { unwelcome: [400], twice: [503, 429] };
+
+// LeadsCalendar is a server here, which the stack was told the URL of. The template wants HTTPS, and has it until now.
+beforeAll(async () => {
+  receiver = createServer(async (request, response) => {
+    const event = (await json(request)) as Event;
+    received.push({ key: request.headers['x-api-key'], event });
+    response.writeHead(answers[event.bookingId ?? '']?.shift() ?? 200).end();
+  });
+  const port = await listen(receiver, 0);
+  const assembly = temporaryDirectory();
+  const eventsUrl = 'https://app.example.com/events';
+  synthesize(assembly, { eventsUrl });
+  const template = join(assembly, 'LeadsCalendarGoogle.template.json');
+  const declared = readFileSync(template, 'utf8');
+  writeFileSync(template, declared.replace(eventsUrl, `http://127.0.0.1:${port}/events`));
+  stack = await startLocalStack({ google: { kind: 'simulator' }, schedules: false, assembly });
+});
+afterAll(async () => {
+  await stack?.close();
+  await closeServer(receiver);
+});
+
+const connect = (userId: string, account = ada) =>
+  // A link for each second, so that no two are the same.
+  connectUser(stack, { userId, account, now: now + 1000 * links++ });
+const pay = (userId: string, bookingId: string, change: object = {}) =>
+  payForBooking(stack, { ...demoBooking(userId, bookingId, now), ...change }, { now, newId: bookingId });
+const eventsOf = (about: string) =>
+  received.map(({ event }) => event).filter(({ userId, bookingId }) => [userId, bookingId].includes(about));
+const typesOf = (about: string) => eventsOf(about).map(({ type }) => type);
+
+describe('events are delivered to the URL of the stack', () => {
+  it('when a connection is made, moves to another account, is revoked at Google, and is ended', async () => {
+    await connect('user');
+    await connect('user', ben);
+    await expect
+      .poll(() => typesOf('user'))
+      .toEqual(['connection.activated', 'connection.activated', 'connection.account_changed']);
+
+    stack.google?.control.revokeGrant(ben);
+    await pay('user', 'after-revocation');
+    await expect.poll(() => typesOf('user')).toContain('connection.reauthorization_required');
+    await expect.poll(() => typesOf('after-revocation')).toEqual(['booking.waiting']);
+
+    await fetch(`${stack.url}${routes.connection}`, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${await apiTokenFor(stack, 'user')}` },
+    });
+    await expect.poll(() => typesOf('user')).toContain('connection.disconnected');
+  });
+
+  it('when a booking stands in the calendar, waits, cannot be entered, or is over', async () => {
+    await connect('payer');
+    const over = { start: rfc3339(now - 2 * hour), end: rfc3339(now - hour) };
+    await pay('payer', 'scheduled');
+    await pay('stranger', 'waiting');
+    await pay('payer', 'failed', { summary: '' });
+    await pay('payer', 'missed', over);
+    for (const outcome of ['scheduled', 'waiting', 'failed', 'missed']) {
+      await expect.poll(() => typesOf(outcome)).toEqual([`booking.${outcome}`]);
+    }
+  });
+
+  it('again with the same id where the receiver is not well', async () => {
+    await pay('payer', 'twice');
+    await expect.poll(() => eventsOf('twice')).toHaveLength(3);
+    expect(new Set(eventsOf('twice').map(({ id }) => id)).size).toBe(1);
+  });
+
+  it('or kept in the dead-letter queue where the receiver refuses them', async () => {
+    await pay('payer', 'unwelcome');
+    const kept = () =>
+      stack.queues.messages('EventsDeliveryDeadLetters').ready.map((body) => JSON.parse(body));
+    await expect.poll(kept).toEqual(eventsOf('unwelcome'));
+  });
+
+  it('with the generated key in a header', () => {
+    const key = stack.secrets.get('EventsDeliveryKey');
+    expect(key).toMatch(/^[A-Za-z0-9]{48}$/);
+    for (const each of received) expect(each.key).toBe(key);
+  });
+
+  it('each type at least once by now, and each as docs/events.schema.json says', () => {
+    for (const { event } of received) expect(documented.parse(event)).toEqual(event);
+    const types = Object.keys(schema.$defs).filter((name) => name.includes('.'));
+    expect([...new Set(received.map(({ event }) => event.type))].sort()).toEqual(types.sort());
+  });
+});
