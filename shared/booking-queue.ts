@@ -1,14 +1,25 @@
 import { createHash } from 'node:crypto';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import * as z from 'zod/mini';
-import type { Appointment, Payment, Problem } from './booking.ts';
+import type { Appointment, Problem } from './booking.ts';
+import type { PaymentFacts } from './payment.ts';
 
-/** A verified payment, translated. Without an appointment the problems say why there is none. */
-export type PaymentConfirmed = {
-  type: 'payment.confirmed';
+/** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
+export type PaymentReported = {
+  type: 'payment';
+  /** The provider's id of the payment; the same for its session, its refunds and its disputes. */
+  paymentId: string;
+  /** The provider's id of the message. */
+  eventId: string;
+  facts: PaymentFacts;
+  /** The booking that the payment names. Refunds and disputes need not: the payment leads to it. */
+  booking?: NamedBooking;
+};
+
+/** A booking as a payment names it. Without an appointment the problems say why there is none. */
+export type NamedBooking = {
   bookingId: string;
   userId?: string;
-  payment: Payment;
   appointment?: Appointment;
   problems: Problem[];
 };
@@ -25,7 +36,7 @@ export type ConnectionActivated = {
   after?: Record<string, unknown>;
 };
 
-export type BookingMessage = PaymentConfirmed | SyncRequested | ConnectionActivated;
+export type BookingMessage = PaymentReported | SyncRequested | ConnectionActivated;
 
 /** The FIFO queue of bookings. Resolves when the queue holds the messages durably. */
 export type BookingQueue = {
@@ -67,32 +78,59 @@ function entry(message: BookingMessage): {
   const body = JSON.stringify(message);
   return {
     MessageBody: body,
-    MessageGroupId: message.type === 'connection.activated' ? message.userId : message.bookingId,
+    MessageGroupId: groupOf(message),
     MessageDeduplicationId: createHash('sha256').update(body).digest('hex'),
   };
+}
+
+function groupOf(message: BookingMessage): string {
+  switch (message.type) {
+    case 'payment':
+      return message.booking?.bookingId ?? message.paymentId;
+    case 'sync':
+      return message.bookingId;
+    case 'connection.activated':
+      return message.userId;
+  }
 }
 
 const time = z.object({ dateTime: z.string(), timeZone: z.optional(z.string()) });
 const text = z.string();
 const problem = z.object({ code: text, message: text, field: z.optional(text) });
+const facts = z.object({
+  confirmedAt: z.optional(text),
+  failedAt: z.optional(text),
+  amount: z.optional(z.number()),
+  refundedTotal: z.optional(z.number()),
+  refunds: z.optional(
+    z.record(text, z.object({ amount: z.number(), state: z.enum(['open', 'done', 'failed']) })),
+  ),
+  disputes: z.optional(z.record(text, z.enum(['open', 'won', 'lost']))),
+});
 const schema = z.discriminatedUnion('type', [
   z.object({
-    type: z.literal('payment.confirmed'),
-    bookingId: text,
-    userId: z.optional(text),
-    payment: z.object({ provider: z.literal('stripe'), id: text, eventId: text, confirmedAt: text }),
-    appointment: z.optional(
+    type: z.literal('payment'),
+    paymentId: text,
+    eventId: text,
+    facts,
+    booking: z.optional(
       z.object({
-        summary: text,
-        location: z.optional(text),
-        description: z.optional(text),
-        start: time,
-        end: time,
-        startsAt: z.number(),
-        endsAt: z.number(),
+        bookingId: text,
+        userId: z.optional(text),
+        appointment: z.optional(
+          z.object({
+            summary: text,
+            location: z.optional(text),
+            description: z.optional(text),
+            start: time,
+            end: time,
+            startsAt: z.number(),
+            endsAt: z.number(),
+          }),
+        ),
+        problems: z.array(problem),
       }),
     ),
-    problems: z.array(problem),
   }),
   z.object({ type: z.literal('sync'), bookingId: text, userId: z.optional(text), cause: text }),
   z.object({
