@@ -88,12 +88,19 @@ async function removeKey(store: KeysStore, now: number, id: string, atOnce: bool
   const text = retire(known.text, id, now, { atOnce });
   // The index answers at once and may lag; what decides are the tokens themselves.
   const { count, complete } = await store.countSealedWith(id);
-  const left = count || (await store.findSealedWith(id));
-  if (left > 0) {
+  if (count > 0) {
     throw new Error(
-      `${complete ? '' : 'At least '}${left} connection${left === 1 ? ' has' : 's have'} tokens that only the key "${id}" opens. ` +
+      `${complete ? '' : 'At least '}${count} connection${count === 1 ? ' has' : 's have'} tokens that only the key "${id}" opens. ` +
         'Nothing was removed. token-refresh seals them anew, some thousands at each run: try again after its next one. ' +
         'If the number does not shrink, its log says why ("Tokens were not carried over").',
+    );
+  }
+  const found = await store.findSealedWith(id);
+  if (found > 0) {
+    throw new Error(
+      `${found} connection${found === 1 ? ' holds' : 's hold'} a token that only the key "${id}" opens, mostly of an ` +
+        'earlier account that is still to be taken back at Google. Nothing was removed. That is done with the ' +
+        "connection's next refresh: try again in an hour.",
     );
   }
   const warning = await store.replace(known, text);
