@@ -71,29 +71,40 @@ async function addKey(store: KeysStore, now: number, atOnce: boolean): Promise<v
   console.log(`
 Added the key ${id}.
 
-${toIso(from)}  everything new is sealed with it. ${atOnce ? learning : 'Every function knows it by then.'}
-           Then: token-refresh seals the stored tokens anew, at its next runs: npm run keys -- list
-                 and LeadsCalendar's backend should sign with its new key: npm run token -- --signing-key
-${toIso(settledAt)}  at the earliest: npm run keys -- retire ${previous}`);
+${toIso(from)}  Everything new is sealed with it.${atOnce ? ofEmergency() : ' Every function knows it by then.'}
+  after that          token-refresh seals the stored tokens anew at its next runs: npm run keys -- list
+  after that          give LeadsCalendar's backend its new signing key: npm run token -- --signing-key
+${toIso(settledAt)}  At the earliest, and when the backend uses its new key: npm run keys -- retire ${previous}`);
   if (warning) throw new Error(warning);
 }
 
-const learning = `A function that still holds the
-           old keys looks again when it meets something sealed with the new one, every ${secretMinimumAge} s at most. Until then it
-           answers token_unreadable (a booking waits and is tried again; the alarm OperatorError may ring) or
-           state_invalid (a user starts again); one that meets nothing may go on with the old key for ${secretTimeToLive / 60} minutes.`;
+/** What it means that functions have not been given the time to learn of a key before it is used. */
+function ofEmergency(): string {
+  return `
+  at first            A function whose copy of the keys is older than ${secretMinimumAge} s looks again when it meets the new key.
+                      A younger one answers token_unreadable (the booking is tried again; the alarm OperatorError
+                      may ring) or state_invalid (the user tries again) until its copy is that old.
+                      One that does not meet the new key goes on with the old one for up to ${secretTimeToLive / 60} minutes.`;
+}
 
 async function removeKey(store: KeysStore, now: number, id: string, atOnce: boolean): Promise<void> {
   const known = await read(store);
   const text = retire(known.text, id, now, { atOnce });
   // The index answers at once and may lag; what decides are the tokens themselves.
   const { count, complete } = await store.countSealedWith(id);
-  const left = count || (await store.findSealedWith(id));
-  if (left > 0) {
+  if (count > 0) {
     throw new Error(
-      `${complete ? '' : 'At least '}${left} connection${left === 1 ? ' has' : 's have'} tokens that only the key "${id}" opens. ` +
+      `${complete ? '' : 'At least '}${count} connection${count === 1 ? ' has' : 's have'} tokens that only the key "${id}" opens. ` +
         'Nothing was removed. token-refresh seals them anew, some thousands at each run: try again after its next one. ' +
         'If the number does not shrink, its log says why ("Tokens were not carried over").',
+    );
+  }
+  const found = await store.findSealedWith(id);
+  if (found > 0) {
+    throw new Error(
+      `${found} connection${found === 1 ? ' holds' : 's hold'} a token that only the key "${id}" opens, mostly of an ` +
+        'earlier account that is still to be taken back at Google. Nothing was removed. That is done with the ' +
+        "connection's next refresh: try again in an hour.",
     );
   }
   const warning = await store.replace(known, text);

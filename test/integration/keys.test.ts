@@ -76,6 +76,10 @@ test('a rotation by hand: what is needed is not removed, and afterwards everythi
     .poll(() => stack.events().map(({ detailType }) => detailType), { timeout: 10_000 })
     .toContain('booking.scheduled');
 
+  const emergency = await run('rotate', '--now');
+  expect(emergency).toMatchObject({ code: 0, output: expect.stringContaining('token_unreadable') });
+  expect((await run('list')).output).toMatch(new RegExp(`${held().next.id} +current`));
+
   await stack.close();
   running = false;
   expect(await run('list')).toMatchObject({ code: 1, output: expect.stringContaining('npm start') });

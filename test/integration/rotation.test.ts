@@ -83,12 +83,22 @@ async function rotateKeys(atOnce = false) {
   return rotation;
 }
 
-/** An execution environment of Lambda: its copy of the keys is its own, and as old as its own last look. */
+/**
+ * An execution environment of Lambda: its copy of the keys is its own, and as old as its own last look.
+ * @param onSurprise called when it meets something that its keys do not open
+ */
 type Environment = ReturnType<typeof startEnvironment>;
-function startEnvironment() {
+function startEnvironment(onSurprise = () => {}) {
+  const tokenKeys = secret(secretId, parseTokenKeys, world.deps.clock);
   return {
     ...world.deps,
-    tokenKeys: secret(secretId, parseTokenKeys, world.deps.clock),
+    tokenKeys: {
+      get: tokenKeys.get,
+      getNewer() {
+        onSurprise();
+        return tokenKeys.getNewer();
+      },
+    },
     timeLeft: () => true,
     randomSecret,
     authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
@@ -119,7 +129,9 @@ describe('a rotation under traffic', () => {
   it('loses nothing: no token, no link, no connection attempt, no payment', { timeout: 90_000 }, async () => {
     const { time } = world;
     const users = Array.from({ length: 10 }, (_, index) => `user-${index}`);
-    const environments = Array.from({ length: 6 }, startEnvironment);
+    let surprises = 0;
+    const start = () => startEnvironment(() => surprises++);
+    const environments = Array.from({ length: 6 }, start);
     let turn = 0;
     const anywhere = () => environments[turn++ % environments.length] as Environment;
 
@@ -164,7 +176,7 @@ describe('a rotation under traffic', () => {
           ...(step % 15 === 0 ? [attempt('sweep', () => sweep(anywhere()))] : []),
         ]);
         // Environments come and go.
-        if (step % 30 === 0) environments[(step / 30) % environments.length] = startEnvironment();
+        if (step % 30 === 0) environments[(step / 30) % environments.length] = start();
       }
     };
 
@@ -190,6 +202,8 @@ describe('a rotation under traffic', () => {
 
     expect(failures).toEqual([]);
     expect(codesInLog()).toEqual([]);
+    // Nobody even had to look a second time: no environment met a key that it did not know.
+    expect(surprises).toBe(0);
     expect(links).toBeGreaterThan(50);
     expect(await operator().countSealedWith(rotation.id)).toEqual({ count: users.length, complete: true });
     for (const userId of users) {
