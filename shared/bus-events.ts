@@ -46,11 +46,14 @@ const booking = {
 };
 
 export const busEventSchema = z.discriminatedUnion('type', [
-  event('connection.activated', 'A user has connected Google Calendar, or connected it again.', { userId }),
+  event('connection.activated', 'A user has connected Google Calendar, or connected it again.', {
+    userId,
+    reason: z.enum(['first_consent', 'consented_again']),
+  }),
   event(
     'connection.account_changed',
     'A user has connected another Google account than before. Published beside connection.activated.',
-    { userId },
+    { userId, reason: z.literal('other_account') },
   ),
   event(
     'connection.reauthorization_required',
@@ -65,6 +68,7 @@ export const busEventSchema = z.discriminatedUnion('type', [
   ),
   event('connection.disconnected', 'The connection was ended through the API; its tokens are deleted.', {
     userId,
+    reason: z.literal('requested'),
   }),
   event('booking.scheduled', "The event stands in the user's calendar.", {
     userId,

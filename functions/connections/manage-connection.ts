@@ -147,6 +147,7 @@ function publishDisconnected(
     id: `connection.disconnected:${userId}:${tokenVersion}`,
     time: toIso(disconnectedAt),
     userId,
+    reason: 'requested',
   });
 }
 

@@ -110,7 +110,7 @@ async function store(
   let known = firstKnown;
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const connection = await toConnection(deps, state, granted, identity, known);
-    if (attempt === 0) await announce(deps, connection);
+    await announce(deps, connection, known);
     if (await deps.connections.put(connection, known?.tokenVersion)) {
       metric('ConnectionActivated', 1);
       log.info('Connection activated', { userId: connection.userId });
@@ -203,16 +203,21 @@ async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undef
 /** That there is a connection, and whether it is to another Google account than before. */
 async function announce(
   deps: CallbackDeps,
-  { userId, tokenVersion, accountChangedAt, connectedAt }: GrantedConnection,
+  { userId, tokenVersion, googleSub, connectedAt }: GrantedConnection,
+  known: Connection | undefined,
 ): Promise<void> {
-  const event = (type: BusEventType): BusEvent => ({
+  const event = (type: BusEventType, reason: string): BusEvent => ({
     type,
     id: `${type}:${userId}:${tokenVersion}`,
     time: toIso(connectedAt),
     userId,
+    reason,
   });
-  const changed = accountChangedAt === connectedAt ? [event('connection.account_changed')] : [];
-  await deps.bus.publish(event('connection.activated'), ...changed);
+  const isOther = known && known.status !== 'disconnected' && known.googleSub !== googleSub;
+  await deps.bus.publish(
+    event('connection.activated', known ? 'consented_again' : 'first_consent'),
+    ...(isOther ? [event('connection.account_changed', 'other_account')] : []),
+  );
 }
 
 /** Bookings that waited for this user are done now rather than when they come due; if this fails, they come due. */
