@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { toIso } from './clock.ts';
+import type { PaymentFacts } from './payment.ts';
 
 /** A moment as Google takes it: RFC 3339 with offset, and the IANA zone to show it in where one was given. */
 export type EventTime = { dateTime: string; timeZone?: string };
@@ -18,8 +19,6 @@ export type Appointment = {
 /** Why something is not as it should be, for people (`message`) and programs (`code`). `field` names the input. */
 export type Problem = { code: string; message: string; field?: string };
 
-export type Payment = { provider: 'stripe'; id: string; eventId: string; confirmedAt: string };
-
 /** What is known to stand in the calendar. */
 export type ObservedEvent = {
   calendarId: string;
@@ -30,20 +29,28 @@ export type ObservedEvent = {
 };
 
 /**
- * - `pending`: paid, not yet in the calendar; `syncDueAt` says when it is tried again
+ * - `pending`: the calendar does not agree with the booking yet; `syncDueAt` says when it is tried again
  * - `scheduled`: the event stands in the calendar
  * - `waiting_for_connection`: the user has no working connection; done as soon as there is one
+ * - `cancelled`: nothing stands in the calendar, and nothing should
  * - `missed`: the appointment was over before it could be put into the calendar
- * - `failed`: cannot be put into the calendar as it is; `problems` says why
+ * - `failed`: cannot be carried out as it is; `problems` says why
  */
-export type BookingStatus = 'pending' | 'scheduled' | 'waiting_for_connection' | 'missed' | 'failed';
+export type BookingStatus =
+  | 'pending'
+  | 'scheduled'
+  | 'waiting_for_connection'
+  | 'cancelled'
+  | 'missed'
+  | 'failed';
 
 export type Booking = {
   bookingId: string;
   userId?: string;
   status: BookingStatus;
   appointment?: Appointment;
-  payment: Payment;
+  /** The payments for this booking, by the provider's id. It is to stand while one of them does. */
+  payments: Record<string, PaymentFacts>;
   observed?: ObservedEvent;
   problems: Problem[];
   /** Part of the event's id; grows when Google will not take an id again. */
@@ -57,6 +64,20 @@ export type Booking = {
   createdAt: string;
   updatedAt: string;
   /** Grows with every write; a write names the version it has read. */
+  version: number;
+};
+
+/**
+ * What the table holds under a payment's id: the booking it is for, or, where a refund came before the payment that
+ * names the booking, what is known of the payment so far.
+ */
+export type PaymentPointer = {
+  paymentId: string;
+  bookingId?: string;
+  userId?: string;
+  facts?: PaymentFacts;
+  /** Epoch second after which a pointer without a booking is forgotten: the payment is not ours. */
+  expiresAt?: number;
   version: number;
 };
 

@@ -42,6 +42,7 @@ const booking = {
   bookingId: z.string().meta({ description: "LeadsCalendar's id of the booking." }),
   paymentId: z
     .string()
+    .optional()
     .meta({ description: "The payment provider's id of the payment.", examples: ['pi_3Q'] }),
 };
 
@@ -76,6 +77,11 @@ export const busEventSchema = z.discriminatedUnion('type', [
     calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
     eventId: z.string().meta({ description: "Google's id of the calendar event." }),
     htmlLink: z.string().meta({ description: 'The calendar event as a web page, for those who may see it.' }),
+  }),
+  event('booking.cancelled', 'Nothing stands in the calendar any more: no payment pays for it.', {
+    userId: userId.optional(),
+    ...booking,
+    problems: z.array(problem).min(1).optional(),
   }),
   event('booking.waiting', "The booking waits for the user's connection. Published once for each wait.", {
     userId,

@@ -92,6 +92,19 @@ export function getEvent(
   return call(api, accessToken, `${eventsOf(calendarId)}/${eventId}`, eventSchema);
 }
 
+/** Deletes an event. One that does not exist, or not any more, is answered as deleted. */
+export async function deleteEvent(
+  api: CalendarApi,
+  accessToken: string,
+  calendarId: string,
+  eventId: string,
+): Promise<CalendarAnswer<'deleted'>> {
+  const path = `${eventsOf(calendarId)}/${eventId}`;
+  const answer = await call(api, accessToken, path, z.undefined(), { method: 'DELETE' });
+  const gone = answer.ok || answer.failure.status === 404 || answer.failure.status === 410;
+  return gone ? { ok: true, value: 'deleted' } : answer;
+}
+
 const calendarListSchema = z.object({
   items: z._default(
     z.array(
@@ -181,8 +194,8 @@ async function call<T>(
   } catch (error) {
     return { ok: false, failure: networkFailure(error) };
   }
-  if (status !== 200) return { ok: false, failure: httpFailure(status, headers, text) };
-  const value = schema.safeParse(parseJson(text));
+  if (status !== 200 && status !== 204) return { ok: false, failure: httpFailure(status, headers, text) };
+  const value = schema.safeParse(status === 204 ? undefined : parseJson(text));
   if (value.success) return { ok: true, value: value.data };
   return {
     ok: false,

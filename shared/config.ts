@@ -52,6 +52,11 @@ export function refreshPolicy(): RefreshPolicy {
   return JSON.parse(required(env.refreshPolicy)) as RefreshPolicy;
 }
 
+/** What a payment that is gone again means for its appointment, as the stack was told. */
+export function paymentPolicy(): { refunded: 'cancel' | 'keep'; disputeLost: 'cancel' | 'keep' } {
+  return JSON.parse(required(env.paymentPolicy));
+}
+
 /** Scopes that connect asks for beyond what a connection needs. */
 export function optionalScopes(): string[] {
   return words(process.env[env.optionalScopes]);

@@ -31,6 +31,8 @@ export const env = {
   refreshConcurrency: 'REFRESH_CONCURRENCY',
   /** Number of shards of the due indexes: spreads their writes over as many partitions. It may only grow. */
   indexShards: 'INDEX_SHARDS',
+  /** What a payment that is gone again means for its appointment: JSON, see PaymentPolicy. */
+  paymentPolicy: 'PAYMENT_POLICY',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
 } as const;

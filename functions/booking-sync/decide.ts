@@ -1,22 +1,33 @@
+import { isDeepStrictEqual } from 'node:util';
 import { backoff } from '../../shared/backoff.ts';
-import { type Booking, calendarEventId, type Problem, withEntry } from '../../shared/booking.ts';
-import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
+import {
+  type Booking,
+  calendarEventId,
+  type PaymentPointer,
+  type Problem,
+  withEntry,
+} from '../../shared/booking.ts';
+import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure, NewCalendarEvent } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { escapeHtml } from '../../shared/html.ts';
+import { mergeFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
 
 /** How a booking is to be left, and what LeadsCalendar is to be told of it. */
 export type Outcome = { booking: Booking; event?: BusEventType };
 
-/** What to do with a booking next: leave it as it is, record an outcome, or put the event into the calendar. */
+/**
+ * What to do with a booking next: leave it as it is, record an outcome, put its event into the calendar, or take it
+ * out again.
+ */
 export type Step =
   | { do: 'nothing' }
   | { do: 'record'; outcome: Outcome }
-  | { do: 'insert'; booking: Booking; connection: GrantedConnection };
+  | { do: 'insert' | 'remove'; booking: Booking; connection: GrantedConnection };
 
 /** The last generation tried: so many ids in a row that Google will not take are no accident. */
 export const lastGeneration = 5;
@@ -32,91 +43,146 @@ const dueWithin = 5;
 /** A calendar that Google does not find may be a passing fault, but not for this many attempts. */
 const notFoundAttempts = 6;
 
-/** The booking after a payment: the first valid one sets what is desired; the same one again changes nothing. */
-export function applyPayment(stored: Booking | undefined, message: PaymentConfirmed, now: number): Booking {
-  const { bookingId, userId, payment, appointment, problems } = message;
-  if (stored?.appointment) return noteOtherPayment(stored, message, now);
-  if (stored && !appointment) return stored;
+/**
+ * The booking after a message about a payment of it; the same object where the message says nothing new. Undefined
+ * where there is no booking and the message is no reason to make one. `pointer` holds what came before its payment.
+ */
+export function applyPayment(
+  stored: Booking | undefined,
+  message: PaymentReported,
+  pointer: PaymentPointer | undefined,
+  now: number,
+): Booking | undefined {
+  const { paymentId, booking: named } = message;
+  const known = mergeFacts(stored?.payments[paymentId], pointer?.facts);
+  const facts = mergeFacts(known, message.facts);
+  const isNew = !stored?.appointment && named !== undefined && facts.confirmedAt !== undefined;
+  if (!stored && !isNew) return undefined;
+  // Whatever else a usable payment says, the first one has said what is desired.
+  const mends = isNew && (!stored || named.appointment !== undefined);
+  if (stored && !mends && isDeepStrictEqual(stored.payments[paymentId], facts)) return stored;
+  const base = mends ? named : (stored as Booking);
   return {
-    bookingId,
-    ...(userId === undefined ? {} : { userId }),
-    status: appointment ? 'pending' : 'failed',
-    ...(appointment ? { appointment } : {}),
-    payment,
-    problems,
-    generation: 0,
-    attempts: 0,
-    timeline: withEntry(
-      stored?.timeline ?? [],
-      now,
-      appointment ? 'paid' : 'paid, but the booking is not usable',
-    ),
-    createdAt: stored?.createdAt ?? toIso(now),
+    ...(stored ?? { generation: 0, attempts: 0, createdAt: toIso(now), version: 0 }),
+    bookingId: stored?.bookingId ?? named?.bookingId ?? paymentId,
+    ...(base.userId === undefined ? {} : { userId: base.userId }),
+    ...(base.appointment ? { appointment: base.appointment } : {}),
+    status: mends ? (base.appointment ? 'pending' : 'failed') : (stored as Booking).status,
+    problems: base.problems,
+    payments: { ...stored?.payments, [paymentId]: facts },
+    timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), now),
     updatedAt: toIso(now),
-    version: stored?.version ?? 0,
   };
 }
 
-/** A second payment for the same booking changes nothing in the calendar, but somebody may have paid twice. */
-function noteOtherPayment(stored: Booking, { payment }: PaymentConfirmed, now: number): Booking {
-  const what = `also paid by ${payment.id}`;
-  if (payment.id === stored.payment.id || stored.timeline.some((entry) => entry.what === what)) return stored;
-  return { ...stored, timeline: withEntry(stored.timeline, now, what) };
+/** A payment that changes where it stands is worth a line, and so is a second one: somebody may have paid twice. */
+function noteStanding(
+  stored: Booking | undefined,
+  { paymentId, booking }: PaymentReported,
+  before: PaymentStanding,
+  after: PaymentStanding,
+  now: number,
+): Booking['timeline'] {
+  const timeline = stored?.timeline ?? [];
+  if (before === after && stored?.payments[paymentId]) return timeline;
+  const isSecond = stored !== undefined && Object.keys(stored.payments).some((id) => id !== paymentId);
+  const what = after.replace('_', ' ');
+  const unusable = !stored && !booking?.appointment ? ', but the booking is not usable' : '';
+  return withEntry(timeline, now, isSecond ? `${what}: also ${paymentId}` : `${what}${unusable}`);
 }
 
-/** The next step for a booking, given the user's connection. `stored` is what the table holds. */
-export function nextStep(
-  booking: Booking,
-  stored: Booking | undefined,
-  connection: Connection | undefined,
-  now: number,
-  random: Random,
-): Step {
-  if (booking.status === 'failed' && !stored)
-    return { do: 'record', outcome: { booking, event: 'booking.failed' } };
-  if (booking.status !== 'pending' && booking.status !== 'waiting_for_connection') {
-    return booking === stored ? { do: 'nothing' } : { do: 'record', outcome: { booking } };
+/** What a payment that is gone again means for its appointment. */
+export type PaymentPolicy = { refunded: 'cancel' | 'keep'; disputeLost: 'cancel' | 'keep' };
+
+/** Whether the event of a booking is to stand: while any of its payments does. */
+export function shouldStand(booking: Booking, policy: PaymentPolicy): boolean {
+  return Object.values(booking.payments).some((facts) => {
+    switch (standingOf(facts)) {
+      case 'paid':
+      case 'partly_refunded':
+      case 'disputed':
+        return true;
+      case 'refunded':
+        return policy.refunded === 'keep';
+      case 'dispute_lost':
+        return policy.disputeLost === 'keep';
+      case 'unconfirmed':
+      case 'failed':
+        return false;
+    }
+  });
+}
+
+/** All that a step is decided from. `stored` is what the table holds, if anything. */
+export type Situation = {
+  booking: Booking;
+  stored: Booking | undefined;
+  connection: Connection | undefined;
+  now: number;
+  random: Random;
+  policy: PaymentPolicy;
+};
+
+/** The next step for a booking. */
+export function nextStep(situation: Situation): Step {
+  const { booking, stored, connection, now, random, policy } = situation;
+  const recordIfChanged = (outcome: Outcome): Step =>
+    outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
+  if (!booking.appointment) {
+    return recordIfChanged({ booking, ...(stored ? {} : { event: 'booking.failed' }) });
   }
-  if ((booking.appointment?.endsAt ?? 0) <= now) return { do: 'record', outcome: missed(booking, now) };
+  const stands = shouldStand(booking, policy);
+  const isOver = booking.appointment.endsAt <= now;
+  if (stands ? isSettled(booking) : isGone(booking)) return recordIfChanged({ booking });
+  if (!stands && hasNoEvent(situation))
+    return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
+  if (stands && isOver) return { do: 'record', outcome: missed(booking, now) };
+
   const active = connection?.status === 'active' ? connection : undefined;
   // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
   const early = booking === stored && (booking.syncDueAt ?? 0) > now + dueWithin;
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
-  if (active) return { do: 'insert', booking, connection: active };
+  if (active) return { do: stands ? 'insert' : 'remove', booking, connection: active };
+  if (!stands && isOver) return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 
-/** What an answer to an insert means for the next move. */
-export type InsertMove =
-  | 'look'
-  | 'refresh token'
-  | 'require reauthorization'
-  | 'try again'
-  | 'give up for now'
-  | 'fail';
+/** An event that is to stand stands, or there is nothing more that could be done for it. */
+function isSettled({ observed, status }: Booking): boolean {
+  return observed !== undefined || status === 'failed' || status === 'missed';
+}
 
-/** The move after a refused insert. `tries` counts the inserts of this run, the refused one included. */
-export function afterRefusedInsert(failure: CalendarFailure, tries: number, refreshed: boolean): InsertMove {
+/** Nothing stands, and that is on record. */
+function isGone({ observed, status }: Booking): boolean {
+  return observed === undefined && status === 'cancelled';
+}
+
+/**
+ * Whether there can be no event although none is on record as removed. A run that was cut off may have left one, so
+ * this is only so where a run ended well without it, or where the user has never been connected.
+ */
+function hasNoEvent({ booking, stored, connection }: Situation): boolean {
+  if (booking.observed) return false;
+  return connection === undefined || stored?.status === 'failed' || stored?.status === 'missed';
+}
+
+/** What an answer that is no success means for the next move: the first two are tried here and now. */
+export type Move = 'refresh token' | 'try again' | 'accept';
+
+/** The move after a refusal. `tries` counts the calls so far, the refused one included. */
+export function afterRefusal(failure: CalendarFailure, tries: number, refreshed: boolean): Move {
   switch (failure.kind) {
-    case 'exists':
-      return 'look';
     case 'unauthorized':
-      return refreshed ? 'give up for now' : 'refresh token';
-    case 'permission_missing':
-      return 'require reauthorization';
-    case 'refused':
-      return 'fail';
+      return refreshed ? 'accept' : 'refresh token';
     case 'transient':
     case 'rate_limited':
-      return tries < 2 && (failure.retryAfter ?? 0) <= 1 ? 'try again' : 'give up for now';
-    case 'not_found':
-    case 'quota_exceeded':
-    case 'operator':
-      return 'give up for now';
+      return tries < 2 && (failure.retryAfter ?? 0) <= 1 ? 'try again' : 'accept';
+    default:
+      return 'accept';
   }
 }
 
-/** Whether the event that holds our id is the one we mean to insert; otherwise another id has to be used. */
+/** Whether the event that holds our id is the one of this booking, and stands. */
 export function isOurs(event: CalendarEvent, booking: Booking): boolean {
   return (
     event.status !== 'cancelled' && event.extendedProperties?.private?.[bookingProperty] === booking.bookingId
@@ -143,6 +209,23 @@ export function scheduled(booking: Booking, calendarId: string, event: CalendarE
       updatedAt: toIso(now),
     },
     event: 'booking.scheduled',
+  };
+}
+
+/** Nothing stands in the calendar any more. `generation` is that of the next event, should there be one. */
+export function cancelled(booking: Booking, generation: number, now: number): Outcome {
+  const { syncDueAt: _, observed: __, ...rest } = booking;
+  return {
+    booking: {
+      ...rest,
+      status: 'cancelled',
+      generation,
+      problems: [],
+      attempts: 0,
+      timeline: withEntry(booking.timeline, now, 'cancelled'),
+      updatedAt: toIso(now),
+    },
+    event: 'booking.cancelled',
   };
 }
 

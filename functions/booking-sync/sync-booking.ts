@@ -6,23 +6,33 @@ import {
   type TokenDeps,
 } from '../../shared/access-token.ts';
 import { AppError, hasCode, isOperatorError } from '../../shared/app-error.ts';
-import type { Booking } from '../../shared/booking.ts';
-import type { PaymentConfirmed, SyncRequested } from '../../shared/booking-queue.ts';
-import type { BookingStore, ReadForSync } from '../../shared/booking-store.ts';
+import { type Booking, calendarEventId, type PaymentPointer } from '../../shared/booking.ts';
+import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
+import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEvent } from '../../shared/bus.ts';
-import { type CalendarApi, type CalendarFailure, getEvent, insertEvent } from '../../shared/calendar.ts';
+import {
+  type CalendarAnswer,
+  type CalendarApi,
+  type CalendarFailure,
+  deleteEvent,
+  getEvent,
+  insertEvent,
+} from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
+import { mergeFacts } from '../../shared/payment.ts';
 import {
   afterFailure,
-  afterRefusedInsert,
+  afterRefusal,
   afterTokenFailure,
   applyPayment,
+  cancelled,
   isOurs,
   lastGeneration,
   nextStep,
   type Outcome,
+  type PaymentPolicy,
   scheduled,
   toCalendarEvent,
   waiting,
@@ -30,14 +40,17 @@ import {
 
 export type SyncDeps = TokenDeps & {
   readForSync: ReadForSync;
-  bookings: Pick<BookingStore, 'save'>;
+  bookings: Pick<BookingStore, 'save' | 'savePointer'>;
   calendar: CalendarApi;
+  paymentPolicy: PaymentPolicy;
 };
 
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
-const maxRounds = 5;
+const maxRounds = 8;
 /** Milliseconds before the one quick second try. */
 const quickRetryAfter = 300;
+/** Seconds for which a refund is remembered whose payment nobody has named yet. */
+const rememberedFor = 90 * 86_400;
 
 /**
  * Makes the calendar agree with a booking: reads, decides, acts, and records the outcome under the version it has
@@ -45,37 +58,67 @@ const quickRetryAfter = 300;
  * or the time of the next attempt, and the message may be acknowledged; when it throws, nothing is lost either, for
  * the message stays.
  */
-export async function syncBooking(deps: SyncDeps, message: PaymentConfirmed | SyncRequested): Promise<void> {
+export async function syncBooking(deps: SyncDeps, message: PaymentReported | SyncRequested): Promise<void> {
+  const recorded = new Set<string>();
   for (let round = 0; round < maxRounds; round++) {
-    const { booking: stored, connection } = await readForSync(deps, message);
+    const seen = await see(deps, message);
     const booking =
-      message.type === 'payment.confirmed' ? applyPayment(stored, message, deps.clock()) : stored;
+      message.type === 'payment'
+        ? applyPayment(seen.booking, message, seen.pointer, deps.clock())
+        : seen.booking;
     if (!booking) {
-      log.warn('Asked to sync a booking that does not exist', { bookingId: message.bookingId });
-      return;
+      if (message.type !== 'payment') return warnOfNothing(message);
+      if (await remember(deps, message, seen.pointer)) return;
+      continue;
     }
-    const step = nextStep(booking, stored, connection, deps.clock(), deps.random);
-    if (step.do === 'nothing') return;
-    const outcome = step.do === 'record' ? step.outcome : await insert(deps, step.booking, step.connection);
-    if (await record(deps, outcome)) return;
+    if (!(await syncOnce(deps, booking, seen))) continue;
+    recorded.add(booking.bookingId);
+    if (message.type === 'payment' && !(await point(deps, message, seen.pointer, booking))) continue;
+    recorded.delete(booking.bookingId);
+    for (const other of recorded) await retract(deps, other, (message as PaymentReported).paymentId);
+    return;
   }
-  throw new AppError(
-    'conflict',
-    `Booking ${message.bookingId} was changed by others ${maxRounds} times in a row.`,
-    {
-      retryable: true,
-    },
-  );
+  throw new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
+    retryable: true,
+  });
 }
 
-/** In one call, unless the message names another user than the booking: then the booking says whose calendar it is. */
-async function readForSync(
+/**
+ * Reads what the message is about, in one call where it names booking and user. A payment that has been named before
+ * leads to the booking it was named for, and a booking says whose calendar it is: both outweigh the message.
+ */
+async function see(deps: SyncDeps, message: PaymentReported | SyncRequested): Promise<Seen> {
+  const named = message.type === 'payment' ? message.booking : message;
+  const paymentId = message.type === 'payment' ? message.paymentId : undefined;
+  const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
+  const { pointer } = first;
+  const led = pointer?.bookingId !== undefined && pointer.bookingId !== named?.bookingId;
+  const seen = led
+    ? { pointer, ...(await deps.readForSync({ bookingId: pointer.bookingId, userId: pointer.userId })) }
+    : first;
+  const userId = led ? pointer.userId : named?.userId;
+  const { booking } = seen;
+  if (!booking?.appointment || booking.userId === userId) return seen;
+  const { connection: _, ...rest } = seen;
+  return { ...rest, ...(await deps.readForSync({ userId: booking.userId })) };
+}
+
+function warnOfNothing({ bookingId }: SyncRequested): void {
+  log.warn('Asked to sync a booking that does not exist', { bookingId });
+}
+
+/** Carries out the next step for a booking; false where the booking has changed meanwhile. */
+async function syncOnce(
   deps: SyncDeps,
-  { bookingId, userId }: PaymentConfirmed | SyncRequested,
-): ReturnType<ReadForSync> {
-  const found = await deps.readForSync(bookingId, userId);
-  if (!found.booking?.appointment || found.booking.userId === userId) return found;
-  return deps.readForSync(bookingId, found.booking.userId);
+  booking: Booking,
+  { booking: stored, connection }: Seen,
+): Promise<boolean> {
+  const { random, paymentPolicy: policy } = deps;
+  const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy });
+  if (step.do === 'nothing') return true;
+  const outcome =
+    step.do === 'record' ? step.outcome : await act(deps, step.do, step.booking, step.connection);
+  return record(deps, outcome);
 }
 
 /** Published before it is stored: a stored outcome would keep it from being published after a crash. */
@@ -90,13 +133,73 @@ async function record(deps: SyncDeps, { booking, event }: Outcome): Promise<bool
   return saved;
 }
 
-/** Gets a token and inserts the event; every way this can go ends in an outcome. */
-async function insert(deps: SyncDeps, booking: Booking, connection: GrantedConnection): Promise<Outcome> {
+/** A refund or a dispute of a payment that nobody has named: kept for when it is, and forgotten if it never is. */
+async function remember(
+  deps: SyncDeps,
+  message: PaymentReported,
+  pointer: PaymentPointer | undefined,
+): Promise<boolean> {
+  const { paymentId, facts } = message;
+  // A payment that failed before there was anything to pay for changes nothing.
+  if (!facts.refunds && !facts.disputes && facts.refundedTotal === undefined) return true;
+  const merged = mergeFacts(pointer?.facts, facts);
+  const expiresAt = deps.clock() + rememberedFor;
+  return deps.bookings.savePointer({ paymentId, facts: merged, expiresAt, version: pointer?.version ?? 0 });
+}
+
+/**
+ * Makes the payment lead to its booking, which is how refunds find it. False where something else stands there by now:
+ * a refund that came meanwhile, or another booking that was faster.
+ */
+async function point(
+  deps: SyncDeps,
+  { paymentId }: PaymentReported,
+  pointer: PaymentPointer | undefined,
+  { bookingId, userId }: Booking,
+): Promise<boolean> {
+  if (pointer?.bookingId === bookingId) return true;
+  return deps.bookings.savePointer({
+    paymentId,
+    bookingId,
+    ...(userId === undefined ? {} : { userId }),
+    version: pointer?.version ?? 0,
+  });
+}
+
+/** Takes a payment back from a booking that lost it to another, and syncs that booking: nothing pays for it any more. */
+async function retract(deps: SyncDeps, bookingId: string, paymentId: string): Promise<void> {
+  for (let round = 0; round < maxRounds; round++) {
+    const { booking } = await deps.readForSync({ bookingId });
+    if (!booking?.payments[paymentId]) return;
+    const { [paymentId]: _, ...payments } = booking.payments;
+    if (await deps.bookings.save({ ...booking, payments, syncDueAt: deps.clock() })) {
+      const { userId } = booking;
+      return syncBooking(deps, {
+        type: 'sync',
+        bookingId,
+        ...(userId ? { userId } : {}),
+        cause: 'retracted',
+      });
+    }
+  }
+}
+
+/** A user's calendar and the access to it, which is renewed on the way where Google asks for it. */
+type Session = { access: Access; refreshed: boolean };
+
+/** Gets a token and carries out what is to be done; every way this can go ends in an outcome. */
+async function act(
+  deps: SyncDeps,
+  what: 'insert' | 'remove',
+  booking: Booking,
+  connection: GrantedConnection,
+): Promise<Outcome> {
   try {
-    const access = await getAccess(deps, connection);
+    const session: Session = { access: await getAccess(deps, connection), refreshed: false };
+    const used = session.access.connection;
     const [outcome] = await Promise.all([
-      insertEventOf(deps, booking, access),
-      noteUse(deps, access.connection),
+      what === 'insert' ? insert(deps, session, booking) : remove(deps, session, booking),
+      noteUse(deps, used),
     ]);
     return outcome;
   } catch (error) {
@@ -108,69 +211,101 @@ async function insert(deps: SyncDeps, booking: Booking, connection: GrantedConne
 }
 
 /** Inserts under ids of growing generation until Google takes one, or a look shows that the event is there already. */
-async function insertEventOf(deps: SyncDeps, first: Booking, firstAccess: Access): Promise<Outcome> {
-  let booking = first;
-  let access = firstAccess;
-  let refreshed = false;
-  for (let tries = 1; ; tries++) {
-    const { calendarId } = access.connection;
-    const answer = await insertEvent(
-      deps.calendar,
-      access.accessToken,
-      calendarId,
-      toCalendarEvent(booking, calendarId),
-    );
+async function insert(deps: SyncDeps, session: Session, first: Booking): Promise<Outcome> {
+  const { calendarId } = session.access.connection;
+  for (let booking = first; ; booking = { ...booking, generation: booking.generation + 1 }) {
+    const event = toCalendarEvent(booking, calendarId);
+    const answer = await ask(deps, session, (token) => insertEvent(deps.calendar, token, calendarId, event));
     if (answer.ok) return scheduled(booking, calendarId, answer.value, deps.clock());
+    if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
 
-    switch (afterRefusedInsert(answer.failure, tries, refreshed)) {
-      case 'look': {
-        const found = await look(deps, booking, access);
-        if (found !== 'id is spent') return found;
-        booking = { ...booking, generation: booking.generation + 1 };
+    // The id is taken: by our own event, if an earlier run got so far and no further; otherwise by one in the way.
+    const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, event.id));
+    if (found.ok && isOurs(found.value, booking))
+      return scheduled(booking, calendarId, found.value, deps.clock());
+    if (!found.ok && found.failure.kind !== 'not_found')
+      return concede(deps, session, booking, found.failure);
+    if (booking.generation >= lastGeneration) return concede(deps, session, booking, everyIdTaken);
+  }
+}
+
+const everyIdTaken: CalendarFailure = {
+  kind: 'refused',
+  status: 409,
+  reason: 'duplicate',
+  message: 'Every event id of this booking is taken.',
+};
+
+/** Deletes the event that is on record, or any that a run which was cut off may have left. */
+async function remove(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const { observed } = booking;
+  if (observed) {
+    const { calendarId, eventId, generation } = observed;
+    const answer = await ask(deps, session, (token) =>
+      deleteEvent(deps.calendar, token, calendarId, eventId),
+    );
+    if (!answer.ok) return concede(deps, session, booking, answer.failure);
+    return cancelled(booking, generation + 1, deps.clock());
+  }
+  const { calendarId } = session.access.connection;
+  for (let { generation } = booking; ; generation++) {
+    const eventId = calendarEventId(booking.bookingId, calendarId, generation);
+    const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
+    if (!found.ok && found.failure.kind === 'not_found') return cancelled(booking, generation, deps.clock());
+    if (!found.ok) return concede(deps, session, booking, found.failure);
+    if (isOurs(found.value, booking)) {
+      const answer = await ask(deps, session, (token) =>
+        deleteEvent(deps.calendar, token, calendarId, eventId),
+      );
+      if (!answer.ok) return concede(deps, session, booking, answer.failure);
+      return cancelled(booking, generation + 1, deps.clock());
+    }
+    if (generation >= lastGeneration) return cancelled(booking, generation, deps.clock());
+  }
+}
+
+/** Calls Calendar, once more with a new token or after a moment where that may help. */
+async function ask<T>(
+  deps: SyncDeps,
+  session: Session,
+  call: (accessToken: string) => Promise<CalendarAnswer<T>>,
+): Promise<CalendarAnswer<T>> {
+  for (let tries = 1; ; tries++) {
+    const answer = await call(session.access.accessToken);
+    if (answer.ok) return answer;
+    switch (afterRefusal(answer.failure, tries, session.refreshed)) {
+      case 'refresh token': {
+        const { connection } = session.access;
+        session.access = await getAccess(deps, connection, connection.tokenVersion);
+        session.refreshed = true;
         break;
       }
-      case 'refresh token':
-        access = await getAccess(deps, access.connection, access.connection.tokenVersion);
-        refreshed = true;
-        break;
       case 'try again':
         await deps.sleep(quickRetryAfter * (0.5 + deps.random()));
         break;
-      case 'require reauthorization':
-        await requireReauthorization(deps, access.connection, answer.failure.reason);
-        return waiting(booking, deps.clock(), deps.random);
-      case 'give up for now':
-      case 'fail':
-        return concede(deps, booking, answer.failure);
+      case 'accept':
+        return answer;
     }
   }
 }
 
-/** The id is taken. By our own event, if an earlier run got so far and no further; otherwise by one that is in the way. */
-async function look(deps: SyncDeps, booking: Booking, access: Access): Promise<Outcome | 'id is spent'> {
-  const { calendarId } = access.connection;
-  const { id } = toCalendarEvent(booking, calendarId);
-  const answer = await getEvent(deps.calendar, access.accessToken, calendarId, id);
-  if (!answer.ok && answer.failure.kind !== 'not_found') return concede(deps, booking, answer.failure);
-  if (answer.ok && isOurs(answer.value, booking))
-    return scheduled(booking, calendarId, answer.value, deps.clock());
-  if (booking.generation < lastGeneration) return 'id is spent';
-  const failure: CalendarFailure = {
-    kind: 'refused',
-    status: 409,
-    reason: 'duplicate',
-    message: 'Every event id of this booking is taken.',
-  };
-  return concede(deps, booking, failure);
-}
-
-function concede(deps: SyncDeps, booking: Booking, failure: CalendarFailure): Outcome {
+/** The outcome of a run that Google has ended with `failure`. */
+async function concede(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  failure: CalendarFailure,
+): Promise<Outcome> {
+  if (failure.kind === 'permission_missing') {
+    await requireReauthorization(deps, session.access.connection, failure.reason);
+    return waiting(booking, deps.clock(), deps.random);
+  }
   if (failure.kind === 'operator')
     reportOperatorError('Google refuses the project of this service', failure.reason);
   return afterFailure(booking, failure, deps.clock(), deps.random);
 }
 
-/** Beside the insert, and never its undoing: a use that is not on record costs one refresh at the next use. */
+/** Beside the work, and never its undoing: a use that is not on record costs one refresh at the next use. */
 async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<void> {
   await recordUse(deps, connection).catch((error: unknown) => {
     log.warn('Use of a connection was not recorded', { userId: connection.userId, reason: String(error) });
@@ -178,14 +313,15 @@ async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<v
 }
 
 function busEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: number): BusEvent {
-  const { bookingId, userId, payment, observed, problems, version } = booking;
+  const { bookingId, userId, payments, observed, problems, version } = booking;
+  const [paymentId] = Object.keys(payments).sort();
   return {
     type,
     id: `${type}:${bookingId}:${version}`,
     time: toIso(now),
     ...(userId === undefined ? {} : { userId }),
     bookingId,
-    paymentId: payment.id,
+    ...(paymentId === undefined ? {} : { paymentId }),
     ...(observed
       ? { calendarId: observed.calendarId, eventId: observed.eventId, htmlLink: observed.htmlLink }
       : {}),
