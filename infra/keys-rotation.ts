@@ -6,7 +6,7 @@ import { parseTokenKeys, type TokenKeysSecret } from '../shared/token-keys.ts';
 
 /**
  * Seconds from adding a key to using it: longer than any function keeps the secret, so that all of them can open what
- * the first of them seals. The rest is for a read under way and for clocks that differ.
+ * the first of them seals. The rest is for a write that may not be seen everywhere at once, and for clocks that differ.
  */
 export const rotationLead = secretTimeToLive + 60;
 

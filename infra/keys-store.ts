@@ -17,7 +17,7 @@ export type SecretVersion = { text: string; versionId: string };
 export type KeysStore = {
   read(): Promise<SecretVersion>;
   /**
-   * Puts a value in the place of `known`. Secrets Manager has no condition on a write, so it is looked at before and
+   * Puts a value in the place of `known`. PutSecretValue takes no condition, so the secret is looked at before and
    * after: answers a warning where somebody else has written in between.
    * Errors: somebody else has written since `known` was read; nothing is changed then.
    */
@@ -58,7 +58,8 @@ export function keysStore(
       const { VersionId } = await secrets.send(
         new PutSecretValueCommand({ SecretId: secretId, SecretString: text }),
       );
-      if ((await read()).versionId === VersionId) return undefined;
+      // The version before may still be seen for a moment; a third one is somebody else's.
+      if ([VersionId, known.versionId].includes((await read()).versionId)) return undefined;
       return 'Somebody else has changed the keys right after this. See what stands there now: npm run keys -- list';
     },
 

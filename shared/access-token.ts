@@ -2,14 +2,20 @@ import { AppError, hasCode } from './app-error.ts';
 import { backoff } from './backoff.ts';
 import type { Bus } from './bus.ts';
 import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
-import { type Connection, type GrantedConnection, nextRefresh, type RefreshPolicy } from './connection.ts';
+import {
+  type Connection,
+  type GrantedConnection,
+  nextRefresh,
+  type RefreshPolicy,
+  type Revocation,
+} from './connection.ts';
 import type { ConnectionStore, Lease } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import type { GoogleOAuth, GrantedTokens } from './google-oauth.ts';
 import { log, metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
-import { openToken, sealTokens, type TokenKind } from './token-vault.ts';
+import { openToken, sealToken, sealTokens, type TokenKind } from './token-vault.ts';
 
 /** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
 export type TokenDeps = {
@@ -63,6 +69,23 @@ export function open(
   sealed: string,
 ): Promise<string> {
   return useSecret(deps.tokenKeys, ['token_unreadable'], (keys) => openToken(keys, userId, kind, sealed));
+}
+
+/**
+ * The revocation of a connection, its token sealed anew with the current key: all that a connection holds is sealed
+ * with the one key that it names.
+ */
+export async function resealedRevocation(
+  deps: Pick<TokenDeps, 'tokenKeys' | 'clock'>,
+  userId: string,
+  revocation: Revocation | undefined,
+): Promise<{ revocation?: Revocation }> {
+  if (!revocation) return {};
+  const keys = await deps.tokenKeys.get();
+  const token = await open(deps, { userId }, 'refresh', revocation.token);
+  return {
+    revocation: { ...revocation, token: await sealToken(keys, deps.clock(), userId, 'refresh', token) },
+  };
 }
 
 /** Records that the connection is in use, unless that is on record: see `useRecordedFor`. */
@@ -169,6 +192,7 @@ async function saveGranted(
       accessToken: granted.accessToken,
       refreshToken: granted.refreshToken ?? usedRefreshToken,
     })),
+    ...(await resealedRevocation(deps, userId, connection.revocation)),
     accessTokenExpiresAt,
     lastUsedAt,
     lastRefreshedAt: now,

@@ -20,7 +20,7 @@ import { indexes } from './names.ts';
 export type RefreshedTokens = Pick<
   GrantedConnection,
   'accessToken' | 'refreshToken' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt'
-> & { keyId: string; refreshAt: number };
+> & { keyId: string; refreshAt: number; revocation?: Revocation };
 
 /** The same tokens sealed anew. */
 export type ResealedTokens = {

@@ -1,4 +1,4 @@
-import { open, type TokenDeps } from '../../shared/access-token.ts';
+import { open, resealedRevocation, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
@@ -140,7 +140,6 @@ async function toConnection(
   const refreshToken = granted.refreshToken ?? (await stillWorking(deps, sameAccount));
   const accessTokenExpiresAt = now + granted.expiresIn;
   const accountChangedAt = before && !sameAccount ? now : before?.accountChangedAt;
-  const revocation = grantToTakeBack(known, identity);
   return {
     userId,
     status: 'active',
@@ -162,7 +161,7 @@ async function toConnection(
       { link: state.link, until: now + usedLinkKept },
     ],
     ...(accountChangedAt === undefined ? {} : { accountChangedAt }),
-    ...(revocation ? { revocation } : {}),
+    ...(await resealedRevocation(deps, userId, grantToTakeBack(known, identity))),
     connectedAt: now,
     updatedAt: now,
   };

@@ -1,4 +1,4 @@
-import { open, type TokenDeps } from '../../shared/access-token.ts';
+import { open, resealedRevocation, type TokenDeps } from '../../shared/access-token.ts';
 import type { Connection } from '../../shared/connection.ts';
 import type { ResealedTokens } from '../../shared/connection-store.ts';
 import { eachOf } from '../../shared/each-of.ts';
@@ -72,8 +72,6 @@ async function resealed(
           accessToken: await reseal('access', connection.accessToken),
           refreshToken: await reseal('refresh', connection.refreshToken),
         }),
-    ...(revocation
-      ? { revocation: { ...revocation, token: await reseal('refresh', revocation.token) } }
-      : {}),
+    ...(await resealedRevocation(deps, userId, revocation)),
   };
 }

@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { decodeProtectedHeader } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConnectDeps, startConnection } from '../../functions/connect/start-connection.ts';
 import { type Connected, completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
@@ -7,6 +9,7 @@ import { randomSecret } from '../../shared/browser-binding.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { audiences, optionalScopes } from '../../shared/names.ts';
 import { takeBackGrant } from '../../shared/revocation.ts';
+import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openToken } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
@@ -145,6 +148,21 @@ describe('a connection', () => {
     expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('done');
     expect(world.google.control.grants().map(({ email }) => email)).toEqual([ben]);
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
+  });
+
+  it('to another account after a rotation leaves nothing sealed with the old key', async () => {
+    await connect('user-1');
+    const { value: old } = world.tokenKeys;
+    const added = parseTokenKeys(JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') }));
+    world.tokenKeys.value = {
+      ...added,
+      key: (id, purpose) => added.key(id, purpose) ?? old.key(id, purpose),
+    };
+    world.time.now += 60;
+    const { connection } = await connect('user-1', { account: ben });
+    const sealed = [connection.accessToken, connection.refreshToken, connection.revocation?.token ?? ''];
+    expect(sealed.map((token) => decodeProtectedHeader(token).kid)).toEqual(['k2', 'k2', 'k2']);
+    expect(connection.keyId).toBe('k2');
   });
 
   it('to an account that is to be taken back ends the taking back: Google would end the new grant with it', async () => {
