@@ -11,6 +11,8 @@ export type ErrorCode =
   | 'timestamp_out_of_tolerance'
   | 'invalid_json'
   | 'unsupported_event_format'
+  | 'provider_not_configured'
+  | 'stripe_unreachable'
   | 'token_missing'
   | 'token_invalid'
   | 'token_expired'

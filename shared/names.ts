@@ -35,6 +35,8 @@ export const env = {
   paymentPolicy: 'PAYMENT_POLICY',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
+  /** Optional. Base URL of a stand-in for Stripe's API; Stripe's own when absent. */
+  stripeUrl: 'STRIPE_URL',
 } as const;
 
 /** Routes of the HTTP API. */
@@ -45,6 +47,7 @@ export const routes = {
   connection: '/connections/me',
   calendars: '/connections/me/calendars',
   stripeWebhook: '/webhooks/stripe',
+  standardWebhook: '/webhooks/standard',
 } as const;
 
 /** Sparse secondary indexes. Their lag is why nothing is ever decided on an index alone. */

@@ -96,21 +96,23 @@ export type PaymentPolicy = { refunded: 'cancel' | 'keep'; disputeLost: 'cancel'
 
 /** Whether the event of a booking is to stand: while any of its payments does. */
 export function shouldStand(booking: Booking, policy: PaymentPolicy): boolean {
-  return Object.values(booking.payments).some((facts) => {
-    switch (standingOf(facts)) {
-      case 'paid':
-      case 'partly_refunded':
-      case 'disputed':
-        return true;
-      case 'refunded':
-        return policy.refunded === 'keep';
-      case 'dispute_lost':
-        return policy.disputeLost === 'keep';
-      case 'unconfirmed':
-      case 'failed':
-        return false;
-    }
-  });
+  return Object.values(booking.payments).some((facts) => stands(standingOf(facts), policy));
+}
+
+function stands(standing: PaymentStanding, policy: PaymentPolicy): boolean {
+  switch (standing) {
+    case 'paid':
+    case 'partly_refunded':
+    case 'disputed':
+      return true;
+    case 'refunded':
+      return policy.refunded === 'keep';
+    case 'dispute_lost':
+      return policy.disputeLost === 'keep';
+    case 'unconfirmed':
+    case 'failed':
+      return false;
+  }
 }
 
 /** All that a step is decided from. `stored` is what the table holds, if anything. */
@@ -131,19 +133,19 @@ export function nextStep(situation: Situation): Step {
   if (!booking.appointment) {
     return recordIfChanged({ booking, ...(stored ? {} : { event: 'booking.failed' }) });
   }
-  const stands = shouldStand(booking, policy);
+  const isWanted = shouldStand(booking, policy);
   const isOver = booking.appointment.endsAt <= now;
-  if (stands ? isSettled(booking) : isGone(booking)) return recordIfChanged({ booking });
-  if (!stands && hasNoEvent(situation))
+  if (isWanted ? isSettled(booking) : isGone(booking)) return recordIfChanged({ booking });
+  if (!isWanted && hasNoEvent(situation))
     return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
-  if (stands && isOver) return { do: 'record', outcome: missed(booking, now) };
+  if (isWanted && isOver) return { do: 'record', outcome: missed(booking, now) };
 
   const active = connection?.status === 'active' ? connection : undefined;
   // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
   const early = booking === stored && (booking.syncDueAt ?? 0) > now + dueWithin;
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
-  if (active) return { do: stands ? 'insert' : 'remove', booking, connection: active };
-  if (!stands && isOver) return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
+  if (active) return { do: isWanted ? 'insert' : 'remove', booking, connection: active };
+  if (!isWanted && isOver) return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 

@@ -59,7 +59,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       bookingId,
       userId,
       status: 'pending',
-      payment: { provider: 'stripe', id: 'pi_1', eventId: 'evt_1', confirmedAt: '2026-09-21T14:13:20Z' },
+      payments: { pi_1: { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 } },
       problems: [],
       generation: 0,
       attempts: 0,
@@ -275,12 +275,12 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
     });
 
     it('reads booking and connection together, either of which may be missing', async () => {
-      expect(await read(bookingId, userId)).toEqual({});
+      expect(await read({ bookingId, userId })).toEqual({});
       await connections.put(connection(), undefined);
       await bookings.save(booking());
-      const found = await read(bookingId, userId);
+      const found = await read({ bookingId, userId });
       expect(found).toMatchObject({ booking: { ...booking(), version: 1 }, connection: { userId } });
-      expect(await read(bookingId, undefined)).toEqual({ booking: expect.anything() });
+      expect(await read({ bookingId })).toEqual({ booking: expect.anything() });
     });
 
     it('saves a booking only over the version that was read', async () => {
@@ -288,7 +288,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       expect(await bookings.save(booking())).toBe(false);
       expect(await bookings.save(booking({ version: 1, status: 'scheduled' }))).toBe(true);
       expect(await bookings.save(booking({ version: 1, status: 'failed' }))).toBe(false);
-      expect((await read(bookingId, undefined)).booking).toMatchObject({ version: 2, status: 'scheduled' });
+      expect((await read({ bookingId })).booking).toMatchObject({ version: 2, status: 'scheduled' });
     });
 
     it('holds a booking in the due index as long as it is due, and no longer', async () => {
@@ -297,7 +297,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       expect(await dueBookings(now + 30)).toContainEqual(
         expect.objectContaining({ bookingId, userId, syncDueAt: now + 30 }),
       );
-      const { syncDueAt: _, ...read1 } = (await read(bookingId, undefined)).booking as Booking;
+      const { syncDueAt: _, ...read1 } = (await read({ bookingId })).booking as Booking;
       await bookings.save({ ...read1, status: 'scheduled' });
       expect(await dueBookings(now + 30)).not.toContainEqual(expect.objectContaining({ bookingId }));
     });
@@ -306,7 +306,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       await bookings.save(booking({ status: 'waiting_for_connection', syncDueAt: now }));
       expect((await bookings.waiting(userId, 10)).bookings).toEqual([{ bookingId, userId }]);
       expect((await bookings.waiting('somebody else', 10)).bookings).toEqual([]);
-      const held = (await read(bookingId, undefined)).booking as Booking;
+      const held = (await read({ bookingId })).booking as Booking;
       await bookings.save({ ...held, status: 'scheduled' });
       expect((await bookings.waiting(userId, 10)).bookings).toEqual([]);
     });

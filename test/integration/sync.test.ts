@@ -27,7 +27,7 @@ const insertFails = (how: FaultEffect, times = 1) =>
   world.google.control.fail({ on: 'events.insert', times, how });
 /** The booking as it will be in the table, to know the id of its event. */
 const eventIdOf = (bookingId: string, generation = 0): string => {
-  const { appointment } = world.payment(bookingId);
+  const { appointment } = world.payment(bookingId).booking;
   return toCalendarEvent({ bookingId, appointment, generation } as Booking, 'primary').id;
 };
 
@@ -36,11 +36,11 @@ describe('a confirmed payment', () => {
     await world.connect('user-1');
     const message = world.payment('b1');
     const appointment = {
-      ...message.appointment,
+      ...message.booking.appointment,
       location: 'Example Street 1',
       description: 'Room <2> & more',
     };
-    await sync({ ...message, appointment } as typeof message);
+    await sync({ ...message, booking: { ...message.booking, appointment } } as typeof message);
 
     const { accessToken } = world.google.control.grant({
       clientId: 'test-client',
@@ -58,7 +58,7 @@ describe('a confirmed payment', () => {
       description: 'Room &lt;2&gt; &amp; more',
       extendedProperties: { private: { leadscalendarBooking: 'b1' } },
     });
-    expect(Date.parse(data.start?.dateTime ?? '')).toBe((message.appointment?.startsAt ?? 0) * 1000);
+    expect(Date.parse(data.start?.dateTime ?? '')).toBe((message.booking.appointment?.startsAt ?? 0) * 1000);
 
     expect(await world.booking('b1')).toMatchObject({
       status: 'scheduled',
@@ -159,9 +159,10 @@ describe('a confirmed payment', () => {
 
   it('that is unusable is kept as a failed booking, and mended by a usable one', async () => {
     await world.connect('user-1');
-    const { appointment: _, ...rest } = world.payment('b1');
+    const message = world.payment('b1');
+    const { appointment: _, ...rest } = message.booking;
     const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
-    await sync({ ...rest, problems });
+    await sync({ ...message, booking: { ...rest, problems } });
     expect(await world.booking('b1')).toMatchObject({ status: 'failed', problems });
     expect(world.calls()).toEqual([]);
     await sync(world.payment('b1'));
@@ -341,7 +342,7 @@ describe('when something here is away', () => {
   it('the table, after Google took the event: the message stays, and the next run records it', async () => {
     const broken = {
       ...world.deps,
-      bookings: { save: () => Promise.reject(new Error('The table is away.')) },
+      bookings: { ...world.deps.bookings, save: () => Promise.reject(new Error('The table is away.')) },
     };
     await expect(syncBooking(broken, world.payment('b1'))).rejects.toThrow('The table is away.');
     expect(world.events()).toHaveLength(1);

@@ -10,13 +10,14 @@ import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/go
 import { resolveResources } from '../../infra/local/resources.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import type { Booking } from '../../shared/booking.ts';
-import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
+import type { NamedBooking, PaymentReported } from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
 import { googleEndpoints } from '../../shared/config.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { calendarScope, googleOAuth } from '../../shared/google-oauth.ts';
+import type { PaymentFacts } from '../../shared/payment.ts';
 import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { sealToken } from '../../shared/token-vault.ts';
 import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
@@ -85,6 +86,7 @@ export async function startWorld() {
     refreshPolicy: { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 },
     indexShards,
     concurrency: 20,
+    paymentPolicy: { refunded: 'cancel', disputeLost: 'cancel' } as const,
   };
 
   return {
@@ -130,33 +132,39 @@ export async function startWorld() {
       await store.put(connection, undefined);
       return (await store.get(userId)) as GrantedConnection;
     },
-    /** A paid booking for tomorrow. */
-    payment(bookingId: string, change: Partial<PaymentConfirmed> = {}): PaymentConfirmed {
+    /** A payment of 9000 that names a booking for tomorrow. */
+    payment(
+      bookingId: string,
+      change: Partial<NamedBooking> = {},
+    ): PaymentReported & { booking: NamedBooking } {
       const startsAt = time.now + 86_400;
       const iso = (seconds: number) => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
       return {
-        type: 'payment.confirmed',
-        bookingId,
-        userId: 'user-1',
-        payment: {
-          provider: 'stripe',
-          id: `pi_${bookingId}`,
-          eventId: `evt_${bookingId}`,
-          confirmedAt: iso(time.now),
+        type: 'payment',
+        paymentId: `pi_${bookingId}`,
+        eventId: `evt_${bookingId}`,
+        facts: { confirmedAt: iso(time.now), amount: 9000 },
+        booking: {
+          bookingId,
+          userId: 'user-1',
+          appointment: {
+            summary: `Meeting ${bookingId}`,
+            start: { dateTime: iso(startsAt) },
+            end: { dateTime: iso(startsAt + 3600) },
+            startsAt,
+            endsAt: startsAt + 3600,
+          },
+          problems: [],
+          ...change,
         },
-        appointment: {
-          summary: `Meeting ${bookingId}`,
-          start: { dateTime: iso(startsAt) },
-          end: { dateTime: iso(startsAt + 3600) },
-          startsAt,
-          endsAt: startsAt + 3600,
-        },
-        problems: [],
-        ...change,
       };
     },
+    /** Something else that the provider says of the payment of a booking, by payment only. */
+    reported(bookingId: string, facts: PaymentFacts): PaymentReported {
+      return { type: 'payment', paymentId: `pi_${bookingId}`, eventId: 'evt_other', facts };
+    },
     async booking(bookingId: string): Promise<Booking | undefined> {
-      return (await read(bookingId, undefined)).booking;
+      return (await read({ bookingId })).booking;
     },
     connection: store.get,
     /** Events that stand in Ada's calendars. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   afterFailure,
-  afterRefusedInsert,
+  afterRefusal,
   applyPayment,
   isOurs,
   nextStep,
@@ -10,17 +10,16 @@ import {
   waiting,
 } from '../../functions/booking-sync/decide.ts';
 import type { Booking } from '../../shared/booking.ts';
-import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
+import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/calendar.ts';
 import type { Connection } from '../../shared/connection.ts';
 
 const now = 1_790_000_000;
 const middle = () => 0.5;
-const message: PaymentConfirmed = {
-  type: 'payment.confirmed',
+const policy = { refunded: 'cancel', disputeLost: 'cancel' } as const;
+const named = {
   bookingId: 'booking-1',
   userId: 'ada',
-  payment: { provider: 'stripe', id: 'pi_1', eventId: 'evt_1', confirmedAt: '2026-09-21T14:13:20Z' },
   appointment: {
     summary: 'First meeting',
     description: '<b>bold</b> & "quoted"',
@@ -31,15 +30,23 @@ const message: PaymentConfirmed = {
   },
   problems: [],
 };
-const { appointment: _, ...withoutAppointment } = message;
-const unusable: PaymentConfirmed = {
-  ...withoutAppointment,
-  problems: [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }],
+const facts = { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 };
+const message: PaymentReported = {
+  type: 'payment',
+  paymentId: 'pi_1',
+  eventId: 'evt_1',
+  facts,
+  booking: named,
 };
+const { appointment: _, ...withoutAppointment } = named;
+const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
+const unusable: PaymentReported = { ...message, booking: { ...withoutAppointment, problems } };
+const apply = (stored: Booking | undefined, said: PaymentReported, at = now) =>
+  applyPayment(stored, said, undefined, at) as Booking;
 const active = { userId: 'ada', status: 'active', calendarId: 'primary' } as Connection;
 const broken = { ...active, status: 'reauthorization_required' } as Connection;
 
-const paid = applyPayment(undefined, message, now);
+const paid = apply(undefined, message, now);
 /** As the table would answer it. */
 const stored = (booking: Booking): Booking => ({ ...booking, version: booking.version + 1 });
 const event = (change: Partial<CalendarEvent> = {}): CalendarEvent => ({
@@ -58,7 +65,7 @@ const failure = (kind: CalendarFailureKind, more: Partial<CalendarFailure> = {})
   ...more,
 });
 const step = (booking: Booking, before: Booking | undefined, connection: Connection | undefined, at = now) =>
-  nextStep(booking, before, connection, at, middle);
+  nextStep({ booking, stored: before, connection, now: at, random: middle, policy });
 
 describe('a payment', () => {
   it('makes a pending booking', () => {
@@ -67,34 +74,34 @@ describe('a payment', () => {
   });
 
   it('that comes twice changes nothing', () => {
-    expect(applyPayment(inCalendar, message, now + 5)).toBe(inCalendar);
+    expect(apply(inCalendar, message, now + 5)).toBe(inCalendar);
     expect(step(inCalendar, inCalendar, active)).toEqual({ do: 'nothing' });
   });
 
   it('whose booking is unusable is recorded as failed, with its problems, and published', () => {
-    const failed = applyPayment(undefined, unusable, now);
-    expect(failed).toMatchObject({ status: 'failed', problems: unusable.problems });
+    const failed = apply(undefined, unusable, now);
+    expect(failed).toMatchObject({ status: 'failed', problems });
     expect(step(failed, undefined, active)).toEqual({
       do: 'record',
       outcome: { booking: failed, event: 'booking.failed' },
     });
-    expect(applyPayment(stored(failed), unusable, now)).toEqual(stored(failed));
+    expect(apply(stored(failed), unusable, now)).toEqual(stored(failed));
   });
 
   it('mends a failed booking when a usable one follows, and not the reverse', () => {
-    const failed = stored(applyPayment(undefined, unusable, now));
-    const mended = applyPayment(failed, message, now);
+    const failed = stored(apply(undefined, unusable, now));
+    const mended = apply(failed, message, now);
     expect(mended).toMatchObject({ status: 'pending', version: 1, problems: [] });
     expect(step(mended, failed, active)).toMatchObject({ do: 'insert' });
-    expect(applyPayment(inCalendar, unusable, now)).toBe(inCalendar);
+    expect(apply(inCalendar, unusable, now)).toBe(inCalendar);
   });
 
   it('other than the first one for a booking is noted once, since somebody may have paid twice', () => {
-    const second = { ...message, payment: { ...message.payment, id: 'pi_2' } };
-    const noted = applyPayment(inCalendar, second, now);
-    expect(noted.timeline.at(-1)?.what).toBe('also paid by pi_2');
+    const second = { ...message, paymentId: 'pi_2' };
+    const noted = apply(inCalendar, second, now);
+    expect(noted.timeline.at(-1)?.what).toBe('paid: also pi_2');
     expect(step(noted, inCalendar, active)).toEqual({ do: 'record', outcome: { booking: noted } });
-    expect(applyPayment(noted, second, now)).toBe(noted);
+    expect(apply(noted, second, now)).toBe(noted);
   });
 
   it.each([undefined, broken])(
@@ -136,23 +143,23 @@ describe('a payment', () => {
   });
 });
 
-describe('a refused insert', () => {
+describe('a call that Google refuses', () => {
   it.each<[CalendarFailure, number, boolean, string]>([
-    [failure('exists'), 1, false, 'look'],
+    [failure('exists'), 1, false, 'accept'],
     [failure('unauthorized'), 1, false, 'refresh token'],
-    [failure('unauthorized'), 2, true, 'give up for now'],
-    [failure('permission_missing'), 1, false, 'require reauthorization'],
-    [failure('refused'), 1, false, 'fail'],
+    [failure('unauthorized'), 2, true, 'accept'],
+    [failure('permission_missing'), 1, false, 'accept'],
+    [failure('refused'), 1, false, 'accept'],
     [failure('transient'), 1, false, 'try again'],
-    [failure('transient'), 2, false, 'give up for now'],
+    [failure('transient'), 2, false, 'accept'],
     [failure('rate_limited'), 1, false, 'try again'],
-    [failure('rate_limited', { retryAfter: 30 }), 1, false, 'give up for now'],
-    [failure('rate_limited'), 2, false, 'give up for now'],
-    [failure('quota_exceeded'), 1, false, 'give up for now'],
-    [failure('operator'), 1, false, 'give up for now'],
-    [failure('not_found'), 1, false, 'give up for now'],
+    [failure('rate_limited', { retryAfter: 30 }), 1, false, 'accept'],
+    [failure('rate_limited'), 2, false, 'accept'],
+    [failure('quota_exceeded'), 1, false, 'accept'],
+    [failure('operator'), 1, false, 'accept'],
+    [failure('not_found'), 1, false, 'accept'],
   ])('%j (try %i, refreshed %s): %s', (refusal, tries, refreshed, move) => {
-    expect(afterRefusedInsert(refusal, tries, refreshed)).toBe(move);
+    expect(afterRefusal(refusal, tries, refreshed)).toBe(move);
   });
 });
 
@@ -210,7 +217,7 @@ describe('a failure that ends a run', () => {
     const soon = {
       ...paid,
       attempts: 9,
-      appointment: { ...message.appointment, endsAt: now + 60 },
+      appointment: { ...named.appointment, endsAt: now + 60 },
     } as Booking;
     expect(afterFailure(soon, failure('transient'), now, middle).booking.syncDueAt).toBe(now + 60);
   });

@@ -266,6 +266,7 @@ describe('the API', () => {
       [`GET ${routes.calendars}`]: '<Connections/Function.Arn>',
       [`GET ${routes.callback}`]: '<OauthCallback/Function.Arn>',
       [`POST ${routes.stripeWebhook}`]: '<PaymentConfirmed/Function.Arn>',
+      [`POST ${routes.standardWebhook}`]: '<PaymentConfirmed/Function.Arn>',
     });
   });
 
@@ -559,6 +560,7 @@ test('outputs tell all that set-up asks for', () => {
     ApiUrl: '<Api.ApiEndpoint>',
     CallbackUrl: '<Api.ApiEndpoint>/google/callback',
     WebhookUrl: '<Api.ApiEndpoint>/webhooks/stripe',
+    StandardWebhookUrl: '<Api.ApiEndpoint>/webhooks/standard',
     GoogleOauthClientSecret: '<GoogleOauthClient>',
     WebhookSigningSecret: '<WebhookSigning>',
     TokenKeysSecret: '<TokenKeys>',
