@@ -176,6 +176,13 @@ export class LeadsCalendarGoogle extends Stack {
       functions['payment-confirmed'],
       "Stripe's signature over the raw body.",
     );
+    addRoute(
+      api,
+      POST,
+      routes.standardWebhook,
+      functions['payment-confirmed'],
+      'A Standard Webhooks signature over the raw body.',
+    );
 
     const bearer = "A bearer token, signed by LeadsCalendar's backend for one user.";
     for (const method of [GET, PATCH, DELETE])
@@ -212,6 +219,11 @@ export class LeadsCalendarGoogle extends Stack {
     output('ApiUrl', baseUrl, 'The API');
     output('CallbackUrl', `${baseUrl}${routes.callback}`, 'To register as redirect URI at Google');
     output('WebhookUrl', `${baseUrl}${routes.stripeWebhook}`, 'To register as webhook endpoint at Stripe');
+    output(
+      'StandardWebhookUrl',
+      `${baseUrl}${routes.standardWebhook}`,
+      'For payment providers that sign by Standard Webhooks',
+    );
     output('GoogleOauthClientSecret', googleClient.ref, "Wants Google's client secret JSON");
     output('WebhookSigningSecret', webhookSigning.ref, "Wants Stripe's signing secret");
     output('TokenKeysSecret', tokenKeys.ref, 'Holds the keys that sign link tokens');

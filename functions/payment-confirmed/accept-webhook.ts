@@ -1,16 +1,28 @@
-import { AppError } from '../../shared/app-error.ts';
+import { AppError, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { Clock } from '../../shared/clock.ts';
-import { log, metric } from '../../shared/observability.ts';
+import { log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
-import { translateStripeEvent } from './stripe-events.ts';
+import type { Translation } from './event-body.ts';
+import { translateStandardEvent } from './standard-events.ts';
+import { type StandardHeaders, verifyStandardSignature } from './standard-signature.ts';
+import { type ThinEvent, translateStripeEvent } from './stripe-events.ts';
+import { fetchStripeObject, type StripeApi } from './stripe-objects.ts';
 import { verifyStripeSignature } from './stripe-signature.ts';
-import type { WebhookSecrets } from './webhook-secrets.ts';
+import { type Provider, secretsOf, type WebhookSecrets } from './webhook-secrets.ts';
 
-export type WebhookDeps = { secrets: Secret<WebhookSecrets>; queue: BookingQueue; clock: Clock };
+export type WebhookDeps = {
+  secrets: Secret<WebhookSecrets>;
+  queue: BookingQueue;
+  clock: Clock;
+  stripeApi: StripeApi;
+};
 
-/** What the provider is told; it only looks at the status. */
-export type Receipt = { received: true; booking_id?: string; ignored?: string };
+/** What the provider is told; it only looks at the status, people at the rest. */
+export type Receipt = { received: true } & (
+  | { payment_id: string; booking_id?: string }
+  | { ignored: string }
+);
 
 /** Bytes. Stripe's largest events are far below; SQS takes no more in one message. */
 const largestBody = 1024 * 1024;
@@ -21,25 +33,69 @@ const largestBody = 1024 * 1024;
  */
 export async function acceptStripeWebhook(
   deps: WebhookDeps,
-  webhook: { body: Buffer; signature: string | undefined },
+  { body, signature }: { body: Buffer; signature: string | undefined },
 ): Promise<Receipt> {
-  if (webhook.body.length > largestBody) {
+  await verify(deps, 'stripe', body, (secrets) =>
+    verifyStripeSignature(body, signature, secrets, deps.clock()),
+  );
+  return enqueue(deps, await translateStripeEvent(body, (event) => objectOf(deps, event)));
+}
+
+/** Accepts a Standard Webhook in the same way. */
+export async function acceptStandardWebhook(
+  deps: WebhookDeps,
+  { body, headers }: { body: Buffer; headers: StandardHeaders },
+): Promise<Receipt> {
+  await verify(deps, 'standard', body, (secrets) =>
+    verifyStandardSignature(body, headers, secrets, deps.clock()),
+  );
+  return enqueue(deps, await translateStandardEvent(body, headers.id ?? ''));
+}
+
+async function verify(
+  deps: WebhookDeps,
+  provider: Provider,
+  body: Buffer,
+  match: (secrets: string[]) => number,
+): Promise<void> {
+  if (body.length > largestBody) {
     throw new AppError('payload_too_large', `The body is larger than ${largestBody} bytes.`, { status: 413 });
   }
-  const matched = await useSecret(deps.secrets, ['signature_mismatch'], ({ stripe }) =>
-    verifyStripeSignature(webhook.body, webhook.signature, stripe, deps.clock()),
+  const matched = await useSecret(
+    deps.secrets,
+    ['signature_mismatch', 'provider_not_configured'],
+    (secrets) => match(secretsOf(secrets, provider)),
   );
-  metric('WebhookVerified', 1, { secret: String(matched) });
+  // By position, so that an old secret can be seen to be out of use before it is removed.
+  metric('WebhookVerified', 1, { provider, secret: String(matched) });
+}
 
-  const translation = await translateStripeEvent(webhook.body);
+async function enqueue(deps: WebhookDeps, translation: Translation): Promise<Receipt> {
   if ('ignored' in translation) return { received: true, ignored: translation.ignored };
-
   const { payment } = translation;
   await deps.queue.send(payment);
+  const { paymentId, eventId, booking } = payment;
   log.info('Payment accepted', {
-    bookingId: payment.bookingId,
-    event: payment.payment.eventId,
-    problems: payment.problems.length,
+    paymentId,
+    event: eventId,
+    ...(booking ? { bookingId: booking.bookingId, problems: booking.problems.length } : {}),
   });
-  return { received: true, booking_id: payment.bookingId };
+  return { received: true, payment_id: paymentId, ...(booking ? { booking_id: booking.bookingId } : {}) };
+}
+
+/** The object that a thin event names. Without a key to fetch it, Stripe shows our answer, and the operator is told. */
+async function objectOf(deps: WebhookDeps, event: ThinEvent): Promise<unknown> {
+  try {
+    return await useSecret(deps.secrets, ['unsupported_event_format', 'not_configured'], (secrets) => {
+      if (secrets.stripeApiKey) return fetchStripeObject(deps.stripeApi, secrets.stripeApiKey, event);
+      throw new AppError(
+        'unsupported_event_format',
+        'This is a thin event, which only names its payment. Set the event destination to snapshot payloads, or put an API key that may read payments into the secret webhook-signing, as "stripeApiKey".',
+        { status: 400 },
+      );
+    });
+  } catch (error) {
+    if (hasCode(error, 'unsupported_event_format')) reportOperatorError('A thin event cannot be used', error);
+    throw error;
+  }
 }

@@ -3,8 +3,8 @@ import type { Appointment, EventTime, Problem } from '../../shared/booking.ts';
 import { toIso } from '../../shared/clock.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
-/** Metadata of a payment, as LeadsCalendar's backend sets it. All values are text. */
-export type Metadata = Record<string, string>;
+/** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
+export type AppointmentTexts = Record<string, string>;
 
 type Moment = { time: EventTime; at: number };
 
@@ -17,28 +17,35 @@ const schema = z.object({
   description: z.optional(z.string()),
   start: required('start'),
   end: required('end'),
-  time_zone: z.optional(z.string()),
 });
 
-/** The appointment that a payment's metadata describes, or all that is wrong with it. */
+/**
+ * The appointment that a payment describes, or all that is wrong with it.
+ * @param zoneField what the provider calls the field of the time zone
+ */
 export async function readAppointment(
-  metadata: Metadata,
+  texts: AppointmentTexts,
+  zoneField = 'time_zone',
 ): Promise<{ appointment?: Appointment; problems: Problem[] }> {
-  const parsed = schema.safeParse(metadata);
+  const parsed = schema.safeParse(texts);
   if (!parsed.success) {
     const problems = parsed.error.issues.map(({ message, path }) => problem(String(path[0]), message));
     return { problems };
   }
-  const { summary, location, description, time_zone: zone } = parsed.data;
+  const { summary, location, description } = parsed.data;
+  const zone = texts[zoneField];
   if (zone !== undefined && !isTimeZone(zone)) {
     return {
       problems: [
-        problem('time_zone', `"time_zone" must be an IANA zone such as Europe/Berlin; "${zone}" is none.`),
+        problem(
+          zoneField,
+          `"${zoneField}" must be an IANA zone such as Europe/Berlin; "${zone.slice(0, 40)}" is none.`,
+        ),
       ],
     };
   }
-  const start = await readMoment('start', parsed.data.start, zone);
-  const end = await readMoment('end', parsed.data.end, zone);
+  const start = await readMoment('start', parsed.data.start, zone, zoneField);
+  const end = await readMoment('end', parsed.data.end, zone, zoneField);
   if ('code' in start || 'code' in end)
     return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
   if (end.at <= start.at) return { problems: [problem('end', '"end" must be later than "start".')] };
@@ -65,7 +72,12 @@ const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`)
  * the zone where one was given, so that nothing is left for Google to interpret. Where clocks go back, a local time
  * happens twice and the earlier one is meant; where they go forward, a local time that never happens is a problem.
  */
-async function readMoment(field: string, text: string, zone: string | undefined): Promise<Moment | Problem> {
+async function readMoment(
+  field: string,
+  text: string,
+  zone: string | undefined,
+  zoneField: string,
+): Promise<Moment | Problem> {
   const [, day, hour, minute, second = '00', offset] = withOffset.exec(text) ?? local.exec(text) ?? [];
   if (day === undefined) {
     return problem(
@@ -79,7 +91,7 @@ async function readMoment(field: string, text: string, zone: string | undefined)
   if (zone !== undefined) return readLocal(field, clockTime, zone);
   return problem(
     field,
-    `"${field}" has no offset from UTC. Add one, or say in "time_zone" where the time is meant.`,
+    `"${field}" has no offset from UTC. Add one, or say in "${zoneField}" where the time is meant.`,
   );
 }
 

@@ -3,21 +3,38 @@ import { bookingQueue } from '../../shared/booking-queue.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { required } from '../../shared/config.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, json, rawBody } from '../../shared/http.ts';
-import { env } from '../../shared/names.ts';
+import { env, routes } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
-import { acceptStripeWebhook } from './accept-webhook.ts';
+import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
+import { realStripe } from './stripe-objects.ts';
 import { parseWebhookSecrets } from './webhook-secrets.ts';
 
 const deps = {
   secrets: secret(required(env.webhookSecretId), parseWebhookSecrets, systemClock),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
+  stripeApi: { fetch, baseUrl: (process.env[env.stripeUrl] || realStripe).replace(/\/$/, '') },
 };
 
-/** POST /webhooks/stripe */
+const accept: Record<string, (body: Buffer, headers: HttpRequest['headers']) => Promise<Receipt>> = {
+  [`POST ${routes.stripeWebhook}`]: (body, headers) =>
+    acceptStripeWebhook(deps, { body, signature: headers['stripe-signature'] }),
+  [`POST ${routes.standardWebhook}`]: (body, headers) =>
+    acceptStandardWebhook(deps, {
+      body,
+      headers: {
+        id: headers['webhook-id'],
+        timestamp: headers['webhook-timestamp'],
+        signature: headers['webhook-signature'],
+      },
+    }),
+};
+
+/** Webhooks of payment providers. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {
-    const signature = request.headers['stripe-signature'];
-    return json(200, await acceptStripeWebhook(deps, { body: rawBody(request), signature }));
+    const webhook = accept[request.routeKey];
+    if (!webhook) throw new Error(`No webhook for ${request.routeKey}. Compare infra/stack.ts.`);
+    return json(200, await webhook(rawBody(request), request.headers));
   });

@@ -1,138 +1,90 @@
 import * as z from 'zod/mini';
 import { AppError } from '../../shared/app-error.ts';
-import type { Problem } from '../../shared/booking.ts';
-import type { PaymentConfirmed } from '../../shared/booking-queue.ts';
 import { toIso } from '../../shared/clock.ts';
-import { isIdentifier } from '../../shared/identifier.ts';
-import { type Metadata, readAppointment } from './appointment.ts';
+import { parseBody, readPart, type Translation } from './event-body.ts';
+import { readBooking } from './named-booking.ts';
+import { ignoredTypes, readers, stripeId } from './stripe-facts.ts';
 
-/** What a Stripe event asks of us. */
-export type Translation = { payment: PaymentConfirmed } | { ignored: string };
+/** A thin event: it only names its object, which is to be fetched from Stripe. */
+export type ThinEvent = z.infer<typeof thinSchema>;
 
-const id = z.string().check(z.regex(/^[\w-]{1,100}$/));
+/** Fetches the object that a thin event names. */
+export type FetchObject = (event: ThinEvent) => Promise<unknown>;
 
-const eventSchema = z.object({
-  id,
+type StripeEvent = { id: string; type: string; at: string; object: () => Promise<unknown> };
+
+const snapshotSchema = z.object({
+  id: stripeId,
   object: z.literal('event'),
   type: z.string(),
-  created: z.number().check(z.int(), z.nonnegative(), z.maximum(9e10)),
-  data: z.object({ object: z.looseObject({ id: z.optional(z.string()) }) }),
+  created: z.int().check(z.nonnegative(), z.maximum(9e10)),
+  data: z.object({ object: z.looseObject({}) }),
 });
-type StripeEvent = z.infer<typeof eventSchema>;
 
-const metadata = z.catch(z.record(z.string(), z.string()), {});
-
-const session = z.object({
-  id,
-  payment_intent: z.nullish(id),
-  payment_status: z.string(),
-  metadata,
+const thinSchema = z.object({
+  id: stripeId,
+  object: z.literal('v2.core.event'),
+  type: z.string(),
+  created: z.iso.datetime({ offset: true }),
+  /** Account or organization on whose behalf the object is to be fetched. */
+  context: z.nullish(z.string().check(z.regex(/^[\w/-]{1,200}$/))),
+  related_object: z.nullish(
+    // A path of Stripe's own API: what we fetch is never somewhere else.
+    z.object({ url: z.string().check(z.regex(/^\/v1(\/[\w-]+)+$/)) }),
+  ),
+  /** The snapshot event of the same change, where both kinds are delivered. */
+  snapshot_event: z.nullish(stripeId),
 });
-const paymentIntent = z.object({ id, metadata });
 
-/** The confirmed payment that an object stands for, or why it is none. */
-type Confirmation = { paymentId: string; metadata: Metadata } | { ignored: string };
-
-function confirmedSession(object: unknown): Confirmation {
-  const { id, payment_intent, payment_status, metadata } = session.parse(object);
-  // A session completes before the money has come when the method is a slow one; a later event tells.
-  if (payment_status === 'unpaid') return { ignored: 'not paid yet' };
-  return { paymentId: payment_intent ?? id, metadata };
-}
-
-function confirmedIntent(object: unknown): Confirmation {
-  const { id, metadata } = paymentIntent.parse(object);
-  return { paymentId: id, metadata };
-}
-
-/** Event types that confirm a payment. All others are ignored. */
-const confirmations: Record<string, (object: unknown) => Confirmation> = {
-  'checkout.session.completed': confirmedSession,
-  'checkout.session.async_payment_succeeded': confirmedSession,
-  'payment_intent.succeeded': confirmedIntent,
-};
+const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
 
 /**
- * Translates the body of a verified Stripe webhook.
- * Errors (400): `invalid_json`, `unsupported_event_format`.
+ * Translates the body of a verified Stripe webhook. A thin event of a type that matters is completed by `fetchObject`;
+ * it stands for the object as it is now, which does no harm: facts only grow.
+ * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
  */
-export async function translateStripeEvent(body: Buffer): Promise<Translation> {
-  const event = parseEvent(body);
-  const confirm = Object.hasOwn(confirmations, event.type) ? confirmations[event.type] : undefined;
-  if (!confirm) return { ignored: `event type ${event.type}` };
-  const confirmation = readObject(event, confirm);
-  if ('ignored' in confirmation) return confirmation;
-  if (!isOurs(confirmation.metadata)) return { ignored: 'no booking in its metadata' };
-  return { payment: await translate(event, confirmation.paymentId, confirmation.metadata) };
+export async function translateStripeEvent(body: Buffer, fetchObject: FetchObject): Promise<Translation> {
+  const event = readEvent(parseBody(body), fetchObject);
+  const read = readers.get(event.type);
+  if (!read) {
+    return {
+      ignored: `${ignoredTypes.has(event.type) ? '' : 'unknown '}event type ${event.type.slice(0, 100)}`,
+    };
+  }
+  const report = read(await event.object(), event.at);
+  if ('ignored' in report) return report;
+
+  const { paymentId, facts, metadata } = report;
+  const payment = { type: 'payment', paymentId, eventId: event.id, facts } as const;
+  if (!metadata) return { payment };
+  const booking = await readBooking(metadata, names, paymentId);
+  // Payments of the same Stripe account that have nothing to do with appointments are not our business.
+  return booking ? { payment: { ...payment, booking } } : { ignored: 'no booking in its metadata' };
 }
 
-/** Payments of the same Stripe account that have nothing to do with appointments are not our business. */
-function isOurs(metadata: Metadata): boolean {
-  const has = (name: string): boolean => Object.hasOwn(metadata, name);
-  return has('booking_id') || (has('user_id') && has('start'));
-}
-
-async function translate(
-  event: StripeEvent,
-  paymentId: string,
-  metadata: Metadata,
-): Promise<PaymentConfirmed> {
-  const { booking_id: bookingId, user_id: userId } = metadata;
-  const { appointment, problems } = await readAppointment(metadata);
-  const allProblems = [
-    ...checkIdentifier('booking_id', bookingId),
-    ...checkIdentifier('user_id', userId),
-    ...problems,
-  ];
+function readEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
+  if ((value as { object?: unknown } | null)?.object === 'v2.core.event') {
+    const event = readPart(thinSchema, value, 'The body does not have the form of a thin event of Stripe.');
+    return {
+      id: event.snapshot_event ?? event.id,
+      // Events of Stripe's first API carry its version here; the second one has no payments of its own.
+      type: event.type.replace(/^v1\./, ''),
+      at: toIso(Math.floor(Date.parse(event.created) / 1000)),
+      object: () => completed(event, fetchObject),
+    };
+  }
+  const event = readPart(snapshotSchema, value, 'The body does not have the form of a Stripe event.');
   return {
-    type: 'payment.confirmed',
-    // A booking without a usable id is recorded under its payment: paid for, so never dropped.
-    bookingId: isIdentifier(bookingId) ? bookingId : paymentId,
-    ...(isIdentifier(userId) ? { userId } : {}),
-    payment: { provider: 'stripe', id: paymentId, eventId: event.id, confirmedAt: toIso(event.created) },
-    ...(appointment && allProblems.length === 0 ? { appointment } : {}),
-    problems: allProblems,
+    id: event.id,
+    type: event.type,
+    at: toIso(event.created),
+    object: async () => event.data.object,
   };
 }
 
-function checkIdentifier(field: string, value: string | undefined): Problem[] {
-  if (isIdentifier(value)) return [];
-  const message = value
-    ? `"${field}" must be 1 to 128 characters of A-Z a-z 0-9 _ . : @ -`
-    : `"${field}" is missing.`;
-  return [{ code: 'invalid_booking', field, message }];
-}
-
-function parseEvent(body: Buffer): StripeEvent {
-  let value: unknown;
-  try {
-    value = JSON.parse(body.toString('utf8'));
-  } catch (cause) {
-    throw new AppError('invalid_json', 'The body is not JSON.', { status: 400, cause });
-  }
-  if ((value as { object?: unknown } | null)?.object === 'v2.core.event') {
-    throw new AppError(
-      'unsupported_event_format',
-      'This is a thin event, which carries no payment. Set the event destination to snapshot payloads.',
-      { status: 400 },
-    );
-  }
-  const event = eventSchema.safeParse(value);
-  if (event.success) return event.data;
-  throw unsupported(event.error);
-}
-
-function readObject(event: StripeEvent, read: (object: unknown) => Confirmation): Confirmation {
-  try {
-    return read(event.data.object);
-  } catch (cause) {
-    throw unsupported(cause);
-  }
-}
-
-function unsupported(cause: unknown): AppError {
-  return new AppError('unsupported_event_format', 'The body does not have the form of a Stripe event.', {
+async function completed(event: ThinEvent, fetchObject: FetchObject): Promise<unknown> {
+  if (event.related_object) return fetchObject(event);
+  throw new AppError('unsupported_event_format', 'This thin event names no object to fetch.', {
     status: 400,
-    cause,
   });
 }

@@ -1,6 +1,7 @@
 import { Stripe } from 'stripe';
 import { describe, expect, it } from 'vitest';
-import { tolerance, verifyStripeSignature } from '../../functions/payment-confirmed/stripe-signature.ts';
+import { tolerance } from '../../functions/payment-confirmed/signature.ts';
+import { verifyStripeSignature } from '../../functions/payment-confirmed/stripe-signature.ts';
 
 const now = 1_790_000_000;
 const secret = 'whsec_first_0123456789abcdef';

@@ -1,0 +1,54 @@
+import { timingSafeEqual } from 'node:crypto';
+import { AppError } from '../../shared/app-error.ts';
+
+/** Seconds that a signature may be old, or ahead of our clock: what Stripe and Standard Webhooks both have as default. */
+export const tolerance = 300;
+
+/** What is wrong with a signature, whichever the scheme. */
+export type SignatureErrorCode =
+  | 'signature_missing'
+  | 'signature_malformed'
+  | 'signature_mismatch'
+  | 'timestamp_out_of_tolerance';
+
+/** Seconds of a timestamp as both schemes write it. Undefined where it is none. */
+export function readTimestamp(text: string): number | undefined {
+  return /^\d{1,12}$/.test(text) ? Number(text) : undefined;
+}
+
+/**
+ * The index of the secret with which one of `signatures` was made at `timestamp`. `sign` makes the signature that a
+ * secret would give. Both kinds of several are allowed, so that a roll can overlap.
+ * Errors (400): `signature_mismatch`, `timestamp_out_of_tolerance`.
+ */
+export function matchSecret(
+  secrets: string[],
+  signatures: Buffer[],
+  timestamp: number,
+  now: number,
+  sign: (secret: string) => Buffer,
+): number {
+  const matching = secrets.findIndex((secret) => {
+    const expected = sign(secret);
+    return signatures.some((it) => it.length === expected.length && timingSafeEqual(it, expected));
+  });
+  if (matching < 0) {
+    throw refuse(
+      'signature_mismatch',
+      'No signature matches. Check that the signing secret is of this endpoint and that the body arrives unchanged.',
+    );
+  }
+  // After the signature: an unsigned timestamp proves nothing, and its answer should not guide a guesser.
+  if (Math.abs(now - timestamp) > tolerance) {
+    throw refuse(
+      'timestamp_out_of_tolerance',
+      `The signature is more than ${tolerance} seconds away from our clock.`,
+    );
+  }
+  return matching;
+}
+
+/** The error of a webhook that is not let in. */
+export function refuse(code: SignatureErrorCode, message: string): AppError {
+  return new AppError(code, message, { status: 400 });
+}

@@ -1,0 +1,96 @@
+import * as z from 'zod/mini';
+import { toIso } from '../../shared/clock.ts';
+import type { PaymentFacts } from '../../shared/payment.ts';
+import { parseBody, readPart, type Translation } from './event-body.ts';
+import { readBooking } from './named-booking.ts';
+
+const id = z
+  .string()
+  .check(z.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'must be 1 to 100 of A-Z a-z 0-9 _ . : @ -'));
+const amount = z.int().check(z.nonnegative());
+const text = z.optional(z.string());
+
+const event = z.object({
+  type: z.string(),
+  timestamp: z.iso.datetime({ offset: true }),
+  data: z.looseObject({}),
+});
+const payment = z.object({
+  paymentId: id,
+  bookingId: text,
+  userId: text,
+  amount: z.optional(amount),
+  booking: z.optional(
+    z.object({ summary: text, location: text, description: text, start: text, end: text, timeZone: text }),
+  ),
+});
+const refund = z.extend(payment, { refundedAmount: amount, refundId: z.optional(id) });
+
+type Payment = z.infer<typeof payment>;
+
+const names = { bookingId: 'bookingId', userId: 'userId', timeZone: 'timeZone' };
+
+/**
+ * Translates the body of a verified Standard Webhook: `{type, timestamp, data}`, documented in docs/api.md.
+ * @param eventId the header `webhook-id`
+ * Errors (400): `invalid_json`, `unsupported_event_format` with problems.
+ */
+export async function translateStandardEvent(body: Buffer, eventId: string): Promise<Translation> {
+  const { type, timestamp, data } = readPart(
+    event,
+    parseBody(body),
+    'The body must be {type, timestamp, data}.',
+  );
+  const report = readReport(type, data, toIso(Math.floor(Date.parse(timestamp) / 1000)));
+  if (!report) return { ignored: `unknown event type ${type.slice(0, 100)}` };
+  const { payment, facts } = report;
+
+  // Prefixed, so that payments of different providers never meet.
+  const paymentId = `standard:${payment.paymentId}`;
+  const reported = { type: 'payment', paymentId, eventId, facts } as const;
+  // A refund is of its payment, which leads to the booking.
+  if (type === 'payment.refunded') return { payment: reported };
+  const booking = await readBooking(textsOf(payment), names, paymentId);
+  return booking ? { payment: { ...reported, booking } } : { ignored: 'no booking in its data' };
+}
+
+/** What an event of ours states. Undefined where the type is none of ours. */
+function readReport(
+  type: string,
+  data: unknown,
+  at: string,
+): { payment: Payment; facts: PaymentFacts } | undefined {
+  switch (type) {
+    case 'payment.confirmed': {
+      const confirmed = readData(payment, data);
+      return { payment: confirmed, facts: { confirmedAt: at, ...amountOf(confirmed) } };
+    }
+    case 'payment.failed':
+      return { payment: readData(payment, data), facts: { failedAt: at } };
+    case 'payment.refunded': {
+      const refunded = readData(refund, data);
+      return { payment: refunded, facts: { ...amountOf(refunded), ...refundOf(refunded) } };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** With an id, the amount is that of this refund; without, what was refunded in all. */
+function refundOf({ refundId, refundedAmount }: z.infer<typeof refund>): PaymentFacts {
+  if (!refundId) return { refundedTotal: refundedAmount };
+  return { refunds: { [refundId]: { amount: refundedAmount, state: 'done' } } };
+}
+
+function textsOf({ bookingId, userId, booking }: Payment): Record<string, string> {
+  const fields = Object.entries({ ...booking, bookingId, userId });
+  return Object.fromEntries(fields.filter((field): field is [string, string] => field[1] !== undefined));
+}
+
+function amountOf({ amount }: Payment): { amount?: number } {
+  return amount === undefined ? {} : { amount };
+}
+
+function readData<Schema extends z.ZodMiniType>(schema: Schema, data: unknown): z.infer<Schema> {
+  return readPart(schema, data, 'The data of the event does not have the documented form.');
+}

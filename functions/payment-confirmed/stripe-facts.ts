@@ -1,0 +1,153 @@
+import * as z from 'zod/mini';
+import type { DisputeState, PaymentFacts, RefundState } from '../../shared/payment.ts';
+import { type Ignored, readPart } from './event-body.ts';
+
+/**
+ * What an object of Stripe says of a payment. With metadata it is of interest only where that names a booking;
+ * without, as in refunds and disputes, the payment leads to the booking.
+ */
+export type StripeReport = { paymentId: string; facts: PaymentFacts; metadata?: Record<string, string> };
+
+/** `at`: when the event happened, RFC 3339 in UTC. Errors (400): `unsupported_event_format`. */
+type Reader = (object: unknown, at: string) => StripeReport | Ignored;
+
+export const stripeId = z.string().check(z.regex(/^[\w-]{1,100}$/));
+const amount = z.int().check(z.nonnegative());
+const metadata = z.catch(z.record(z.string(), z.string()), {});
+
+const session = z.object({
+  id: stripeId,
+  payment_intent: z.nullish(stripeId),
+  payment_status: z.string(),
+  amount_total: z.nullish(amount),
+  metadata,
+});
+const paymentIntent = z.object({ id: stripeId, amount, amount_received: z.nullish(amount), metadata });
+const charge = z.object({
+  id: stripeId,
+  payment_intent: z.nullish(stripeId),
+  amount,
+  amount_refunded: amount,
+});
+const refund = z.object({
+  id: stripeId,
+  payment_intent: z.nullish(stripeId),
+  charge: z.nullish(stripeId),
+  amount,
+  status: z.nullish(z.string()),
+});
+const dispute = z.object({
+  id: stripeId,
+  payment_intent: z.nullish(stripeId),
+  charge: stripeId,
+  status: z.string(),
+});
+
+// Words that Stripe may yet add mean what the least harm comes from: still open.
+const refundStates = new Map<string, RefundState>([
+  ['succeeded', 'done'],
+  ['failed', 'failed'],
+  ['canceled', 'failed'],
+]);
+const disputeStates = new Map<string, DisputeState>([
+  ['won', 'won'],
+  // An inquiry that never became a dispute.
+  ['warning_closed', 'won'],
+  ['lost', 'lost'],
+]);
+
+const completedSession: Reader = (object, at) => {
+  // It completes before the money has come when the method is a slow one; a later event tells. A session that
+  // needed no payment is as good as paid.
+  if (readObject(session, object).payment_status === 'unpaid') return { ignored: 'not paid yet' };
+  return paidSession(object, at);
+};
+
+const paidSession: Reader = (object, at) => {
+  const { id, payment_intent, amount_total, metadata } = readObject(session, object);
+  const facts = { confirmedAt: at, ...(amount_total == null ? {} : { amount: amount_total }) };
+  return { paymentId: payment_intent ?? id, facts, metadata };
+};
+
+const failedSession: Reader = (object, at) => {
+  const { id, payment_intent, metadata } = readObject(session, object);
+  return { paymentId: payment_intent ?? id, facts: { failedAt: at }, metadata };
+};
+
+const succeededIntent: Reader = (object, at) => {
+  const { id, amount, amount_received, metadata } = readObject(paymentIntent, object);
+  return { paymentId: id, facts: { confirmedAt: at, amount: amount_received || amount }, metadata };
+};
+
+const refundedCharge: Reader = (object) => {
+  const { id, payment_intent, amount, amount_refunded } = readObject(charge, object);
+  return { paymentId: payment_intent ?? id, facts: { amount, refundedTotal: amount_refunded } };
+};
+
+const changedRefund: Reader = (object) => {
+  const { id, payment_intent, charge, amount, status } = readObject(refund, object);
+  const paymentId = payment_intent ?? charge;
+  if (!paymentId) return { ignored: 'a refund of no payment' };
+  const state = refundStates.get(status ?? '') ?? 'open';
+  return { paymentId, facts: { refunds: { [id]: { amount, state } } } };
+};
+
+const changedDispute: Reader = (object) => {
+  const { id, payment_intent, charge, status } = readObject(dispute, object);
+  const state = disputeStates.get(status) ?? 'open';
+  return { paymentId: payment_intent ?? charge, facts: { disputes: { [id]: state } } };
+};
+
+/** Event types that say something of a payment, and who reads their objects. */
+export const readers: ReadonlyMap<string, Reader> = new Map([
+  ['checkout.session.completed', completedSession],
+  ['checkout.session.async_payment_succeeded', paidSession],
+  ['checkout.session.async_payment_failed', failedSession],
+  ['checkout.session.expired', failedSession],
+  ['payment_intent.succeeded', succeededIntent],
+  ['charge.refunded', refundedCharge],
+  ['refund.created', changedRefund],
+  ['refund.updated', changedRefund],
+  ['refund.failed', changedRefund],
+  // The older name of refund.updated.
+  ['charge.refund.updated', changedRefund],
+  ['charge.dispute.created', changedDispute],
+  ['charge.dispute.closed', changedDispute],
+]);
+
+/** Event types that come beside those and are left alone on purpose. */
+export const ignoredTypes: ReadonlySet<string> = new Set([
+  // Its payment intent succeeds too, and carries the metadata.
+  'charge.succeeded',
+  'charge.captured',
+  'charge.updated',
+  // An attempt that did not work: the customer may try again, until the session expires.
+  'charge.failed',
+  'charge.pending',
+  'payment_intent.payment_failed',
+  // On the way: neither paid nor lost.
+  'payment_intent.created',
+  'payment_intent.processing',
+  'payment_intent.requires_action',
+  'payment_intent.amount_capturable_updated',
+  'payment_intent.partially_funded',
+  // Never paid, so no event stands.
+  'payment_intent.canceled',
+  'charge.expired',
+  // An invoice may be marked as paid by hand, or be for a subscription: appointments are paid for one by one.
+  'invoice.paid',
+  'invoice.payment_succeeded',
+  'invoice.payment_failed',
+  // Where a dispute stands in between; created and closed tell.
+  'charge.dispute.updated',
+  'charge.dispute.funds_withdrawn',
+  'charge.dispute.funds_reinstated',
+  // Of the customer, not of the payment.
+  'customer.created',
+  'customer.updated',
+  'payment_method.attached',
+]);
+
+function readObject<Schema extends z.ZodMiniType>(schema: Schema, object: unknown): z.infer<Schema> {
+  return readPart(schema, object, 'The object in the event does not have the form that Stripe documents.');
+}

@@ -1,0 +1,305 @@
+import { createServer, type IncomingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
+import { Stripe } from 'stripe';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  acceptStandardWebhook,
+  acceptStripeWebhook,
+} from '../../functions/payment-confirmed/accept-webhook.ts';
+import {
+  parseWebhookSecrets,
+  type WebhookSecrets,
+} from '../../functions/payment-confirmed/webhook-secrets.ts';
+import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
+import { heldSecret } from '../fakes/secret.ts';
+import { logged } from '../setup.ts';
+import { charge, created, intent, refund, session, snapshot, thin } from './stripe.ts';
+
+const stripeSecret = 'whsec_of_stripe_0123456789abcdef';
+const olderStripeSecret = 'whsec_older_0123456789abcdef0123';
+const standardSecret = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
+const apiKey = 'rk_test_0123456789abcdef';
+
+/** Stripe's API, as far as thin events need it. */
+const api = { status: 200, body: '', requests: [] as { url: string; headers: IncomingHttpHeaders }[] };
+const server = createServer((request, response) => {
+  api.requests.push({ url: `${request.method} ${request.url}`, headers: request.headers });
+  response.writeHead(api.status, { 'content-type': 'application/json', connection: 'close' }).end(api.body);
+});
+let port = 0;
+beforeAll(async () => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  port = (server.address() as AddressInfo).port;
+});
+afterAll(() => server.close());
+
+let queue: RecordedQueue;
+let secrets: ReturnType<typeof heldSecret<WebhookSecrets>>;
+beforeEach(() => {
+  queue = recordedQueue();
+  secrets = heldSecret<WebhookSecrets>({
+    stripe: [stripeSecret, olderStripeSecret],
+    standard: [standardSecret],
+  });
+  Object.assign(api, { status: 200, body: JSON.stringify(intent()), requests: [] });
+  logged.length = 0;
+});
+
+const deps = (baseUrl = `http://127.0.0.1:${port}`) => ({
+  secrets,
+  queue,
+  clock: () => created,
+  stripeApi: { fetch, baseUrl },
+});
+const signed = (payload: string, secret = stripeSecret) => ({
+  body: Buffer.from(payload),
+  signature: Stripe.webhooks.generateTestHeaderString({ payload, secret, timestamp: created }),
+});
+const stripe = (event: object, secret = stripeSecret, baseUrl?: string) =>
+  acceptStripeWebhook(deps(baseUrl), signed(JSON.stringify(event), secret));
+const standard = (event: object, secret = standardSecret) => {
+  const payload = JSON.stringify(event);
+  const signature = new Webhook(secret).sign('msg_1', new Date(created * 1000), payload);
+  const headers = { id: 'msg_1', timestamp: String(created), signature };
+  return acceptStandardWebhook(deps(), { body: Buffer.from(payload), headers });
+};
+const error = (code: string, status: number) => expect.objectContaining({ code, status });
+const lines = () => logged.map((line) => JSON.parse(line));
+const matched = () => lines().filter((line) => 'WebhookVerified' in line);
+const operatorErrors = () => lines().filter((line) => 'OperatorError' in line);
+
+const standardRefund = {
+  type: 'payment.refunded',
+  timestamp: '2026-11-23T08:00:00Z',
+  data: { paymentId: 'order-77', refundedAmount: 100 },
+};
+
+describe('a webhook', () => {
+  it('becomes one message, and its receipt says of what', async () => {
+    const receipt = await stripe(snapshot('checkout.session.completed', session()));
+    expect(receipt).toEqual({ received: true, payment_id: 'pi_1', booking_id: 'booking-1' });
+    expect(queue.messages).toEqual([expect.objectContaining({ type: 'payment', paymentId: 'pi_1' })]);
+  });
+
+  it('of a refund needs no booking: the payment leads to it', async () => {
+    const receipt = await stripe(snapshot('refund.created', refund()));
+    expect(receipt).toEqual({ received: true, payment_id: 'pi_1' });
+    expect(queue.messages).toHaveLength(1);
+  });
+
+  it('of a provider other than Stripe becomes the same kind of message', async () => {
+    expect(await standard(standardRefund)).toEqual({ received: true, payment_id: 'standard:order-77' });
+    expect(queue.messages).toEqual([
+      {
+        type: 'payment',
+        paymentId: 'standard:order-77',
+        eventId: 'msg_1',
+        facts: { refundedTotal: 100 },
+      },
+    ]);
+  });
+
+  it('that is not our business is received and queued nowhere', async () => {
+    expect(await stripe(snapshot('charge.succeeded', charge()))).toEqual({
+      received: true,
+      ignored: 'event type charge.succeeded',
+    });
+    expect(queue.messages).toEqual([]);
+  });
+
+  it('is not received while the queue is away: the provider delivers again', async () => {
+    queue.away = true;
+    await expect(stripe(snapshot('refund.created', refund()))).rejects.toThrow('away');
+  });
+
+  it('larger than a message may be is refused before anything is computed', async () => {
+    const body = Buffer.alloc(1024 * 1024 + 1);
+    const refused = error('payload_too_large', 413);
+    await expect(acceptStripeWebhook(deps(), { body, signature: 't=1,v1=0' })).rejects.toThrow(refused);
+    const headers = { id: 'x', timestamp: '1', signature: 'v1,x' };
+    await expect(acceptStandardWebhook(deps(), { body, headers })).rejects.toThrow(refused);
+  });
+
+  it('says nothing of the appointment in the log', async () => {
+    await stripe(snapshot('checkout.session.completed', session()));
+    expect(logged.join()).toContain('pi_1');
+    expect(logged.join()).not.toContain('First meeting');
+  });
+});
+
+describe('secrets', () => {
+  it('are counted by provider and position, so that an old one can be retired with confidence', async () => {
+    await stripe(snapshot('refund.created', refund()));
+    await stripe(snapshot('refund.created', refund()), olderStripeSecret);
+    await standard(standardRefund);
+    expect(matched().map(({ provider, secret }) => [provider, secret])).toEqual([
+      ['stripe', '0'],
+      ['stripe', '1'],
+      ['standard', '0'],
+    ]);
+    expect(matched()[0]._aws.CloudWatchMetrics[0].Dimensions).toEqual([['provider', 'secret']]);
+  });
+
+  it('of one provider do not open the door of the other', async () => {
+    secrets.value = { stripe: [standardSecret], standard: [standardSecret] };
+    const refused = error('signature_mismatch', 400);
+    // The right scheme for a door with the other's secret, and the other scheme's signature in its headers.
+    await expect(standard(standardRefund, `whsec_${'B'.repeat(32)}`)).rejects.toThrow(refused);
+    const { body, signature } = signed(JSON.stringify(standardRefund), standardSecret);
+    const asStandard = `v1,${Buffer.from(signature.split('v1=')[1] as string, 'hex').toString('base64')}`;
+    await expect(
+      acceptStandardWebhook(deps(), {
+        body,
+        headers: { id: 'msg_1', timestamp: String(created), signature: asStandard },
+      }),
+    ).rejects.toThrow(refused);
+    expect(queue.messages).toEqual([]);
+    expect(matched()).toEqual([]);
+  });
+
+  it('are read again where none matches: a new one works at once', async () => {
+    secrets.newer = { stripe: ['whsec_newest_0123456789'], standard: [] };
+    expect(await stripe(snapshot('refund.created', refund()), 'whsec_newest_0123456789')).toMatchObject({
+      received: true,
+    });
+  });
+
+  it('that are not there turn a provider off, without an alarm that strangers could raise', async () => {
+    secrets.value = { stripe: [stripeSecret], standard: [] };
+    await expect(standard(standardRefund)).rejects.toThrow(error('provider_not_configured', 503));
+    secrets.value = { stripe: [], standard: [standardSecret] };
+    await expect(stripe(snapshot('refund.created', refund()))).rejects.toThrow(
+      error('provider_not_configured', 503),
+    );
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it.each([
+    [{ stripe: [stripeSecret] }, { stripe: [stripeSecret], standard: [] }],
+    [{ standard: [standardSecret] }, { stripe: [], standard: [standardSecret] }],
+    [
+      { stripe: [stripeSecret], stripeApiKey: apiKey },
+      { stripe: [stripeSecret], standard: [], stripeApiKey: apiKey },
+    ],
+  ])('may be of one provider or of several: %j', (secret, expected) => {
+    expect(parseWebhookSecrets(JSON.stringify(secret))).toEqual(expected);
+  });
+
+  it.each([
+    'whsec_0123456789',
+    '{}',
+    '{"stripe":[],"standard":[]}',
+    '{"stripe":["sk_live_0123456789"]}',
+    '{"stripe":"whsec_0123456789"}',
+    '{"standard":["whsec_short"]}',
+    '{"standard":["whsec_not-base64-but-long-enough-for-it"]}',
+    '{"stripe":["whsec_0123456789"],"stripeApiKey":"whsec_0123456789"}',
+  ])('are refused without being quoted: %s', (secret) => {
+    expect(() => parseWebhookSecrets(secret)).toThrow(expect.objectContaining({ code: 'not_configured' }));
+    expect(() => parseWebhookSecrets(secret)).not.toThrow(/0123456789|not-base64/);
+  });
+});
+
+describe('a thin event', () => {
+  const event = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1', { context: 'acct_1' });
+  const withKey = () => {
+    secrets.value = { ...secrets.value, stripeApiKey: apiKey };
+  };
+
+  it('is completed with the API key, and then as good as a snapshot', async () => {
+    withKey();
+    expect(await stripe(event)).toEqual({ received: true, payment_id: 'pi_1', booking_id: 'booking-1' });
+    expect(queue.messages).toHaveLength(1);
+    expect(api.requests).toHaveLength(1);
+  });
+
+  it("is fetched as Stripe's own package fetches it", async () => {
+    withKey();
+    await stripe(event);
+    const { body, signature } = signed(JSON.stringify(event));
+    const official = new Stripe(apiKey, { host: '127.0.0.1', port, protocol: 'http', telemetry: false });
+    const notification = official.parseEventNotification(
+      body,
+      signature,
+      stripeSecret,
+      undefined,
+      undefined,
+      created * 1000,
+    ) as unknown as { fetchRelatedObject(): Promise<unknown> };
+    await notification.fetchRelatedObject();
+    const [ours, theirs] = api.requests.map(({ url, headers }) => ({
+      url,
+      key: headers.authorization,
+      version: headers['stripe-version'],
+      context: headers['stripe-context'],
+      trigger: headers['stripe-request-trigger'],
+    }));
+    expect(ours).toEqual(theirs);
+    expect(ours).toMatchObject({ url: 'GET /v1/payment_intents/pi_1', context: 'acct_1' });
+  });
+
+  it('without a key is refused with what to do, where Stripe shows it and the operator sees it', async () => {
+    const refusal = await stripe(event).catch((it: Error) => it);
+    expect(refusal).toEqual(error('unsupported_event_format', 400));
+    expect((refusal as Error).message).toMatch(/snapshot payloads.*"stripeApiKey"/);
+    expect(operatorErrors()).toHaveLength(1);
+    expect(queue.messages).toEqual([]);
+    expect(api.requests).toEqual([]);
+  });
+
+  it('finds a key that has just been added', async () => {
+    secrets.newer = { ...secrets.value, stripeApiKey: apiKey };
+    expect(await stripe(event)).toMatchObject({ payment_id: 'pi_1' });
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it('of a type that does not matter needs no key', async () => {
+    expect(await stripe(thin('v1.charge.succeeded', '/v1/charges/ch_1'))).toHaveProperty('ignored');
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it('is fetched only when signed', async () => {
+    withKey();
+    await expect(stripe(event, 'whsec_of_somebody_else')).rejects.toThrow(error('signature_mismatch', 400));
+    expect(api.requests).toEqual([]);
+  });
+
+  it.each([401, 403, 404])('whose key Stripe refuses with %d waits for the operator', async (status) => {
+    withKey();
+    api.status = status;
+    await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
+    expect(queue.messages).toEqual([]);
+  });
+
+  it('is fetched with the new key where the old one was just replaced', async () => {
+    withKey();
+    api.status = 401;
+    secrets.newer = { ...secrets.value, stripeApiKey: 'rk_test_newer_0123456789' };
+    await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
+    expect(api.requests.map(({ headers }) => headers.authorization)).toEqual([
+      `Bearer ${apiKey}`,
+      'Bearer rk_test_newer_0123456789',
+    ]);
+  });
+
+  it.each([429, 500, 503])('is delivered again where Stripe answers %d', async (status) => {
+    withKey();
+    api.status = status;
+    await expect(stripe(event)).rejects.toThrow(error('stripe_unreachable', 503));
+  });
+
+  it('is delivered again where Stripe cannot be reached, or answers no JSON', async () => {
+    withKey();
+    const nobody = 'http://127.0.0.1:1';
+    await expect(stripe(event, stripeSecret, nobody)).rejects.toThrow(error('stripe_unreachable', 503));
+    api.body = '<html>';
+    await expect(stripe(event)).rejects.toThrow(error('stripe_unreachable', 503));
+  });
+
+  it('is refused where what is fetched is something else', async () => {
+    withKey();
+    api.body = '{"object":"list","data":[]}';
+    await expect(stripe(event)).rejects.toThrow(error('unsupported_event_format', 400));
+  });
+});

@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { translateStandardEvent } from '../../functions/payment-confirmed/standard-events.ts';
+import { AppError } from '../../shared/app-error.ts';
+import { parseBookingMessage } from '../../shared/booking-queue.ts';
+
+const at = '2026-11-23T08:00:00Z';
+const data = {
+  paymentId: 'order-77',
+  bookingId: 'booking-1',
+  userId: 'user-1',
+  amount: 9000,
+  booking: {
+    summary: 'First meeting',
+    start: '2026-12-01T10:00:00',
+    end: '2026-12-01T11:00:00',
+    timeZone: 'Europe/Berlin',
+  },
+};
+
+const translate = (type: string, data: unknown, change: object = {}) =>
+  translateStandardEvent(Buffer.from(JSON.stringify({ type, timestamp: at, data, ...change })), 'msg_1');
+const paymentOf = async (type: string, data: unknown, change: object = {}) => {
+  const translation = await translate(type, data, change);
+  if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
+  expect(parseBookingMessage(JSON.stringify(translation.payment))).toEqual(translation.payment);
+  return translation.payment;
+};
+const refused = (...fields: string[]) =>
+  expect.objectContaining({
+    code: 'unsupported_event_format',
+    status: 400,
+    problems: fields.map((field) => expect.objectContaining({ field })),
+  });
+
+const booking = {
+  bookingId: 'booking-1',
+  userId: 'user-1',
+  appointment: {
+    summary: 'First meeting',
+    start: { dateTime: '2026-12-01T10:00:00+01:00', timeZone: 'Europe/Berlin' },
+    end: { dateTime: '2026-12-01T11:00:00+01:00', timeZone: 'Europe/Berlin' },
+    startsAt: Date.UTC(2026, 11, 1, 9) / 1000,
+    endsAt: Date.UTC(2026, 11, 1, 10) / 1000,
+  },
+  problems: [],
+};
+const report = { type: 'payment', paymentId: 'standard:order-77', eventId: 'msg_1' };
+const { booking: _, bookingId, ...ofPayment } = data;
+
+describe('translateStandardEvent', () => {
+  it.each([
+    ['payment.confirmed', data, { facts: { confirmedAt: at, amount: 9000 }, booking }],
+    ['payment.failed', data, { facts: { failedAt: at }, booking }],
+    [
+      'payment.refunded',
+      { ...ofPayment, refundedAmount: 4000 },
+      { facts: { amount: 9000, refundedTotal: 4000 } },
+    ],
+    [
+      'payment.refunded',
+      { paymentId: 'order-77', refundedAmount: 4000, refundId: 'refund-1' },
+      { facts: { refunds: { 'refund-1': { amount: 4000, state: 'done' } } } },
+    ],
+  ])('translates %s', async (type, data, expected) => {
+    expect(await paymentOf(type, data)).toEqual({ ...report, ...expected });
+  });
+
+  it('says the time in UTC, to the second, so that times can be compared', async () => {
+    const { facts } = await paymentOf('payment.confirmed', data, {
+      timestamp: '2026-11-23T09:00:00.75+01:00',
+    });
+    expect(facts.confirmedAt).toBe(at);
+  });
+
+  it('leaves a refund to its payment, which leads to the booking', async () => {
+    const payment = await paymentOf('payment.refunded', { ...data, refundedAmount: 9000 });
+    expect(payment).not.toHaveProperty('booking');
+  });
+
+  it('names a booking without an id of its own by its payment', async () => {
+    const { bookingId: _, ...anonymous } = data;
+    expect((await paymentOf('payment.confirmed', anonymous)).booking).toEqual({
+      ...booking,
+      bookingId: 'standard:order-77',
+    });
+  });
+
+  it('takes a booking that was declared before from its id alone', async () => {
+    const declared = { paymentId: 'order-77', bookingId };
+    expect((await paymentOf('payment.confirmed', declared)).booking?.bookingId).toBe('booking-1');
+  });
+
+  it('ignores a payment that names no booking', async () => {
+    for (const type of ['payment.confirmed', 'payment.failed'])
+      expect(await translate(type, ofPayment)).toEqual({ ignored: 'no booking in its data' });
+  });
+
+  it('speaks of problems in the words of the body', async () => {
+    const { booking } = await paymentOf('payment.confirmed', {
+      ...data,
+      bookingId: 'a b',
+      userId: '',
+      booking: { ...data.booking, timeZone: 'Mars/Olympus' },
+    });
+    expect(booking?.bookingId).toBe('standard:order-77');
+    expect(booking?.problems.map(({ field }) => field)).toEqual(['bookingId', 'userId', 'timeZone']);
+    const noZone = await paymentOf('payment.confirmed', {
+      ...data,
+      booking: { ...data.booking, timeZone: undefined },
+    });
+    expect(noZone.booking?.problems[0]?.message).toContain('"timeZone"');
+  });
+
+  it.each(['payment.disputed', 'invoice.paid', '__proto__'])('ignores %s, and says so', async (type) => {
+    expect(await translate(type, { anything: true })).toEqual({ ignored: `unknown event type ${type}` });
+  });
+
+  it.each([
+    ['a body that is no JSON', () => translateStandardEvent(Buffer.from('{'), 'msg_1'), 'invalid_json'],
+  ])('refuses %s', async (_, act, code) => {
+    await expect(act()).rejects.toThrow(expect.objectContaining({ code, status: 400 }));
+  });
+
+  it.each([
+    ['no timestamp', () => translate('payment.confirmed', data, { timestamp: undefined }), ['timestamp']],
+    ['seconds as timestamp', () => translate('payment.confirmed', data, { timestamp: 1 }), ['timestamp']],
+    ['no data', () => translate('payment.confirmed', undefined), ['data']],
+    ['no payment id', () => translate('payment.confirmed', { ...data, paymentId: '' }), ['paymentId']],
+    [
+      'amounts in words and fractions',
+      () => translate('payment.refunded', { ...data, amount: '90', refundedAmount: 0.5 }),
+      ['amount', 'refundedAmount'],
+    ],
+    ['a refund of no amount', () => translate('payment.refunded', data), ['refundedAmount']],
+    [
+      'a start that is no text',
+      () => translate('payment.confirmed', { ...data, booking: { start: 1 } }),
+      ['booking.start'],
+    ],
+  ])('refuses %s, and says which field', async (_, act, fields) => {
+    await expect(act()).rejects.toThrow(refused(...fields));
+  });
+
+  it('becomes a message, is ignored or is refused with 400, whatever is signed', async () => {
+    const change = fc.dictionary(
+      fc.constantFrom('paymentId', 'bookingId', 'userId', 'amount', 'refundId', 'refundedAmount', 'booking'),
+      fc.jsonValue(),
+      { maxKeys: 3 },
+    );
+    const details = fc.dictionary(
+      fc.constantFrom('summary', 'start', 'end', 'timeZone', 'location', '__proto__'),
+      fc.string(),
+    );
+    const type = fc.constantFrom('payment.confirmed', 'payment.failed', 'payment.refunded', 'other');
+    const event = fc.oneof(
+      fc.jsonValue(),
+      fc.tuple(type, change, details).map(([type, change, more]) => ({
+        type,
+        timestamp: at,
+        data: { ...data, refundedAmount: 1, booking: { ...data.booking, ...more }, ...change },
+      })),
+      fc.tuple(type, fc.jsonValue()).map(([type, data]) => ({ type, timestamp: at, data })),
+    );
+    await fc.assert(
+      fc.asyncProperty(event, async (event) => {
+        try {
+          const translation = await translateStandardEvent(Buffer.from(JSON.stringify(event)), 'msg_1');
+          if ('payment' in translation) parseBookingMessage(JSON.stringify(translation.payment));
+        } catch (error) {
+          expect(error).toBeInstanceOf(AppError);
+          expect(error).toMatchObject({ status: 400 });
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
