@@ -17,8 +17,8 @@ import { mergeFacts, type PaymentStanding, standingOf } from '../../shared/payme
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
 
-/** How a booking is to be left, and what LeadsCalendar is to be told of it. */
-export type Outcome = { booking: Booking; event?: BusEventType };
+/** How a booking is to be left, and what LeadsCalendar is to be told of it. `again`: there is more to do at once. */
+export type Outcome = { booking: Booking; event?: BusEventType; again?: true };
 
 /**
  * What to do with a booking next: leave it as it is, record an outcome, put its event into the calendar, or take it
@@ -29,15 +29,14 @@ export type Step =
   | { do: 'record'; outcome: Outcome }
   | { do: 'insert' | 'remove'; booking: Booking; connection: GrantedConnection };
 
-/** The last generation tried: so many ids in a row that Google will not take are no accident. */
-export const lastGeneration = 5;
-
 /** Seconds between two attempts, by what stands in the way. */
 const retryRanges = {
   soon: { first: 30, longest: 3600 },
   quota: { first: 3600, longest: 6 * 3600 },
   connection: { first: 60, longest: 6 * 3600 },
 };
+/** Seconds until somebody else takes over what this run has only begun. */
+const spareTime = 60;
 /** Seconds by which the clocks of those who hand bookings over may differ. */
 const dueWithin = 5;
 /** A calendar that Google does not find may be a passing fault, but not for this many attempts. */
@@ -123,11 +122,16 @@ export type Situation = {
   now: number;
   random: Random;
   policy: PaymentPolicy;
+  /**
+   * The record may not tell what stands in the calendar: this run has changed it and was overtaken, or an earlier one
+   * was cut off. Then Google is asked.
+   */
+  suspect: boolean;
 };
 
 /** The next step for a booking. */
 export function nextStep(situation: Situation): Step {
-  const { booking, stored, connection, now, random, policy } = situation;
+  const { booking, stored, connection, now, random, policy, suspect } = situation;
   const recordIfChanged = (outcome: Outcome): Step =>
     outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
   if (!booking.appointment) {
@@ -135,14 +139,14 @@ export function nextStep(situation: Situation): Step {
   }
   const isWanted = shouldStand(booking, policy);
   const isOver = booking.appointment.endsAt <= now;
-  if (isWanted ? isSettled(booking) : isGone(booking)) return recordIfChanged({ booking });
+  if (isWanted ? isSettled(situation) : isGone(situation)) return recordIfChanged({ booking });
   if (!isWanted && hasNoEvent(situation))
     return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
-  if (isWanted && isOver) return { do: 'record', outcome: missed(booking, now) };
+  if (isWanted && isOver && !booking.observed) return { do: 'record', outcome: missed(booking, now) };
 
   const active = connection?.status === 'active' ? connection : undefined;
   // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
-  const early = booking === stored && (booking.syncDueAt ?? 0) > now + dueWithin;
+  const early = booking === stored && !suspect && (booking.syncDueAt ?? 0) > now + dueWithin;
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
   if (active) return { do: isWanted ? 'insert' : 'remove', booking, connection: active };
   if (!isWanted && isOver) return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
@@ -150,21 +154,23 @@ export function nextStep(situation: Situation): Step {
 }
 
 /** An event that is to stand stands, or there is nothing more that could be done for it. */
-function isSettled({ observed, status }: Booking): boolean {
-  return observed !== undefined || status === 'failed' || status === 'missed';
+function isSettled({ booking, connection, suspect }: Situation): boolean {
+  const { observed, status } = booking;
+  if (observed) return !suspect || connection?.status !== 'active';
+  return status === 'failed' || status === 'missed';
 }
 
 /** Nothing stands, and that is on record. */
-function isGone({ observed, status }: Booking): boolean {
-  return observed === undefined && status === 'cancelled';
+function isGone({ booking, suspect }: Situation): boolean {
+  return booking.observed === undefined && booking.status === 'cancelled' && !suspect;
 }
 
 /**
  * Whether there can be no event although none is on record as removed. A run that was cut off may have left one, so
  * this is only so where a run ended well without it, or where the user has never been connected.
  */
-function hasNoEvent({ booking, stored, connection }: Situation): boolean {
-  if (booking.observed) return false;
+function hasNoEvent({ booking, stored, connection, suspect }: Situation): boolean {
+  if (booking.observed || suspect) return false;
   return connection === undefined || stored?.status === 'failed' || stored?.status === 'missed';
 }
 
@@ -211,6 +217,19 @@ export function scheduled(booking: Booking, calendarId: string, event: CalendarE
       updatedAt: toIso(now),
     },
     event: 'booking.scheduled',
+  };
+}
+
+/**
+ * Google will not take the id again: it is of an event that was deleted, or not ours. The next one is used once it is
+ * on record, so that whatever stands in the calendar stands under the generation on record, or an earlier and spent one.
+ */
+export function withNextId(booking: Booking, now: number): Outcome {
+  const { observed: _, ...rest } = booking;
+  const generation = booking.generation + 1;
+  return {
+    booking: { ...rest, status: 'pending', generation, syncDueAt: now + spareTime, updatedAt: toIso(now) },
+    again: true,
   };
 }
 

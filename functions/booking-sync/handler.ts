@@ -30,9 +30,12 @@ export const handler = middy<SQSEvent, SQSBatchResponse>({ timeoutEarlyInMillis:
       messageId,
       groupId: attributes.MessageGroupId ?? messageId,
       body,
+      repeated: Number(attributes.ApproximateReceiveCount) > 1,
     }));
-    const staying = await processBatch(records, (message) =>
-      message.type === 'connection.activated' ? releaseWaiting(deps, message) : syncBooking(deps, message),
+    const staying = await processBatch(records, (message, delivery) =>
+      message.type === 'connection.activated'
+        ? releaseWaiting(deps, message)
+        : syncBooking(deps, message, delivery),
     );
     return { batchItemFailures: staying.map((itemIdentifier) => ({ itemIdentifier })) };
   },

@@ -2,7 +2,13 @@ import { type BookingMessage, parseBookingMessage } from '../../shared/booking-q
 import { describeError, log } from '../../shared/observability.ts';
 
 /** A message of the FIFO queue. */
-export type QueueRecord = { messageId: string; groupId: string; body: string };
+export type QueueRecord = {
+  messageId: string;
+  groupId: string;
+  body: string;
+  /** Whether it was handed out before, and not acknowledged. */
+  repeated: boolean;
+};
 
 /**
  * Works through a batch: groups side by side, the messages of a group one after the other. Answers the ids of the
@@ -10,7 +16,7 @@ export type QueueRecord = { messageId: string; groupId: string; body: string };
  */
 export async function processBatch(
   records: QueueRecord[],
-  process: (message: BookingMessage) => Promise<void>,
+  process: (message: BookingMessage, delivery: { repeated: boolean }) => Promise<void>,
 ): Promise<string[]> {
   const groups = Map.groupBy(records, ({ groupId }) => groupId);
   const unprocessed = await Promise.all([...groups.values()].map((group) => processGroup(group, process)));
@@ -19,11 +25,11 @@ export async function processBatch(
 
 async function processGroup(
   group: QueueRecord[],
-  process: (message: BookingMessage) => Promise<void>,
+  process: (message: BookingMessage, delivery: { repeated: boolean }) => Promise<void>,
 ): Promise<string[]> {
-  for (const [index, { messageId, body }] of group.entries()) {
+  for (const [index, { messageId, body, repeated }] of group.entries()) {
     try {
-      await process(parseBookingMessage(body));
+      await process(parseBookingMessage(body), { repeated });
     } catch (error) {
       log.error('Message stays in the queue', { messageId, error: describeError(error) });
       return group.slice(index).map((record) => record.messageId);

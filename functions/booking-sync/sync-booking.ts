@@ -29,13 +29,13 @@ import {
   applyPayment,
   cancelled,
   isOurs,
-  lastGeneration,
   nextStep,
   type Outcome,
   type PaymentPolicy,
   scheduled,
   toCalendarEvent,
   waiting,
+  withNextId,
 } from './decide.ts';
 
 export type SyncDeps = TokenDeps & {
@@ -58,8 +58,14 @@ const rememberedFor = 90 * 86_400;
  * or the time of the next attempt, and the message may be acknowledged; when it throws, nothing is lost either, for
  * the message stays.
  */
-export async function syncBooking(deps: SyncDeps, message: PaymentReported | SyncRequested): Promise<void> {
+export async function syncBooking(
+  deps: SyncDeps,
+  message: PaymentReported | SyncRequested,
+  delivery: { repeated: boolean } = { repeated: false },
+): Promise<void> {
   const recorded = new Set<string>();
+  // A message that comes again may come from a run that was cut off between Google and the table.
+  let suspect = delivery.repeated;
   for (let round = 0; round < maxRounds; round++) {
     const seen = await see(deps, message);
     const booking =
@@ -71,7 +77,11 @@ export async function syncBooking(deps: SyncDeps, message: PaymentReported | Syn
       if (await remember(deps, message, seen.pointer)) return;
       continue;
     }
-    if (!(await syncOnce(deps, booking, seen))) continue;
+    const done = await syncOnce(deps, booking, seen, suspect);
+    if (done !== 'done') {
+      suspect ||= done !== 'overtaken';
+      continue;
+    }
     recorded.add(booking.bookingId);
     if (message.type === 'payment' && !(await point(deps, message, seen.pointer, booking))) continue;
     recorded.delete(booking.bookingId);
@@ -107,18 +117,20 @@ function warnOfNothing({ bookingId }: SyncRequested): void {
   log.warn('Asked to sync a booking that does not exist', { bookingId });
 }
 
-/** Carries out the next step for a booking; false where the booking has changed meanwhile. */
+/** Carries out the next step for a booking, and says whether it was recorded or the booking has changed meanwhile. */
 async function syncOnce(
   deps: SyncDeps,
   booking: Booking,
   { booking: stored, connection }: Seen,
-): Promise<boolean> {
+  suspect: boolean,
+): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;
-  const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy });
-  if (step.do === 'nothing') return true;
+  const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
+  if (step.do === 'nothing') return 'done';
   const outcome =
     step.do === 'record' ? step.outcome : await act(deps, step.do, step.booking, step.connection);
-  return record(deps, outcome);
+  if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
+  return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }
 
 /** Published before it is stored: a stored outcome would keep it from being published after a crash. */
@@ -210,58 +222,37 @@ async function act(
   }
 }
 
-/** Inserts under ids of growing generation until Google takes one, or a look shows that the event is there already. */
-async function insert(deps: SyncDeps, session: Session, first: Booking): Promise<Outcome> {
+/** Inserts the event, or finds that it stands already. */
+async function insert(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
   const { calendarId } = session.access.connection;
-  for (let booking = first; ; booking = { ...booking, generation: booking.generation + 1 }) {
-    const event = toCalendarEvent(booking, calendarId);
-    const answer = await ask(deps, session, (token) => insertEvent(deps.calendar, token, calendarId, event));
-    if (answer.ok) return scheduled(booking, calendarId, answer.value, deps.clock());
-    if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
+  const event = toCalendarEvent(booking, calendarId);
+  const answer = await ask(deps, session, (token) => insertEvent(deps.calendar, token, calendarId, event));
+  if (answer.ok) return scheduled(booking, calendarId, answer.value, deps.clock());
+  if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
 
-    // The id is taken: by our own event, if an earlier run got so far and no further; otherwise by one in the way.
-    const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, event.id));
-    if (found.ok && isOurs(found.value, booking))
-      return scheduled(booking, calendarId, found.value, deps.clock());
-    if (!found.ok && found.failure.kind !== 'not_found')
-      return concede(deps, session, booking, found.failure);
-    if (booking.generation >= lastGeneration) return concede(deps, session, booking, everyIdTaken);
-  }
+  // The id is taken: by our own event, if an earlier run got so far and no further; otherwise by one in the way.
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, event.id));
+  if (found.ok && isOurs(found.value, booking))
+    return scheduled(booking, calendarId, found.value, deps.clock());
+  if (found.ok || found.failure.kind === 'not_found') return withNextId(booking, deps.clock());
+  return concede(deps, session, booking, found.failure);
 }
 
-const everyIdTaken: CalendarFailure = {
-  kind: 'refused',
-  status: 409,
-  reason: 'duplicate',
-  message: 'Every event id of this booking is taken.',
-};
-
-/** Deletes the event that is on record, or any that a run which was cut off may have left. */
+/** Deletes the event that is on record, or one that a run which was cut off may have left under the id it would use. */
 async function remove(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
-  const { observed } = booking;
-  if (observed) {
-    const { calendarId, eventId, generation } = observed;
-    const answer = await ask(deps, session, (token) =>
-      deleteEvent(deps.calendar, token, calendarId, eventId),
-    );
-    if (!answer.ok) return concede(deps, session, booking, answer.failure);
-    return cancelled(booking, generation + 1, deps.clock());
-  }
-  const { calendarId } = session.access.connection;
-  for (let { generation } = booking; ; generation++) {
-    const eventId = calendarEventId(booking.bookingId, calendarId, generation);
+  const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
+  const eventId =
+    booking.observed?.eventId ?? calendarEventId(booking.bookingId, calendarId, booking.generation);
+  if (!booking.observed) {
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-    if (!found.ok && found.failure.kind === 'not_found') return cancelled(booking, generation, deps.clock());
+    if (!found.ok && found.failure.kind === 'not_found')
+      return cancelled(booking, booking.generation, deps.clock());
     if (!found.ok) return concede(deps, session, booking, found.failure);
-    if (isOurs(found.value, booking)) {
-      const answer = await ask(deps, session, (token) =>
-        deleteEvent(deps.calendar, token, calendarId, eventId),
-      );
-      if (!answer.ok) return concede(deps, session, booking, answer.failure);
-      return cancelled(booking, generation + 1, deps.clock());
-    }
-    if (generation >= lastGeneration) return cancelled(booking, generation, deps.clock());
+    if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
   }
+  const answer = await ask(deps, session, (token) => deleteEvent(deps.calendar, token, calendarId, eventId));
+  if (!answer.ok) return concede(deps, session, booking, answer.failure);
+  return cancelled(booking, booking.generation + 1, deps.clock());
 }
 
 /** Calls Calendar, once more with a new token or after a moment where that may help. */
@@ -322,7 +313,7 @@ function busEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: nu
     ...(userId === undefined ? {} : { userId }),
     bookingId,
     ...(paymentId === undefined ? {} : { paymentId }),
-    ...(observed
+    ...(observed && type === 'booking.scheduled'
       ? { calendarId: observed.calendarId, eventId: observed.eventId, htmlLink: observed.htmlLink }
       : {}),
     ...(problems.length > 0 ? { problems } : {}),

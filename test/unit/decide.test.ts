@@ -65,7 +65,7 @@ const failure = (kind: CalendarFailureKind, more: Partial<CalendarFailure> = {})
   ...more,
 });
 const step = (booking: Booking, before: Booking | undefined, connection: Connection | undefined, at = now) =>
-  nextStep({ booking, stored: before, connection, now: at, random: middle, policy });
+  nextStep({ booking, stored: before, connection, now: at, random: middle, policy, suspect: false });
 
 describe('a payment', () => {
   it('makes a pending booking', () => {

@@ -4,6 +4,7 @@ import { processBatch } from '../../functions/booking-sync/process-batch.ts';
 const record = (messageId: string, groupId: string, bookingId = groupId) => ({
   messageId,
   groupId,
+  repeated: false,
   body: JSON.stringify({ type: 'sync', bookingId, cause: messageId }),
 });
 
@@ -32,7 +33,10 @@ describe('processBatch', () => {
   it.each(['', 'text', '{}', '{"type":"other"}', '{"type":"payment.confirmed","bookingId":"b"}'])(
     'leaves a message that is not ours for the dead-letter queue: %j',
     async (body) => {
-      const staying = await processBatch([{ messageId: '1', groupId: 'a', body }], async () => {});
+      const staying = await processBatch(
+        [{ messageId: '1', groupId: 'a', body, repeated: false }],
+        async () => {},
+      );
       expect(staying).toEqual(['1']);
     },
   );
