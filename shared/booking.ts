@@ -26,9 +26,15 @@ export type ObservedEvent = {
   generation: number;
   etag: string;
   htmlLink: string;
+  /** The revision of the booking that the event shows. */
+  revision: number;
+  /** Only held: the booking is not paid yet. */
+  tentative?: true;
 };
 
 /**
+ * - `declared`: LeadsCalendar has announced it; nothing stands in the calendar until it is paid
+ * - `held`: declared, and a tentative event holds its slot
  * - `pending`: the calendar does not agree with the booking yet; `syncDueAt` says when it is tried again
  * - `scheduled`: the event stands in the calendar
  * - `waiting_for_connection`: the user has no working connection; done as soon as there is one
@@ -37,6 +43,8 @@ export type ObservedEvent = {
  * - `failed`: cannot be carried out as it is; `problems` says why
  */
 export type BookingStatus =
+  | 'declared'
+  | 'held'
   | 'pending'
   | 'scheduled'
   | 'waiting_for_connection'
@@ -49,6 +57,12 @@ export type Booking = {
   userId?: string;
   status: BookingStatus;
   appointment?: Appointment;
+  /** Grows whenever what is desired changes: appointment, hold or cancellation. */
+  revision: number;
+  /** Whether the slot is held with a tentative event until the booking is paid. */
+  hold?: true;
+  /** When LeadsCalendar cancelled it, whatever was paid: RFC 3339. */
+  cancelledAt?: string;
   /** The payments for this booking, by the provider's id. It is to stand while one of them does. */
   payments: Record<string, PaymentFacts>;
   observed?: ObservedEvent;

@@ -62,7 +62,7 @@ export function applyPayment(
   if (stored && !mends && isDeepStrictEqual(stored.payments[paymentId], facts)) return stored;
   const base = mends ? named : (stored as Booking);
   return {
-    ...(stored ?? { generation: 0, attempts: 0, createdAt: toIso(now), version: 0 }),
+    ...(stored ?? { generation: 0, attempts: 0, revision: 1, createdAt: toIso(now), version: 0 }),
     bookingId: stored?.bookingId ?? named?.bookingId ?? paymentId,
     ...(base.userId === undefined ? {} : { userId: base.userId }),
     ...(base.appointment ? { appointment: base.appointment } : {}),
@@ -210,6 +210,7 @@ export function scheduled(booking: Booking, calendarId: string, event: CalendarE
         generation: booking.generation,
         etag: event.etag,
         htmlLink: event.htmlLink,
+        revision: booking.revision,
       },
       problems: [],
       attempts: 0,

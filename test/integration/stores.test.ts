@@ -61,6 +61,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       status: 'pending',
       payments: { pi_1: { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 } },
       problems: [],
+      revision: 1,
       generation: 0,
       attempts: 0,
       timeline: [],
