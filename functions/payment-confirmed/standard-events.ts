@@ -5,23 +5,30 @@ import { parseBody, readPart, type Translation } from './event-body.ts';
 import { readBooking } from './named-booking.ts';
 
 const id = z
-  .string()
-  .check(z.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'must be 1 to 100 of A-Z a-z 0-9 _ . : @ -'));
-const amount = z.int().check(z.nonnegative());
-const text = z.optional(z.string());
+  .string('must be text')
+  .check(z.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'must be 1 to 100 characters of A-Z a-z 0-9 _ . : @ -'));
+const wholeAmount = "must be a whole number of the currency's smallest unit, not below 0";
+const amount = z.int(wholeAmount).check(z.nonnegative(wholeAmount));
+const text = z.optional(z.string('must be text'));
 
-const event = z.object({
-  type: z.string(),
-  timestamp: z.iso.datetime({ offset: true }),
-  data: z.looseObject({}),
-});
+const event = z.object(
+  {
+    type: z.string('must be text'),
+    timestamp: z.iso.datetime({ offset: true, error: 'must be a time such as 2026-12-01T10:00:00Z' }),
+    data: z.looseObject({}, 'must be an object'),
+  },
+  'must be an object',
+);
 const payment = z.object({
   paymentId: id,
   bookingId: text,
   userId: text,
   amount: z.optional(amount),
   booking: z.optional(
-    z.object({ summary: text, location: text, description: text, start: text, end: text, timeZone: text }),
+    z.object(
+      { summary: text, location: text, description: text, start: text, end: text, timeZone: text },
+      'must be an object',
+    ),
   ),
 });
 const refund = z.extend(payment, { refundedAmount: amount, refundId: z.optional(id) });

@@ -22,7 +22,12 @@ const session = z.object({
   amount_total: z.nullish(amount),
   metadata,
 });
-const paymentIntent = z.object({ id: stripeId, amount, amount_received: z.nullish(amount), metadata });
+const paymentIntent = z.object({
+  id: stripeId,
+  amount: z.nullish(amount),
+  amount_received: z.nullish(amount),
+  metadata,
+});
 const charge = z.object({
   id: stripeId,
   payment_intent: z.nullish(stripeId),
@@ -65,8 +70,7 @@ const completedSession: Reader = (object, at) => {
 
 const paidSession: Reader = (object, at) => {
   const { id, payment_intent, amount_total, metadata } = readObject(session, object);
-  const facts = { confirmedAt: at, ...(amount_total == null ? {} : { amount: amount_total }) };
-  return { paymentId: payment_intent ?? id, facts, metadata };
+  return { paymentId: payment_intent ?? id, facts: paid(at, amount_total), metadata };
 };
 
 const failedSession: Reader = (object, at) => {
@@ -76,7 +80,7 @@ const failedSession: Reader = (object, at) => {
 
 const succeededIntent: Reader = (object, at) => {
   const { id, amount, amount_received, metadata } = readObject(paymentIntent, object);
-  return { paymentId: id, facts: { confirmedAt: at, amount: amount_received || amount }, metadata };
+  return { paymentId: id, facts: paid(at, amount_received || amount), metadata };
 };
 
 const refundedCharge: Reader = (object) => {
@@ -147,6 +151,11 @@ export const ignoredTypes: ReadonlySet<string> = new Set([
   'customer.updated',
   'payment_method.attached',
 ]);
+
+/** An amount that is not told is no reason to refuse who has paid: without it, no refund counts as a full one. */
+function paid(at: string, amount: number | null | undefined): PaymentFacts {
+  return { confirmedAt: at, ...(amount == null ? {} : { amount }) };
+}
 
 function readObject<Schema extends z.ZodMiniType>(schema: Schema, object: unknown): z.infer<Schema> {
   return readPart(schema, object, 'The object in the event does not have the form that Stripe documents.');

@@ -14,6 +14,7 @@ const stories: Record<string, string> = {
   [`GET ${routes.connect}`]: 'sent a browser to Google',
   [`GET ${routes.callback}`]: 'Google sent a browser back',
   [`POST ${routes.stripeWebhook}`]: 'payment webhook',
+  [`POST ${routes.standardWebhook}`]: 'payment webhook',
 };
 
 /** @param say prints a line */

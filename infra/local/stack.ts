@@ -82,9 +82,12 @@ function variableOfAny(functions: ResolvedResource[], variable: string): string 
   throw new Error(`No function of the template has the environment variable ${variable}.`);
 }
 
-/** A value for the secret `webhook-signing`, with one signing secret of the shape Stripe gives. */
+/** A value for the secret `webhook-signing`, with one signing secret of the shape that each provider gives. */
 function newWebhookSigning(): string {
-  return JSON.stringify({ stripe: [`whsec_${randomBytes(16).toString('hex')}`] });
+  return JSON.stringify({
+    stripe: [`whsec_${randomBytes(16).toString('hex')}`],
+    standard: [`whsec_${randomBytes(32).toString('base64')}`],
+  });
 }
 
 /**

@@ -57,6 +57,7 @@ test('its secrets are filled as an operator would fill them', async () => {
   });
   expect(value(secretNames.webhookSigning)).toEqual({
     stripe: [expect.stringMatching(/^whsec_[0-9a-f]{32}$/)],
+    standard: [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
   });
   expect(value(secretNames.tokenKeys)).toEqual({ current: 'initial', initial: expect.any(String) });
 });

@@ -140,6 +140,9 @@ describe('translateStandardEvent', () => {
     ],
   ])('refuses %s, and says which field', async (_, act, fields) => {
     await expect(act()).rejects.toThrow(refused(...fields));
+    await expect(act()).rejects.toSatisfy(({ problems }: AppError) =>
+      problems.every(({ message }) => message.startsWith('must be')),
+    );
   });
 
   it('becomes a message, is ignored or is refused with 400, whatever is signed', async () => {

@@ -52,6 +52,11 @@ const table: [string, object, object][] = [
   ['payment_intent.succeeded', intent(), confirmed],
   ['payment_intent.succeeded', intent({ amount: 10_000 }), confirmed],
   ['payment_intent.succeeded', intent({ amount_received: undefined }), confirmed],
+  [
+    'payment_intent.succeeded',
+    intent({ amount: undefined, amount_received: undefined }),
+    { facts: { confirmedAt: createdAt }, booking },
+  ],
   ['charge.refunded', charge(), { facts: { amount: 9000, refundedTotal: 9000 } }],
   ['charge.refunded', charge({ amount_refunded: 4000 }), { facts: { amount: 9000, refundedTotal: 4000 } }],
   ['refund.created', refund({ status: 'pending' }), refunded('open')],

@@ -1,0 +1,114 @@
+import { Webhook } from 'standardwebhooks';
+import { Stripe } from 'stripe';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
+import { routes } from '../../shared/names.ts';
+import { snapshot, thin } from '../unit/stripe.ts';
+
+let stack: LocalStack;
+let secrets: { stripe: string[]; standard: string[] };
+
+// The doors as they are deployed: routes, bundle and secret of the template, over real HTTP.
+beforeAll(async () => {
+  stack = await startLocalStack({
+    google: { kind: 'simulator' },
+    schedules: false,
+    assembly: inject('assembly'),
+  });
+  secrets = JSON.parse(stack.secrets.get(stack.secretNames.webhookSigning) as string);
+});
+afterAll(() => stack?.close());
+
+async function post(path: string, body: string, headers: Record<string, string>) {
+  const response = await fetch(`${stack.url}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body,
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+const bySecret = (body: string, secret: string): Record<string, string> => ({
+  'stripe-signature': Stripe.webhooks.generateTestHeaderString({ payload: body, secret }),
+});
+const byStandard = (body: string, secret: string, at = new Date()): Record<string, string> => ({
+  'webhook-id': 'msg_1',
+  'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+  'webhook-signature': new Webhook(secret).sign('msg_1', at, body),
+});
+
+const refunded = JSON.stringify({
+  type: 'payment.refunded',
+  timestamp: '2026-11-23T08:00:00Z',
+  data: { paymentId: 'order-77', refundedAmount: 100 },
+});
+
+describe(`POST ${routes.standardWebhook}`, () => {
+  it('takes what the official library signs', async () => {
+    const body = refunded.replace('order-77', 'order-78');
+    expect(await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string))).toEqual(
+      {
+        status: 200,
+        body: { received: true, payment_id: 'standard:order-78' },
+      },
+    );
+  });
+
+  it.each<[string, number, string, () => Record<string, string>]>([
+    ['no signature', 400, 'signature_missing', () => ({})],
+    [
+      "Stripe's secret",
+      400,
+      'signature_mismatch',
+      () => byStandard(refunded, `whsec_${(secrets.stripe[0] as string).slice(6)}`),
+    ],
+    ["Stripe's signature", 400, 'signature_missing', () => bySecret(refunded, secrets.stripe[0] as string)],
+    [
+      'an old signature',
+      400,
+      'timestamp_out_of_tolerance',
+      () => byStandard(refunded, secrets.standard[0] as string, new Date(Date.now() - 400_000)),
+    ],
+    [
+      'a signature of the future',
+      400,
+      'timestamp_out_of_tolerance',
+      () => byStandard(refunded, secrets.standard[0] as string, new Date(Date.now() + 400_000)),
+    ],
+  ])('refuses %s with %i %s', async (_, status, code, headers) => {
+    expect(await post(routes.standardWebhook, refunded, headers())).toMatchObject({ status, body: { code } });
+  });
+
+  it('says field by field what is wrong with a signed body', async () => {
+    const body = refunded.replace('100', '0.5');
+    expect(
+      await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string)),
+    ).toMatchObject({
+      status: 400,
+      body: { code: 'unsupported_event_format', problems: [{ field: 'refundedAmount' }] },
+    });
+  });
+});
+
+describe(`POST ${routes.stripeWebhook}`, () => {
+  it('tells Stripe what to do about thin events, where it has no API key', async () => {
+    const body = JSON.stringify(thin('v1.charge.refunded', '/v1/charges/ch_1'));
+    const answer = await post(routes.stripeWebhook, body, bySecret(body, secrets.stripe[0] as string));
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { code: 'unsupported_event_format', detail: expect.stringContaining('stripeApiKey') },
+    });
+  });
+
+  it("is not opened by the other scheme's secret or signature", async () => {
+    const body = JSON.stringify(snapshot('charge.refunded', {}));
+    const secret = secrets.standard[0] as string;
+    expect(await post(routes.stripeWebhook, body, bySecret(body, secret))).toMatchObject({
+      status: 400,
+      body: { code: 'signature_mismatch' },
+    });
+    expect(await post(routes.stripeWebhook, body, byStandard(body, secret))).toMatchObject({
+      status: 400,
+      body: { code: 'signature_missing' },
+    });
+  });
+});
