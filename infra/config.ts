@@ -51,6 +51,10 @@ const stackConfig = z.strictObject({
     .default([]),
   /** Where every event is posted to, e.g. `https://app.example.com/events`. Without it events are on the bus only. */
   eventsUrl: z.url({ protocol: /^https$/ }).optional(),
+  /** What a full refund means for its appointment: cancel, or keep it in the calendar. */
+  onFullRefund: z.enum(['cancel', 'keep']).default('cancel'),
+  /** The same for a dispute that is lost. */
+  onDisputeLost: z.enum(['cancel', 'keep']).default('cancel'),
   /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
   alarmEmail: z.email().optional(),
 });

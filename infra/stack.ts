@@ -117,6 +117,10 @@ export class LeadsCalendarGoogle extends Stack {
           ...tokensAndGoogle,
           indexShards,
           refreshPolicy,
+          setting(
+            env.paymentPolicy,
+            JSON.stringify({ refunded: config.onFullRefund, disputeLost: config.onDisputeLost }),
+          ),
           useTable(connections, env.connectionsTable, { items: ['GetItem', 'BatchGetItem', 'UpdateItem'] }),
           useTable(bookings, env.bookingsTable, {
             items: ['BatchGetItem', 'PutItem'],

@@ -78,6 +78,19 @@ export const busEventSchema = z.discriminatedUnion('type', [
     eventId: z.string().meta({ description: "Google's id of the calendar event." }),
     htmlLink: z.string().meta({ description: 'The calendar event as a web page, for those who may see it.' }),
   }),
+  event(
+    'booking.rescheduled',
+    "The event stands in the user's calendar as it was changed: another time, or other words.",
+    {
+      userId,
+      ...booking,
+      calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
+      eventId: z.string().meta({ description: "Google's id of the calendar event." }),
+      htmlLink: z
+        .string()
+        .meta({ description: 'The calendar event as a web page, for those who may see it.' }),
+    },
+  ),
   event('booking.cancelled', 'Nothing stands in the calendar any more: no payment pays for it.', {
     userId: userId.optional(),
     ...booking,

@@ -17,14 +17,14 @@ const eventSchema = z.object({
   extendedProperties: z.optional(z.object({ private: z.optional(z.record(z.string(), z.string())) })),
 });
 
-/** The body of an insert. */
-export type NewCalendarEvent = {
-  id: string;
+/** What is written to an event. In a change, `null` takes away what may stand there. */
+export type EventBody = {
   summary: string;
-  location?: string;
-  description?: string;
-  start: { dateTime: string; timeZone?: string };
-  end: { dateTime: string; timeZone?: string };
+  location: string | null;
+  description: string | null;
+  start: { dateTime: string; timeZone: string | null };
+  end: { dateTime: string; timeZone: string | null };
+  status: 'confirmed' | 'tentative';
   extendedProperties: { private: Record<string, string> };
 };
 
@@ -44,6 +44,10 @@ export type CalendarFailureKind =
   | 'exists'
   /** 404: no such calendar or event, or not visible to this user. */
   | 'not_found'
+  /** 410: the event was deleted. */
+  | 'gone'
+  /** 412: the event has changed since its ETag was read. */
+  | 'stale'
   /** Google refuses this request, now and later. */
   | 'refused'
   /** 5xx, network, time-out, unreadable answer: nobody knows whether it was carried out. */
@@ -74,11 +78,28 @@ export function insertEvent(
   api: CalendarApi,
   accessToken: string,
   calendarId: string,
-  event: NewCalendarEvent,
+  eventId: string,
+  body: EventBody,
 ): Promise<CalendarAnswer<CalendarEvent>> {
+  const withoutNulls = (_: string, value: unknown): unknown => value ?? undefined;
   return call(api, accessToken, eventsOf(calendarId), eventSchema, {
     method: 'POST',
-    body: JSON.stringify(event),
+    body: JSON.stringify({ id: eventId, ...body }, withoutNulls),
+  });
+}
+
+/** Changes an event, if it still has this ETag. */
+export function patchEvent(
+  api: CalendarApi,
+  accessToken: string,
+  calendarId: string,
+  event: { id: string; etag: string },
+  body: EventBody,
+): Promise<CalendarAnswer<CalendarEvent>> {
+  return call(api, accessToken, `${eventsOf(calendarId)}/${event.id}`, eventSchema, {
+    method: 'PATCH',
+    body: JSON.stringify(body),
+    headers: { 'if-match': event.etag },
   });
 }
 
@@ -174,7 +195,7 @@ async function call<T>(
   accessToken: string,
   path: string,
   schema: z.ZodMiniType<T>,
-  init: { method: string; body?: string } = { method: 'GET' },
+  init: { method: string; body?: string; headers?: Record<string, string> } = { method: 'GET' },
 ): Promise<CalendarAnswer<T>> {
   let status: number;
   let headers: Headers;
@@ -183,6 +204,7 @@ async function call<T>(
     const response = await api.fetch(`${api.baseUrl}${path}`, {
       ...init,
       headers: {
+        ...init.headers,
         authorization: `Bearer ${accessToken}`,
         ...(init.body ? { 'content-type': 'application/json' } : {}),
       },
@@ -261,6 +283,8 @@ function classify(status: number, reasons: string[]): CalendarFailureKind {
   }
   if (status === 404) return 'not_found';
   if (status === 409) return 'exists';
+  if (status === 410) return 'gone';
+  if (status === 412) return 'stale';
   if (status >= 400 && status < 500 && status !== 408) return 'refused';
   return 'transient';
 }

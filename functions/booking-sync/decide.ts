@@ -2,14 +2,15 @@ import { isDeepStrictEqual } from 'node:util';
 import { backoff } from '../../shared/backoff.ts';
 import {
   type Booking,
-  calendarEventId,
+  type BookingStatus,
+  type EventTime,
   type PaymentPointer,
   type Problem,
   withEntry,
 } from '../../shared/booking.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { BusEventType } from '../../shared/bus.ts';
-import type { CalendarEvent, CalendarFailure, NewCalendarEvent } from '../../shared/calendar.ts';
+import type { CalendarEvent, CalendarFailure, EventBody } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { escapeHtml } from '../../shared/html.ts';
@@ -27,7 +28,13 @@ export type Outcome = { booking: Booking; event?: BusEventType; again?: true };
 export type Step =
   | { do: 'nothing' }
   | { do: 'record'; outcome: Outcome }
-  | { do: 'insert' | 'remove'; booking: Booking; connection: GrantedConnection };
+  | { do: Work; booking: Booking; presence: Presence; connection: GrantedConnection };
+
+/** Put the event into the calendar, make it show what is desired, or take it out. */
+export type Work = 'insert' | 'update' | 'remove';
+
+/** How a booking is to stand in the calendar. */
+export type Presence = 'confirmed' | 'tentative' | 'absent';
 
 /** Seconds between two attempts, by what stands in the way. */
 const retryRanges = {
@@ -93,9 +100,12 @@ function noteStanding(
 /** What a payment that is gone again means for its appointment. */
 export type PaymentPolicy = { refunded: 'cancel' | 'keep'; disputeLost: 'cancel' | 'keep' };
 
-/** Whether the event of a booking is to stand: while any of its payments does. */
-export function shouldStand(booking: Booking, policy: PaymentPolicy): boolean {
-  return Object.values(booking.payments).some((facts) => stands(standingOf(facts), policy));
+/** How a booking is to stand: while any of its payments does; before there is one, only where its slot is held. */
+export function presenceOf(booking: Booking, policy: PaymentPolicy): Presence {
+  if (booking.cancelledAt !== undefined) return 'absent';
+  const standings = Object.values(booking.payments).map(standingOf);
+  if (standings.some((standing) => stands(standing, policy))) return 'confirmed';
+  return booking.hold && standings.every((standing) => standing === 'unconfirmed') ? 'tentative' : 'absent';
 }
 
 function stands(standing: PaymentStanding, policy: PaymentPolicy): boolean {
@@ -137,32 +147,43 @@ export function nextStep(situation: Situation): Step {
   if (!booking.appointment) {
     return recordIfChanged({ booking, ...(stored ? {} : { event: 'booking.failed' }) });
   }
-  const isWanted = shouldStand(booking, policy);
+  const presence = presenceOf(booking, policy);
   const isOver = booking.appointment.endsAt <= now;
-  if (isWanted ? isSettled(situation) : isGone(situation)) return recordIfChanged({ booking });
-  if (!isWanted && hasNoEvent(situation))
-    return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
-  if (isWanted && isOver && !booking.observed) return { do: 'record', outcome: missed(booking, now) };
+  if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence))
+    return recordIfChanged({ booking });
+  if (presence === 'absent' && hasNoEvent(situation))
+    return { do: 'record', outcome: withdrawn(booking, now) };
+  if (presence !== 'absent' && isOver && !booking.observed)
+    return { do: 'record', outcome: missed(booking, now) };
 
   const active = connection?.status === 'active' ? connection : undefined;
   // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
   const early = booking === stored && !suspect && (booking.syncDueAt ?? 0) > now + dueWithin;
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
-  if (active) return { do: isWanted ? 'insert' : 'remove', booking, connection: active };
-  if (!isWanted && isOver) return { do: 'record', outcome: cancelled(booking, booking.generation, now) };
+  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };
+  if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 
-/** An event that is to stand stands, or there is nothing more that could be done for it. */
-function isSettled({ booking, connection, suspect }: Situation): boolean {
-  const { observed, status } = booking;
-  if (observed) return !suspect || connection?.status !== 'active';
-  return status === 'failed' || status === 'missed';
+/** An event that the record may not tell the truth of is inserted again: Google then says what stands. */
+function workFor({ booking, suspect }: Situation, presence: Presence): Work {
+  if (presence === 'absent') return 'remove';
+  return booking.observed && !suspect ? 'update' : 'insert';
+}
+
+/** What is to stand stands as it should, or there is nothing more that could be done for it. */
+function isSettled({ booking, connection, suspect }: Situation, presence: Presence): boolean {
+  const { observed, status, revision } = booking;
+  if (!observed) return status === 'failed' || status === 'missed';
+  const isRight =
+    observed.revision === revision && (observed.tentative ?? false) === (presence === 'tentative');
+  if (!isRight) return status === 'failed';
+  return !suspect || connection?.status !== 'active';
 }
 
 /** Nothing stands, and that is on record. */
-function isGone({ booking, suspect }: Situation): boolean {
-  return booking.observed === undefined && booking.status === 'cancelled' && !suspect;
+function isGone({ booking: { observed, status }, suspect }: Situation): boolean {
+  return observed === undefined && (status === 'cancelled' || status === 'declared') && !suspect;
 }
 
 /**
@@ -171,7 +192,13 @@ function isGone({ booking, suspect }: Situation): boolean {
  */
 function hasNoEvent({ booking, stored, connection, suspect }: Situation): boolean {
   if (booking.observed || suspect) return false;
-  return connection === undefined || stored?.status === 'failed' || stored?.status === 'missed';
+  const ended: (BookingStatus | undefined)[] = ['failed', 'missed', 'declared'];
+  return connection === undefined || ended.includes(stored?.status);
+}
+
+/** The end of a booking that stands nowhere. */
+function withdrawn(booking: Booking, now: number): Outcome {
+  return cancelled(booking, booking.generation, now);
 }
 
 /** What an answer that is no success means for the next move: the first two are tried here and now. */
@@ -190,6 +217,12 @@ export function afterRefusal(failure: CalendarFailure, tries: number, refreshed:
   }
 }
 
+/** Whether an event of ours shows what is desired now. */
+export function isRight(event: CalendarEvent, booking: Booking, presence: Presence): boolean {
+  const shown = event.extendedProperties?.private?.[revisionProperty];
+  return shown === String(booking.revision) && event.status === presence;
+}
+
 /** Whether the event that holds our id is the one of this booking, and stands. */
 export function isOurs(event: CalendarEvent, booking: Booking): boolean {
   return (
@@ -197,13 +230,22 @@ export function isOurs(event: CalendarEvent, booking: Booking): boolean {
   );
 }
 
-/** The event stands in the calendar. */
-export function scheduled(booking: Booking, calendarId: string, event: CalendarEvent, now: number): Outcome {
-  const { syncDueAt: _, ...rest } = booking;
+/** The event stands in the calendar as it should. */
+export function scheduled(
+  booking: Booking,
+  presence: Presence,
+  calendarId: string,
+  event: CalendarEvent,
+  now: number,
+): Outcome {
+  const { syncDueAt: _, observed: before, ...rest } = booking;
+  const tentative = presence === 'tentative';
+  const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
+  const isNews = what !== 'held' && !(before && before.revision === booking.revision && !before.tentative);
   return {
     booking: {
       ...rest,
-      status: 'scheduled',
+      status: tentative ? 'held' : 'scheduled',
       observed: {
         calendarId,
         eventId: event.id,
@@ -211,13 +253,14 @@ export function scheduled(booking: Booking, calendarId: string, event: CalendarE
         etag: event.etag,
         htmlLink: event.htmlLink,
         revision: booking.revision,
+        ...(tentative ? { tentative } : {}),
       },
       problems: [],
       attempts: 0,
-      timeline: withEntry(booking.timeline, now, 'scheduled'),
+      timeline: isNews || tentative ? withEntry(booking.timeline, now, what) : booking.timeline,
       updatedAt: toIso(now),
     },
-    event: 'booking.scheduled',
+    ...(isNews ? { event: what === 'changed' ? 'booking.rescheduled' : 'booking.scheduled' } : {}),
   };
 }
 
@@ -363,21 +406,23 @@ function problemOf(failure: CalendarFailure): Problem {
   return { code: `google_${failure.kind}`, message: [advice[failure.kind], says].filter(Boolean).join(' ') };
 }
 
-/** Private extended property by which an event is known as ours; Google keeps it per calendar. */
+/** Private extended properties by which an event is known as ours, and what it shows; Google keeps them per calendar. */
 const bookingProperty = 'leadscalendarBooking';
+const revisionProperty = 'leadscalendarRevision';
 
-/** What is inserted for a booking. Descriptions may hold HTML at Google, so ours is escaped. */
-export function toCalendarEvent(booking: Booking, calendarId: string): NewCalendarEvent {
-  const { appointment } = booking;
-  if (!appointment) throw new Error(`Booking ${booking.bookingId} has no appointment to insert.`);
+/** What the event of a booking shows. Descriptions may hold HTML at Google, so ours is escaped. */
+export function toEventBody(booking: Booking, presence: Presence): EventBody {
+  const { appointment, bookingId, revision } = booking;
+  if (!appointment) throw new Error(`Booking ${bookingId} has no appointment to show.`);
   const { summary, location, description, start, end } = appointment;
+  const time = ({ dateTime, timeZone }: EventTime) => ({ dateTime, timeZone: timeZone ?? null });
   return {
-    id: calendarEventId(booking.bookingId, calendarId, booking.generation),
     summary,
-    ...(location === undefined ? {} : { location }),
-    ...(description === undefined ? {} : { description: escapeHtml(description) }),
-    start,
-    end,
-    extendedProperties: { private: { [bookingProperty]: booking.bookingId } },
+    location: location ?? null,
+    description: description === undefined ? null : escapeHtml(description),
+    start: time(start),
+    end: time(end),
+    status: presence === 'tentative' ? 'tentative' : 'confirmed',
+    extendedProperties: { private: { [bookingProperty]: bookingId, [revisionProperty]: String(revision) } },
   };
 }

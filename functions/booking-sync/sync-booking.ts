@@ -17,6 +17,7 @@ import {
   deleteEvent,
   getEvent,
   insertEvent,
+  patchEvent,
 } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
@@ -29,11 +30,15 @@ import {
   applyPayment,
   cancelled,
   isOurs,
+  isRight,
   nextStep,
   type Outcome,
   type PaymentPolicy,
+  type Presence,
+  type Step,
   scheduled,
-  toCalendarEvent,
+  toEventBody,
+  type Work,
   waiting,
   withNextId,
 } from './decide.ts';
@@ -127,8 +132,7 @@ async function syncOnce(
   const { random, paymentPolicy: policy } = deps;
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
   if (step.do === 'nothing') return 'done';
-  const outcome =
-    step.do === 'record' ? step.outcome : await act(deps, step.do, step.booking, step.connection);
+  const outcome = step.do === 'record' ? step.outcome : await act(deps, step);
   if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }
@@ -202,17 +206,12 @@ type Session = { access: Access; refreshed: boolean };
 /** Gets a token and carries out what is to be done; every way this can go ends in an outcome. */
 async function act(
   deps: SyncDeps,
-  what: 'insert' | 'remove',
-  booking: Booking,
-  connection: GrantedConnection,
+  { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
 ): Promise<Outcome> {
   try {
     const session: Session = { access: await getAccess(deps, connection), refreshed: false };
     const used = session.access.connection;
-    const [outcome] = await Promise.all([
-      what === 'insert' ? insert(deps, session, booking) : remove(deps, session, booking),
-      noteUse(deps, used),
-    ]);
+    const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
     return outcome;
   } catch (error) {
     if (hasCode(error, 'reauthorization_required')) return waiting(booking, deps.clock(), deps.random);
@@ -222,20 +221,64 @@ async function act(
   }
 }
 
-/** Inserts the event, or finds that it stands already. */
-async function insert(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
-  const { calendarId } = session.access.connection;
-  const event = toCalendarEvent(booking, calendarId);
-  const answer = await ask(deps, session, (token) => insertEvent(deps.calendar, token, calendarId, event));
-  if (answer.ok) return scheduled(booking, calendarId, answer.value, deps.clock());
+/** Inserts the event, or finds that it stands already, as it should or not. */
+async function insert(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+): Promise<Outcome> {
+  const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
+  const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
+  const body = toEventBody(booking, presence);
+  const answer = await ask(deps, session, (token) => insertEvent(deps.calendar, token, calendarId, id, body));
+  if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
   if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
 
   // The id is taken: by our own event, if an earlier run got so far and no further; otherwise by one in the way.
-  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, event.id));
-  if (found.ok && isOurs(found.value, booking))
-    return scheduled(booking, calendarId, found.value, deps.clock());
-  if (found.ok || found.failure.kind === 'not_found') return withNextId(booking, deps.clock());
-  return concede(deps, session, booking, found.failure);
+  return lookAndMend(deps, session, booking, presence, { calendarId, id });
+}
+
+/** Makes the event on record show what is desired. */
+async function update(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+): Promise<Outcome> {
+  const { observed } = booking;
+  if (!observed) return insert(deps, session, booking, presence);
+  const { calendarId, eventId: id, etag } = observed;
+  const body = toEventBody(booking, presence);
+  const answer = await ask(deps, session, (token) =>
+    patchEvent(deps.calendar, token, calendarId, { id, etag }, body),
+  );
+  if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
+  const { kind } = answer.failure;
+  if (kind === 'gone' || kind === 'not_found') return withNextId(booking, deps.clock());
+  if (kind !== 'stale') return concede(deps, session, booking, answer.failure);
+  return lookAndMend(deps, session, booking, presence, { calendarId, id });
+}
+
+/** Reads what stands under an id, and changes it where it is ours and not as it should be. */
+async function lookAndMend(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+  { calendarId, id }: { calendarId: string; id: string },
+): Promise<Outcome> {
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
+  if (!found.ok && found.failure.kind !== 'not_found') return concede(deps, session, booking, found.failure);
+  if (!found.ok || !isOurs(found.value, booking)) return withNextId(booking, deps.clock());
+  const event = found.value;
+  if (isRight(event, booking, presence)) return scheduled(booking, presence, calendarId, event, deps.clock());
+  const body = toEventBody(booking, presence);
+  const answer = await ask(deps, session, (token) =>
+    patchEvent(deps.calendar, token, calendarId, event, body),
+  );
+  if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
+  return concede(deps, session, booking, answer.failure);
 }
 
 /** Deletes the event that is on record, or one that a run which was cut off may have left under the id it would use. */
@@ -254,6 +297,15 @@ async function remove(deps: SyncDeps, session: Session, booking: Booking): Promi
   if (!answer.ok) return concede(deps, session, booking, answer.failure);
   return cancelled(booking, booking.generation + 1, deps.clock());
 }
+
+const works: Record<
+  Work,
+  (deps: SyncDeps, session: Session, booking: Booking, presence: Presence) => Promise<Outcome>
+> = {
+  insert,
+  update,
+  remove,
+};
 
 /** Calls Calendar, once more with a new token or after a moment where that may help. */
 async function ask<T>(
@@ -306,6 +358,7 @@ async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<v
 function busEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: number): BusEvent {
   const { bookingId, userId, payments, observed, problems, version } = booking;
   const [paymentId] = Object.keys(payments).sort();
+  const stands = type === 'booking.scheduled' || type === 'booking.rescheduled';
   return {
     type,
     id: `${type}:${bookingId}:${version}`,
@@ -313,7 +366,7 @@ function busEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: nu
     ...(userId === undefined ? {} : { userId }),
     bookingId,
     ...(paymentId === undefined ? {} : { paymentId }),
-    ...(observed && type === 'booking.scheduled'
+    ...(observed && stands
       ? { calendarId: observed.calendarId, eventId: observed.eventId, htmlLink: observed.htmlLink }
       : {}),
     ...(problems.length > 0 ? { problems } : {}),

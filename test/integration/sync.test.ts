@@ -2,11 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { auth, calendar } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
-import { toCalendarEvent } from '../../functions/booking-sync/decide.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import type { Booking } from '../../shared/booking.ts';
+import { type Booking, calendarEventId } from '../../shared/booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -25,11 +24,8 @@ const again = (bookingId = 'b1'): SyncRequested => ({
 });
 const insertFails = (how: FaultEffect, times = 1) =>
   world.google.control.fail({ on: 'events.insert', times, how });
-/** The booking as it will be in the table, to know the id of its event. */
-const eventIdOf = (bookingId: string, generation = 0): string => {
-  const { appointment } = world.payment(bookingId).booking;
-  return toCalendarEvent({ bookingId, appointment, generation } as Booking, 'primary').id;
-};
+const eventIdOf = (bookingId: string, generation = 0): string =>
+  calendarEventId(bookingId, 'primary', generation);
 
 describe('a confirmed payment', () => {
   it("becomes an event that Google's own client reads with all its fields", async () => {

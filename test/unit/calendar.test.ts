@@ -23,8 +23,8 @@ describe('an error of Google Calendar', () => {
     [403, 'accessNotConfigured', 'Access Not Configured.', 'operator'],
     [404, 'notFound', 'Not Found', 'not_found'],
     [409, 'duplicate', 'The requested identifier already exists.', 'exists'],
-    [410, 'deleted', 'Resource has been deleted', 'refused'],
-    [412, 'conditionNotMet', 'Precondition Failed', 'refused'],
+    [410, 'deleted', 'Resource has been deleted', 'gone'],
+    [412, 'conditionNotMet', 'Precondition Failed', 'stale'],
     [500, 'backendError', 'Backend Error', 'transient'],
   ])('%i %s "%s" is %s', (status, reason, message, kind) => {
     expect(httpFailure(status, new Headers(), envelope(status, reason, message))).toEqual({

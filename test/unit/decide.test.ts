@@ -6,10 +6,10 @@ import {
   isOurs,
   nextStep,
   scheduled,
-  toCalendarEvent,
+  toEventBody,
   waiting,
 } from '../../functions/booking-sync/decide.ts';
-import type { Booking } from '../../shared/booking.ts';
+import { type Booking, calendarEventId } from '../../shared/booking.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/calendar.ts';
 import type { Connection } from '../../shared/connection.ts';
@@ -50,14 +50,14 @@ const paid = apply(undefined, message, now);
 /** As the table would answer it. */
 const stored = (booking: Booking): Booking => ({ ...booking, version: booking.version + 1 });
 const event = (change: Partial<CalendarEvent> = {}): CalendarEvent => ({
-  id: toCalendarEvent(paid, 'primary').id,
+  id: calendarEventId('booking-1', 'primary', 0),
   etag: '"1"',
   status: 'confirmed',
   htmlLink: 'https://calendar.example/e',
   extendedProperties: { private: { leadscalendarBooking: 'booking-1' } },
   ...change,
 });
-const inCalendar = stored(scheduled(paid, 'primary', event(), now).booking);
+const inCalendar = stored(scheduled(paid, 'confirmed', 'primary', event(), now).booking);
 const failure = (kind: CalendarFailureKind, more: Partial<CalendarFailure> = {}): CalendarFailure => ({
   kind,
   reason: 'aReason',
@@ -70,7 +70,12 @@ const step = (booking: Booking, before: Booking | undefined, connection: Connect
 describe('a payment', () => {
   it('makes a pending booking', () => {
     expect(paid).toMatchObject({ status: 'pending', version: 0, problems: [], timeline: [{ what: 'paid' }] });
-    expect(step(paid, undefined, active)).toEqual({ do: 'insert', booking: paid, connection: active });
+    expect(step(paid, undefined, active)).toEqual({
+      do: 'insert',
+      booking: paid,
+      presence: 'confirmed',
+      connection: active,
+    });
   });
 
   it('that comes twice changes nothing', () => {
@@ -232,21 +237,25 @@ describe('a failure that ends a run', () => {
 
 describe('the calendar event', () => {
   it("has an id of Google's alphabet that depends on booking, calendar and generation alone", () => {
-    const id = (booking: Booking, calendarId: string) => toCalendarEvent(booking, calendarId).id;
-    expect(id(paid, 'primary')).toMatch(/^[a-v0-9]{54}$/);
-    expect(id(paid, 'primary')).toBe(id(inCalendar, 'primary'));
+    const id = calendarEventId('booking-1', 'primary', 0);
+    expect(id).toMatch(/^[a-v0-9]{54}$/);
+    expect(id).toBe(calendarEventId('booking-1', 'primary', 0));
     const others = [
-      id(paid, 'other'),
-      id({ ...paid, generation: 1 }, 'primary'),
-      id({ ...paid, bookingId: 'b' }, 'primary'),
+      calendarEventId('booking-1', 'other', 0),
+      calendarEventId('booking-1', 'primary', 1),
+      calendarEventId('b', 'primary', 0),
     ];
-    expect(new Set([id(paid, 'primary'), ...others]).size).toBe(4);
+    expect(new Set([id, ...others]).size).toBe(4);
   });
 
-  it('escapes the description, which Google would show as HTML', () => {
-    expect(toCalendarEvent(paid, 'primary').description).toBe(
-      '&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot;',
-    );
+  it('escapes the description, which Google would show as HTML, and takes away what is not there any more', () => {
+    expect(toEventBody(paid, 'confirmed')).toMatchObject({
+      description: '&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot;',
+      location: null,
+      status: 'confirmed',
+      start: { timeZone: null },
+    });
+    expect(toEventBody(paid, 'tentative').status).toBe('tentative');
   });
 
   it('is ours when it stands and says so', () => {

@@ -1,0 +1,199 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import type { Booking } from '../../shared/booking.ts';
+import { toIso } from '../../shared/clock.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  await world.connect('user-1');
+});
+afterEach(() => world.close());
+
+const bookingId = 'b1';
+const again = () => syncBooking(world.deps, { type: 'sync', bookingId, userId: 'user-1', cause: 'test' });
+const stored = async (): Promise<Booking> => (await world.booking(bookingId)) as Booking;
+const count = (route: string) => world.calls().filter((each) => each === route).length;
+
+/** What the bookings API does: changes what is desired, and asks for a sync. */
+async function change(desired: Partial<Booking>): Promise<void> {
+  const booking = await stored();
+  await world.deps.bookings.save({
+    ...booking,
+    ...desired,
+    revision: booking.revision + 1,
+    status: 'pending',
+  });
+}
+async function reschedule(hours: number, more: object = {}): Promise<void> {
+  const { appointment } = await stored();
+  if (!appointment) throw new Error('nothing to reschedule');
+  const startsAt = appointment.startsAt + hours * 3600;
+  const endsAt = startsAt + 3600;
+  await change({
+    appointment: {
+      ...appointment,
+      ...more,
+      startsAt,
+      endsAt,
+      start: { dateTime: toIso(startsAt) },
+      end: { dateTime: toIso(endsAt) },
+    },
+  });
+}
+/** A booking that is announced before it is paid. */
+async function declare(more: Partial<Booking> = {}): Promise<void> {
+  const { appointment } = world.payment(bookingId).booking;
+  const now = toIso(world.time.now);
+  const booking: Booking = {
+    bookingId,
+    userId: 'user-1',
+    status: 'declared',
+    ...(appointment ? { appointment } : {}),
+    revision: 1,
+    payments: {},
+    problems: [],
+    generation: 0,
+    attempts: 0,
+    timeline: [],
+    createdAt: now,
+    updatedAt: now,
+    version: 0,
+    ...more,
+  };
+  await world.deps.bookings.save(booking);
+}
+
+describe('a booking that is rescheduled', () => {
+  beforeEach(() => syncBooking(world.deps, world.payment(bookingId)));
+
+  it('moves its event, and keeps it the same one', async () => {
+    const [before] = world.events();
+    await reschedule(2, { location: 'Room 7' });
+    await again();
+    const [event] = world.events();
+    expect(event).toMatchObject({ id: before?.id, location: 'Room 7' });
+    expect(Date.parse(event?.start?.dateTime ?? '') - Date.parse(before?.start?.dateTime ?? '')).toBe(
+      7_200_000,
+    );
+    expect(world.calls()).toEqual(['events.insert', 'events.patch']);
+    expect(await stored()).toMatchObject({
+      status: 'scheduled',
+      observed: { revision: 2, etag: event?.etag },
+    });
+    expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
+  });
+
+  it('takes away what it has no more', async () => {
+    await reschedule(0, { location: 'Room 7', description: 'Bring it' });
+    await again();
+    await reschedule(0, { location: undefined, description: undefined });
+    await again();
+    const [event] = world.events();
+    expect(event).not.toHaveProperty('location');
+    expect(event).not.toHaveProperty('description');
+  });
+
+  it('wins over what its owner has changed by hand, after a look', async () => {
+    const { observed } = await stored();
+    await world.deps.bookings.save({
+      ...(await stored()),
+      observed: { ...observed, etag: '"stale"' },
+    } as Booking);
+    await reschedule(1);
+    await again();
+    expect(world.calls()).toEqual(['events.insert', 'events.patch', 'events.get', 'events.patch']);
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('comes back under a new id where its owner has deleted the event', async () => {
+    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
+    await reschedule(1);
+    await again();
+    expect(world.events()).toHaveLength(1);
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { generation: 1, revision: 2 } });
+  });
+
+  it('is tried again later where Google is away', async () => {
+    await reschedule(1);
+    world.google.control.fail({ on: 'events.patch', times: 2, how: { status: 503 } });
+    await again();
+    expect(await stored()).toMatchObject({
+      status: 'pending',
+      problems: [{ code: 'google_transient' }],
+      observed: { revision: 1 },
+    });
+    world.time.now += 60;
+    await again();
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
+  });
+
+  it('while its answer was lost is found to be right, and not changed twice', async () => {
+    await reschedule(1);
+    world.google.control.fail({ on: 'events.patch', how: { lose: 'response' } });
+    await again();
+    expect(world.events()).toHaveLength(1);
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
+  });
+
+  it('stays in its calendar when the user chooses another one meanwhile', async () => {
+    await world.deps.connections.choose('user-1', 1, { calendarId: 'another', updatedAt: 0 });
+    await reschedule(1);
+    await again();
+    expect((await stored()).observed?.calendarId).toBe('primary');
+  });
+});
+
+describe('a booking that is cancelled', () => {
+  it('loses its event, whatever was paid', async () => {
+    await syncBooking(world.deps, world.payment(bookingId));
+    await change({ cancelledAt: toIso(world.time.now) });
+    await again();
+    expect(world.events()).toEqual([]);
+    expect((await stored()).status).toBe('cancelled');
+    await syncBooking(world.deps, { ...world.payment(bookingId), paymentId: 'pi_late' });
+    expect(world.events()).toEqual([]);
+  });
+
+  it('before its event was entered never gets one', async () => {
+    await declare({ cancelledAt: toIso(world.time.now), status: 'cancelled' });
+    await syncBooking(world.deps, world.payment(bookingId));
+    expect(count('events.insert')).toBe(0);
+    expect((await stored()).status).toBe('cancelled');
+  });
+});
+
+describe('a booking that is declared before it is paid', () => {
+  it('stands nowhere until then, and is entered by a payment that names no more than its id', async () => {
+    await declare();
+    await again();
+    expect(world.calls()).toEqual([]);
+    const { appointment: _, ...named } = world.payment(bookingId).booking;
+    await syncBooking(world.deps, { ...world.payment(bookingId), booking: named });
+    expect(world.events()).toHaveLength(1);
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('holds its slot with a tentative event where that is wanted, which the payment confirms', async () => {
+    await declare({ hold: true, status: 'pending' });
+    await again();
+    expect(world.events()).toMatchObject([{ status: 'tentative' }]);
+    expect((await stored()).status).toBe('held');
+    expect(world.bus.types()).toEqual([]);
+    await syncBooking(world.deps, world.payment(bookingId));
+    expect(world.events()).toMatchObject([{ status: 'confirmed' }]);
+    expect(world.calls()).toEqual(['events.insert', 'events.patch']);
+    expect(world.bus.types()).toEqual(['booking.scheduled']);
+  });
+
+  it('gives its slot free when the payment fails', async () => {
+    await declare({ hold: true, status: 'pending' });
+    await again();
+    await syncBooking(world.deps, {
+      ...world.payment(bookingId),
+      facts: { failedAt: toIso(world.time.now) },
+    });
+    expect(world.events()).toEqual([]);
+  });
+});
