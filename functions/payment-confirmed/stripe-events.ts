@@ -1,12 +1,11 @@
 import * as z from 'zod/mini';
-import { AppError } from '../../shared/app-error.ts';
 import { toIso } from '../../shared/clock.ts';
 import { parseBody, readPart, type Translation } from './event-body.ts';
 import { readBooking } from './named-booking.ts';
 import { ignoredTypes, readers, stripeId } from './stripe-facts.ts';
 
-/** A thin event: it only names its object, which is to be fetched from Stripe. */
-export type ThinEvent = z.infer<typeof thinSchema>;
+/** A thin event only names its object, which is to be fetched from Stripe. */
+export type ThinEvent = z.infer<typeof referenceSchema>;
 
 /** Fetches the object that a thin event names. */
 export type FetchObject = (event: ThinEvent) => Promise<unknown>;
@@ -23,17 +22,18 @@ const snapshotSchema = z.object({
 
 const thinSchema = z.object({
   id: stripeId,
-  object: z.literal('v2.core.event'),
   type: z.string(),
   created: z.iso.datetime({ offset: true }),
-  /** Account or organization on whose behalf the object is to be fetched. */
-  context: z.nullish(z.string().check(z.regex(/^[\w/-]{1,200}$/))),
-  related_object: z.nullish(
-    // A path of Stripe's own API: what we fetch is never somewhere else.
-    z.object({ url: z.string().check(z.regex(/^\/v1(\/[\w-]+)+$/)) }),
-  ),
   /** The snapshot event of the same change, where both kinds are delivered. */
   snapshot_event: z.nullish(stripeId),
+});
+
+const referenceSchema = z.object({
+  id: stripeId,
+  // A path of Stripe's own API: what we fetch is never somewhere else.
+  related_object: z.object({ url: z.string().check(z.regex(/^\/v1(\/[\w-]+)+$/)) }),
+  /** Account or organization on whose behalf it is fetched. */
+  context: z.nullish(z.string().check(z.regex(/^[\w/-]{1,200}$/))),
 });
 
 const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
@@ -70,7 +70,10 @@ function readEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
       // Events of Stripe's first API carry its version here; the second one has no payments of its own.
       type: event.type.replace(/^v1\./, ''),
       at: toIso(Math.floor(Date.parse(event.created) / 1000)),
-      object: () => completed(event, fetchObject),
+      object: async () =>
+        fetchObject(
+          readPart(referenceSchema, value, 'This thin event names no object that could be fetched.'),
+        ),
     };
   }
   const event = readPart(snapshotSchema, value, 'The body does not have the form of a Stripe event.');
@@ -80,11 +83,4 @@ function readEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
     at: toIso(event.created),
     object: async () => event.data.object,
   };
-}
-
-async function completed(event: ThinEvent, fetchObject: FetchObject): Promise<unknown> {
-  if (event.related_object) return fetchObject(event);
-  throw new AppError('unsupported_event_format', 'This thin event names no object to fetch.', {
-    status: 400,
-  });
 }

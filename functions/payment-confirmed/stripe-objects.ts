@@ -19,7 +19,7 @@ const patience = 8_000;
  */
 export async function fetchStripeObject(api: StripeApi, apiKey: string, event: ThinEvent): Promise<unknown> {
   const response = await api
-    .fetch(`${api.baseUrl}${event.related_object?.url}`, {
+    .fetch(`${api.baseUrl}${event.related_object.url}`, {
       headers: {
         authorization: `Bearer ${apiKey}`,
         'stripe-version': apiVersion,
@@ -42,7 +42,7 @@ export async function fetchStripeObject(api: StripeApi, apiKey: string, event: T
   }
   throw new AppError(
     'not_configured',
-    `Stripe answered ${response.status} to ${event.related_object?.url}. The API key in the secret webhook-signing must be of the account and mode that sends the event, and may read Checkout Sessions, PaymentIntents, Charges, Refunds and Disputes.`,
+    `Stripe answered ${response.status} to ${event.related_object.url}. The API key in the secret webhook-signing must be of the account and mode that sends the event, and may read Checkout Sessions, PaymentIntents, Charges, Refunds and Disputes.`,
   );
 }
 

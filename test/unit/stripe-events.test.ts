@@ -231,10 +231,10 @@ describe('thin events', () => {
   });
 
   it('of the second API are unknown', async () => {
-    const event = thin('v2.core.account.updated', '/v2/core/accounts/acct_1', { related_object: null });
-    expect(await translateStripeEvent(bytes(event), noFetch)).toEqual({
-      ignored: 'unknown event type v2.core.account.updated',
-    });
+    for (const url of ['/v2/core/accounts/acct_1', undefined])
+      expect(await translateStripeEvent(bytes(thin('v2.core.account.updated', url)), noFetch)).toEqual({
+        ignored: 'unknown event type v2.core.account.updated',
+      });
   });
 
   it.each([
