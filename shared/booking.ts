@@ -39,6 +39,7 @@ export type ObservedEvent = {
  * - `scheduled`: the event stands in the calendar
  * - `waiting_for_connection`: the user has no working connection; done as soon as there is one
  * - `cancelled`: nothing stands in the calendar, and nothing should
+ * - `deleted_by_user`: its owner has deleted the event by hand; left so unless the booking changes
  * - `missed`: the appointment was over before it could be put into the calendar
  * - `failed`: cannot be carried out as it is; `problems` says why
  */
@@ -49,6 +50,7 @@ export type BookingStatus =
   | 'scheduled'
   | 'waiting_for_connection'
   | 'cancelled'
+  | 'deleted_by_user'
   | 'missed'
   | 'failed';
 
@@ -71,7 +73,7 @@ export type Booking = {
   generation: number;
   /** Attempts in a row that did not succeed. */
   attempts: number;
-  /** Epoch second of the next attempt. Absent when nothing is due. */
+  /** Epoch second of the next attempt, or of the next look at an event that stands. Absent when nothing is due. */
   syncDueAt?: number;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
   timeline: TimelineEntry[];

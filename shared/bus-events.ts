@@ -96,6 +96,15 @@ export const busEventSchema = z.discriminatedUnion('type', [
     ...booking,
     problems: z.array(problem).min(1).optional(),
   }),
+  event(
+    'booking.deleted_by_user',
+    'The owner of the calendar has deleted the event by hand. It is left so unless the booking changes.',
+    {
+      userId,
+      ...booking,
+      problems: z.array(problem).min(1).optional(),
+    },
+  ),
   event('booking.waiting', "The booking waits for the user's connection. Published once for each wait.", {
     userId,
     ...booking,

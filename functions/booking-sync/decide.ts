@@ -30,8 +30,8 @@ export type Step =
   | { do: 'record'; outcome: Outcome }
   | { do: Work; booking: Booking; presence: Presence; connection: GrantedConnection };
 
-/** Put the event into the calendar, make it show what is desired, or take it out. */
-export type Work = 'insert' | 'update' | 'remove';
+/** Put the event into the calendar, make it show what is desired, look whether it still stands, or take it out. */
+export type Work = 'insert' | 'update' | 'verify' | 'remove';
 
 /** How a booking is to stand in the calendar. */
 export type Presence = 'confirmed' | 'tentative' | 'absent';
@@ -42,6 +42,8 @@ const retryRanges = {
   quota: { first: 3600, longest: 6 * 3600 },
   connection: { first: 60, longest: 6 * 3600 },
 };
+/** Seconds before an appointment at which its event is looked at once more, where it was entered well before that. */
+const lookBefore = 86_400;
 /** Seconds until somebody else takes over what this run has only begun. */
 const spareTime = 60;
 /** Seconds by which the clocks of those who hand bookings over may differ. */
@@ -149,14 +151,17 @@ export function nextStep(situation: Situation): Step {
   }
   const presence = presenceOf(booking, policy);
   const isOver = booking.appointment.endsAt <= now;
-  if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence))
-    return recordIfChanged({ booking });
+  const active = connection?.status === 'active' ? connection : undefined;
+  if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
+    if (!isToBeVerified(situation)) return recordIfChanged({ booking });
+    if (active) return { do: 'verify', booking, presence, connection: active };
+    return { do: 'record', outcome: verified(booking, booking.observed, now) };
+  }
   if (presence === 'absent' && hasNoEvent(situation))
     return { do: 'record', outcome: withdrawn(booking, now) };
   if (presence !== 'absent' && isOver && !booking.observed)
     return { do: 'record', outcome: missed(booking, now) };
 
-  const active = connection?.status === 'active' ? connection : undefined;
   // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
   const early = booking === stored && !suspect && (booking.syncDueAt ?? 0) > now + dueWithin;
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
@@ -178,7 +183,16 @@ function isSettled({ booking, connection, suspect }: Situation, presence: Presen
   const isRight =
     observed.revision === revision && (observed.tentative ?? false) === (presence === 'tentative');
   if (!isRight) return status === 'failed';
-  return !suspect || connection?.status !== 'active';
+  return status === 'deleted_by_user' || !suspect || connection?.status !== 'active';
+}
+
+/** The time has come to look whether an event still stands. */
+function isToBeVerified({ booking, stored, now }: Situation): boolean {
+  return (
+    booking === stored &&
+    booking.status === 'scheduled' &&
+    (booking.syncDueAt ?? Number.POSITIVE_INFINITY) <= now + dueWithin
+  );
 }
 
 /** Nothing stands, and that is on record. */
@@ -241,6 +255,7 @@ export function scheduled(
   const { syncDueAt: _, observed: before, ...rest } = booking;
   const tentative = presence === 'tentative';
   const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
+  const lookAt = (booking.appointment?.startsAt ?? 0) - lookBefore;
   const isNews = what !== 'held' && !(before && before.revision === booking.revision && !before.tentative);
   return {
     booking: {
@@ -255,12 +270,33 @@ export function scheduled(
         revision: booking.revision,
         ...(tentative ? { tentative } : {}),
       },
+      ...(lookAt > now + spareTime ? { syncDueAt: lookAt } : {}),
       problems: [],
       attempts: 0,
       timeline: isNews || tentative ? withEntry(booking.timeline, now, what) : booking.timeline,
       updatedAt: toIso(now),
     },
     ...(isNews ? { event: what === 'changed' ? 'booking.rescheduled' : 'booking.scheduled' } : {}),
+  };
+}
+
+/** The event still stands, as `observed`: nothing more to look at. */
+export function verified(booking: Booking, observed: Booking['observed'], now: number): Outcome {
+  const { syncDueAt: _, ...rest } = booking;
+  return { booking: { ...rest, ...(observed ? { observed } : {}), updatedAt: toIso(now) } };
+}
+
+/** Its owner has deleted the event: recorded and told, and not fought. */
+export function deletedByUser(booking: Booking, now: number): Outcome {
+  const { syncDueAt: _, ...rest } = booking;
+  return {
+    booking: {
+      ...rest,
+      status: 'deleted_by_user',
+      timeline: withEntry(booking.timeline, now, 'deleted by its owner'),
+      updatedAt: toIso(now),
+    },
+    event: 'booking.deleted_by_user',
   };
 }
 

@@ -29,6 +29,7 @@ import {
   afterTokenFailure,
   applyPayment,
   cancelled,
+  deletedByUser,
   isOurs,
   isRight,
   nextStep,
@@ -38,6 +39,7 @@ import {
   type Step,
   scheduled,
   toEventBody,
+  verified,
   type Work,
   waiting,
   withNextId,
@@ -260,6 +262,22 @@ async function update(
   return lookAndMend(deps, session, booking, presence, { calendarId, id });
 }
 
+/** Looks whether the event on record still stands. What its owner has changed in it is left so. */
+async function verify(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const { observed } = booking;
+  if (!observed) return verified(booking, observed, deps.clock());
+  const { calendarId, eventId } = observed;
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
+  if (found.ok && isOurs(found.value, booking)) {
+    const { etag, htmlLink } = found.value;
+    return verified(booking, { ...observed, etag, htmlLink }, deps.clock());
+  }
+  if (found.ok || found.failure.kind === 'not_found') return deletedByUser(booking, deps.clock());
+  // Only a look: the event stands as far as is known, and is looked at again later.
+  const later = afterFailure(booking, found.failure, deps.clock(), deps.random).booking.syncDueAt;
+  return { booking: { ...booking, syncDueAt: later ?? deps.clock() + 3600 } };
+}
+
 /** Reads what stands under an id, and changes it where it is ours and not as it should be. */
 async function lookAndMend(
   deps: SyncDeps,
@@ -304,6 +322,7 @@ const works: Record<
 > = {
   insert,
   update,
+  verify,
   remove,
 };
 

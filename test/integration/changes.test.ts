@@ -197,3 +197,70 @@ describe('a booking that is declared before it is paid', () => {
     expect(world.events()).toEqual([]);
   });
 });
+
+describe('an event that its owner deletes by hand', () => {
+  const later = (days: number) => {
+    const message = world.payment(bookingId);
+    const { appointment } = message.booking;
+    if (!appointment) throw new Error('no appointment');
+    const startsAt = appointment.startsAt + days * 86_400;
+    const times = {
+      startsAt,
+      endsAt: startsAt + 3600,
+      start: { dateTime: toIso(startsAt) },
+      end: { dateTime: toIso(startsAt + 3600) },
+    };
+    return { ...message, booking: { ...message.booking, appointment: { ...appointment, ...times } } };
+  };
+  beforeEach(async () => {
+    await syncBooking(world.deps, later(5));
+    world.google.control.clearRequests();
+  });
+
+  it('is noticed a day before the appointment, recorded and told, and not fought', async () => {
+    const { syncDueAt, appointment, observed } = await stored();
+    expect(syncDueAt).toBe((appointment?.startsAt ?? 0) - 86_400);
+    world.google.control.deleteEvent(ada, observed?.eventId ?? '');
+    await again();
+    expect(world.calls()).toEqual([]);
+    world.time.now = syncDueAt ?? 0;
+    await world.deps.connections.put(
+      { ...(await world.connection('user-1')), tokenVersion: 2, accessTokenExpiresAt: 0 } as never,
+      1,
+    );
+    await again();
+    expect(await stored()).toMatchObject({ status: 'deleted_by_user' });
+    expect(await stored()).not.toHaveProperty('syncDueAt');
+    await syncBooking(world.deps, later(5), { repeated: true });
+    expect(world.events()).toEqual([]);
+    expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.deleted_by_user']);
+  });
+
+  it('comes back when the booking changes afterwards', async () => {
+    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
+    world.time.now = (await stored()).syncDueAt ?? 0;
+    await again();
+    await reschedule(1);
+    await again();
+    expect(world.events()).toHaveLength(1);
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('and one that stands is looked at once, for one call', async () => {
+    world.time.now = (await stored()).syncDueAt ?? 0;
+    await again();
+    await again();
+    expect(world.calls()).toEqual(['token', 'events.get']);
+    expect(await stored()).toMatchObject({ status: 'scheduled' });
+    expect(await stored()).not.toHaveProperty('syncDueAt');
+  });
+
+  it('is looked at again later where Google is away, and stands until then', async () => {
+    world.time.now = (await stored()).syncDueAt ?? 0;
+    world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } });
+    await again();
+    const booking = await stored();
+    expect(booking.status).toBe('scheduled');
+    expect(booking.syncDueAt).toBeGreaterThan(world.time.now);
+  });
+});
