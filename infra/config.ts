@@ -55,6 +55,8 @@ const stackConfig = z.strictObject({
   onFullRefund: z.enum(['cancel', 'keep']).default('cancel'),
   /** The same for a dispute that is lost. */
   onDisputeLost: z.enum(['cancel', 'keep']).default('cancel'),
+  /** Where something else stands at the time of a booking: create it all the same, create and flag it, or hold it. To see that, optionalScopes must have free-busy. */
+  onConflict: z.enum(['create', 'flag', 'hold']).default('create'),
   /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
   alarmEmail: z.email().optional(),
 });

@@ -117,6 +117,7 @@ export class LeadsCalendarGoogle extends Stack {
           ...tokensAndGoogle,
           indexShards,
           refreshPolicy,
+          setting(env.conflictPolicy, config.onConflict),
           setting(
             env.paymentPolicy,
             JSON.stringify({ refunded: config.onFullRefund, disputeLost: config.onDisputeLost }),

@@ -39,6 +39,7 @@ export type ObservedEvent = {
  * - `scheduled`: the event stands in the calendar
  * - `waiting_for_connection`: the user has no working connection; done as soon as there is one
  * - `cancelled`: nothing stands in the calendar, and nothing should
+ * - `conflict`: something else stands in the calendar at that time, and the operator wants it not entered then
  * - `deleted_by_user`: its owner has deleted the event by hand; left so unless the booking changes
  * - `missed`: the appointment was over before it could be put into the calendar
  * - `failed`: cannot be carried out as it is; `problems` says why
@@ -50,6 +51,7 @@ export type BookingStatus =
   | 'scheduled'
   | 'waiting_for_connection'
   | 'cancelled'
+  | 'conflict'
   | 'deleted_by_user'
   | 'missed'
   | 'failed';

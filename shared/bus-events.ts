@@ -77,6 +77,7 @@ export const busEventSchema = z.discriminatedUnion('type', [
     calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
     eventId: z.string().meta({ description: "Google's id of the calendar event." }),
     htmlLink: z.string().meta({ description: 'The calendar event as a web page, for those who may see it.' }),
+    problems: z.array(problem).min(1).optional(),
   }),
   event(
     'booking.rescheduled',
@@ -96,6 +97,15 @@ export const busEventSchema = z.discriminatedUnion('type', [
     ...booking,
     problems: z.array(problem).min(1).optional(),
   }),
+  event(
+    'booking.conflict',
+    'Something else stands in the calendar at that time, or whether it does could not be seen: see problems. Depending on the operator, the booking was entered all the same, or not.',
+    {
+      userId,
+      ...booking,
+      problems: z.array(problem).min(1),
+    },
+  ),
   event(
     'booking.deleted_by_user',
     'The owner of the calendar has deleted the event by hand. It is left so unless the booking changes.',

@@ -169,6 +169,36 @@ export async function listWritableCalendars(
   return { ok: true, value: found.sort((one, other) => Number(other.primary) - Number(one.primary)) };
 }
 
+const freeBusySchema = z.object({
+  calendars: z.record(
+    z.string(),
+    z.object({
+      busy: z._default(z.array(z.unknown()), []),
+      errors: z._default(z.array(z.unknown()), []),
+    }),
+  ),
+});
+
+/**
+ * Whether something stands in a calendar between two instants (RFC 3339). Google answers 200 even when it could not
+ * read the calendar: that is `unknown`, which is not `free`.
+ */
+export async function freeOrBusy(
+  api: CalendarApi,
+  accessToken: string,
+  calendarId: string,
+  from: string,
+  to: string,
+): Promise<CalendarAnswer<'free' | 'busy' | 'unknown'>> {
+  const body = JSON.stringify({ timeMin: from, timeMax: to, items: [{ id: calendarId }] });
+  const answer = await call(api, accessToken, '/freeBusy', freeBusySchema, { method: 'POST', body });
+  if (!answer.ok) return answer;
+  const seen = Object.values(answer.value.calendars);
+  if (seen.length === 0 || seen.some(({ errors }) => errors.length > 0))
+    return { ok: true, value: 'unknown' };
+  return { ok: true, value: seen.some(({ busy }) => busy.length > 0) ? 'busy' : 'free' };
+}
+
 const accessSchema = z.object({ accessRole: z.string() });
 
 /** Whether the user may write to a calendar. Asks for its events, which the scope of every connection allows. */

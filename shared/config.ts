@@ -57,6 +57,11 @@ export function paymentPolicy(): { refunded: 'cancel' | 'keep'; disputeLost: 'ca
   return JSON.parse(required(env.paymentPolicy));
 }
 
+/** What to do where something else stands at the time of a booking, as the stack was told. */
+export function conflictPolicy(): 'create' | 'flag' | 'hold' {
+  return required(env.conflictPolicy) as 'create' | 'flag' | 'hold';
+}
+
 /** Scopes that connect asks for beyond what a connection needs. */
 export function optionalScopes(): string[] {
   return words(process.env[env.optionalScopes]);

@@ -33,6 +33,8 @@ export const env = {
   indexShards: 'INDEX_SHARDS',
   /** What a payment that is gone again means for its appointment: JSON, see PaymentPolicy. */
   paymentPolicy: 'PAYMENT_POLICY',
+  /** What to do where something else stands at the time of a booking: create, flag or hold. */
+  conflictPolicy: 'CONFLICT_POLICY',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
   /** Optional. Base URL of a stand-in for Stripe's API; Stripe's own when absent. */

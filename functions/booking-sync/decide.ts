@@ -179,7 +179,7 @@ function workFor({ booking, suspect }: Situation, presence: Presence): Work {
 /** What is to stand stands as it should, or there is nothing more that could be done for it. */
 function isSettled({ booking, connection, suspect }: Situation, presence: Presence): boolean {
   const { observed, status, revision } = booking;
-  if (!observed) return status === 'failed' || status === 'missed';
+  if (!observed) return status === 'failed' || status === 'missed' || status === 'conflict';
   const isRight =
     observed.revision === revision && (observed.tentative ?? false) === (presence === 'tentative');
   if (!isRight) return status === 'failed';
@@ -206,7 +206,7 @@ function isGone({ booking: { observed, status }, suspect }: Situation): boolean 
  */
 function hasNoEvent({ booking, stored, connection, suspect }: Situation): boolean {
   if (booking.observed || suspect) return false;
-  const ended: (BookingStatus | undefined)[] = ['failed', 'missed', 'declared'];
+  const ended: (BookingStatus | undefined)[] = ['failed', 'missed', 'conflict', 'declared'];
   return connection === undefined || ended.includes(stored?.status);
 }
 
@@ -285,6 +285,33 @@ export function verified(booking: Booking, observed: Booking['observed'], now: n
   const { syncDueAt: _, ...rest } = booking;
   return { booking: { ...rest, ...(observed ? { observed } : {}), updatedAt: toIso(now) } };
 }
+
+/** What to do where something else stands at that time: enter it, enter it and say so, or not enter it. */
+export type ConflictPolicy = 'create' | 'flag' | 'hold';
+
+/** Something else stands in the calendar at that time, and it is not entered until it changes. */
+export function conflicting(booking: Booking, now: number): Outcome {
+  const { syncDueAt: _, ...rest } = booking;
+  return {
+    booking: {
+      ...rest,
+      status: 'conflict',
+      problems: [conflictProblems.busy],
+      timeline: withEntry(booking.timeline, now, 'conflict'),
+      updatedAt: toIso(now),
+    },
+    event: 'booking.conflict',
+  };
+}
+
+/** Why an appointment that was entered may stand beside another one. */
+export const conflictProblems = {
+  busy: { code: 'calendar_conflict', message: 'Something else stands in the calendar at that time.' },
+  unknown: {
+    code: 'calendar_conflict_unknown',
+    message: 'Whether something else stands in the calendar at that time could not be seen.',
+  },
+} satisfies Record<string, Problem>;
 
 /** Its owner has deleted the event: recorded and told, and not fought. */
 export function deletedByUser(booking: Booking, now: number): Outcome {

@@ -2,7 +2,13 @@ import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
-import { googleEndpoints, paymentPolicy, required, requiredNumber } from '../../shared/config.ts';
+import {
+  conflictPolicy,
+  googleEndpoints,
+  paymentPolicy,
+  required,
+  requiredNumber,
+} from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
@@ -19,6 +25,7 @@ const deps = {
   bookings: bookingStore(dynamo, tables.bookings, requiredNumber(env.indexShards)),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   paymentPolicy: paymentPolicy(),
+  conflictPolicy: conflictPolicy(),
   calendar: { fetch, baseUrl: googleEndpoints().calendar },
 };
 

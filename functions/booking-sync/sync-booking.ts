@@ -9,18 +9,20 @@ import { AppError, hasCode, isOperatorError } from '../../shared/app-error.ts';
 import { type Booking, calendarEventId, type PaymentPointer } from '../../shared/booking.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
-import type { BusEvent } from '../../shared/bus.ts';
+import type { BusEvent, BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarAnswer,
   type CalendarApi,
   type CalendarFailure,
   deleteEvent,
+  freeOrBusy,
   getEvent,
   insertEvent,
   patchEvent,
 } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
+import { optionalScopes } from '../../shared/names.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { mergeFacts } from '../../shared/payment.ts';
 import {
@@ -28,7 +30,10 @@ import {
   afterRefusal,
   afterTokenFailure,
   applyPayment,
+  type ConflictPolicy,
   cancelled,
+  conflicting,
+  conflictProblems,
   deletedByUser,
   isOurs,
   isRight,
@@ -50,6 +55,7 @@ export type SyncDeps = TokenDeps & {
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
   calendar: CalendarApi;
   paymentPolicy: PaymentPolicy;
+  conflictPolicy: ConflictPolicy;
 };
 
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
@@ -141,7 +147,8 @@ async function syncOnce(
 
 /** Published before it is stored: a stored outcome would keep it from being published after a crash. */
 async function record(deps: SyncDeps, { booking, event }: Outcome): Promise<boolean> {
-  if (event) await deps.bus.publish(busEvent(event, booking, deps.clock()));
+  const news = newsOf(booking, event);
+  if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));
   const saved = await deps.bookings.save(booking);
   if (saved) {
     const { bookingId, status, syncDueAt, problems } = booking;
@@ -149,6 +156,14 @@ async function record(deps: SyncDeps, { booking, event }: Outcome): Promise<bool
     metric('BookingSynced', 1, { status });
   }
   return saved;
+}
+
+/** An appointment that was entered beside another one, or may have been, is news of its own. */
+function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] {
+  if (!event) return [];
+  const codes = Object.values(conflictProblems).map(({ code }) => code);
+  const beside = event === 'booking.scheduled' && problems.some(({ code }) => codes.includes(code));
+  return beside ? [event, 'booking.conflict'] : [event];
 }
 
 /** A refund or a dispute of a payment that nobody has named: kept for when it is, and forgotten if it never is. */
@@ -223,8 +238,44 @@ async function act(
   }
 }
 
-/** Inserts the event, or finds that it stands already, as it should or not. */
+/** Enters the event, unless something else stands at that time and the operator wants it not entered then. */
 async function insert(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+): Promise<Outcome> {
+  const conflict = await lookForConflict(deps, session, booking);
+  if (conflict === 'busy' && deps.conflictPolicy === 'hold') return conflicting(booking, deps.clock());
+  const outcome = await enter(deps, session, booking, presence);
+  if (conflict === 'free' || outcome.event !== 'booking.scheduled') return outcome;
+  return { ...outcome, booking: { ...outcome.booking, problems: [conflictProblems[conflict]] } };
+}
+
+/** Whether something else stands at that time. What cannot be seen is unknown, and never free. */
+async function lookForConflict(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+): Promise<'free' | 'busy' | 'unknown'> {
+  const { appointment, observed, generation, bookingId } = booking;
+  if (deps.conflictPolicy === 'create' || !appointment || observed) return 'free';
+  const { calendarId, scopes } = session.access.connection;
+  if (!scopes.includes(optionalScopes.freeBusy)) return 'unknown';
+  const { startsAt, endsAt } = appointment;
+  const answer = await ask(deps, session, (token) =>
+    freeOrBusy(deps.calendar, token, calendarId, toIso(startsAt), toIso(endsAt)),
+  );
+  if (!answer.ok) return 'unknown';
+  if (answer.value !== 'busy') return answer.value;
+  // It may be our own event, from a run that was cut off.
+  const id = calendarEventId(bookingId, calendarId, generation);
+  const own = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
+  return own.ok && isOurs(own.value, booking) ? 'free' : 'busy';
+}
+
+/** Inserts the event, or finds that it stands already, as it should or not. */
+async function enter(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
@@ -249,7 +300,7 @@ async function update(
   presence: Presence,
 ): Promise<Outcome> {
   const { observed } = booking;
-  if (!observed) return insert(deps, session, booking, presence);
+  if (!observed) return enter(deps, session, booking, presence);
   const { calendarId, eventId: id, etag } = observed;
   const body = toEventBody(booking, presence);
   const answer = await ask(deps, session, (token) =>

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { inject } from 'vitest';
+import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import {
   createTables,
   type DynamoDbKind,
@@ -86,6 +87,7 @@ export async function startWorld() {
     refreshPolicy: { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 },
     indexShards,
     concurrency: 20,
+    conflictPolicy: 'create' as ConflictPolicy,
     paymentPolicy: { refunded: 'cancel', disputeLost: 'cancel' } as const,
   };
 

@@ -157,6 +157,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
     Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...bus },
     PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', ...queue },
     BookingSync: {
+      [env.conflictPolicy]: 'create',
       [env.paymentPolicy]: '{"refunded":"cancel","disputeLost":"cancel"}',
       ...tokenKeys,
       ...google,
