@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import * as z from 'zod/mini';
 import type { Appointment, Problem } from './booking.ts';
+import { eventDetails } from './event-details.ts';
 import type { PaymentFacts } from './payment.ts';
 
 /** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
@@ -94,7 +95,10 @@ function groupOf(message: BookingMessage): string {
   }
 }
 
-const time = z.object({ dateTime: z.string(), timeZone: z.optional(z.string()) });
+const time = z.union([
+  z.object({ dateTime: z.string(), timeZone: z.optional(z.string()) }),
+  z.object({ date: z.string() }),
+]);
 const text = z.string();
 const problem = z.object({ code: text, message: text, field: z.optional(text) });
 const facts = z.object({
@@ -122,6 +126,7 @@ const schema = z.discriminatedUnion('type', [
             summary: text,
             location: z.optional(text),
             description: z.optional(text),
+            details: z.optional(eventDetails),
             start: time,
             end: time,
             startsAt: z.number(),

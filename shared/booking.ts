@@ -1,15 +1,20 @@
 import { createHash } from 'node:crypto';
 import { toIso } from './clock.ts';
+import type { EventDetails } from './event-details.ts';
 import type { PaymentFacts } from './payment.ts';
 
-/** A moment as Google takes it: RFC 3339 with offset, and the IANA zone to show it in where one was given. */
-export type EventTime = { dateTime: string; timeZone?: string };
+/**
+ * A moment as Google takes it: RFC 3339 with offset, and the IANA zone to show it in where one was given. Or a day of an
+ * event that lasts whole days: its end is the day after its last.
+ */
+export type EventTime = { dateTime: string; timeZone?: string } | { date: string };
 
 /** What should stand in the calendar. `startsAt` and `endsAt` are the same moments in epoch seconds. */
 export type Appointment = {
   summary: string;
   location?: string;
   description?: string;
+  details?: EventDetails;
   start: EventTime;
   end: EventTime;
   startsAt: number;
@@ -30,6 +35,8 @@ export type ObservedEvent = {
   revision: number;
   /** Only held: the booking is not paid yet. */
   tentative?: true;
+  /** The Meet link of the event, which Google may make a little later. */
+  meet?: { state: 'pending' | 'ready' | 'failed'; link?: string };
 };
 
 /**

@@ -77,6 +77,10 @@ export const busEventSchema = z.discriminatedUnion('type', [
     calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
     eventId: z.string().meta({ description: "Google's id of the calendar event." }),
     htmlLink: z.string().meta({ description: 'The calendar event as a web page, for those who may see it.' }),
+    meetLink: z
+      .string()
+      .optional()
+      .meta({ description: 'The Google Meet link, where one was asked for and is made.' }),
     problems: z.array(problem).min(1).optional(),
   }),
   event(

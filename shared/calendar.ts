@@ -14,6 +14,14 @@ const eventSchema = z.object({
   etag: z.string(),
   status: z._default(z.string(), 'confirmed'),
   htmlLink: z._default(z.string(), ''),
+  hangoutLink: z.optional(z.string()),
+  conferenceData: z.optional(
+    z.object({
+      createRequest: z.optional(
+        z.object({ status: z.optional(z.object({ statusCode: z.optional(z.string()) })) }),
+      ),
+    }),
+  ),
   extendedProperties: z.optional(z.object({ private: z.optional(z.record(z.string(), z.string())) })),
 });
 
@@ -22,11 +30,25 @@ export type EventBody = {
   summary: string;
   location: string | null;
   description: string | null;
-  start: { dateTime: string; timeZone: string | null };
-  end: { dateTime: string; timeZone: string | null };
+  start: EventBodyTime;
+  end: EventBodyTime;
   status: 'confirmed' | 'tentative';
+  attendees: { email: string; displayName?: string | undefined; optional?: boolean | undefined }[] | null;
+  reminders: { useDefault: boolean; overrides?: { method: string; minutes: number }[] };
+  colorId: string | null;
+  visibility: string;
+  transparency: string;
+  source: { title: string; url: string } | null;
+  /** Absent where it is to stay as it is. */
+  conferenceData?: {
+    createRequest: { requestId: string; conferenceSolutionKey: { type: 'hangoutsMeet' } };
+  } | null;
   extendedProperties: { private: Record<string, string> };
 };
+export type EventBodyTime = { dateTime: string | null; timeZone: string | null; date: string | null };
+
+/** How a change is carried out: whom Google tells of it, and whether it may touch the Meet link. */
+export type WriteOptions = { sendUpdates?: 'all' | 'externalOnly' | 'none' | undefined; conference: boolean };
 
 /** What an unsuccessful answer means, whichever status and reason it came with. */
 export type CalendarFailureKind =
@@ -80,9 +102,10 @@ export function insertEvent(
   calendarId: string,
   eventId: string,
   body: EventBody,
+  options: WriteOptions,
 ): Promise<CalendarAnswer<CalendarEvent>> {
   const withoutNulls = (_: string, value: unknown): unknown => value ?? undefined;
-  return call(api, accessToken, eventsOf(calendarId), eventSchema, {
+  return call(api, accessToken, `${eventsOf(calendarId)}${queryOf(options)}`, eventSchema, {
     method: 'POST',
     body: JSON.stringify({ id: eventId, ...body }, withoutNulls),
   });
@@ -95,8 +118,9 @@ export function patchEvent(
   calendarId: string,
   event: { id: string; etag: string },
   body: EventBody,
+  options: WriteOptions,
 ): Promise<CalendarAnswer<CalendarEvent>> {
-  return call(api, accessToken, `${eventsOf(calendarId)}/${event.id}`, eventSchema, {
+  return call(api, accessToken, `${eventsOf(calendarId)}/${event.id}${queryOf(options)}`, eventSchema, {
     method: 'PATCH',
     body: JSON.stringify(body),
     headers: { 'if-match': event.etag },
@@ -119,8 +143,9 @@ export async function deleteEvent(
   accessToken: string,
   calendarId: string,
   eventId: string,
+  options: Pick<WriteOptions, 'sendUpdates'>,
 ): Promise<CalendarAnswer<'deleted'>> {
-  const path = `${eventsOf(calendarId)}/${eventId}`;
+  const path = `${eventsOf(calendarId)}/${eventId}${queryOf({ ...options, conference: false })}`;
   const answer = await call(api, accessToken, path, z.undefined(), { method: 'DELETE' });
   const gone = answer.ok || answer.failure.status === 404 || answer.failure.status === 410;
   return gone ? { ok: true, value: 'deleted' } : answer;
@@ -214,6 +239,14 @@ export async function mayWrite(
     accessSchema,
   );
   return answer.ok ? { ok: true, value: writableRoles.includes(answer.value.accessRole) } : answer;
+}
+
+function queryOf({ sendUpdates, conference }: WriteOptions): string {
+  const query = new URLSearchParams({
+    ...(sendUpdates ? { sendUpdates } : {}),
+    ...(conference ? { conferenceDataVersion: '1' } : {}),
+  });
+  return query.size > 0 ? `?${query}` : '';
 }
 
 function eventsOf(calendarId: string): string {

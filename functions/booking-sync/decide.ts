@@ -4,13 +4,20 @@ import {
   type Booking,
   type BookingStatus,
   type EventTime,
+  type ObservedEvent,
   type PaymentPointer,
   type Problem,
   withEntry,
 } from '../../shared/booking.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { BusEventType } from '../../shared/bus.ts';
-import type { CalendarEvent, CalendarFailure, EventBody } from '../../shared/calendar.ts';
+import type {
+  CalendarEvent,
+  CalendarFailure,
+  EventBody,
+  EventBodyTime,
+  WriteOptions,
+} from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { escapeHtml } from '../../shared/html.ts';
@@ -42,6 +49,8 @@ const retryRanges = {
   quota: { first: 3600, longest: 6 * 3600 },
   connection: { first: 60, longest: 6 * 3600 },
 };
+/** Seconds after which a Meet link is looked for that Google was still making. */
+const meetWait = 60;
 /** Seconds before an appointment at which its event is looked at once more, where it was entered well before that. */
 const lookBefore = 86_400;
 /** Seconds until somebody else takes over what this run has only begun. */
@@ -155,7 +164,7 @@ export function nextStep(situation: Situation): Step {
   if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
     if (!isToBeVerified(situation)) return recordIfChanged({ booking });
     if (active) return { do: 'verify', booking, presence, connection: active };
-    return { do: 'record', outcome: verified(booking, booking.observed, now) };
+    return { do: 'record', outcome: verified(booking, undefined, now) };
   }
   if (presence === 'absent' && hasNoEvent(situation))
     return { do: 'record', outcome: withdrawn(booking, now) };
@@ -255,7 +264,7 @@ export function scheduled(
   const { syncDueAt: _, observed: before, ...rest } = booking;
   const tentative = presence === 'tentative';
   const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
-  const lookAt = (booking.appointment?.startsAt ?? 0) - lookBefore;
+  const meet = meetOf(booking, event);
   const isNews = what !== 'held' && !(before && before.revision === booking.revision && !before.tentative);
   return {
     booking: {
@@ -269,8 +278,9 @@ export function scheduled(
         htmlLink: event.htmlLink,
         revision: booking.revision,
         ...(tentative ? { tentative } : {}),
+        ...meet,
       },
-      ...(lookAt > now + spareTime ? { syncDueAt: lookAt } : {}),
+      ...nextLook(booking, meet.meet?.state === 'pending', now),
       problems: [],
       attempts: 0,
       timeline: isNews || tentative ? withEntry(booking.timeline, now, what) : booking.timeline,
@@ -280,10 +290,36 @@ export function scheduled(
   };
 }
 
-/** The event still stands, as `observed`: nothing more to look at. */
-export function verified(booking: Booking, observed: Booking['observed'], now: number): Outcome {
+/** The event still stands, as `event` shows it: looked at again only for a Meet link that is still being made. */
+export function verified(booking: Booking, event: CalendarEvent | undefined, now: number): Outcome {
   const { syncDueAt: _, ...rest } = booking;
-  return { booking: { ...rest, ...(observed ? { observed } : {}), updatedAt: toIso(now) } };
+  const { observed } = booking;
+  if (!observed || !event) return { booking: { ...rest, updatedAt: toIso(now) } };
+  const { meet: before, ...known } = observed;
+  const { meet } = meetOf(booking, event);
+  const seen: ObservedEvent = {
+    ...known,
+    etag: event.etag,
+    htmlLink: event.htmlLink,
+    ...(meet ? { meet } : {}),
+  };
+  const hasCome = before?.state === 'pending' && meet?.state === 'ready';
+  return {
+    booking: {
+      ...rest,
+      observed: seen,
+      ...nextLook(booking, meet?.state === 'pending', now),
+      timeline: hasCome ? withEntry(booking.timeline, now, 'Meet link made') : booking.timeline,
+      updatedAt: toIso(now),
+    },
+    ...(hasCome ? { event: 'booking.rescheduled' } : {}),
+  };
+}
+
+/** When an event that stands is looked at next: soon for a Meet link, and once more a day before it begins. */
+function nextLook({ appointment }: Booking, meetIsPending: boolean, now: number): { syncDueAt?: number } {
+  const lookAt = meetIsPending ? now + meetWait : (appointment?.startsAt ?? 0) - lookBefore;
+  return lookAt > now ? { syncDueAt: lookAt } : {};
 }
 
 /** What to do where something else stands at that time: enter it, enter it and say so, or not enter it. */
@@ -473,19 +509,61 @@ function problemOf(failure: CalendarFailure): Problem {
 const bookingProperty = 'leadscalendarBooking';
 const revisionProperty = 'leadscalendarRevision';
 
-/** What the event of a booking shows. Descriptions may hold HTML at Google, so ours is escaped. */
-export function toEventBody(booking: Booking, presence: Presence): EventBody {
+/**
+ * What the event of a booking shows. Descriptions may hold HTML at Google, so ours is escaped.
+ * @param requestId names a new request for a Meet link; Google ignores one that it has seen
+ */
+export function toEventBody(booking: Booking, presence: Presence, requestId: string): EventBody {
   const { appointment, bookingId, revision } = booking;
   if (!appointment) throw new Error(`Booking ${bookingId} has no appointment to show.`);
-  const { summary, location, description, start, end } = appointment;
-  const time = ({ dateTime, timeZone }: EventTime) => ({ dateTime, timeZone: timeZone ?? null });
+  const { summary, location, description, start, end, details = {} } = appointment;
   return {
     summary,
     location: location ?? null,
     description: description === undefined ? null : escapeHtml(description),
-    start: time(start),
-    end: time(end),
+    start: toBodyTime(start),
+    end: toBodyTime(end),
     status: presence === 'tentative' ? 'tentative' : 'confirmed',
+    attendees: details.attendees ?? null,
+    reminders: details.reminders ? { useDefault: false, overrides: details.reminders } : { useDefault: true },
+    colorId: details.colorId ?? null,
+    visibility: details.visibility ?? 'default',
+    transparency: details.transparency ?? 'opaque',
+    source: details.source ?? null,
+    ...meetRequest(booking, requestId),
     extendedProperties: { private: { [bookingProperty]: bookingId, [revisionProperty]: String(revision) } },
   };
+}
+
+/** A Meet link is asked for once, taken away when it is not wanted any more, and left alone otherwise. */
+function meetRequest(
+  { appointment, observed }: Booking,
+  requestId: string,
+): Pick<EventBody, 'conferenceData'> {
+  const wanted = appointment?.details?.meet ?? false;
+  const has = observed?.meet !== undefined && observed.meet.state !== 'failed';
+  if (wanted === has) return {};
+  if (!wanted) return { conferenceData: null };
+  return {
+    conferenceData: { createRequest: { requestId, conferenceSolutionKey: { type: 'hangoutsMeet' } } },
+  };
+}
+
+function toBodyTime(time: EventTime): EventBodyTime {
+  if ('date' in time) return { date: time.date, dateTime: null, timeZone: null };
+  return { date: null, dateTime: time.dateTime, timeZone: time.timeZone ?? null };
+}
+
+/** How the event of a booking is written. */
+export function writeOptions({ appointment, observed }: Booking): WriteOptions {
+  const { meet = false, sendUpdates } = appointment?.details ?? {};
+  return { sendUpdates, conference: meet || observed?.meet !== undefined };
+}
+
+/** What is known of the Meet link that was asked for. */
+function meetOf(booking: Booking, event: CalendarEvent): Pick<ObservedEvent, 'meet'> {
+  if (!booking.appointment?.details?.meet) return {};
+  if (event.hangoutLink) return { meet: { state: 'ready', link: event.hangoutLink } };
+  const failed = event.conferenceData?.createRequest?.status?.statusCode === 'failure';
+  return { meet: { state: failed ? 'failed' : 'pending' } };
 }

@@ -48,6 +48,7 @@ import {
   type Work,
   waiting,
   withNextId,
+  writeOptions,
 } from './decide.ts';
 
 export type SyncDeps = TokenDeps & {
@@ -283,8 +284,10 @@ async function enter(
 ): Promise<Outcome> {
   const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
   const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
-  const body = toEventBody(booking, presence);
-  const answer = await ask(deps, session, (token) => insertEvent(deps.calendar, token, calendarId, id, body));
+  const body = toEventBody(booking, presence, `${id}-${booking.revision}`);
+  const answer = await ask(deps, session, (token) =>
+    insertEvent(deps.calendar, token, calendarId, id, body, writeOptions(booking)),
+  );
   if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
   if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
 
@@ -302,9 +305,9 @@ async function update(
   const { observed } = booking;
   if (!observed) return enter(deps, session, booking, presence);
   const { calendarId, eventId: id, etag } = observed;
-  const body = toEventBody(booking, presence);
+  const body = toEventBody(booking, presence, `${id}-${booking.revision}`);
   const answer = await ask(deps, session, (token) =>
-    patchEvent(deps.calendar, token, calendarId, { id, etag }, body),
+    patchEvent(deps.calendar, token, calendarId, { id, etag }, body, writeOptions(booking)),
   );
   if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
   const { kind } = answer.failure;
@@ -316,12 +319,11 @@ async function update(
 /** Looks whether the event on record still stands. What its owner has changed in it is left so. */
 async function verify(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
   const { observed } = booking;
-  if (!observed) return verified(booking, observed, deps.clock());
+  if (!observed) return verified(booking, undefined, deps.clock());
   const { calendarId, eventId } = observed;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
   if (found.ok && isOurs(found.value, booking)) {
-    const { etag, htmlLink } = found.value;
-    return verified(booking, { ...observed, etag, htmlLink }, deps.clock());
+    return verified(booking, found.value, deps.clock());
   }
   if (found.ok || found.failure.kind === 'not_found') return deletedByUser(booking, deps.clock());
   // Only a look: the event stands as far as is known, and is looked at again later.
@@ -342,9 +344,9 @@ async function lookAndMend(
   if (!found.ok || !isOurs(found.value, booking)) return withNextId(booking, deps.clock());
   const event = found.value;
   if (isRight(event, booking, presence)) return scheduled(booking, presence, calendarId, event, deps.clock());
-  const body = toEventBody(booking, presence);
+  const body = toEventBody(booking, presence, `${id}-${booking.revision}`);
   const answer = await ask(deps, session, (token) =>
-    patchEvent(deps.calendar, token, calendarId, event, body),
+    patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking)),
   );
   if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
   return concede(deps, session, booking, answer.failure);
@@ -362,7 +364,9 @@ async function remove(deps: SyncDeps, session: Session, booking: Booking): Promi
     if (!found.ok) return concede(deps, session, booking, found.failure);
     if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
   }
-  const answer = await ask(deps, session, (token) => deleteEvent(deps.calendar, token, calendarId, eventId));
+  const answer = await ask(deps, session, (token) =>
+    deleteEvent(deps.calendar, token, calendarId, eventId, writeOptions(booking)),
+  );
   if (!answer.ok) return concede(deps, session, booking, answer.failure);
   return cancelled(booking, booking.generation + 1, deps.clock());
 }
@@ -437,7 +441,12 @@ function busEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: nu
     bookingId,
     ...(paymentId === undefined ? {} : { paymentId }),
     ...(observed && stands
-      ? { calendarId: observed.calendarId, eventId: observed.eventId, htmlLink: observed.htmlLink }
+      ? {
+          calendarId: observed.calendarId,
+          eventId: observed.eventId,
+          htmlLink: observed.htmlLink,
+          ...(observed.meet?.link ? { meetLink: observed.meet.link } : {}),
+        }
       : {}),
     ...(problems.length > 0 ? { problems } : {}),
   };

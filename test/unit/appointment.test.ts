@@ -80,7 +80,7 @@ describe('readAppointment', () => {
       end: '2026-10-25T04:00:00',
       time_zone: 'Europe/Berlin',
     });
-    expect(appointment?.start.dateTime).toBe('2026-10-25T02:30:00+02:00');
+    expect(appointment?.start).toMatchObject({ dateTime: '2026-10-25T02:30:00+02:00' });
   });
 
   it.each([

@@ -249,13 +249,13 @@ describe('the calendar event', () => {
   });
 
   it('escapes the description, which Google would show as HTML, and takes away what is not there any more', () => {
-    expect(toEventBody(paid, 'confirmed')).toMatchObject({
+    expect(toEventBody(paid, 'confirmed', 'r')).toMatchObject({
       description: '&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot;',
       location: null,
       status: 'confirmed',
       start: { timeZone: null },
     });
-    expect(toEventBody(paid, 'tentative').status).toBe('tentative');
+    expect(toEventBody(paid, 'tentative', 'r').status).toBe('tentative');
   });
 
   it('is ours when it stands and says so', () => {

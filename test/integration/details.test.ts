@@ -1,0 +1,146 @@
+import { auth, calendar } from '@googleapis/calendar';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import type { Appointment, Booking } from '../../shared/booking.ts';
+import { type EventDetails, eventDetails } from '../../shared/event-details.ts';
+import { calendarScope } from '../../shared/google-oauth.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  await world.connect('user-1');
+});
+afterEach(() => world.close());
+
+const everything: EventDetails = {
+  attendees: [{ email: 'guest@example.com', displayName: 'A guest', optional: true }],
+  sendUpdates: 'all',
+  meet: true,
+  reminders: [{ method: 'popup', minutes: 30 }],
+  colorId: '7',
+  visibility: 'private',
+  transparency: 'transparent',
+  source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
+};
+const paid = (change: Partial<Appointment>) => {
+  const message = world.payment('b1');
+  const appointment = { ...(message.booking.appointment as Appointment), ...change };
+  return { ...message, booking: { ...message.booking, appointment } };
+};
+const stored = async () => (await world.booking('b1')) as Booking;
+const again = () =>
+  syncBooking(world.deps, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
+async function change(appointment: Partial<Appointment>): Promise<void> {
+  const booking = await stored();
+  const changed = { ...(booking.appointment as Appointment), ...appointment };
+  await world.deps.bookings.save({
+    ...booking,
+    appointment: changed,
+    revision: booking.revision + 1,
+    status: 'pending',
+  });
+}
+/** The event as Google's own client reads it. */
+async function event() {
+  const scopes = [calendarScope];
+  const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
+  const oauth = new auth.OAuth2();
+  oauth.setCredentials({ access_token: accessToken });
+  const google = calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
+  const eventId = (await stored()).observed?.eventId ?? '';
+  return (await google.events.get({ calendarId: 'primary', eventId })).data;
+}
+const queries = () => world.google.control.requests().map(({ route, query }) => `${route} ${query}`.trim());
+
+describe('what an event carries beyond its words and times', () => {
+  it("is found there by Google's own client", async () => {
+    await syncBooking(world.deps, paid({ details: everything }));
+    expect(await event()).toMatchObject({
+      attendees: [{ email: 'guest@example.com', displayName: 'A guest', optional: true }],
+      reminders: { useDefault: false, overrides: [{ method: 'popup', minutes: 30 }] },
+      colorId: '7',
+      visibility: 'private',
+      transparency: 'transparent',
+      source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
+      hangoutLink: expect.stringContaining('meet'),
+      extendedProperties: { private: { leadscalendarBooking: 'b1', leadscalendarRevision: '1' } },
+    });
+    expect(queries()[0]).toBe('events.insert sendUpdates=all&conferenceDataVersion=1');
+  });
+
+  it('is taken away again when it is not wanted any more', async () => {
+    await syncBooking(world.deps, paid({ details: everything }));
+    await change({ details: {} });
+    await again();
+    const now = await event();
+    for (const field of ['attendees', 'colorId', 'source', 'hangoutLink'])
+      expect(now).not.toHaveProperty(field);
+    expect(now.reminders).toMatchObject({ useDefault: true });
+    expect((await stored()).observed).not.toHaveProperty('meet');
+  });
+
+  it('may last whole days, the end being the day after the last', async () => {
+    await syncBooking(world.deps, paid({ start: { date: '2027-03-01' }, end: { date: '2027-03-03' } }));
+    expect(await event()).toMatchObject({ start: { date: '2027-03-01' }, end: { date: '2027-03-03' } });
+    await change({ start: { dateTime: '2027-03-01T10:00:00Z' }, end: { dateTime: '2027-03-01T11:00:00Z' } });
+    await again();
+    const { start } = await event();
+    expect(start).not.toHaveProperty('date');
+    expect(Date.parse(start?.dateTime ?? '')).toBe(Date.UTC(2027, 2, 1, 10));
+  });
+
+  it.each([
+    ['an address that is none', { attendees: [{ email: 'nobody' }] }],
+    [
+      'more guests than Google keeps track of',
+      { attendees: Array.from({ length: 201 }, (_, index) => ({ email: `g${index}@example.com` })) },
+    ],
+    ['a reminder of more than four weeks', { reminders: [{ method: 'popup', minutes: 40_321 }] }],
+    ['a twelfth colour', { colorId: '12' }],
+    ['a script as source', { source: { title: 'x', url: 'javascript:alert(1)' } }],
+    ['fields that nobody knows', { guestsCanModify: true }],
+  ])('is refused at the border: %s', (_, details) => {
+    expect(eventDetails.safeParse(details).success).toBe(false);
+  });
+});
+
+describe('a Meet link', () => {
+  it('that Google is still making is looked for again, told when it is there, and asked for once', async () => {
+    world.google.control.setSwitch('conference', 'pending');
+    await syncBooking(world.deps, paid({ details: { meet: true } }));
+    expect(await stored()).toMatchObject({
+      status: 'scheduled',
+      observed: { meet: { state: 'pending' } },
+      syncDueAt: world.time.now + 60,
+    });
+    world.time.now += 60;
+    await again();
+    world.time.now += 60;
+    await again();
+    const { observed } = await stored();
+    expect(observed?.meet).toEqual({ state: 'ready', link: expect.stringContaining('meet') });
+    expect(world.bus.events.at(-1)).toMatchObject({
+      type: 'booking.rescheduled',
+      meetLink: observed?.meet?.link,
+    });
+    await change({ location: 'Room 7' });
+    await again();
+    expect((await stored()).observed?.meet?.state).toBe('ready');
+  });
+
+  it('that Google cannot make does not make the booking fail', async () => {
+    world.google.control.setSwitch('conference', 'failure');
+    await syncBooking(world.deps, paid({ details: { meet: true } }));
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { meet: { state: 'failed' } } });
+  });
+
+  it('is another one for each booking and each new event', async () => {
+    await syncBooking(world.deps, paid({ details: { meet: true } }));
+    const first = (await stored()).observed?.meet?.link;
+    const other = world.payment('b2');
+    const appointment = { ...(other.booking.appointment as Appointment), details: { meet: true } };
+    await syncBooking(world.deps, { ...other, booking: { ...other.booking, appointment } });
+    expect((await world.booking('b2'))?.observed?.meet?.link).not.toBe(first);
+  });
+});
