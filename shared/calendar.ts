@@ -33,7 +33,7 @@ export type EventBody = {
   start: EventBodyTime;
   end: EventBodyTime;
   status: 'confirmed' | 'tentative';
-  attendees: { email: string; displayName?: string | undefined; optional?: boolean | undefined }[] | null;
+  attendees: { email: string; displayName?: string | undefined; optional?: boolean | undefined }[];
   reminders: { useDefault: boolean; overrides?: { method: string; minutes: number }[] };
   colorId: string | null;
   visibility: string;

@@ -309,6 +309,7 @@ export function verified(booking: Booking, event: CalendarEvent | undefined, now
       ...rest,
       observed: seen,
       ...nextLook(booking, meet?.state === 'pending', now),
+      attempts: meet?.state === 'pending' ? booking.attempts + 1 : 0,
       timeline: hasCome ? withEntry(booking.timeline, now, 'Meet link made') : booking.timeline,
       updatedAt: toIso(now),
     },
@@ -316,9 +317,15 @@ export function verified(booking: Booking, event: CalendarEvent | undefined, now
   };
 }
 
-/** When an event that stands is looked at next: soon for a Meet link, and once more a day before it begins. */
-function nextLook({ appointment }: Booking, meetIsPending: boolean, now: number): { syncDueAt?: number } {
-  const lookAt = meetIsPending ? now + meetWait : (appointment?.startsAt ?? 0) - lookBefore;
+/** When an event that stands is looked at next: soon, and then less and less often, for a Meet link, and once more a day before it begins. */
+function nextLook(
+  { appointment, attempts }: Pick<Booking, 'appointment' | 'attempts'>,
+  meetIsPending: boolean,
+  now: number,
+): { syncDueAt?: number } {
+  const lookAt = meetIsPending
+    ? now + Math.min(meetWait * 2 ** attempts, 3600)
+    : (appointment?.startsAt ?? 0) - lookBefore;
   return lookAt > now ? { syncDueAt: lookAt } : {};
 }
 
@@ -524,7 +531,7 @@ export function toEventBody(booking: Booking, presence: Presence, requestId: str
     start: toBodyTime(start),
     end: toBodyTime(end),
     status: presence === 'tentative' ? 'tentative' : 'confirmed',
-    attendees: details.attendees ?? null,
+    attendees: details.attendees ?? [],
     reminders: details.reminders ? { useDefault: false, overrides: details.reminders } : { useDefault: true },
     colorId: details.colorId ?? null,
     visibility: details.visibility ?? 'default',

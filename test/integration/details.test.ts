@@ -66,7 +66,7 @@ describe('what an event carries beyond its words and times', () => {
       hangoutLink: expect.stringContaining('meet'),
       extendedProperties: { private: { leadscalendarBooking: 'b1', leadscalendarRevision: '1' } },
     });
-    expect(queries()[0]).toBe('events.insert sendUpdates=all&conferenceDataVersion=1');
+    expect(queries()[0]).toBe('events.insert ?sendUpdates=all&conferenceDataVersion=1');
   });
 
   it('is taken away again when it is not wanted any more', async () => {
@@ -106,6 +106,12 @@ describe('what an event carries beyond its words and times', () => {
 });
 
 describe('a Meet link', () => {
+  const wait = async (seconds: number) => {
+    world.time.now += seconds;
+    await again();
+    return (await stored()).observed?.meet;
+  };
+
   it('that Google is still making is looked for again, told when it is there, and asked for once', async () => {
     world.google.control.setSwitch('conference', 'pending');
     await syncBooking(world.deps, paid({ details: { meet: true } }));
@@ -114,33 +120,37 @@ describe('a Meet link', () => {
       observed: { meet: { state: 'pending' } },
       syncDueAt: world.time.now + 60,
     });
-    world.time.now += 60;
-    await again();
-    world.time.now += 60;
-    await again();
-    const { observed } = await stored();
-    expect(observed?.meet).toEqual({ state: 'ready', link: expect.stringContaining('meet') });
-    expect(world.bus.events.at(-1)).toMatchObject({
-      type: 'booking.rescheduled',
-      meetLink: observed?.meet?.link,
-    });
+    expect(await wait(60)).toEqual({ state: 'pending' });
+    expect((await stored()).syncDueAt).toBe(world.time.now + 60);
+    expect(await wait(60)).toEqual({ state: 'pending' });
+    expect((await stored()).syncDueAt).toBe(world.time.now + 120);
+    world.google.control.setSwitch('conference', 'success');
+    const meet = await wait(120);
+    expect(meet).toEqual({ state: 'ready', link: expect.stringContaining('meet') });
+    expect(world.bus.events.at(-1)).toMatchObject({ type: 'booking.rescheduled', meetLink: meet?.link });
     await change({ location: 'Room 7' });
-    await again();
-    expect((await stored()).observed?.meet?.state).toBe('ready');
+    expect(await wait(0)).toEqual(meet);
   });
 
   it('that Google cannot make does not make the booking fail', async () => {
     world.google.control.setSwitch('conference', 'failure');
     await syncBooking(world.deps, paid({ details: { meet: true } }));
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { meet: { state: 'failed' } } });
+    expect(await wait(60)).toEqual({ state: 'failed' });
+    expect((await stored()).status).toBe('scheduled');
   });
 
-  it('is another one for each booking and each new event', async () => {
+  it('is asked for under another name for each booking and each new event', async () => {
     await syncBooking(world.deps, paid({ details: { meet: true } }));
-    const first = (await stored()).observed?.meet?.link;
-    const other = world.payment('b2');
-    const appointment = { ...(other.booking.appointment as Appointment), details: { meet: true } };
-    await syncBooking(world.deps, { ...other, booking: { ...other.booking, appointment } });
-    expect((await world.booking('b2'))?.observed?.meet?.link).not.toBe(first);
+    const first = await wait(60);
+    await syncBooking(world.deps, {
+      ...world.reported('b1', { refunds: { re_1: { amount: 9000, state: 'done' } } }),
+    });
+    await syncBooking(
+      world.deps,
+      world.reported('b1', { refunds: { re_1: { amount: 9000, state: 'failed' } } }),
+    );
+    const second = await wait(60);
+    expect(second).toMatchObject({ state: 'ready' });
+    expect(second?.link).not.toBe(first?.link);
   });
 });
