@@ -46,6 +46,17 @@ const booking = {
     .meta({ description: "The payment provider's id of the payment.", examples: ['pi_3Q'] }),
 };
 
+/** Where the event of a booking stands. */
+const standing = {
+  calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
+  eventId: z.string().meta({ description: "Google's id of the calendar event." }),
+  htmlLink: z.string().meta({ description: 'The calendar event as a web page, for those who may see it.' }),
+  meetLink: z
+    .string()
+    .optional()
+    .meta({ description: 'The Google Meet link, where one was asked for and is made.' }),
+};
+
 export const busEventSchema = z.discriminatedUnion('type', [
   event('connection.activated', 'A user has connected Google Calendar, or connected it again.', {
     userId,
@@ -74,27 +85,13 @@ export const busEventSchema = z.discriminatedUnion('type', [
   event('booking.scheduled', "The event stands in the user's calendar.", {
     userId,
     ...booking,
-    calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
-    eventId: z.string().meta({ description: "Google's id of the calendar event." }),
-    htmlLink: z.string().meta({ description: 'The calendar event as a web page, for those who may see it.' }),
-    meetLink: z
-      .string()
-      .optional()
-      .meta({ description: 'The Google Meet link, where one was asked for and is made.' }),
+    ...standing,
     problems: z.array(problem).min(1).optional(),
   }),
   event(
     'booking.rescheduled',
-    "The event stands in the user's calendar as it was changed: another time, or other words.",
-    {
-      userId,
-      ...booking,
-      calendarId: z.string().meta({ description: "Google's id of the calendar.", examples: ['primary'] }),
-      eventId: z.string().meta({ description: "Google's id of the calendar event." }),
-      htmlLink: z
-        .string()
-        .meta({ description: 'The calendar event as a web page, for those who may see it.' }),
-    },
+    "The event stands in the user's calendar as it was changed: another time, other words, or its Meet link.",
+    { userId, ...booking, ...standing },
   ),
   event('booking.cancelled', 'Nothing stands in the calendar any more: no payment pays for it.', {
     userId: userId.optional(),

@@ -74,8 +74,8 @@ describe('what an event carries beyond its words and times', () => {
     await change({ details: {} });
     await again();
     const now = await event();
-    for (const field of ['attendees', 'colorId', 'source', 'hangoutLink'])
-      expect(now).not.toHaveProperty(field);
+    expect(now.attendees ?? []).toEqual([]);
+    for (const field of ['colorId', 'source', 'hangoutLink']) expect(now).not.toHaveProperty(field);
     expect(now.reminders).toMatchObject({ useDefault: true });
     expect((await stored()).observed).not.toHaveProperty('meet');
   });
