@@ -1,7 +1,7 @@
+import { type AppointmentTexts, readAppointment } from '../../shared/appointment.ts';
 import type { Problem } from '../../shared/booking.ts';
 import type { NamedBooking } from '../../shared/booking-queue.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
-import { type AppointmentTexts, readAppointment } from './appointment.ts';
 
 /** What a provider calls the fields that providers call differently: problems speak its language. */
 export type FieldNames = { bookingId: string; userId: string; timeZone: string };

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readAppointment } from '../../functions/payment-confirmed/appointment.ts';
+import { readAppointment } from '../../shared/appointment.ts';
 
 const valid = {
   summary: 'First meeting',

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
-import type { Appointment, EventTime, Problem } from '../../shared/booking.ts';
-import { toIso } from '../../shared/clock.ts';
-import { isTimeZone } from '../../shared/time-zone.ts';
+import type { Appointment, EventTime, Problem } from './booking.ts';
+import { toIso } from './clock.ts';
+import { isTimeZone } from './time-zone.ts';
 
 /** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
 export type AppointmentTexts = Record<string, string>;
