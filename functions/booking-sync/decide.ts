@@ -171,8 +171,10 @@ export function nextStep(situation: Situation): Step {
   if (presence !== 'absent' && isOver && !booking.observed)
     return { do: 'record', outcome: missed(booking, now) };
 
-  // Asked before its time, by a duplicate: Google is left alone until then. A new connection ends any waiting for it.
-  const early = booking === stored && !suspect && (booking.syncDueAt ?? 0) > now + dueWithin;
+  // Asked before its time after a failure, by a duplicate: Google is left alone until then. A new connection ends any
+  // waiting for it, and so does a change of what is desired, which starts counting anew.
+  const early =
+    booking === stored && !suspect && booking.attempts > 0 && (booking.syncDueAt ?? 0) > now + dueWithin;
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
   if (active) return { do: workFor(situation, presence), booking, presence, connection: active };
   if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };

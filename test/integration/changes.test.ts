@@ -23,6 +23,7 @@ async function change(desired: Partial<Booking>): Promise<void> {
     ...booking,
     ...desired,
     revision: booking.revision + 1,
+    attempts: 0,
     status: 'pending',
   });
 }

@@ -38,6 +38,7 @@ async function change(appointment: Partial<Appointment>): Promise<void> {
     ...booking,
     appointment: changed,
     revision: booking.revision + 1,
+    attempts: 0,
     status: 'pending',
   });
 }
