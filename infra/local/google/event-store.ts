@@ -124,7 +124,10 @@ function replace(place: Place, stored: StoredEvent, wanted: StoredEvent['resourc
   const resource = { ...checked, id: before.id, status: wanted.status ?? 'confirmed' };
   const moved = JSON.stringify([before.start, before.end]) !== JSON.stringify([resource.start, resource.end]);
   const sequence = Math.max(resource.sequence ?? 0, (before.sequence ?? 0) + (moved ? 1 : 0));
-  return save(place, { ...resource, sequence, ...requestedConference(resource, before) });
+  const changed = { ...resource, sequence, ...requestedConference(resource, before) };
+  // The link goes with its conference.
+  if (!changed.conferenceData) delete changed.hangoutLink;
+  return save(place, changed);
 }
 
 function save({ state, calendar }: Place, resource: StoredEvent['resource']): StoredEvent {
