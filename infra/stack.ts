@@ -103,6 +103,20 @@ export class LeadsCalendarGoogle extends Stack {
           publishTo(bus),
         ],
       },
+      bookings: {
+        description: 'Declares, shows, changes and cancels bookings of a user',
+        timeout: Duration.seconds(15),
+        memorySize: 512,
+        access: [
+          readSecret(tokenKeys, env.tokenKeysSecretId),
+          indexShards,
+          useTable(bookings, env.bookingsTable, {
+            items: ['GetItem', 'BatchGetItem', 'PutItem'],
+            query: [indexes.userBookings],
+          }),
+          sendTo(queue),
+        ],
+      },
       'payment-confirmed': {
         description: 'Verifies payment webhooks and queues their bookings',
         timeout: Duration.seconds(15),
@@ -164,7 +178,7 @@ export class LeadsCalendarGoogle extends Stack {
       },
     });
 
-    const { GET, POST, PATCH, DELETE } = HttpMethod;
+    const { GET, POST, PUT, PATCH, DELETE } = HttpMethod;
     addRoute(api, GET, routes.health, functions.health, 'Public: says nothing but that it is there.');
     addRoute(api, GET, routes.connect, functions.connect, 'A signed link token in the query.');
     addRoute(
@@ -193,6 +207,9 @@ export class LeadsCalendarGoogle extends Stack {
     for (const method of [GET, PATCH, DELETE])
       addRoute(api, method, routes.connection, functions.connections, bearer);
     addRoute(api, GET, routes.calendars, functions.connections, bearer);
+    for (const method of [GET, PUT, PATCH, DELETE])
+      addRoute(api, method, routes.booking, functions.bookings, bearer);
+    addRoute(api, GET, routes.bookings, functions.bookings, bearer);
 
     const bookingSync = functions['booking-sync'];
     bookingSync.addEventSourceMapping('Bookings', {

@@ -62,5 +62,11 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
     sortKey: { name: 'id', type: AttributeType.STRING },
     projectionType: ProjectionType.KEYS_ONLY,
   });
+  bookings.addGlobalSecondaryIndex({
+    indexName: indexes.userBookings,
+    partitionKey: { name: 'userId', type: AttributeType.STRING },
+    sortKey: { name: 'startsAt', type: AttributeType.NUMBER },
+    projectionType: ProjectionType.KEYS_ONLY,
+  });
   return { connections, bookings };
 }

@@ -5,6 +5,7 @@ export type ErrorCode =
   // The request
   | 'invalid_request'
   | 'payload_too_large'
+  | 'unsupported_media_type'
   | 'signature_missing'
   | 'signature_malformed'
   | 'signature_mismatch'
@@ -32,6 +33,10 @@ export type ErrorCode =
   | 'connection_not_found'
   | 'calendar_list_permission_missing'
   | 'calendar_unavailable'
+  // Bookings
+  | 'booking_not_found'
+  | 'booking_cancelled'
+  | 'revision_mismatch'
   // Google's token endpoint: four kinds of failure, and two OAuth errors that mean something of their own
   | 'google_unreachable'
   | 'google_oauth_error'

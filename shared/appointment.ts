@@ -48,6 +48,8 @@ export async function readAppointment(
   const end = await readMoment('end', parsed.data.end, zone, zoneField);
   if ('code' in start || 'code' in end)
     return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
+  if ('date' in start.time !== 'date' in end.time)
+    return { problems: [problem('end', '"start" and "end" must both be times, or both be days.')] };
   if (end.at <= start.at) return { problems: [problem('end', '"end" must be later than "start".')] };
   return {
     appointment: {
@@ -64,6 +66,7 @@ export async function readAppointment(
 }
 
 const date = String.raw`(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?`;
+const wholeDay = /^\d{4}-\d\d-\d\d$/;
 const local = new RegExp(`^${date}$`);
 const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`);
 
@@ -71,6 +74,7 @@ const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`)
  * Reads RFC 3339 with an offset, or a local time with the zone it is meant in. The answer always has an offset, and
  * the zone where one was given, so that nothing is left for Google to interpret. Where clocks go back, a local time
  * happens twice and the earlier one is meant; where they go forward, a local time that never happens is a problem.
+ * A date alone is for appointments that last whole days, whose end is the day after the last.
  */
 async function readMoment(
   field: string,
@@ -78,6 +82,7 @@ async function readMoment(
   zone: string | undefined,
   zoneField: string,
 ): Promise<Moment | Problem> {
+  if (wholeDay.test(text)) return readDay(field, text);
   const [, day, hour, minute, second = '00', offset] = withOffset.exec(text) ?? local.exec(text) ?? [];
   if (day === undefined) {
     return problem(
@@ -93,6 +98,12 @@ async function readMoment(
     field,
     `"${field}" has no offset from UTC. Add one, or say in "${zoneField}" where the time is meant.`,
   );
+}
+
+/** A day is that day wherever its calendar is; it is taken to begin when it does in UTC. */
+function readDay(field: string, day: string): Moment | Problem {
+  if (!dateExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
+  return { time: { date: day }, at: Date.parse(`${day}T00:00:00Z`) / 1000 };
 }
 
 async function readInstant(dateTime: string, zone: string | undefined): Promise<Moment> {

@@ -1,6 +1,8 @@
 import {
+  type AttributeValue,
   BatchGetItemCommand,
   type DynamoDBClient,
+  GetItemCommand,
   type KeysAndAttributes,
   PutItemCommand,
 } from '@aws-sdk/client-dynamodb';
@@ -22,8 +24,26 @@ import { indexes } from './names.ts';
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
 export type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
 
+/** Bookings of a user that start from `from` to `to` (epoch seconds, both included), at most 100, after `after`. */
+export type ListQuery = {
+  userId: string;
+  from?: number | undefined;
+  to?: number | undefined;
+  limit: number;
+  after?: ListPosition | undefined;
+};
+/** Where a page of that list ended. */
+export type ListPosition = { startsAt: number; bookingId: string };
+
 /** The table of bookings. */
 export type BookingStore = {
+  /** The booking as it is now (strongly consistent). */
+  get(bookingId: string): Promise<Booking | undefined>;
+  /**
+   * One page of a user's bookings, by start. Which they are, an index says, and it may lag: what they are is read as it
+   * is now, so one may have moved, gone to another user or out of the range. Bookings without an appointment are in no list.
+   */
+  list(query: ListQuery): Promise<{ bookings: Booking[]; next?: ListPosition }>;
   /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
   save(booking: Booking): Promise<boolean>;
   /** The same for what is known under a payment's id. */
@@ -80,6 +100,32 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
   }
 
   return {
+    async get(bookingId) {
+      const { Item } = await dynamo.send(
+        new GetItemCommand({ TableName: table, Key: toItem({ id: key(bookingId) }), ConsistentRead: true }),
+      );
+      return Item && toBooking(Item);
+    },
+
+    async list({ userId, from = 0, to = Number.MAX_SAFE_INTEGER, limit, after }) {
+      const { items, cursor } = await queryIndex<{ id: string }>(dynamo, {
+        table,
+        index: indexes.userBookings,
+        condition: 'userId = :userId AND startsAt BETWEEN :from AND :to',
+        values: { ':userId': userId, ':from': from, ':to': to },
+        limit,
+        cursor: after && { userId, startsAt: after.startsAt, id: key(after.bookingId) },
+      });
+      const keys = items.map(({ id }) => toItem({ id }));
+      const { [table]: found = [] } = await readBatch(dynamo, {
+        ...(keys.length > 0 ? { [table]: { Keys: keys, ConsistentRead: true } } : {}),
+      });
+      const bookings = found.map(toBooking).sort(byStart);
+      if (!cursor) return { bookings };
+      const { startsAt, id } = cursor as { startsAt: number; id: string };
+      return { bookings, next: { startsAt, bookingId: id.slice(prefix.length) } };
+    },
+
     save(booking) {
       return put({ ...booking, ...indexKeys(booking, shardCount), id: key(booking.bookingId) });
     },
@@ -118,39 +164,60 @@ export function syncReader(
       ...(bookingId === undefined ? [] : [key(bookingId)]),
       ...(paymentId === undefined ? [] : [pointerKey(paymentId)]),
     ].map((id) => toItem({ id }));
-    let request: Record<string, KeysAndAttributes> = {
+    const found = await readBatch(dynamo, {
       ...(bookingKeys.length > 0 ? { [tables.bookings]: { Keys: bookingKeys, ConsistentRead: true } } : {}),
       ...(userId === undefined
         ? {}
         : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
-    };
+    });
     const seen: Seen = {};
-    // A throttled table leaves its key unprocessed instead of failing the call.
-    for (let tries = 0; tries < 3; tries++) {
-      const { Responses = {}, UnprocessedKeys = {} } = await dynamo.send(
-        new BatchGetItemCommand({ RequestItems: request }),
-      );
-      for (const item of Responses[tables.bookings] ?? []) {
-        const { id, ...rest } = fromItem<{ id: string }>(item);
-        if (id.startsWith(prefix)) seen.booking = rest as unknown as Booking;
-        else seen.pointer = rest as unknown as PaymentPointer;
-      }
-      const [connection] = Responses[tables.connections] ?? [];
-      if (connection) seen.connection = fromItem<Connection>(connection);
-      if (Object.keys(UnprocessedKeys).length === 0) return seen;
-      request = UnprocessedKeys;
+    for (const item of found[tables.bookings] ?? []) {
+      const { id, ...rest } = fromItem<{ id: string }>(item);
+      if (id.startsWith(prefix)) seen.booking = rest as unknown as Booking;
+      else seen.pointer = rest as unknown as PaymentPointer;
     }
-    throw new Error('DynamoDB left keys unprocessed three times: the tables are throttled.');
+    const [connection] = found[tables.connections] ?? [];
+    if (connection) seen.connection = fromItem<Connection>(connection);
+    return seen;
   };
+}
+
+type Found = Record<string, Record<string, AttributeValue>[]>;
+
+/** Reads up to a hundred items in one call. A throttled table leaves keys unprocessed instead of failing the call. */
+async function readBatch(dynamo: DynamoDBClient, request: Record<string, KeysAndAttributes>): Promise<Found> {
+  const found: Found = {};
+  let missing = request;
+  for (let tries = 0; Object.keys(missing).length > 0; tries++) {
+    if (tries === 3) throw new Error('DynamoDB left keys unprocessed three times: the tables are throttled.');
+    const { Responses = {}, UnprocessedKeys = {} } = await dynamo.send(
+      new BatchGetItemCommand({ RequestItems: missing }),
+    );
+    for (const [table, items] of Object.entries(Responses))
+      found[table] = [...(found[table] ?? []), ...items];
+    missing = UnprocessedKeys;
+  }
+  return found;
+}
+
+function toBooking(item: Record<string, AttributeValue>): Booking {
+  const { id: _, ...booking } = fromItem<Booking & { id: string }>(item);
+  return booking;
+}
+
+function byStart(one: Booking, other: Booking): number {
+  const difference = (one.appointment?.startsAt ?? 0) - (other.appointment?.startsAt ?? 0);
+  return difference || (one.bookingId < other.bookingId ? -1 : 1);
 }
 
 /** Keys of the sparse indexes: present only while the booking belongs into the index. */
 function indexKeys(
   booking: Booking,
   shardCount: number,
-): { syncShard?: string | undefined; waitingUserId?: string | undefined } {
+): { syncShard: string | undefined; waitingUserId: string | undefined; startsAt: number | undefined } {
   return {
     syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
     waitingUserId: booking.status === 'waiting_for_connection' ? booking.userId : undefined,
+    startsAt: booking.appointment?.startsAt,
   };
 }

@@ -129,7 +129,9 @@ const titles: Record<number, string> = {
   403: 'Forbidden',
   404: 'Not Found',
   409: 'Conflict',
+  412: 'Precondition Failed',
   413: 'Payload Too Large',
+  415: 'Unsupported Media Type',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
 };

@@ -48,6 +48,8 @@ export const routes = {
   callback: '/google/callback',
   connection: '/connections/me',
   calendars: '/connections/me/calendars',
+  bookings: '/bookings',
+  booking: '/bookings/{id}',
   stripeWebhook: '/webhooks/stripe',
   standardWebhook: '/webhooks/standard',
 } as const;
@@ -64,6 +66,8 @@ export const indexes = {
   syncDue: 'sync-due',
   /** Bookings by `waitingUserId` (string) and `id`: those that wait for that user's connection. */
   waiting: 'waiting',
+  /** Bookings by `userId` (string) and `startsAt` (number, epoch seconds): those of a user, by time. */
+  userBookings: 'user-bookings',
 } as const;
 
 /** Source and namespace of the events on the bus, and of the metrics. */

@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { getAccess, type TokenDeps } from '../../shared/access-token.ts';
+import type { ConnectionView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
-import type { Problem } from '../../shared/booking.ts';
 import {
   type Calendar,
   type CalendarAnswer,
@@ -13,29 +13,13 @@ import {
 import { toIso } from '../../shared/clock.ts';
 import type { Connection, DisconnectedConnection, GrantedConnection } from '../../shared/connection.ts';
 import type { Choice } from '../../shared/connection-store.ts';
+import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { log } from '../../shared/observability.ts';
 import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
 export type ConnectionsDeps = TokenDeps & { calendar: CalendarApi };
-
-/** A connection as LeadsCalendar sees it: never a token. Instants are RFC 3339. */
-export type ConnectionView = {
-  status: Connection['status'];
-  /** Why it is not active: Google's reason. */
-  reason?: string;
-  email?: string;
-  scopes?: string[];
-  /** What the granted scopes allow beyond entering events. */
-  features?: { calendarList: boolean; freeBusy: boolean };
-  calendarId?: string;
-  timeZone?: string;
-  connectedAt?: string;
-  accountChangedAt?: string;
-  lastRefreshedAt?: string;
-  disconnectedAt?: string;
-};
 
 /** Reads the connection of a user. Errors: `connection_not_found` (404). */
 export async function viewConnection(deps: ConnectionsDeps, userId: string): Promise<ConnectionView> {
@@ -58,7 +42,8 @@ export async function listCalendars(
   throw googleFailure(answer.failure);
 }
 
-const changeSchema = z.strictObject({
+/** What may be changed of a connection. */
+export const changeSchema = z.strictObject({
   calendarId: z.optional(z.string().check(z.minLength(1), z.maxLength(254))),
   timeZone: z.optional(
     z.string().check(z.refine(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
@@ -75,18 +60,8 @@ export async function changeConnection(
   userId: string,
   body: unknown,
 ): Promise<ConnectionView> {
-  const change = changeSchema.safeParse(body);
-  if (!change.success) {
-    throw invalid(
-      change.error.issues.map((issue) => ({
-        code: 'invalid_field',
-        field: fieldOf(issue),
-        message: issue.message,
-      })),
-    );
-  }
+  const { calendarId, timeZone } = parseRequest(changeSchema, body);
   const connection = await findActive(deps, userId);
-  const { calendarId, timeZone } = change.data;
   if (calendarId !== undefined) await checkCalendar(deps, connection, calendarId);
   return save(deps, userId, { ...(calendarId ? { calendarId } : {}), ...(timeZone ? { timeZone } : {}) });
 }
@@ -189,7 +164,7 @@ async function checkCalendar(
   const answer = await ask(deps, connection, (token) => mayWrite(deps.calendar, token, calendarId));
   if (answer.ok && answer.value) return;
   const problem = (code: string, message: string): AppError =>
-    invalid([{ code, field: 'calendarId', message }]);
+    invalidRequest([{ code, field: 'calendarId', message }]);
   if (answer.ok) throw problem('calendar_not_writable', 'This user may not enter events into that calendar.');
   const { kind } = answer.failure;
   if (kind === 'not_found' || kind === 'refused') {
@@ -234,17 +209,6 @@ function toView(connection: Connection): ConnectionView {
     ...(accountChangedAt === undefined ? {} : { accountChangedAt: toIso(accountChangedAt) }),
     lastRefreshedAt: toIso(connection.lastRefreshedAt),
   };
-}
-
-function fieldOf({ path, ...issue }: z.core.$ZodIssue): string {
-  return path.length > 0 ? path.join('.') : 'keys' in issue ? issue.keys.join(', ') : 'body';
-}
-
-function invalid(problems: Problem[]): AppError {
-  return new AppError('invalid_request', 'The request cannot be used; "problems" says why, field by field.', {
-    status: 400,
-    problems,
-  });
 }
 
 function listPermissionMissing(): AppError {

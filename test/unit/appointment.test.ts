@@ -61,6 +61,16 @@ describe('readAppointment', () => {
     expect((appointment?.endsAt ?? 0) - (appointment?.startsAt ?? 0)).toBe(3600);
   });
 
+  it('reads whole days, the end being the day after the last', async () => {
+    const { appointment } = await readAppointment({ ...valid, start: '2026-12-01', end: '2026-12-03' });
+    expect(appointment).toMatchObject({
+      start: { date: '2026-12-01' },
+      end: { date: '2026-12-03' },
+      startsAt: Date.UTC(2026, 11, 1) / 1000,
+      endsAt: Date.UTC(2026, 11, 3) / 1000,
+    });
+  });
+
   it('refuses a local time that the change of clocks leaves out', async () => {
     const problems = await problemsOf({
       ...valid,
@@ -92,7 +102,9 @@ describe('readAppointment', () => {
       ['summary', 'start', 'end'],
     ],
     ['a time in words', { start: 'tomorrow at ten' }, ['start']],
-    ['a date without a time', { start: '2026-12-01' }, ['start']],
+    ['a day to start and a time to end', { start: '2026-12-01' }, ['end']],
+    ['a day that ends before it is over', { start: '2026-12-01', end: '2026-12-01' }, ['end']],
+    ['a day that does not exist', { start: '2027-02-29', end: '2027-03-02' }, ['start']],
     ['a local time without a zone', { start: '2026-12-01T10:00:00' }, ['start']],
     [
       'both times, if both are wrong',

@@ -16,6 +16,7 @@ const functionNames = [
   'Connect',
   'OauthCallback',
   'Connections',
+  'Bookings',
   'PaymentConfirmed',
   'BookingSync',
   'BookingReconcile',
@@ -87,6 +88,15 @@ const allowed: Record<(typeof functionNames)[number], string[]> = {
     ...tableWriterKey,
     publish,
   ],
+  Bookings: [
+    secretRead('TokenKeys'),
+    'dynamodb:GetItem <BookingsTable.Arn>',
+    'dynamodb:BatchGetItem <BookingsTable.Arn>',
+    'dynamodb:PutItem <BookingsTable.Arn>',
+    `dynamodb:Query <BookingsTable.Arn>/index/${indexes.userBookings}`,
+    ...tableWriterKey,
+    ...send,
+  ],
   PaymentConfirmed: [secretRead('WebhookSigning'), ...send],
   BookingSync: [
     secretRead('TokenKeys'),
@@ -155,6 +165,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...url,
     },
     Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...bus },
+    Bookings: { ...tokenKeys, ...bookings, ...shards, ...queue },
     PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', ...queue },
     BookingSync: {
       [env.conflictPolicy]: 'create',
@@ -266,6 +277,11 @@ describe('the API', () => {
       [`PATCH ${routes.connection}`]: '<Connections/Function.Arn>',
       [`DELETE ${routes.connection}`]: '<Connections/Function.Arn>',
       [`GET ${routes.calendars}`]: '<Connections/Function.Arn>',
+      [`GET ${routes.bookings}`]: '<Bookings/Function.Arn>',
+      [`GET ${routes.booking}`]: '<Bookings/Function.Arn>',
+      [`PUT ${routes.booking}`]: '<Bookings/Function.Arn>',
+      [`PATCH ${routes.booking}`]: '<Bookings/Function.Arn>',
+      [`DELETE ${routes.booking}`]: '<Bookings/Function.Arn>',
       [`GET ${routes.callback}`]: '<OauthCallback/Function.Arn>',
       [`POST ${routes.stripeWebhook}`]: '<PaymentConfirmed/Function.Arn>',
       [`POST ${routes.standardWebhook}`]: '<PaymentConfirmed/Function.Arn>',
@@ -307,6 +323,7 @@ describe('functions', () => {
       Health: '128 MB, 15 s',
       Connect: '512 MB, 15 s',
       Connections: '512 MB, 29 s',
+      Bookings: '512 MB, 15 s',
       OauthCallback: '512 MB, 29 s',
       PaymentConfirmed: '1024 MB, 15 s',
       BookingSync: '1024 MB, 30 s',
@@ -436,6 +453,7 @@ describe('what is kept', () => {
       indexes: {
         [indexes.syncDue]: ['syncShard + syncDueAt', 'INCLUDE', 'userId'],
         [indexes.waiting]: ['waitingUserId + id', 'KEYS_ONLY'],
+        [indexes.userBookings]: ['userId + startsAt', 'KEYS_ONLY'],
       },
       timeToLive: 'expiresAt',
     });
@@ -466,7 +484,7 @@ describe('what is kept', () => {
       functionNames.filter((name) => stack.rights(`${name}/Role`).includes(secretRead(secret)));
     const talkToGoogle = ['Connect', 'OauthCallback', 'Connections', 'BookingSync', 'TokenRefresh'];
     expect(readers('GoogleOauthClient')).toEqual(talkToGoogle);
-    expect(readers('TokenKeys')).toEqual(talkToGoogle);
+    expect(readers('TokenKeys').sort()).toEqual([...talkToGoogle, 'Bookings'].sort());
     expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed']);
   });
 

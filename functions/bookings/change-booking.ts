@@ -1,0 +1,193 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { BookingView } from '../../shared/api-answers.ts';
+import { AppError } from '../../shared/app-error.ts';
+import { type Booking, withEntry } from '../../shared/booking.ts';
+import type { BookingQueue } from '../../shared/booking-queue.ts';
+import type { BookingStore } from '../../shared/booking-store.ts';
+import { type Clock, toIso } from '../../shared/clock.ts';
+import { describeError, log } from '../../shared/observability.ts';
+import { standingOf } from '../../shared/payment.ts';
+import { type Desired, readDesired, readPatched } from './requests.ts';
+import { bookingNotFound, ownBooking, toView } from './view-booking.ts';
+
+export type BookingsDeps = {
+  bookings: Pick<BookingStore, 'get' | 'list' | 'save'>;
+  queue: Pick<BookingQueue, 'send'>;
+  clock: Clock;
+};
+
+/** Which booking, in whose name, and at which revision only (`If-Match`: the header as it was sent). */
+export type Target = { userId: string; bookingId: string; ifMatch?: string | undefined };
+
+/** `created` and `unchanged` as they say; `accepted`: sync is on its way; `changed`: it had nothing to do. */
+export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged'; booking: BookingView };
+
+/** Writes that lose a race against sync are decided again, this often. */
+const maxAttempts = 4;
+
+/**
+ * Declares a booking, or replaces what is desired of one that there is. The same again changes nothing.
+ * Errors: `invalid_request` (400), `booking_not_found` (404: another user's), `booking_cancelled` and `conflict`
+ * (409), `revision_mismatch` (412).
+ */
+export async function declareBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<Written> {
+  const desired = await readDesired(body);
+  return write(deps, target, async (stored) => {
+    if (!stored) return declared(target, desired, deps.clock());
+    // A payment may have named it without saying usably whose it is: then it is the user's who declares it.
+    if (stored.userId !== undefined) ownBooking(stored, target.userId);
+    return desire({ ...stored, userId: target.userId }, desired, deps.clock()) ?? stored;
+  });
+}
+
+/**
+ * Changes what is desired of a booking by a merge patch.
+ * Errors: as of declareBooking, and `booking_not_found` where there is none.
+ */
+export async function patchBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<Written> {
+  return write(deps, target, async (stored) => {
+    const booking = ownBooking(stored, target.userId);
+    if (booking.cancelledAt !== undefined) throw isCancelled();
+    return desire(booking, await readPatched(booking, body), deps.clock()) ?? booking;
+  });
+}
+
+/**
+ * Cancels a booking, whatever was paid for it. Doing it twice is harmless.
+ * Errors: `booking_not_found` (404), `conflict` (409), `revision_mismatch` (412).
+ */
+export async function cancelBooking(deps: BookingsDeps, target: Target): Promise<Written> {
+  const written = await write(deps, target, async (stored) => {
+    const booking = ownBooking(stored, target.userId);
+    return booking.cancelledAt === undefined ? cancel(booking, deps.clock()) : booking;
+  });
+  const underWay = written.booking.status !== 'cancelled';
+  return { ...written, outcome: underWay ? 'accepted' : written.outcome };
+}
+
+/**
+ * Reads, decides, and saves under the version that was read, as often as it takes; then asks sync. What is to be synced
+ * is due at once by what the table holds, so a queue that is away costs a minute at most.
+ */
+async function write(
+  deps: BookingsDeps,
+  { bookingId, userId, ifMatch }: Target,
+  decide: (stored: Booking | undefined) => Promise<Booking>,
+): Promise<Written> {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const stored = await deps.bookings.get(bookingId);
+    checkRevision(stored, userId, ifMatch);
+    const booking = await decide(stored);
+    if (booking === stored) return { outcome: 'unchanged', booking: toView(booking) };
+    if (!(await deps.bookings.save(booking))) continue;
+    const toBeSynced = booking.syncDueAt !== undefined;
+    if (toBeSynced) await requestSync(deps, booking);
+    const outcome = toBeSynced ? 'accepted' : stored ? 'changed' : 'created';
+    return { outcome, booking: toView(booking) };
+  }
+  throw new AppError('conflict', 'The booking was being changed at the same moment. Please try again.', {
+    status: 409,
+    retryable: true,
+  });
+}
+
+async function requestSync({ queue }: BookingsDeps, { bookingId, userId, revision }: Booking): Promise<void> {
+  const whose = userId === undefined ? {} : { userId };
+  await queue
+    .send({ type: 'sync', bookingId, ...whose, cause: `revision-${revision}` })
+    .catch((error: unknown) => {
+      log.warn('A changed booking waits for reconcile', { bookingId, error: describeError(error) });
+    });
+}
+
+function declared({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
+  return {
+    bookingId,
+    userId,
+    appointment,
+    revision: 1,
+    ...(hold ? { hold, status: 'pending', syncDueAt: now } : { status: 'declared' }),
+    payments: {},
+    problems: [],
+    generation: 0,
+    attempts: 0,
+    timeline: withEntry([], now, 'declared'),
+    createdAt: toIso(now),
+    updatedAt: toIso(now),
+    version: 0,
+  };
+}
+
+/** The booking with another appointment or hold; undefined where it is desired so already. */
+function desire(booking: Booking, { appointment, hold }: Desired, now: number): Booking | undefined {
+  if (booking.cancelledAt !== undefined) throw isCancelled();
+  const { hold: held = false, ...rest } = booking;
+  if (isDeepStrictEqual(booking.appointment, appointment) && held === hold) return undefined;
+  const changed = { ...rest, appointment, ...(hold ? { hold } : {}) };
+  return renewed(changed, now, booking.appointment ? 'change requested' : 'declared');
+}
+
+function cancel(booking: Booking, now: number): Booking {
+  return renewed({ ...booking, cancelledAt: toIso(now) }, now, 'cancel requested');
+}
+
+/** A booking of which something else is desired than before: the next revision, due at once where sync has work. */
+function renewed(booking: Booking, now: number, what: string): Booking {
+  const { syncDueAt: _, ...rest } = booking;
+  const next = {
+    ...rest,
+    revision: booking.revision + 1,
+    timeline: withEntry(booking.timeline, now, what),
+    updatedAt: toIso(now),
+  };
+  if (!concernsCalendar(next)) return { ...next, problems: [], status: statusAtRest(next) };
+  const due = { ...next, syncDueAt: now };
+  // A wait for the connection has been announced, and goes on. What has ended without an event needs no look at Google.
+  const staysSo = booking.status === 'waiting_for_connection' || (next.cancelledAt && hasEnded(next));
+  return staysSo ? due : { ...due, status: 'pending', problems: [], attempts: 0 };
+}
+
+/** Whether sync has anything to do for it: there may be an event, or there is to be one. */
+function concernsCalendar(booking: Booking): boolean {
+  const { appointment, observed, status, hold, cancelledAt, payments } = booking;
+  if (!appointment) return false;
+  if (observed || (status !== 'declared' && status !== 'cancelled')) return true;
+  const isOpen = Object.values(payments).every((facts) => standingOf(facts) === 'unconfirmed');
+  return hold === true && cancelledAt === undefined && isOpen;
+}
+
+/** Where there is no event, and none is to be: only a payment decides anything now. */
+function statusAtRest({ cancelledAt, payments, status }: Booking): 'declared' | 'cancelled' {
+  if (cancelledAt !== undefined) return 'cancelled';
+  return status === 'cancelled' && Object.keys(payments).length > 0 ? 'cancelled' : 'declared';
+}
+
+function hasEnded({ observed, status }: Booking): boolean {
+  return !observed && (status === 'failed' || status === 'missed');
+}
+
+/** `If-Match` names revisions as their ETags do. */
+function checkRevision(stored: Booking | undefined, userId: string, ifMatch: string | undefined): void {
+  if (ifMatch === undefined) return;
+  if (stored?.userId !== userId) throw bookingNotFound();
+  const named = ifMatch.split(',').map((tag) => tag.trim());
+  if (named.includes('*') || named.includes(etagOf(stored))) return;
+  throw new AppError(
+    'revision_mismatch',
+    `The booking is at revision ${stored.revision} by now. Read it again, and decide again.`,
+    { status: 412 },
+  );
+}
+
+/** The ETag of a booking. */
+export function etagOf({ revision }: { revision: number }): string {
+  return `"${revision}"`;
+}
+
+function isCancelled(): AppError {
+  return new AppError(
+    'booking_cancelled',
+    'The booking was cancelled, which is for good. Declare a new one under another id.',
+    { status: 409 },
+  );
+}

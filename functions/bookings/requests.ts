@@ -1,0 +1,196 @@
+import * as z from 'zod/mini';
+import type { AppError } from '../../shared/app-error.ts';
+import { readAppointment } from '../../shared/appointment.ts';
+import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking.ts';
+import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
+import { eventDetails } from '../../shared/event-details.ts';
+import { isIdentifier } from '../../shared/identifier.ts';
+import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
+import { isTimeZone } from '../../shared/time-zone.ts';
+
+/** What a caller wants to stand. */
+export type Desired = { appointment: Appointment; hold: boolean };
+
+const text = (longest: number) =>
+  z
+    .string('It must be text.')
+    .check(z.maxLength(longest, `It must not be longer than ${longest} characters.`));
+const unusable = {
+  error: ({ code }: { code?: string | undefined }) =>
+    code === 'unrecognized_keys' ? 'There is no such field.' : 'It must be an object.',
+};
+
+/** The body of PUT: an appointment, and whether its slot is held until it is paid. */
+export const bookingSchema = z.strictObject(
+  {
+    summary: text(1024).check(z.minLength(1, 'It is empty.')),
+    location: z.optional(text(1024)),
+    description: z.optional(text(8192)),
+    start: text(64),
+    end: text(64),
+    timeZone: z.optional(
+      text(64).check(z.refine(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
+    ),
+    hold: z.optional(z.boolean('It must be true or false.')),
+    ...eventDetails.shape,
+  },
+  unusable,
+);
+type BookingBody = z.infer<typeof bookingSchema>;
+
+/**
+ * What the body of PUT wants to stand.
+ * Errors (400): `invalid_request` with a problem for each field.
+ */
+export async function readDesired(body: unknown): Promise<Desired> {
+  const { summary, location, description, start, end, timeZone, hold, ...details } = parseRequest(
+    bookingSchema,
+    body,
+  );
+  const texts = present({ summary, location, description, start, end, timeZone });
+  const { appointment, problems } = await readAppointment(texts as Record<string, string>, 'timeZone');
+  if (!appointment) throw invalidRequest(problems.map((problem) => ({ ...problem, code: 'invalid_field' })));
+  const wanted = present(details);
+  return {
+    appointment: { ...appointment, ...(Object.keys(wanted).length > 0 ? { details: wanted } : {}) },
+    hold: hold ?? false,
+  };
+}
+
+/**
+ * What is wanted of a booking after a merge patch (RFC 7396) of the body that would declare it so. Its times have an
+ * offset by now, so that another time zone alone moves nothing: the same moments are shown in that zone.
+ * Errors: as of readDesired.
+ */
+export function readPatched(booking: Booking, patch: unknown): Promise<Desired> {
+  return readDesired(mergePatch(toBody(booking), patch));
+}
+
+/** RFC 7396: members of objects are merged, null takes one away, anything else replaces what was there. */
+function mergePatch(target: unknown, patch: unknown): unknown {
+  if (!isObject(patch)) return patch;
+  const merged = new Map(Object.entries(isObject(target) ? target : {}));
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) merged.delete(name);
+    else merged.set(name, mergePatch(merged.get(name), value));
+  }
+  return Object.fromEntries(merged);
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** A booking as the body of the PUT that would declare it so. */
+export function toBody({ appointment, hold: held }: Booking): Partial<BookingBody> & { hold: boolean } {
+  const hold = held === true;
+  if (!appointment) return { hold };
+  const { summary, location, description, start, end, details } = appointment;
+  const timeZone = 'date' in start ? undefined : start.timeZone;
+  return {
+    summary,
+    ...present({ location, description }),
+    start: textOf(start),
+    end: textOf(end),
+    ...present({ timeZone }),
+    hold,
+    ...details,
+  };
+}
+
+const textOf = (time: EventTime): string => ('date' in time ? time.date : time.dateTime);
+
+const statuses = {
+  declared: true,
+  held: true,
+  pending: true,
+  scheduled: true,
+  waiting_for_connection: true,
+  cancelled: true,
+  conflict: true,
+  deleted_by_user: true,
+  missed: true,
+  failed: true,
+} satisfies Record<BookingStatus, true>;
+const aTime = 'It must be a time such as 2026-12-01T10:00:00Z.';
+const fewest = 1;
+const most = 100;
+const howMany = `It must be a whole number from ${fewest} to ${most}.`;
+
+/** The query of the list. */
+export const listSchema = z.strictObject(
+  {
+    status: z.optional(
+      z.enum(
+        Object.keys(statuses) as BookingStatus[],
+        `It must be one of ${Object.keys(statuses).join(', ')}.`,
+      ),
+    ),
+    from: z.optional(z.iso.datetime({ offset: true, error: aTime })),
+    to: z.optional(z.iso.datetime({ offset: true, error: aTime })),
+    cursor: z.optional(text(512)),
+    limit: z._default(
+      z.coerce.number(howMany).check(z.int(howMany), z.gte(fewest, howMany), z.lte(most, howMany)),
+      50,
+    ),
+  },
+  unusable,
+);
+
+/**
+ * Reads the query of the list: `from` is included, `to` is not.
+ * Errors (400): `invalid_request` with a problem for each field.
+ */
+export function readListQuery(
+  query: unknown,
+): Omit<ListQuery, 'userId'> & { status?: BookingStatus | undefined } {
+  const { status, from, to, cursor, limit } = parseRequest(listSchema, query);
+  const range = { from: from && secondOf(from), to: to && secondOf(to) - 1 };
+  const { from: first = 0, to: last = Number.MAX_SAFE_INTEGER } = range as { from?: number; to?: number };
+  if (last < first) {
+    throw invalidRequest([{ code: 'invalid_field', field: 'to', message: 'It must be later than "from".' }]);
+  }
+  const after = cursor === undefined ? undefined : readCursor(cursor);
+  // Of another range: DynamoDB would refuse it too.
+  if (after && (after.startsAt < first || after.startsAt > last)) throw badCursor();
+  return { status, from: first, to: last, limit, after };
+}
+
+/** Appointments begin on whole seconds. */
+const secondOf = (time: string): number => Math.ceil(Date.parse(time) / 1000);
+
+const cursorSchema = z.tuple([z.int(), z.string().check(z.refine(isIdentifier))]);
+
+/** A position as callers carry it. It names no user: whose list it is, the token says. */
+export function writeCursor({ startsAt, bookingId }: ListPosition): string {
+  return Buffer.from(JSON.stringify([startsAt, bookingId])).toString('base64url');
+}
+
+function readCursor(cursor: string): ListPosition {
+  try {
+    const [startsAt, bookingId] = cursorSchema.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
+    const position = { startsAt, bookingId };
+    if (writeCursor(position) === cursor) return position;
+  } catch {
+    // Said below.
+  }
+  throw badCursor();
+}
+
+function badCursor(): AppError {
+  return invalidRequest([
+    {
+      code: 'invalid_field',
+      field: 'cursor',
+      message: 'It must be the "nextCursor" of the page before, sent with the same "from" and "to".',
+    },
+  ]);
+}
+
+/** Only the fields that are there. */
+function present<Fields extends object>(
+  fields: Fields,
+): { [Name in keyof Fields]: NonNullable<Fields[Name]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [Name in keyof Fields]: NonNullable<Fields[Name]>;
+  };
+}

@@ -1,0 +1,79 @@
+import type { BookingsView, BookingView } from '../../shared/api-answers.ts';
+import { AppError } from '../../shared/app-error.ts';
+import type { Booking, ObservedEvent } from '../../shared/booking.ts';
+import type { BookingStore } from '../../shared/booking-store.ts';
+import { toIso } from '../../shared/clock.ts';
+import { standingOf } from '../../shared/payment.ts';
+import { readListQuery, toBody, writeCursor } from './requests.ts';
+
+/** Reads a booking of a user. Errors: `booking_not_found` (404), also where it is another user's. */
+export async function viewBooking(
+  deps: { bookings: Pick<BookingStore, 'get'> },
+  userId: string,
+  bookingId: string,
+): Promise<BookingView> {
+  return toView(ownBooking(await deps.bookings.get(bookingId), userId));
+}
+
+/**
+ * One page of a user's bookings, by start. It may be shorter than the limit, and even empty, while more follow: only
+ * a page without `nextCursor` is the last. Errors: `invalid_request` (400).
+ */
+export async function listBookings(
+  deps: { bookings: Pick<BookingStore, 'list'> },
+  userId: string,
+  query: unknown,
+): Promise<BookingsView> {
+  const { status, ...range } = readListQuery(query);
+  const { from = 0, to = Number.MAX_SAFE_INTEGER } = range;
+  const page = await deps.bookings.list({ userId, ...range });
+  // The index may lag: what it named is looked at as it is now.
+  const bookings = page.bookings.filter(({ userId: owner, status: current, appointment }) => {
+    const startsAt = appointment?.startsAt ?? -1;
+    return owner === userId && startsAt >= from && startsAt <= to && (status ?? current) === current;
+  });
+  return {
+    bookings: bookings.map(toView),
+    ...(page.next ? { nextCursor: writeCursor(page.next) } : {}),
+  };
+}
+
+/** The booking, where it is the user's. One of somebody else is as if there were none. */
+export function ownBooking(booking: Booking | undefined, userId: string): Booking {
+  if (booking?.userId === userId) return booking;
+  throw bookingNotFound();
+}
+
+export function bookingNotFound(): AppError {
+  return new AppError('booking_not_found', 'This user has no booking with that id.', { status: 404 });
+}
+
+/** A booking as its user's LeadsCalendar sees it. */
+export function toView(booking: Booking): BookingView {
+  const { bookingId, status, revision, observed, payments, problems, timeline } = booking;
+  const { cancelledAt, syncDueAt, createdAt, updatedAt } = booking;
+  // An event that stands is only looked at again.
+  const isAttempt = status !== 'scheduled' && status !== 'held';
+  return {
+    bookingId,
+    status,
+    revision,
+    desired: { ...toBody(booking), ...(cancelledAt === undefined ? {} : { cancelledAt }) },
+    ...(observed ? { observed: toObserved(observed) } : {}),
+    payments: Object.entries(payments).map(([paymentId, facts]) => ({
+      paymentId,
+      standing: standingOf(facts),
+      ...(facts.confirmedAt === undefined ? {} : { confirmedAt: facts.confirmedAt }),
+    })),
+    problems,
+    ...(syncDueAt !== undefined && isAttempt ? { nextAttemptAt: toIso(syncDueAt) } : {}),
+    timeline,
+    createdAt,
+    updatedAt,
+  };
+}
+
+function toObserved(observed: ObservedEvent): NonNullable<BookingView['observed']> {
+  const { calendarId, eventId, htmlLink, revision, tentative = false, meet } = observed;
+  return { calendarId, eventId, htmlLink, revision, tentative, ...(meet ? { meet } : {}) };
+}

@@ -1,0 +1,430 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import {
+  cancelBooking,
+  declareBooking,
+  patchBooking,
+  type Written,
+} from '../../functions/bookings/change-booking.ts';
+import { listBookings, viewBooking } from '../../functions/bookings/view-booking.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import type { BookingStore } from '../../shared/booking-store.ts';
+import { startWorld, type World } from './world.ts';
+
+let world: World;
+let bookingId: string;
+let number = 0;
+const userId = 'user-1';
+
+beforeAll(async () => {
+  world = await startWorld();
+  await world.connect(userId);
+});
+afterAll(() => world?.close());
+beforeEach(() => {
+  number += 1;
+  bookingId = `booking-${number}`;
+  world.queue.messages.length = 0;
+  world.queue.away = false;
+});
+
+const day = '2027-03-01';
+const meeting = (change: Record<string, unknown> = {}) => ({
+  summary: `Meeting ${bookingId}`,
+  start: `${day}T10:00:00+01:00`,
+  end: `${day}T11:00:00+01:00`,
+  ...change,
+});
+const target = (change: { userId?: string; ifMatch?: string } = {}) => ({ userId, bookingId, ...change });
+const declare = (change: Record<string, unknown> = {}, who = {}): Promise<Written> =>
+  declareBooking(world.deps, target(who), meeting(change));
+const patch = (change: unknown, who = {}): Promise<Written> => patchBooking(world.deps, target(who), change);
+const cancel = (who = {}): Promise<Written> => cancelBooking(world.deps, target(who));
+const view = () => viewBooking(world.deps, userId, bookingId);
+const event = () => world.events().find(({ summary }) => summary?.endsWith(bookingId));
+
+/** Carries out what is in the queue, as its worker would. */
+async function drain(): Promise<void> {
+  for (const message of world.queue.messages.splice(0)) {
+    await syncBooking(world.deps, message as SyncRequested);
+  }
+}
+const pay = () => syncBooking(world.deps, world.payment(bookingId));
+
+describe('declaring', () => {
+  it('leaves nothing in the calendar and nothing to sync until it is paid', async () => {
+    expect(await declare()).toMatchObject({
+      outcome: 'created',
+      booking: { status: 'declared', revision: 1, payments: [], desired: { hold: false } },
+    });
+    expect(world.queue.messages).toEqual([]);
+    expect(event()).toBeUndefined();
+
+    await pay();
+    expect(await view()).toMatchObject({
+      status: 'scheduled',
+      desired: meeting(),
+      observed: { calendarId: 'primary', revision: 1, tentative: false },
+      payments: [{ paymentId: `pi_${bookingId}`, standing: 'paid' }],
+    });
+    // What was declared stands, not what the payment says of it.
+    expect(Date.parse(event()?.start?.dateTime ?? '')).toBe(Date.parse(meeting().start));
+  });
+
+  it('changes nothing the second time', async () => {
+    await declare({
+      timeZone: 'Europe/Berlin',
+      location: 'Here',
+      attendees: [{ email: 'guest@example.com' }],
+    });
+    const before = await world.booking(bookingId);
+    const again = await declare({
+      timeZone: 'Europe/Berlin',
+      location: 'Here',
+      attendees: [{ email: 'guest@example.com' }],
+    });
+    expect(again).toMatchObject({ outcome: 'unchanged', booking: { revision: 1 } });
+    expect(await world.booking(bookingId)).toEqual(before);
+  });
+
+  it('holds the slot with a tentative event where that is asked for', async () => {
+    expect(await declare({ hold: true })).toMatchObject({
+      outcome: 'accepted',
+      booking: { status: 'pending', nextAttemptAt: expect.any(String) },
+    });
+    expect(world.queue.messages).toEqual([{ type: 'sync', bookingId, userId, cause: 'revision-1' }]);
+    await drain();
+    expect(await view()).toMatchObject({ status: 'held', observed: { tentative: true } });
+    expect(event()?.status).toBe('tentative');
+    await pay();
+    expect(event()?.status).toBe('confirmed');
+  });
+
+  it('replaces what was declared before', async () => {
+    await declare();
+    expect(await declare({ location: 'There' })).toMatchObject({
+      outcome: 'changed',
+      booking: { status: 'declared', revision: 2, desired: { location: 'There' } },
+    });
+  });
+
+  it('mends a booking that a payment named without a usable appointment', async () => {
+    const { booking, ...message } = world.payment(bookingId);
+    const { appointment: _, ...named } = booking;
+    const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
+    await syncBooking(world.deps, { ...message, booking: { ...named, problems } });
+    expect(await view()).toMatchObject({ status: 'failed', desired: { hold: false } });
+    expect(await declare()).toMatchObject({
+      outcome: 'accepted',
+      booking: { status: 'pending', problems: [] },
+    });
+    await drain();
+    expect(await view()).toMatchObject({ status: 'scheduled' });
+    expect(event()).toBeDefined();
+  });
+
+  it('takes whole days', async () => {
+    expect(await declare({ start: day, end: '2027-03-03' })).toMatchObject({
+      booking: { desired: { start: day, end: '2027-03-03' } },
+    });
+    await pay();
+    expect(event()).toMatchObject({ start: { date: day }, end: { date: '2027-03-03' } });
+  });
+
+  it.each<[Record<string, unknown>, string]>([
+    [{ summary: undefined }, 'summary'],
+    [{ summary: '' }, 'summary'],
+    [{ summary: 'x'.repeat(1025) }, 'summary'],
+    [{ description: 7 }, 'description'],
+    [{ start: 'tomorrow' }, 'start'],
+    [{ start: `${day}T10:00:00` }, 'start'],
+    [{ start: '2027-03-28T02:30:00', timeZone: 'Europe/Berlin' }, 'start'],
+    [{ end: `${day}T10:00:00+01:00` }, 'end'],
+    [{ end: '2027-03-02' }, 'end'],
+    [{ end: '2027-02-30' }, 'end'],
+    [{ timeZone: '+01:00' }, 'timeZone'],
+    [{ hold: 'yes' }, 'hold'],
+    [{ attendees: [{ email: 'nobody' }] }, 'attendees.0.email'],
+    [{ colour: '1' }, 'colour'],
+  ])('refuses %j and names the field', async (change, field) => {
+    await expect(declare(change)).rejects.toMatchObject({
+      code: 'invalid_request',
+      status: 400,
+      problems: [{ code: 'invalid_field', field, message: expect.any(String) }],
+    });
+    expect(await world.booking(bookingId)).toBeUndefined();
+  });
+});
+
+describe('changing', () => {
+  it('moves the event, and says so by the revision', async () => {
+    await declare({ timeZone: 'Europe/Berlin', location: 'Here' });
+    await pay();
+    const moved = await patch({ start: `${day}T14:00:00`, end: `${day}T15:00:00`, location: null });
+    expect(moved).toMatchObject({ outcome: 'accepted', booking: { revision: 2, status: 'pending' } });
+    await drain();
+    expect(await view()).toMatchObject({
+      status: 'scheduled',
+      observed: { revision: 2 },
+      desired: { start: `${day}T14:00:00+01:00`, timeZone: 'Europe/Berlin' },
+    });
+    expect((await view()).desired).not.toHaveProperty('location');
+    expect(Date.parse(event()?.start?.dateTime ?? '')).toBe(Date.UTC(2027, 2, 1, 13));
+    expect(event()?.location).toBeUndefined();
+  });
+
+  it('does not move the moment with the time zone alone', async () => {
+    await declare();
+    await patch({ timeZone: 'America/New_York' });
+    expect((await view()).desired).toMatchObject({ start: `${day}T04:00:00-05:00` });
+  });
+
+  it('merges lists and details as RFC 7396 says', async () => {
+    await declare({
+      attendees: [{ email: 'one@example.com' }],
+      source: { title: 'A', url: 'https://example.com/a' },
+    });
+    await patch({ attendees: [{ email: 'two@example.com' }], source: { title: 'B' } });
+    expect((await view()).desired).toMatchObject({
+      attendees: [{ email: 'two@example.com' }],
+      source: { title: 'B', url: 'https://example.com/a' },
+    });
+    await patch({ attendees: null, source: null });
+    expect((await view()).desired).not.toHaveProperty('source');
+  });
+
+  it('changes nothing where it asks for what is', async () => {
+    await declare({ timeZone: 'Europe/Berlin' });
+    const { desired } = await view();
+    expect(await patch({})).toMatchObject({ outcome: 'unchanged', booking: { revision: 1 } });
+    expect(await patch(desired)).toMatchObject({ outcome: 'unchanged', booking: { revision: 1 } });
+  });
+
+  it('releases and takes a hold', async () => {
+    await declare({ hold: true });
+    await drain();
+    await patch({ hold: false });
+    await drain();
+    expect(event()).toBeUndefined();
+    await patch({ hold: true });
+    await drain();
+    expect(event()?.status).toBe('tentative');
+  });
+
+  it.each([
+    ['null for what must be', { summary: null }, 'summary'],
+    ['an end before the start', { end: `${day}T09:00:00+01:00` }, 'end'],
+    ['no object', 'later', 'body'],
+    ['a field that nobody knows', { status: 'scheduled' }, 'status'],
+  ])('refuses %s', async (_, change, field) => {
+    await declare();
+    await expect(patch(change)).rejects.toMatchObject({ code: 'invalid_request', problems: [{ field }] });
+    expect(await view()).toMatchObject({ revision: 1 });
+  });
+
+  it.each(['declare', 'patch', 'cancel'] as const)('%s honours If-Match', async (operation) => {
+    const operations = {
+      declare: (who: object) => declare({}, who),
+      patch: (who: object) => patch({}, who),
+      cancel,
+    };
+    await declare({ location: 'Here' });
+    await patch({ location: 'There' });
+    await expect(operations[operation]({ ifMatch: '"1"' })).rejects.toMatchObject({
+      code: 'revision_mismatch',
+      status: 412,
+    });
+    expect(await view()).toMatchObject({ revision: 2 });
+    await operations[operation]({ ifMatch: '"7", "2"' });
+    await operations[operation]({ ifMatch: '*' }).catch(() => undefined);
+  });
+});
+
+describe('cancelling', () => {
+  it('takes the event out, whatever was paid, for good', async () => {
+    await declare();
+    await pay();
+    expect(await cancel()).toMatchObject({ outcome: 'accepted', booking: { revision: 2 } });
+    expect(await cancel()).toMatchObject({ outcome: 'accepted', booking: { revision: 2 } });
+    await drain();
+    expect(event()).toBeUndefined();
+    expect(await cancel()).toMatchObject({
+      outcome: 'unchanged',
+      booking: { status: 'cancelled', revision: 2 },
+    });
+    await pay();
+    expect(event()).toBeUndefined();
+    await expect(declare()).rejects.toMatchObject({ code: 'booking_cancelled', status: 409 });
+    await expect(patch({ location: 'There' })).rejects.toMatchObject({ code: 'booking_cancelled' });
+  });
+
+  it('has nothing to do where nothing stands', async () => {
+    await declare();
+    expect(await cancel()).toMatchObject({ outcome: 'changed', booking: { status: 'cancelled' } });
+    expect(world.queue.messages).toEqual([]);
+    await pay();
+    expect(event()).toBeUndefined();
+  });
+
+  it('needs no look at Google where a booking has failed', async () => {
+    await declare();
+    const stored = await world.booking(bookingId);
+    if (stored) await world.deps.bookings.save({ ...stored, status: 'failed' });
+    const before = world.calls().length;
+    expect(await cancel()).toMatchObject({ outcome: 'accepted', booking: { status: 'failed' } });
+    await drain();
+    expect(await view()).toMatchObject({ status: 'cancelled' });
+    expect(world.calls().length).toBe(before);
+  });
+
+  it('ends a booking that never had an appointment', async () => {
+    const { booking, ...message } = world.payment(bookingId);
+    const { appointment: _, ...named } = booking;
+    const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
+    await syncBooking(world.deps, { ...message, booking: { ...named, problems } });
+    expect(await cancel()).toMatchObject({ outcome: 'changed', booking: { status: 'cancelled' } });
+    expect((await world.booking(bookingId))?.syncDueAt).toBeUndefined();
+  });
+});
+
+describe('whose it is', () => {
+  it("shows another user's booking to nobody", async () => {
+    await declare();
+    const other = { userId: 'user-2' };
+    const notFound = { code: 'booking_not_found', status: 404 };
+    await expect(viewBooking(world.deps, 'user-2', bookingId)).rejects.toMatchObject(notFound);
+    await expect(declare({}, other)).rejects.toMatchObject(notFound);
+    await expect(declare({}, { ...other, ifMatch: '"1"' })).rejects.toMatchObject(notFound);
+    await expect(patch({}, other)).rejects.toMatchObject(notFound);
+    await expect(cancel(other)).rejects.toMatchObject(notFound);
+    expect(await view()).toMatchObject({ revision: 1 });
+  });
+
+  it('gives one that a payment named for nobody to the user who declares it', async () => {
+    const { booking, ...message } = world.payment(bookingId);
+    const { userId: _, appointment: __, ...named } = booking;
+    const problems = [{ code: 'invalid_booking', field: 'user_id', message: '"user_id" is missing.' }];
+    await syncBooking(world.deps, { ...message, booking: { ...named, problems } });
+    await expect(view()).rejects.toMatchObject({ code: 'booking_not_found' });
+    await declare();
+    await drain();
+    expect(await view()).toMatchObject({ status: 'scheduled' });
+  });
+});
+
+describe('where others write, or cannot be reached', () => {
+  /** A store whose next saves are overtaken. */
+  function contended(times: number): BookingStore {
+    let left = times;
+    return {
+      ...world.deps.bookings,
+      save: async (booking) => {
+        if (left-- <= 0) return world.deps.bookings.save(booking);
+        const stored = await world.deps.bookings.get(booking.bookingId);
+        if (stored) await world.deps.bookings.save(stored);
+        return false;
+      },
+    };
+  }
+
+  it('decides again, and gives up after four times', async () => {
+    await declare();
+    const change = { location: 'There' };
+    await expect(
+      patchBooking({ ...world.deps, bookings: contended(4) }, target(), change),
+    ).rejects.toMatchObject({ code: 'conflict', status: 409, retryable: true });
+    expect(await patchBooking({ ...world.deps, bookings: contended(3) }, target(), change)).toMatchObject({
+      outcome: 'changed',
+      booking: { revision: 2 },
+    });
+  });
+
+  it('a change that could not be queued comes due by itself', async () => {
+    world.queue.away = true;
+    expect(await declare({ hold: true })).toMatchObject({ outcome: 'accepted' });
+    world.queue.away = false;
+    await handBackDueBookings({ ...world.deps, timeLeft: () => true });
+    const ours = world.queue.messages.filter(
+      (message) => 'bookingId' in message && message.bookingId === bookingId,
+    );
+    expect(ours).toHaveLength(1);
+  });
+});
+
+describe('the list', () => {
+  const lister = 'user-lists';
+  const list = (query: Record<string, string> = {}, who = lister) => listBookings(world.deps, who, query);
+  const ids = async (query: Record<string, string> = {}) =>
+    (await list(query)).bookings.map((booking) => booking.bookingId);
+
+  beforeAll(async () => {
+    for (const [id, hour, who] of [
+      ['list-c', 12, lister],
+      ['list-a', 10, lister],
+      ['list-b', 11, lister],
+      ['list-x', 11, 'user-other'],
+    ] as const) {
+      await declareBooking(
+        world.deps,
+        { userId: who, bookingId: id },
+        { summary: id, start: `${day}T${hour}:00:00Z`, end: `${day}T${hour}:30:00Z` },
+      );
+    }
+    await cancelBooking(world.deps, { userId: lister, bookingId: 'list-b' });
+  });
+
+  it("has the user's bookings by start, and those of nobody else", async () => {
+    expect(await ids()).toEqual(['list-a', 'list-b', 'list-c']);
+    expect((await list({}, 'user-none')).bookings).toEqual([]);
+  });
+
+  it('takes a range: from is in it, to is not', async () => {
+    expect(await ids({ from: `${day}T11:00:00Z`, to: `${day}T13:00:00+01:00` })).toEqual(['list-b']);
+  });
+
+  it('takes a status', async () => {
+    expect(await ids({ status: 'cancelled' })).toEqual(['list-b']);
+  });
+
+  it('comes in pages', async () => {
+    const seen: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await list({ limit: '1', from: day.concat('T00:00:00Z'), ...(cursor ? { cursor } : {}) });
+      seen.push(...page.bookings.map((booking) => booking.bookingId));
+      cursor = page.nextCursor;
+    } while (cursor);
+    expect(seen).toEqual(['list-a', 'list-b', 'list-c']);
+  });
+
+  it('forgets what an index still names and the table no longer has so', async () => {
+    await patchBooking(
+      world.deps,
+      { userId: lister, bookingId: 'list-c' },
+      { start: `${day}T20:00:00Z`, end: `${day}T21:00:00Z` },
+    );
+    expect(await ids({ from: `${day}T19:00:00Z` })).toEqual(['list-c']);
+    expect(await ids({ to: `${day}T19:00:00Z` })).toEqual(['list-a', 'list-b']);
+  });
+
+  const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  it.each<[Record<string, string>, string]>([
+    [{ status: 'paid' }, 'status'],
+    [{ from: 'yesterday' }, 'from'],
+    [{ to: day }, 'to'],
+    [{ from: `${day}T11:00:00Z`, to: `${day}T11:00:00Z` }, 'to'],
+    [{ limit: '0' }, 'limit'],
+    [{ limit: '101' }, 'limit'],
+    [{ limit: '1.5' }, 'limit'],
+    [{ limit: 'many' }, 'limit'],
+    [{ stauts: 'failed' }, 'stauts'],
+    [{ cursor: 'x' }, 'cursor'],
+    [{ cursor: cursorOf([1]) }, 'cursor'],
+    [{ cursor: cursorOf([1, 'a#b']) }, 'cursor'],
+    [{ cursor: `${cursorOf([1_800_000_000, 'list-a'])}A` }, 'cursor'],
+    [{ cursor: cursorOf([1, 'list-a']), from: `${day}T11:00:00Z` }, 'cursor'],
+  ])('refuses %j and names the field', async (query, field) => {
+    await expect(list(query)).rejects.toMatchObject({ code: 'invalid_request', problems: [{ field }] });
+  });
+});
