@@ -5,6 +5,7 @@ import {
   applyPayment,
   isOurs,
   nextStep,
+  type PaymentPolicy,
   scheduled,
   toEventBody,
   waiting,
@@ -265,5 +266,172 @@ describe('the calendar event', () => {
     expect(isOurs(event({ extendedProperties: { private: { leadscalendarBooking: 'other' } } }), paid)).toBe(
       false,
     );
+  });
+});
+
+describe('the next step', () => {
+  const observed = {
+    calendarId: 'primary',
+    eventId: 'e',
+    generation: 0,
+    etag: '"1"',
+    htmlLink: '',
+    revision: 1,
+  };
+  const refunded = { pi_1: { ...facts, refundedTotal: 9000 } };
+  const disconnected = { userId: 'ada', status: 'disconnected' } as Connection;
+  const over = named.appointment.endsAt;
+  type Row = {
+    booking?: Partial<Booking>;
+    stored?: Partial<Booking> | 'same';
+    connection?: Connection | undefined;
+    at?: number;
+    suspect?: boolean;
+    policy?: PaymentPolicy;
+  };
+  const keep: PaymentPolicy = { refunded: 'keep', disputeLost: 'keep' };
+
+  it.each<[string, Row, string]>([
+    // Wanted, and nothing stands.
+    ['paid, nothing stands', {}, 'insert'],
+    ['paid, not connected', { connection: undefined }, 'record waiting_for_connection'],
+    ['paid, connection ended', { connection: disconnected }, 'record waiting_for_connection'],
+    ['paid, over', { at: over }, 'record missed'],
+    ['paid, refused by Google before', { booking: { status: 'failed' }, stored: 'same' }, 'nothing'],
+    ['paid, missed before', { booking: { status: 'missed' }, stored: 'same' }, 'nothing'],
+    ['paid, in conflict before', { booking: { status: 'conflict' }, stored: 'same' }, 'nothing'],
+    [
+      'paid again after a refund that failed',
+      { booking: { status: 'cancelled', generation: 1 }, stored: 'same' },
+      'insert',
+    ],
+    [
+      'waiting, connected again',
+      { booking: { status: 'waiting_for_connection', attempts: 3, syncDueAt: now + 900 }, stored: 'same' },
+      'insert',
+    ],
+    ['tried before its time', { booking: { attempts: 1, syncDueAt: now + 900 }, stored: 'same' }, 'nothing'],
+    ['tried when its time has come', { booking: { attempts: 1, syncDueAt: now }, stored: 'same' }, 'insert'],
+    // Wanted, and it stands.
+    ['stands as it should', { booking: { observed, status: 'scheduled' }, stored: 'same' }, 'nothing'],
+    [
+      'stands as it should, and more is known of its payment',
+      { booking: { observed, status: 'scheduled' }, stored: {} },
+      'record scheduled',
+    ],
+    [
+      'stands as it should, and nobody is connected',
+      { booking: { observed, status: 'scheduled' }, stored: 'same', connection: undefined },
+      'nothing',
+    ],
+    [
+      'stands, perhaps',
+      { booking: { observed, status: 'scheduled' }, stored: 'same', suspect: true },
+      'insert',
+    ],
+    [
+      'stands, perhaps, but its owner has deleted it',
+      { booking: { observed, status: 'deleted_by_user' }, stored: 'same', suspect: true },
+      'nothing',
+    ],
+    [
+      'stands, time to look',
+      { booking: { observed, status: 'scheduled', syncDueAt: now }, stored: 'same' },
+      'verify',
+    ],
+    [
+      'stands, time to look, not connected',
+      { booking: { observed, status: 'scheduled', syncDueAt: now }, stored: 'same', connection: undefined },
+      'record scheduled',
+    ],
+    ['stands as it was before', { booking: { observed, revision: 2 } }, 'update'],
+    ['stands as it was before, over by now', { booking: { observed, revision: 2 }, at: over }, 'update'],
+    [
+      'stands as it was before, not connected',
+      { booking: { observed, revision: 2 }, connection: broken },
+      'record waiting_for_connection',
+    ],
+    [
+      'is held, and paid now',
+      { booking: { observed: { ...observed, tentative: true }, status: 'held' } },
+      'update',
+    ],
+    // Not paid yet.
+    ['declared', { booking: { payments: {}, status: 'declared' }, stored: 'same' }, 'nothing'],
+    ['declared, to be held', { booking: { payments: {}, hold: true } }, 'insert'],
+    [
+      'held as it should',
+      {
+        booking: { payments: {}, hold: true, status: 'held', observed: { ...observed, tentative: true } },
+        stored: 'same',
+      },
+      'nothing',
+    ],
+    [
+      'held, and the payment failed',
+      {
+        booking: {
+          payments: { pi_1: { failedAt: 'then' } },
+          hold: true,
+          status: 'held',
+          observed: { ...observed, tentative: true },
+        },
+      },
+      'remove',
+    ],
+    // Not wanted any more.
+    ['refunded, stands', { booking: { payments: refunded, observed } }, 'remove'],
+    [
+      'refunded, kept',
+      { booking: { payments: refunded, observed, status: 'scheduled' }, stored: 'same', policy: keep },
+      'nothing',
+    ],
+    ['refunded, stands, over by now', { booking: { payments: refunded, observed }, at: over }, 'remove'],
+    [
+      'refunded, stands, not connected',
+      { booking: { payments: refunded, observed }, connection: broken },
+      'record waiting_for_connection',
+    ],
+    [
+      'refunded, stands, not connected, over by now',
+      { booking: { payments: refunded, observed }, connection: broken, at: over },
+      'record cancelled',
+    ],
+    ['refunded, never entered as far as is known', { booking: { payments: refunded } }, 'remove'],
+    [
+      'refunded, nobody was ever connected',
+      { booking: { payments: refunded }, connection: undefined },
+      'record cancelled',
+    ],
+    [
+      'refunded, had failed',
+      { booking: { payments: refunded, status: 'failed' }, stored: { status: 'failed' } },
+      'record cancelled',
+    ],
+    ['refunded, gone', { booking: { payments: refunded, status: 'cancelled' }, stored: 'same' }, 'nothing'],
+    [
+      'refunded, gone, perhaps',
+      { booking: { payments: refunded, status: 'cancelled' }, stored: 'same', suspect: true },
+      'remove',
+    ],
+    ['cancelled, whatever was paid', { booking: { cancelledAt: 'then', observed } }, 'remove'],
+    [
+      'declared, cancelled',
+      { booking: { payments: {}, cancelledAt: 'then', status: 'pending' }, stored: { status: 'declared' } },
+      'record cancelled',
+    ],
+  ])('%s: %s', (_, row, expected) => {
+    const booking: Booking = { ...stored(paid), ...row.booking };
+    const before = row.stored === 'same' ? booking : row.stored && { ...booking, ...row.stored };
+    const step = nextStep({
+      booking,
+      stored: before,
+      connection: 'connection' in row ? row.connection : active,
+      now: row.at ?? now,
+      random: middle,
+      policy: row.policy ?? policy,
+      suspect: row.suspect ?? false,
+    });
+    expect(step.do === 'record' ? `record ${step.outcome.booking.status}` : step.do).toBe(expected);
   });
 });
