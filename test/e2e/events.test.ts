@@ -2,9 +2,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { marshall } from '@aws-sdk/util-dynamodb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
+import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
 import { demoBooking, hour, rfc3339 } from '../../infra/local/payment.ts';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
@@ -54,6 +57,19 @@ const connect = (userId: string, account = ada) =>
   connectUser(stack, { userId, account, now: now + 1000 * links++ });
 const pay = (userId: string, bookingId: string, change: object = {}) =>
   payForBooking(stack, { ...demoBooking(userId, bookingId, now), ...change }, { now, newId: bookingId });
+/** Makes due now what is due days from now. */
+async function bringForward(id: string): Promise<void> {
+  const client = dynamoDbClient(stack.endpoints.dynamodb);
+  await client.send(
+    new UpdateItemCommand({
+      TableName: 'BookingsTable',
+      Key: marshall({ id }),
+      UpdateExpression: 'SET syncDueAt = :now, syncShard = :shard',
+      ExpressionAttributeValues: marshall({ ':now': Math.floor(Date.now() / 1000), ':shard': '0' }),
+    }),
+  );
+  client.destroy();
+}
 const eventsOf = (about: string) =>
   received.map(({ event }) => event).filter(({ userId, bookingId }) => [userId, bookingId].includes(about));
 const typesOf = (about: string) => eventsOf(about).map(({ type }) => type);
@@ -90,6 +106,33 @@ describe('events are delivered to the URL of the stack', () => {
     }
   });
 
+  it('when a booking is changed, cancelled, or its event deleted by its owner', async () => {
+    const authorization = `Bearer ${await apiTokenFor(stack, 'payer')}`;
+    const call = (bookingId: string, method: string, body?: object) =>
+      fetch(`${stack.url}/bookings/${bookingId}`, {
+        method,
+        headers: { authorization, 'content-type': 'application/json' },
+        ...(body ? { body: JSON.stringify(body) } : {}),
+      });
+    await pay('payer', 'changed');
+    await expect.poll(() => typesOf('changed')).toEqual(['booking.scheduled']);
+    expect((await call('changed', 'PATCH', { location: 'Room 7' })).status).toBe(202);
+    await expect.poll(() => typesOf('changed')).toContain('booking.rescheduled');
+    expect((await call('changed', 'DELETE')).status).toBe(202);
+    await expect.poll(() => typesOf('changed')).toContain('booking.cancelled');
+
+    const inFiveDays = now + 5 * 24 * hour;
+    await pay('payer', 'deleted', { start: rfc3339(inFiveDays), end: rfc3339(inFiveDays + hour) });
+    await expect.poll(() => typesOf('deleted')).toEqual(['booking.scheduled']);
+    const found = stack.google?.control
+      .events(ada)
+      .find((event) => event.extendedProperties?.private?.leadscalendarBooking === 'deleted');
+    stack.google?.control.deleteEvent(ada, found?.id ?? '');
+    await bringForward('booking#deleted');
+    await stack.invoke('booking-reconcile', {});
+    await expect.poll(() => typesOf('deleted')).toContain('booking.deleted_by_user');
+  });
+
   it('again with the same id where the receiver is not well', async () => {
     await pay('payer', 'twice');
     await expect.poll(() => eventsOf('twice')).toHaveLength(3);
@@ -111,7 +154,10 @@ describe('events are delivered to the URL of the stack', () => {
 
   it('each type at least once by now, and each as docs/events.schema.json says', () => {
     for (const { event } of received) expect(documented.parse(event)).toEqual(event);
-    const types = Object.keys(schema.$defs).filter((name) => name.includes('.'));
+    // Conflicts are told where the operator wants them seen: see test/integration/conflict.test.ts.
+    const types = Object.keys(schema.$defs).filter(
+      (name) => name.includes('.') && name !== 'booking.conflict',
+    );
     expect([...new Set(received.map(({ event }) => event.type))].sort()).toEqual(types.sort());
   });
 });
