@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { busEventSchema } from '../shared/bus-events.ts';
 import { eventSource } from '../shared/names.ts';
+import { openApi } from './openapi.ts';
 
 const docs = join(import.meta.dirname, '..', 'docs');
 
@@ -21,5 +22,8 @@ export function eventsJsonSchema(): Record<string, unknown> {
 }
 
 if (import.meta.main) {
-  writeFileSync(join(docs, 'events.schema.json'), `${JSON.stringify(eventsJsonSchema(), null, 2)}\n`);
+  const write = (name: string, document: unknown): void =>
+    writeFileSync(join(docs, name), `${JSON.stringify(document, null, 2)}\n`);
+  write('events.schema.json', eventsJsonSchema());
+  write('openapi.json', openApi());
 }

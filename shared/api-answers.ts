@@ -20,7 +20,7 @@ export const problemSchema = z
     message: z.string().meta({ description: 'For people.' }),
     field: z.string().optional().meta({ description: 'The field that it is about.' }),
   })
-  .meta({ id: 'Problem', description: 'One thing that is not as it should be.' });
+  .meta({ description: 'One thing that is not as it should be.' });
 
 export const errorSchema = z
   .object({
@@ -30,7 +30,7 @@ export const errorSchema = z
     detail: z.string().meta({ description: 'For people: what, why, and what to do.' }),
     problems: z.array(problemSchema).optional(),
   })
-  .meta({ id: 'Error', description: 'An error as RFC 9457 has it, with its code.' });
+  .meta({ description: 'An error as RFC 9457 has it, with its code.' });
 
 export const connectionSchema = z
   .object({
@@ -49,7 +49,7 @@ export const connectionSchema = z
     lastRefreshedAt: instant.optional(),
     disconnectedAt: instant.optional(),
   })
-  .meta({ id: 'Connection', description: 'A connection as LeadsCalendar sees it: never a token.' });
+  .meta({ description: 'A connection as LeadsCalendar sees it: never a token.' });
 /** A connection as LeadsCalendar sees it: never a token. */
 export type ConnectionView = z.output<typeof connectionSchema>;
 
@@ -57,14 +57,14 @@ export const calendarsSchema = z
   .object({
     calendars: z.array(z.object({ id: z.string(), summary: z.string(), primary: z.boolean() }).loose()),
   })
-  .meta({ id: 'Calendars', description: 'Calendars that events can go to, the primary one first.' });
+  .meta({ description: 'Calendars that events can go to, the primary one first.' });
 
 export const disconnectedSchema = z
   .object({
     status: z.literal('disconnected'),
     revocation: z.enum(['done', 'shared', 'pending', 'abandoned']),
   })
-  .meta({ id: 'Disconnected', description: 'The connection has ended; what became of the grant at Google.' });
+  .meta({ description: 'The connection has ended; what became of the grant at Google.' });
 
 export const bookingSchema = z
   .object({
@@ -136,7 +136,7 @@ export const bookingSchema = z
     createdAt: instant,
     updatedAt: instant,
   })
-  .meta({ id: 'Booking', description: 'A booking: what is to stand, what stands, and why.' });
+  .meta({ description: 'A booking: what is to stand, what stands, and why.' });
 /** A booking as LeadsCalendar sees it. */
 export type BookingView = z.output<typeof bookingSchema>;
 
@@ -145,7 +145,7 @@ export const bookingsSchema = z
     bookings: z.array(bookingSchema),
     nextCursor: z.string().optional().meta({ description: 'For the next page. Absent on the last.' }),
   })
-  .meta({ id: 'Bookings', description: 'A page of bookings by start. It may be shorter than the limit.' });
+  .meta({ description: 'A page of bookings by start. It may be shorter than the limit.' });
 /** A page of bookings. */
 export type BookingsView = z.output<typeof bookingsSchema>;
 
@@ -156,6 +156,6 @@ export const receiptSchema = z
     booking_id: z.string().optional(),
     ignored: z.string().optional().meta({ description: 'Nothing was to be done, and why.' }),
   })
-  .meta({ id: 'Receipt', description: 'The payment is in the queue, or was of no concern.' });
+  .meta({ description: 'The payment is in the queue, or was of no concern.' });
 
-export const healthSchema = z.object({ status: z.literal('ok') }).meta({ id: 'Health' });
+export const healthSchema = z.object({ status: z.literal('ok') });

@@ -11,7 +11,8 @@ const wholeAmount = "must be a whole number of the currency's smallest unit, not
 const amount = z.int(wholeAmount).check(z.nonnegative(wholeAmount));
 const text = z.optional(z.string('must be text'));
 
-const event = z.object(
+/** A Standard Webhook of ours. */
+export const event = z.object(
   {
     type: z.string('must be text'),
     timestamp: z.iso.datetime({ offset: true, error: 'must be a time such as 2026-12-01T10:00:00Z' }),
@@ -19,7 +20,8 @@ const event = z.object(
   },
   'must be an object',
 );
-const payment = z.object({
+/** The data of `payment.confirmed` and `payment.failed`. */
+export const payment = z.object({
   paymentId: id,
   bookingId: text,
   userId: text,
@@ -31,7 +33,8 @@ const payment = z.object({
     ),
   ),
 });
-const refund = z.extend(payment, { refundedAmount: amount, refundId: z.optional(id) });
+/** The data of `payment.refunded`. */
+export const refund = z.extend(payment, { refundedAmount: amount, refundId: z.optional(id) });
 
 type Payment = z.infer<typeof payment>;
 
