@@ -319,6 +319,14 @@ export function verified(booking: Booking, event: CalendarEvent | undefined, now
   };
 }
 
+/** A look that came to nothing: the event stands as far as is known, and is looked at again before it is over. */
+export function lookAgain(booking: Booking, now: number): Outcome {
+  const { syncDueAt: _, ...rest } = booking;
+  const lookAt = now + 3600;
+  const isWorthIt = lookAt < (booking.appointment?.startsAt ?? 0);
+  return { booking: { ...rest, ...(isWorthIt ? { syncDueAt: lookAt } : {}), updatedAt: toIso(now) } };
+}
+
 /** When an event that stands is looked at next: soon, and then less and less often, for a Meet link, and once more a day before it begins. */
 function nextLook(
   { appointment, attempts }: Pick<Booking, 'appointment' | 'attempts'>,

@@ -5,7 +5,7 @@ import {
   requireReauthorization,
   type TokenDeps,
 } from '../../shared/access-token.ts';
-import { AppError, hasCode, isOperatorError } from '../../shared/app-error.ts';
+import { AppError, isOperatorError } from '../../shared/app-error.ts';
 import { type Booking, calendarEventId, type PaymentPointer } from '../../shared/booking.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
@@ -37,6 +37,7 @@ import {
   deletedByUser,
   isOurs,
   isRight,
+  lookAgain,
   nextStep,
   type Outcome,
   type PaymentPolicy,
@@ -77,9 +78,10 @@ export async function syncBooking(
   message: PaymentReported | SyncRequested,
   delivery: { repeated: boolean } = { repeated: false },
 ): Promise<void> {
-  const recorded = new Set<string>();
-  // A message that comes again may come from a run that was cut off between Google and the table.
+  // A message that comes again may come from a run that was cut off: between Google and the table, or between a booking
+  // and the pointer to it, which may lead elsewhere by now.
   let suspect = delivery.repeated;
+  const recorded = new Set<string>(delivery.repeated ? namedIn(message) : []);
   for (let round = 0; round < maxRounds; round++) {
     const seen = await see(deps, message);
     const booking =
@@ -102,9 +104,11 @@ export async function syncBooking(
     for (const other of recorded) await retract(deps, other, (message as PaymentReported).paymentId);
     return;
   }
-  throw new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
-    retryable: true,
-  });
+  throw contended();
+}
+
+function namedIn(message: PaymentReported | SyncRequested): string[] {
+  return message.type === 'payment' && message.booking ? [message.booking.bookingId] : [];
 }
 
 /**
@@ -216,6 +220,13 @@ async function retract(deps: SyncDeps, bookingId: string, paymentId: string): Pr
       });
     }
   }
+  throw contended();
+}
+
+function contended(): AppError {
+  return new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
+    retryable: true,
+  });
 }
 
 /** A user's calendar and the access to it, which is renewed on the way where Google asks for it. */
@@ -232,9 +243,10 @@ async function act(
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
     return outcome;
   } catch (error) {
-    if (hasCode(error, 'reauthorization_required')) return waiting(booking, deps.clock(), deps.random);
     if (!(error instanceof AppError)) throw error;
     if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
+    if (work === 'verify') return lookAgain(booking, deps.clock());
+    if (error.code === 'reauthorization_required') return waiting(booking, deps.clock(), deps.random);
     return afterTokenFailure(booking, error.code, error.message, deps.clock(), deps.random);
   }
 }
@@ -326,9 +338,7 @@ async function verify(deps: SyncDeps, session: Session, booking: Booking): Promi
     return verified(booking, found.value, deps.clock());
   }
   if (found.ok || found.failure.kind === 'not_found') return deletedByUser(booking, deps.clock());
-  // Only a look: the event stands as far as is known, and is looked at again later.
-  const later = afterFailure(booking, found.failure, deps.clock(), deps.random).booking.syncDueAt;
-  return { booking: { ...booking, syncDueAt: later ?? deps.clock() + 3600 } };
+  return lookAgain(booking, deps.clock());
 }
 
 /** Reads what stands under an id, and changes it where it is ours and not as it should be. */

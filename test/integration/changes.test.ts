@@ -256,12 +256,15 @@ describe('an event that its owner deletes by hand', () => {
     expect(await stored()).not.toHaveProperty('syncDueAt');
   });
 
-  it('is looked at again later where Google is away, and stands until then', async () => {
+  it.each<[string, () => unknown]>([
+    ['Google is away', () => world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } })],
+    ['no token can be had', () => world.google.control.fail({ on: 'token', how: { status: 503 } })],
+    ['the grant is dead', () => world.google.control.revokeGrant(ada)],
+  ])('is looked at again later where %s, and stands until then', async (_, fail) => {
     world.time.now = (await stored()).syncDueAt ?? 0;
-    world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } });
+    fail();
     await again();
-    const booking = await stored();
-    expect(booking.status).toBe('scheduled');
-    expect(booking.syncDueAt).toBeGreaterThan(world.time.now);
+    expect(await stored()).toMatchObject({ status: 'scheduled', syncDueAt: world.time.now + 3600 });
+    expect(world.bus.types()).not.toContain('booking.waiting');
   });
 });

@@ -195,6 +195,30 @@ it('lets a payment count for one booking only, the one that was faster', async (
   expect([undefined, 'cancelled']).toContain(await status(loser));
 });
 
+it('takes a payment back from a booking that lost it, even when the run that found out was cut off', async () => {
+  await world.connect('user-1');
+  const winner = world.payment('b1');
+  const loser = { ...world.payment('b2'), paymentId: winner.paymentId };
+  const { savePointer } = world.deps.bookings;
+  const cutOff = {
+    ...world.deps,
+    bookings: {
+      ...world.deps.bookings,
+      // The other one is faster at the very last moment, and then the run ends.
+      savePointer: async (pointer: Parameters<typeof savePointer>[0]) => {
+        await savePointer({ ...pointer, bookingId: 'b1' });
+        throw new Error('cut off');
+      },
+    },
+  };
+  await expect(syncBooking(cutOff, loser)).rejects.toThrow('cut off');
+  await sync(winner);
+  expect(world.events()).toHaveLength(2);
+  await syncBooking(world.deps, loser, { repeated: true });
+  expect(world.events()).toHaveLength(1);
+  expect([await status('b1'), await status('b2')]).toEqual(['scheduled', 'cancelled']);
+});
+
 it('ends right in a hundred random orders of one payment delivered fifty times, with its refund in between', {
   timeout: 120_000,
 }, async () => {
