@@ -1,7 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Booking } from '../../shared/booking.ts';
-import { type BookingStore, bookingStore, type ReadForSync, syncReader } from '../../shared/booking-store.ts';
+import {
+  type BookingStore,
+  bookingStore,
+  type ListPosition,
+  type ReadForSync,
+  syncReader,
+} from '../../shared/booking-store.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../shared/connection-store.ts';
 import { shards } from '../../shared/dynamo.ts';
@@ -79,6 +85,54 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       return pages.flatMap((page) => page.bookings);
     };
     const lease = (change: object = {}) => ({ owner: 'me', until: now + 20, now, ...change });
+
+    const startingAt = (id: string, startsAt: number, change: Partial<Booking> = {}) =>
+      booking({
+        bookingId: id,
+        appointment: {
+          summary: id,
+          start: { dateTime: '2026-12-01T10:00:00Z' },
+          end: { dateTime: '2026-12-01T11:00:00Z' },
+          startsAt,
+          endsAt: startsAt + 3600,
+        },
+        ...change,
+      });
+
+    it('gives back a booking as it was saved', async () => {
+      expect(await bookings.get(bookingId)).toBeUndefined();
+      await bookings.save(startingAt(bookingId, now));
+      expect(await bookings.get(bookingId)).toMatchObject({ ...startingAt(bookingId, now), version: 1 });
+    });
+
+    it("lists a user's bookings by start, within a range that includes both ends, page by page", async () => {
+      const ids = ['a', 'b', 'c', 'd'].map((name) => `${bookingId}-${name}`);
+      for (const [index, id] of [...ids].reverse().entries())
+        await bookings.save(startingAt(id, now + 10 * (ids.length - index)));
+      await bookings.save(startingAt(`${bookingId}-other`, now + 20, { userId: `${userId}-other` }));
+      await bookings.save(booking({ bookingId: `${bookingId}-without-appointment` }));
+      const listed = async (query: { from?: number; to?: number } = {}) => {
+        const found: string[] = [];
+        let after: ListPosition | undefined;
+        do {
+          const page = await bookings.list({ userId, ...query, limit: 2, after });
+          found.push(...page.bookings.map((one) => one.bookingId));
+          after = page.next;
+        } while (after);
+        return found;
+      };
+      expect(await listed()).toEqual(ids);
+      expect(await listed({ from: now + 20, to: now + 30 })).toEqual(ids.slice(1, 3));
+      expect(await listed({ from: now + 50 })).toEqual([]);
+    });
+
+    it('lists a booking at its new time once it has moved', async () => {
+      await bookings.save(startingAt(bookingId, now));
+      await bookings.save(startingAt(bookingId, now + 100, { version: 1 }));
+      const at = async (from: number) => (await bookings.list({ userId, from, to: from, limit: 9 })).bookings;
+      expect(await at(now)).toEqual([]);
+      expect(await at(now + 100)).toMatchObject([{ bookingId }]);
+    });
 
     it('gives back a connection as it was put', async () => {
       expect(await connections.get(userId)).toBeUndefined();
