@@ -7,6 +7,8 @@ export type Random = () => number;
 /** Resolves after so many milliseconds. */
 export type Sleep = (milliseconds: number) => Promise<void>;
 
+/** Epoch milliseconds of this machine: for log lines, and to undo what a library did with the same clock. */
+export const systemMilliseconds = (): number => Date.now();
 export const systemClock: Clock = () => Math.floor(Date.now() / 1000);
 export const systemRandom: Random = Math.random;
 export const systemSleep: Sleep = async (milliseconds) => {

@@ -67,6 +67,11 @@ export function optionalScopes(): string[] {
   return words(process.env[env.optionalScopes]);
 }
 
+/** Base URL of Stripe's API, without a trailing slash: the real one, or a stand-in. */
+export function stripeUrl(): string {
+  return (process.env[env.stripeUrl] || 'https://api.stripe.com').replace(/\/$/, '');
+}
+
 /** Origins to which a browser may be sent back, e.g. `https://app.example.com`. */
 export function returnOrigins(): string[] {
   return words(process.env[env.returnOrigins]);

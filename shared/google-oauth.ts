@@ -1,6 +1,7 @@
 import type { GaxiosError } from 'gaxios';
 import type { Credentials, OAuth2Client } from 'google-auth-library';
 import { AppError } from './app-error.ts';
+import { systemMilliseconds } from './clock.ts';
 import type { GoogleEndpoints } from './config.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 
@@ -118,7 +119,7 @@ function readTokens(tokens: Credentials): GrantedTokens {
   return {
     accessToken: access_token,
     // The library turned `expires_in` into an instant of this machine's clock; this turns it back.
-    expiresIn: Math.round((expiry_date - Date.now()) / 1000),
+    expiresIn: Math.round((expiry_date - systemMilliseconds()) / 1000),
     ...(refresh_token ? { refreshToken: refresh_token } : {}),
     scopes: (scope ?? '').split(' ').filter(Boolean),
   };

@@ -1,4 +1,5 @@
 import { AppError } from './app-error.ts';
+import { systemMilliseconds } from './clock.ts';
 import { metricNamespace } from './names.ts';
 
 type Fields = Record<string, unknown>;
@@ -39,7 +40,7 @@ export function describeError(error: unknown): Fields {
 export function metric(name: string, value: number, dimensions: Record<string, string> = {}): void {
   emit({
     _aws: {
-      Timestamp: Date.now(),
+      Timestamp: systemMilliseconds(),
       CloudWatchMetrics: [
         {
           Namespace: metricNamespace,
@@ -60,7 +61,7 @@ export function reportOperatorError(message: string, error: unknown): void {
 }
 
 function write(level: string, message: string, fields: Fields = {}): void {
-  emit({ timestamp: new Date().toISOString(), level, message, ...context, ...fields });
+  emit({ timestamp: new Date(systemMilliseconds()).toISOString(), level, message, ...context, ...fields });
 }
 
 // Not console: Lambda's console wraps each line in another JSON object, which hides metrics from CloudWatch.

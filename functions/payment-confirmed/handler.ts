@@ -1,19 +1,18 @@
 import middy from '@middy/core';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { required } from '../../shared/config.ts';
+import { required, stripeUrl } from '../../shared/config.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, json, rawBody } from '../../shared/http.ts';
 import { env, routes } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
 import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
-import { realStripe } from './stripe-objects.ts';
 import { parseWebhookSecrets } from './webhook-secrets.ts';
 
 const deps = {
   secrets: secret(required(env.webhookSecretId), parseWebhookSecrets, systemClock),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
-  stripeApi: { fetch, baseUrl: (process.env[env.stripeUrl] || realStripe).replace(/\/$/, '') },
+  stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 
 const accept: Record<string, (body: Buffer, headers: HttpRequest['headers']) => Promise<Receipt>> = {

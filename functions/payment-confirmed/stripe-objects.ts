@@ -4,8 +4,6 @@ import type { ThinEvent } from './stripe-events.ts';
 /** How Stripe's API is reached. `baseUrl` has no trailing slash. */
 export type StripeApi = { fetch: typeof fetch; baseUrl: string };
 
-export const realStripe = 'https://api.stripe.com';
-
 /** The version whose shapes the tests hold; without it, the account's own would decide. */
 const apiVersion = '2026-10-28.endive';
 

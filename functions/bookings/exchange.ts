@@ -1,0 +1,35 @@
+import { AppError } from '../../shared/app-error.ts';
+import { type HttpRequest, type HttpResponse, json } from '../../shared/http.ts';
+import { isIdentifier } from '../../shared/identifier.ts';
+import { invalidRequest } from '../../shared/invalid-request.ts';
+import { routes } from '../../shared/names.ts';
+import { etagOf, type Target, type Written } from './change-booking.ts';
+
+const statuses = { created: 201, accepted: 202, changed: 200, unchanged: 200 };
+
+/** What a write answers: the booking, where it is and at which revision. */
+export function answer({ outcome, booking }: Written): HttpResponse {
+  return json(statuses[outcome], booking, {
+    etag: etagOf(booking),
+    location: routes.booking.replace('{id}', encodeURIComponent(booking.bookingId)),
+  });
+}
+
+/** Which booking a request is about. Errors: `invalid_request` (400). */
+export function targetOf(userId: string, request: HttpRequest): Target {
+  const bookingId = request.pathParameters?.id;
+  if (isIdentifier(bookingId)) return { userId, bookingId, ifMatch: request.headers['if-match'] };
+  const message = 'It must be 1 to 128 characters of A-Z a-z 0-9 _ . : @ -';
+  throw invalidRequest([{ code: 'invalid_field', field: 'id', message }]);
+}
+
+/** Other patch formats mean something else by the same bytes. Errors: `unsupported_media_type` (415). */
+export function checkPatchType(request: HttpRequest): void {
+  const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
+  if (type === 'application/merge-patch+json' || type === 'application/json') return;
+  throw new AppError(
+    'unsupported_media_type',
+    'Send a merge patch (RFC 7396) as application/merge-patch+json or application/json.',
+    { status: 415 },
+  );
+}
