@@ -27,8 +27,8 @@ export type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
 /** Bookings of a user that start from `from` to `to` (epoch seconds, both included), at most 100, after `after`. */
 export type ListQuery = {
   userId: string;
-  from?: number | undefined;
-  to?: number | undefined;
+  from: number;
+  to: number;
   limit: number;
   after?: ListPosition | undefined;
 };
@@ -107,7 +107,7 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
       return Item && toBooking(Item);
     },
 
-    async list({ userId, from = 0, to = Number.MAX_SAFE_INTEGER, limit, after }) {
+    async list({ userId, from, to, limit, after }) {
       const { items, cursor } = await queryIndex<{ id: string }>(dynamo, {
         table,
         index: indexes.userBookings,

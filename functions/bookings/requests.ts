@@ -13,7 +13,7 @@ export type Desired = { appointment: Appointment; hold: boolean };
 
 const text = (longest: number) =>
   z
-    .string('It must be text.')
+    .string({ error: ({ input }) => (input === undefined ? 'It is missing.' : 'It must be text.') })
     .check(z.maxLength(longest, `It must not be longer than ${longest} characters.`));
 const unusable = {
   error: ({ code }: { code?: string | undefined }) =>
@@ -66,13 +66,19 @@ export function readPatched(booking: Booking, patch: unknown): Promise<Desired> 
   return readDesired(mergePatch(toBody(booking), patch));
 }
 
-/** RFC 7396: members of objects are merged, null takes one away, anything else replaces what was there. */
-function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return patch;
+/** Objects in the body of a booking are at most so deep: the body, and `source` in it. */
+const deepest = 2;
+
+/**
+ * RFC 7396: members of objects are merged, null takes one away, anything else replaces what was there. Deeper than any
+ * booking goes, nothing is merged: it is refused as it is, and cannot exhaust the stack.
+ */
+function mergePatch(target: unknown, patch: unknown, depth = deepest): unknown {
+  if (!isObject(patch) || depth === 0) return patch;
   const merged = new Map(Object.entries(isObject(target) ? target : {}));
   for (const [name, value] of Object.entries(patch)) {
     if (value === null) merged.delete(name);
-    else merged.set(name, mergePatch(merged.get(name), value));
+    else merged.set(name, mergePatch(merged.get(name), value, depth - 1));
   }
   return Object.fromEntries(merged);
 }
@@ -142,10 +148,11 @@ export const listSchema = z.strictObject(
  */
 export function readListQuery(
   query: unknown,
-): Omit<ListQuery, 'userId'> & { status?: BookingStatus | undefined } {
+): Required<Omit<ListQuery, 'userId' | 'after'>> &
+  Pick<ListQuery, 'after'> & { status?: BookingStatus | undefined } {
   const { status, from, to, cursor, limit } = parseRequest(listSchema, query);
-  const range = { from: from && secondOf(from), to: to && secondOf(to) - 1 };
-  const { from: first = 0, to: last = Number.MAX_SAFE_INTEGER } = range as { from?: number; to?: number };
+  const first = from === undefined ? 0 : secondOf(from);
+  const last = to === undefined ? Number.MAX_SAFE_INTEGER : secondOf(to) - 1;
   if (last < first) {
     throw invalidRequest([{ code: 'invalid_field', field: 'to', message: 'It must be later than "from".' }]);
   }

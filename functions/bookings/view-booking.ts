@@ -25,12 +25,13 @@ export async function listBookings(
   query: unknown,
 ): Promise<BookingsView> {
   const { status, ...range } = readListQuery(query);
-  const { from = 0, to = Number.MAX_SAFE_INTEGER } = range;
   const page = await deps.bookings.list({ userId, ...range });
   // The index may lag: what it named is looked at as it is now.
   const bookings = page.bookings.filter(({ userId: owner, status: current, appointment }) => {
     const startsAt = appointment?.startsAt ?? -1;
-    return owner === userId && startsAt >= from && startsAt <= to && (status ?? current) === current;
+    return (
+      owner === userId && startsAt >= range.from && startsAt <= range.to && (status ?? current) === current
+    );
   });
   return {
     bookings: bookings.map(toView),

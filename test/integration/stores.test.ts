@@ -111,19 +111,19 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
         await bookings.save(startingAt(id, now + 10 * (ids.length - index)));
       await bookings.save(startingAt(`${bookingId}-other`, now + 20, { userId: `${userId}-other` }));
       await bookings.save(booking({ bookingId: `${bookingId}-without-appointment` }));
-      const listed = async (query: { from?: number; to?: number } = {}) => {
+      const listed = async (from = 0, to = Number.MAX_SAFE_INTEGER) => {
         const found: string[] = [];
         let after: ListPosition | undefined;
         do {
-          const page = await bookings.list({ userId, ...query, limit: 2, after });
+          const page = await bookings.list({ userId, from, to, limit: 2, after });
           found.push(...page.bookings.map((one) => one.bookingId));
           after = page.next;
         } while (after);
         return found;
       };
       expect(await listed()).toEqual(ids);
-      expect(await listed({ from: now + 20, to: now + 30 })).toEqual(ids.slice(1, 3));
-      expect(await listed({ from: now + 50 })).toEqual([]);
+      expect(await listed(now + 20, now + 30)).toEqual(ids.slice(1, 3));
+      expect(await listed(now + 50)).toEqual([]);
     });
 
     it('lists a booking at its new time once it has moved', async () => {
