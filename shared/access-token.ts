@@ -115,6 +115,7 @@ export async function refresh(
     if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
     if (deps.clock() >= giveUpAt) {
       throw new AppError('refresh_in_progress', 'Another worker is still refreshing this connection.', {
+        status: 503,
         retryable: true,
       });
     }

@@ -59,11 +59,15 @@ export async function readAppointment(
       start: start.time,
       end: end.time,
       startsAt: start.at,
-      endsAt: end.at,
+      // A day is over when it is over everywhere.
+      endsAt: 'date' in end.time ? end.at + lastZone : end.at,
     },
     problems: [],
   };
 }
+
+/** Seconds by which the last zone on Earth is behind UTC. */
+const lastZone = 12 * 3600;
 
 const date = String.raw`(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?`;
 const wholeDay = /^\d{4}-\d\d-\d\d$/;

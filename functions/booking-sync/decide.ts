@@ -393,20 +393,25 @@ export function withNextId(booking: Booking, now: number): Outcome {
   };
 }
 
-/** Nothing stands in the calendar any more. `generation` is that of the next event, should there be one. */
+/**
+ * Nothing stands in the calendar any more. `generation` is that of the next event, should there be one. A slot that was
+ * only held is free again: the booking is declared as before, and there is nothing to tell.
+ */
 export function cancelled(booking: Booking, generation: number, now: number): Outcome {
-  const { syncDueAt: _, observed: __, ...rest } = booking;
+  const { syncDueAt: _, observed, ...rest } = booking;
+  const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
+  const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
   return {
     booking: {
       ...rest,
-      status: 'cancelled',
+      status: released ? 'declared' : 'cancelled',
       generation,
       problems: [],
       attempts: 0,
-      timeline: withEntry(booking.timeline, now, 'cancelled'),
+      timeline: withEntry(booking.timeline, now, released ? 'slot released' : 'cancelled'),
       updatedAt: toIso(now),
     },
-    event: 'booking.cancelled',
+    ...(released ? {} : { event: 'booking.cancelled' }),
   };
 }
 

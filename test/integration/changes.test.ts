@@ -188,6 +188,19 @@ describe('a booking that is declared before it is paid', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled']);
   });
 
+  it('gives its slot free when it is not to be held any more, and is declared as before', async () => {
+    await declare({ hold: true, status: 'pending' });
+    await again();
+    const { hold: _, ...booking } = await stored();
+    await world.deps.bookings.save({ ...booking, revision: 2, status: 'pending', attempts: 0 });
+    await again();
+    expect(world.events()).toEqual([]);
+    expect((await stored()).status).toBe('declared');
+    expect(world.bus.types()).toEqual([]);
+    await syncBooking(world.deps, world.payment(bookingId));
+    expect((await stored()).status).toBe('scheduled');
+  });
+
   it('gives its slot free when the payment fails', async () => {
     await declare({ hold: true, status: 'pending' });
     await again();

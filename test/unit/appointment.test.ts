@@ -67,7 +67,8 @@ describe('readAppointment', () => {
       start: { date: '2026-12-01' },
       end: { date: '2026-12-03' },
       startsAt: Date.UTC(2026, 11, 1) / 1000,
-      endsAt: Date.UTC(2026, 11, 3) / 1000,
+      // When the last day is over everywhere.
+      endsAt: Date.UTC(2026, 11, 3, 12) / 1000,
     });
   });
 
