@@ -184,17 +184,23 @@ export function nextStep(situation: Situation): Step {
 /** An event that the record may not tell the truth of is inserted again: Google then says what stands. */
 function workFor({ booking, suspect }: Situation, presence: Presence): Work {
   if (presence === 'absent') return 'remove';
-  return booking.observed && !suspect ? 'update' : 'insert';
+  return booking.observed && !suspect && !showsWhatIsDesired(booking, presence) ? 'update' : 'insert';
+}
+
+/** Whether the event, as far as is on record, shows what is desired now. */
+function showsWhatIsDesired({ observed, revision }: Booking, presence: Presence): boolean {
+  return observed?.revision === revision && (observed.tentative ?? false) === (presence === 'tentative');
 }
 
 /** What is to stand stands as it should, or there is nothing more that could be done for it. */
 function isSettled({ booking, connection, suspect }: Situation, presence: Presence): boolean {
-  const { observed, status, revision } = booking;
+  const { observed, status } = booking;
   if (!observed) return status === 'failed' || status === 'missed' || status === 'conflict';
-  const isRight =
-    observed.revision === revision && (observed.tentative ?? false) === (presence === 'tentative');
-  if (!isRight) return status === 'failed';
-  return status === 'deleted_by_user' || !suspect || connection?.status !== 'active';
+  if (!showsWhatIsDesired(booking, presence)) return status === 'failed';
+  if (status === 'deleted_by_user') return true;
+  // A run that was to make sure of it has not come to an end.
+  if (status === 'pending' || status === 'waiting_for_connection') return false;
+  return !suspect || connection?.status !== 'active';
 }
 
 /** The time has come to look whether an event still stands. */

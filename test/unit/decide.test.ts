@@ -356,6 +356,28 @@ describe('the next step', () => {
       { booking: { observed: { ...observed, tentative: true }, status: 'held' } },
       'update',
     ],
+    [
+      'stands as it should, but a run that was to make sure did not end',
+      { booking: { observed, status: 'pending', syncDueAt: now, attempts: 1 }, stored: 'same' },
+      'insert',
+    ],
+    [
+      'the same, and nobody is connected',
+      {
+        booking: { observed, status: 'pending', syncDueAt: now, attempts: 1 },
+        stored: 'same',
+        connection: broken,
+      },
+      'record waiting_for_connection',
+    ],
+    [
+      'the same, connected again',
+      {
+        booking: { observed, status: 'waiting_for_connection', syncDueAt: now + 900, attempts: 1 },
+        stored: 'same',
+      },
+      'insert',
+    ],
     // Not paid yet.
     ['declared', { booking: { payments: {}, status: 'declared' }, stored: 'same' }, 'nothing'],
     ['declared, to be held', { booking: { payments: {}, hold: true } }, 'insert'],
