@@ -1,0 +1,115 @@
+/** That the documents leave nothing out, and name nothing that is not there. */
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { readConfig } from '../../infra/config.ts';
+
+const root = join(import.meta.dirname, '../..');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+const readAll = (pattern: string): string => globSync(pattern, { cwd: root }).map(read).join('\n');
+const documents = ['README.md', ...globSync('docs/*.md', { cwd: root })];
+
+test('setup.md explains every option of the stack', () => {
+  const asked: string[] = [];
+  readConfig((key) => void asked.push(key));
+  expect(explained('docs/setup.md', '## 1. Deploy', 'key')).toEqual(asked.sort());
+});
+
+test('setup.md explains every output of the stack', () => {
+  const outputs = matches(readAll('infra/*.ts'), /(?:output\(\s*|new CfnOutput\(scope, )'(\w+)'/g);
+  expect(explained('docs/setup.md', '## 1. Deploy', 'output')).toEqual(outputs);
+});
+
+test('api.md explains every error code', () => {
+  expect(explained('docs/api.md', '## Errors', 'code')).toEqual(members('shared/app-error.ts', 'ErrorCode'));
+});
+
+test('api.md explains every problem that a payment or a sync may find in a booking', () => {
+  const payment = read('shared/appointment.ts') + read('functions/payment-confirmed/named-booking.ts');
+  const codes = matches(payment + readAll('functions/booking-sync/*.ts'), /\bcode: '(\w+)'/g);
+  const listed = explained('docs/api.md', '## Problems of a booking', 'code');
+  expect(listed.filter((code) => !code.startsWith('google_'))).toEqual(codes);
+  const kinds = members('shared/calendar.ts', 'CalendarFailureKind').map((kind) => `google_${kind}`);
+  // One means another id, the other no connection.
+  const elsewhere = ['google_exists', 'google_permission_missing'];
+  expect([...listed.filter((code) => code.startsWith('google_')), ...elsewhere].sort()).toEqual(kinds);
+});
+
+test.each([
+  ['docs/api.md', '### `/bookings`'],
+  ['docs/operations.md', '## A booking'],
+])('%s explains every status of a booking', (document, heading) => {
+  expect(explained(document, heading, '`status`', 'status')).toEqual(
+    members('shared/booking.ts', 'BookingStatus'),
+  );
+});
+
+test('api.md explains every status of a payment', () => {
+  for (const standing of members('shared/payment.ts', 'PaymentStanding'))
+    expect(sectionOf('docs/api.md', '### `/bookings`')).toContain(`\`${standing}\``);
+});
+
+test('operations.md explains every metric and every alarm', () => {
+  const metrics = matches(readAll('{functions,shared}/**/*.ts'), /\bmetric\('(\w+)'/g);
+  expect(explained('docs/operations.md', '## Metrics', 'metric')).toEqual(metrics);
+  const alarms = matches(read('infra/alarms.ts'), /\balarm\(\s*'(\w+)'/g);
+  expect(explained('docs/operations.md', '## Alarms', 'alarm')).toEqual(alarms);
+});
+
+test('the README names every function and every command', () => {
+  const readme = read('README.md');
+  for (const name of readdirSync(join(root, 'functions'))) expect(readme).toContain(`\n  ${name}/`);
+  for (const script of Object.keys(JSON.parse(read('package.json')).scripts))
+    expect(readme).toMatch(new RegExp(`npm (run )?${script}\\b`));
+});
+
+test.each(documents)('every link of %s within the project leads somewhere', (document) => {
+  for (const target of matches(read(document), /\]\((?!https?:)([^)\s]+)\)/g)) {
+    const [path = '', anchor] = target.split('#');
+    const file = path === '' ? document : join(dirname(document), path);
+    expect(existsSync(join(root, file)), target).toBe(true);
+    if (anchor) expect(anchorsOf(file), target).toContain(anchor);
+  }
+});
+
+/** What the first cells of the tables under a heading name whose first column is called so. */
+function explained(document: string, heading: string, ...columns: string[]): string[] {
+  const tables = sectionOf(document, heading)
+    .split('\n\n')
+    .filter((block) => columns.some((column) => block.startsWith(`| ${column} `)));
+  const rows = tables.flatMap((table) => table.split('\n').slice(2));
+  return matches(rows.map((row) => row.split(' | ')[0]).join('\n'), /`(\w+)`/g);
+}
+
+/** A heading of a document with all that is under it. */
+function sectionOf(document: string, heading: string): string {
+  const [, after] = read(document).split(`\n${heading}\n`);
+  if (after === undefined) throw new Error(`${document} has no "${heading}".`);
+  const depth = heading.indexOf(' ');
+  return after.split(new RegExp(`\n#{1,${depth}} `))[0] ?? '';
+}
+
+/** The members of a union of strings, as its source lists them. */
+function members(file: string, type: string): string[] {
+  const [, union = ''] = read(file).split(`export type ${type} =`);
+  return matches(union.split(';\n')[0] ?? '', /^ +\| '(\w+)'/gm);
+}
+
+/** What the first group of a pattern finds in a text: each once, sorted. */
+function matches(text: string, pattern: RegExp): string[] {
+  return [...new Set([...text.matchAll(pattern)].map(([, found = '']) => found))].sort();
+}
+
+/** The anchors that GitHub gives to the headings of a document. */
+function anchorsOf(document: string): string[] {
+  const used = new Map<string, number>();
+  return [...read(document).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => {
+    const anchor = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+    const before = used.get(anchor) ?? 0;
+    used.set(anchor, before + 1);
+    return before === 0 ? anchor : `${anchor}-${before}`;
+  });
+}
