@@ -21,7 +21,7 @@ import type {
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { escapeHtml } from '../../shared/html.ts';
-import { mergeFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
+import { mergeFacts, type PaymentFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
 
@@ -84,12 +84,18 @@ export function applyPayment(
     bookingId: stored?.bookingId ?? named?.bookingId ?? paymentId,
     ...(base.userId === undefined ? {} : { userId: base.userId }),
     ...(base.appointment ? { appointment: base.appointment } : {}),
-    status: mends ? (base.appointment ? 'pending' : 'failed') : (stored as Booking).status,
+    status: mends ? (base.appointment ? 'pending' : 'failed') : statusAfter(stored as Booking, known, facts),
     problems: base.problems,
     payments: { ...stored?.payments, [paymentId]: facts },
     timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), now),
     updatedAt: toIso(now),
   };
+}
+
+/** A payment for what could only not be held so far is reason to look again, and to tell again. */
+function statusAfter({ status }: Booking, before: PaymentFacts, after: PaymentFacts): BookingStatus {
+  const isPaidNow = before.confirmedAt === undefined && after.confirmedAt !== undefined;
+  return status === 'conflict' && isPaidNow ? 'pending' : status;
 }
 
 /** A payment that changes where it stands is worth a line, and so is a second one: somebody may have paid twice. */
@@ -289,7 +295,8 @@ export function scheduled(
         ...meet,
       },
       ...nextLook(booking, meet.meet?.state === 'pending', now),
-      problems: [],
+      // A slot that was held beside another appointment is no freer for being paid.
+      problems: before?.tentative ? booking.problems.filter(isConflict) : [],
       attempts: 0,
       timeline: isNews || tentative ? withEntry(booking.timeline, now, what) : booking.timeline,
       updatedAt: toIso(now),
@@ -371,6 +378,10 @@ export const conflictProblems = {
     message: 'Whether something else stands in the calendar at that time could not be seen.',
   },
 } satisfies Record<string, Problem>;
+
+export function isConflict({ code }: Problem): boolean {
+  return Object.values(conflictProblems).some((problem) => problem.code === code);
+}
 
 /** Its owner has deleted the event: recorded and told, and not fought. */
 export function deletedByUser(booking: Booking, now: number): Outcome {

@@ -35,6 +35,7 @@ import {
   conflicting,
   conflictProblems,
   deletedByUser,
+  isConflict,
   isOurs,
   isRight,
   lookAgain,
@@ -166,8 +167,7 @@ async function record(deps: SyncDeps, { booking, event }: Outcome): Promise<bool
 /** An appointment that was entered beside another one, or may have been, is news of its own. */
 function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] {
   if (!event) return [];
-  const codes = Object.values(conflictProblems).map(({ code }) => code);
-  const beside = event === 'booking.scheduled' && problems.some(({ code }) => codes.includes(code));
+  const beside = event === 'booking.scheduled' && problems.some(isConflict);
   return beside ? [event, 'booking.conflict'] : [event];
 }
 
@@ -261,8 +261,13 @@ async function insert(
   const conflict = await lookForConflict(deps, session, booking);
   if (conflict === 'busy' && deps.conflictPolicy === 'hold') return conflicting(booking, deps.clock());
   const outcome = await enter(deps, session, booking, presence);
-  if (conflict === 'free' || outcome.event !== 'booking.scheduled') return outcome;
-  return { ...outcome, booking: { ...outcome.booking, problems: [conflictProblems[conflict]] } };
+  const { booking: entered } = outcome;
+  if (conflict === 'free' || !entered.observed) return outcome;
+  return {
+    event: 'booking.conflict',
+    ...outcome,
+    booking: { ...entered, problems: [conflictProblems[conflict]] },
+  };
 }
 
 /** Whether something else stands at that time. What cannot be seen is unknown, and never free. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { toIso } from '../../shared/clock.ts';
 import { calendarScope } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { startWorld, type World } from './world.ts';
@@ -42,6 +43,57 @@ describe('two payers for one slot', () => {
     expect(world.events()).toHaveLength(1);
     expect((await world.booking('b2'))?.status).toBe('conflict');
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict']);
+  });
+});
+
+describe('a slot that is to be held until it is paid', () => {
+  const declare = async () => {
+    const { appointment } = world.payment('b2').booking;
+    const now = toIso(world.time.now);
+    await world.deps.bookings.save({
+      bookingId: 'b2',
+      userId: 'user-1',
+      status: 'pending',
+      ...(appointment ? { appointment } : {}),
+      revision: 1,
+      hold: true,
+      payments: {},
+      problems: [],
+      generation: 0,
+      attempts: 0,
+      timeline: [],
+      createdAt: now,
+      updatedAt: now,
+      version: 0,
+    });
+  };
+  const hold = (conflictPolicy: ConflictPolicy) =>
+    syncBooking(
+      { ...world.deps, conflictPolicy },
+      { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
+    );
+
+  it('beside another appointment is flagged when it is held, and still when it is paid', async () => {
+    await world.connect('user-1', withFreeBusy);
+    await pay('b1', 'flag');
+    await declare();
+    await hold('flag');
+    expect(await codes('b2')).toEqual(['calendar_conflict']);
+    await pay('b2', 'flag');
+    expect(await codes('b2')).toEqual(['calendar_conflict']);
+    expect(world.bus.types().slice(1)).toEqual(['booking.conflict', 'booking.scheduled', 'booking.conflict']);
+  });
+
+  it('and could not be, is told again when it is paid all the same', async () => {
+    await world.connect('user-1', withFreeBusy);
+    await pay('b1', 'hold');
+    await declare();
+    await hold('hold');
+    expect((await world.booking('b2'))?.status).toBe('conflict');
+    await pay('b2', 'hold');
+    expect((await world.booking('b2'))?.status).toBe('conflict');
+    expect(world.bus.types().slice(1)).toEqual(['booking.conflict', 'booking.conflict']);
+    expect(world.events()).toHaveLength(1);
   });
 });
 
