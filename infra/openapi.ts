@@ -151,11 +151,11 @@ const unusableBody: Record<number, ErrorCode[]> = {
 };
 const notSetUp: Record<number, ErrorCode[]> = { 503: ['not_configured'] };
 const askingGoogle: Record<number, ErrorCode[]> = {
-  500: ['refresh_in_progress'],
   502: ['google_oauth_error', 'google_unexpected_body'],
   503: [
     'calendar_unavailable',
     'google_unreachable',
+    'refresh_in_progress',
     'google_unexpected_status',
     'google_client_misconfigured',
     'token_unreadable',

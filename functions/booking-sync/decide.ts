@@ -174,7 +174,7 @@ export function nextStep(situation: Situation): Step {
   }
   if (presence === 'absent' && hasNoEvent(situation))
     return { do: 'record', outcome: withdrawn(booking, now) };
-  if (presence !== 'absent' && isOver && !booking.observed)
+  if (presence !== 'absent' && (isOver || hasRunOut(situation)) && !booking.observed)
     return { do: 'record', outcome: missed(booking, now) };
 
   // Asked before its time after a failure, by a duplicate: Google is left alone until then. A new connection ends any
@@ -185,6 +185,12 @@ export function nextStep(situation: Situation): Step {
   if (active) return { do: workFor(situation, presence), booking, presence, connection: active };
   if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
+}
+
+/** Failures that pass have lasted until the appointment began. One that is new by then is still entered. */
+function hasRunOut({ booking, stored, now }: Situation): boolean {
+  const { status, attempts, appointment } = booking;
+  return booking === stored && status === 'pending' && attempts > 0 && (appointment?.startsAt ?? 0) <= now;
 }
 
 /** An event that the record may not tell the truth of is inserted again: Google then says what stands. */
@@ -528,9 +534,11 @@ export function afterTokenFailure(
   return retryLater(booking, { code, message }, backoff(booking.attempts + 1, random, retryRanges.soon), now);
 }
 
-/** Never later than the end of the appointment: then the attempt finds that it was missed, and says so. */
-function dueAt(booking: Booking, now: number, wait: number): number {
-  return Math.min(now + wait, Math.max(booking.appointment?.endsAt ?? Number.MAX_SAFE_INTEGER, now + 1));
+/** Never later than the appointment begins or, after that, ends: then the attempt finds what was missed, and says so. */
+function dueAt({ appointment }: Booking, now: number, wait: number): number {
+  const { startsAt = 0, endsAt = 0 } = appointment ?? {};
+  const deadline = [startsAt, endsAt].find((at) => at > now) ?? Number.POSITIVE_INFINITY;
+  return Math.min(now + wait, deadline);
 }
 
 const advice: Partial<Record<CalendarFailure['kind'], string>> = {

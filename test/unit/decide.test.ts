@@ -219,13 +219,18 @@ describe('a failure that ends a run', () => {
     });
   });
 
-  it('never waits past the end of the appointment: the attempt then finds that it was missed', () => {
-    const soon = {
-      ...paid,
-      attempts: 9,
-      appointment: { ...named.appointment, endsAt: now + 60 },
-    } as Booking;
-    expect(afterFailure(soon, failure('transient'), now, middle).booking.syncDueAt).toBe(now + 60);
+  it('never waits past the beginning of the appointment or, after that, its end', () => {
+    const at = (startsAt: number, endsAt: number) =>
+      afterFailure(
+        { ...paid, attempts: 9, appointment: { ...named.appointment, startsAt, endsAt } },
+        failure('transient'),
+        now,
+        middle,
+      ).booking.syncDueAt;
+    expect(at(now + 60, now + 600)).toBe(now + 60);
+    expect(at(now - 60, now + 600)).toBe(now + 600);
+    // An event that is to be taken out after its end: nothing is urgent any more.
+    expect(at(now - 600, now - 60)).toBe(now + 2700);
   });
 
   it('keeps the timeline bounded', () => {
@@ -297,6 +302,12 @@ describe('the next step', () => {
     ['paid, not connected', { connection: undefined }, 'record waiting_for_connection'],
     ['paid, connection ended', { connection: disconnected }, 'record waiting_for_connection'],
     ['paid, over', { at: over }, 'record missed'],
+    ['paid while it lasts', { at: over - 60 }, 'insert'],
+    [
+      'tried in vain until it began',
+      { booking: { attempts: 3, syncDueAt: over - 60 }, stored: 'same', at: over - 60 },
+      'record missed',
+    ],
     ['paid, refused by Google before', { booking: { status: 'failed' }, stored: 'same' }, 'nothing'],
     ['paid, missed before', { booking: { status: 'missed' }, stored: 'same' }, 'nothing'],
     ['paid, in conflict before', { booking: { status: 'conflict' }, stored: 'same' }, 'nothing'],
