@@ -43,28 +43,7 @@ async function reschedule(hours: number, more: object = {}): Promise<void> {
     },
   });
 }
-/** A booking that is announced before it is paid. */
-async function declare(more: Partial<Booking> = {}): Promise<void> {
-  const { appointment } = world.payment(bookingId).booking;
-  const now = toIso(world.time.now);
-  const booking: Booking = {
-    bookingId,
-    userId: 'user-1',
-    status: 'declared',
-    ...(appointment ? { appointment } : {}),
-    revision: 1,
-    payments: {},
-    problems: [],
-    generation: 0,
-    attempts: 0,
-    timeline: [],
-    createdAt: now,
-    updatedAt: now,
-    version: 0,
-    ...more,
-  };
-  await world.deps.bookings.save(booking);
-}
+const declare = (change?: Partial<Booking>) => world.declare(bookingId, change);
 
 describe('a booking that is rescheduled', () => {
   beforeEach(() => syncBooking(world.deps, world.payment(bookingId)));

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { toIso } from '../../shared/clock.ts';
 import { calendarScope } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { startWorld, type World } from './world.ts';
@@ -47,26 +46,7 @@ describe('two payers for one slot', () => {
 });
 
 describe('a slot that is to be held until it is paid', () => {
-  const declare = async () => {
-    const { appointment } = world.payment('b2').booking;
-    const now = toIso(world.time.now);
-    await world.deps.bookings.save({
-      bookingId: 'b2',
-      userId: 'user-1',
-      status: 'pending',
-      ...(appointment ? { appointment } : {}),
-      revision: 1,
-      hold: true,
-      payments: {},
-      problems: [],
-      generation: 0,
-      attempts: 0,
-      timeline: [],
-      createdAt: now,
-      updatedAt: now,
-      version: 0,
-    });
-  };
+  const declare = () => world.declare('b2', { hold: true, status: 'pending' });
   const hold = (conflictPolicy: ConflictPolicy) =>
     syncBooking(
       { ...world.deps, conflictPolicy },

@@ -13,6 +13,7 @@ import { readAssembly } from '../../infra/local/template.ts';
 import type { Booking } from '../../shared/booking.ts';
 import type { NamedBooking, PaymentReported } from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import { toIso } from '../../shared/clock.ts';
 import { googleEndpoints } from '../../shared/config.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
@@ -160,6 +161,27 @@ export async function startWorld() {
           ...change,
         },
       };
+    },
+    /** Declares a booking for tomorrow that nobody has paid for yet. */
+    async declare(bookingId: string, change: Partial<Booking> = {}): Promise<void> {
+      const { userId, appointment } = this.payment(bookingId).booking;
+      const at = toIso(time.now);
+      await deps.bookings.save({
+        bookingId,
+        ...(userId ? { userId } : {}),
+        ...(appointment ? { appointment } : {}),
+        status: 'declared',
+        revision: 1,
+        payments: {},
+        problems: [],
+        generation: 0,
+        attempts: 0,
+        timeline: [],
+        createdAt: at,
+        updatedAt: at,
+        version: 0,
+        ...change,
+      });
     },
     /** Something else that the provider says of the payment of a booking, by payment only. */
     reported(bookingId: string, facts: PaymentFacts): PaymentReported {
