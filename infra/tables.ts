@@ -1,5 +1,12 @@
 import { RemovalPolicy } from 'aws-cdk-lib';
-import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
+import {
+  type Attribute,
+  AttributeType,
+  BillingMode,
+  ProjectionType,
+  Table,
+  TableEncryption,
+} from 'aws-cdk-lib/aws-dynamodb';
 import type { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { indexes } from '../shared/names.ts';
@@ -24,49 +31,42 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
     partitionKey: { name: 'userId', type: AttributeType.STRING },
     ...keptSafe,
   });
-  connections.addGlobalSecondaryIndex({
-    indexName: indexes.refreshDue,
-    partitionKey: { name: 'refreshShard', type: AttributeType.STRING },
-    sortKey: { name: 'refreshAt', type: AttributeType.NUMBER },
-    projectionType: ProjectionType.KEYS_ONLY,
+  addIndex(connections, indexes.refreshDue, 'refreshShard', {
+    name: 'refreshAt',
+    type: AttributeType.NUMBER,
   });
-  connections.addGlobalSecondaryIndex({
-    indexName: indexes.tokenKey,
-    partitionKey: { name: 'keyId', type: AttributeType.STRING },
-    sortKey: { name: 'userId', type: AttributeType.STRING },
-    projectionType: ProjectionType.KEYS_ONLY,
-  });
-  connections.addGlobalSecondaryIndex({
-    indexName: indexes.googleAccount,
-    partitionKey: { name: 'googleSub', type: AttributeType.STRING },
-    sortKey: { name: 'userId', type: AttributeType.STRING },
-    projectionType: ProjectionType.INCLUDE,
-    nonKeyAttributes: ['status'],
-  });
+  addIndex(connections, indexes.tokenKey, 'keyId', { name: 'userId', type: AttributeType.STRING });
+  addIndex(connections, indexes.googleAccount, 'googleSub', { name: 'userId', type: AttributeType.STRING }, [
+    'status',
+  ]);
 
   const bookings = new Table(scope, 'BookingsTable', {
     partitionKey: { name: 'id', type: AttributeType.STRING },
     timeToLiveAttribute: 'expiresAt',
     ...keptSafe,
   });
-  bookings.addGlobalSecondaryIndex({
-    indexName: indexes.syncDue,
-    partitionKey: { name: 'syncShard', type: AttributeType.STRING },
-    sortKey: { name: 'syncDueAt', type: AttributeType.NUMBER },
-    projectionType: ProjectionType.INCLUDE,
-    nonKeyAttributes: ['userId'],
-  });
-  bookings.addGlobalSecondaryIndex({
-    indexName: indexes.waiting,
-    partitionKey: { name: 'waitingUserId', type: AttributeType.STRING },
-    sortKey: { name: 'id', type: AttributeType.STRING },
-    projectionType: ProjectionType.KEYS_ONLY,
-  });
-  bookings.addGlobalSecondaryIndex({
-    indexName: indexes.userBookings,
-    partitionKey: { name: 'userId', type: AttributeType.STRING },
-    sortKey: { name: 'startsAt', type: AttributeType.NUMBER },
-    projectionType: ProjectionType.KEYS_ONLY,
-  });
+  addIndex(bookings, indexes.syncDue, 'syncShard', { name: 'syncDueAt', type: AttributeType.NUMBER }, [
+    'userId',
+  ]);
+  addIndex(bookings, indexes.waiting, 'waitingUserId', { name: 'id', type: AttributeType.STRING });
+  addIndex(bookings, indexes.userBookings, 'userId', { name: 'startsAt', type: AttributeType.NUMBER });
   return { connections, bookings };
+}
+
+/** An index holds the keys of its items, and of their attributes only what it is read for. */
+function addIndex(
+  table: Table,
+  indexName: string,
+  partitionKey: string,
+  sortKey: Attribute,
+  nonKeyAttributes: string[] = [],
+): void {
+  table.addGlobalSecondaryIndex({
+    indexName,
+    partitionKey: { name: partitionKey, type: AttributeType.STRING },
+    sortKey,
+    ...(nonKeyAttributes.length > 0
+      ? { projectionType: ProjectionType.INCLUDE, nonKeyAttributes }
+      : { projectionType: ProjectionType.KEYS_ONLY }),
+  });
 }

@@ -42,7 +42,7 @@ export type GoogleOAuth = {
 export type CodeExchange = { code: string; verifier: string; redirectUri: string };
 
 /** Milliseconds to wait for the token endpoint; the refresh lease is longer. */
-export const tokenTimeout = 8_000;
+const tokenTimeout = 8_000;
 
 /** Google's token endpoint through google-auth-library, which is loaded when first needed. */
 export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {

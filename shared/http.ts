@@ -65,6 +65,16 @@ function challenge(code: ErrorCode): string {
   return code === 'token_missing' ? 'Bearer' : 'Bearer error="invalid_token"';
 }
 
+/** What a function does for the route of a request. A route without an operation is a fault of the stack's. */
+export function operationFor<Operation>(
+  operations: Record<string, Operation>,
+  request: HttpRequest,
+): Operation {
+  const operation = operations[request.routeKey];
+  if (operation) return operation;
+  throw new Error(`No operation for ${request.routeKey}. Compare infra/stack.ts.`);
+}
+
 /** The body's bytes as they were sent: signatures are over these. */
 export function rawBody(request: HttpRequest): Buffer {
   return Buffer.from(request.body ?? '', request.isBase64Encoded ? 'base64' : 'utf8');

@@ -493,7 +493,7 @@ export function waiting(booking: Booking, now: number, random: Random): Outcome 
 }
 
 /** It did not work this time: the booking carries the time of its next attempt, and why. */
-export function retryLater(booking: Booking, problem: Problem, wait: number, now: number): Outcome {
+function retryLater(booking: Booking, problem: Problem, wait: number, now: number): Outcome {
   return {
     booking: {
       ...booking,

@@ -5,7 +5,14 @@ import { bookingStore } from '../../shared/booking-store.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { required, requiredNumber } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
-import { answerErrors, type HttpRequest, type HttpResponse, json, jsonBody } from '../../shared/http.ts';
+import {
+  answerErrors,
+  type HttpRequest,
+  type HttpResponse,
+  json,
+  jsonBody,
+  operationFor,
+} from '../../shared/http.ts';
 import { env, routes } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
@@ -45,7 +52,5 @@ export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {
     const userId = await authenticate(deps, request);
-    const operation = operations[request.routeKey];
-    if (!operation) throw new Error(`No operation for ${request.routeKey}. Compare infra/stack.ts.`);
-    return operation(userId, request);
+    return operationFor(operations, request)(userId, request);
   });

@@ -2,7 +2,14 @@ import middy from '@middy/core';
 import { authenticate } from '../../shared/bearer.ts';
 import { googleEndpoints } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
-import { answerErrors, type HttpRequest, type HttpResponse, json, jsonBody } from '../../shared/http.ts';
+import {
+  answerErrors,
+  type HttpRequest,
+  type HttpResponse,
+  json,
+  jsonBody,
+  operationFor,
+} from '../../shared/http.ts';
 import { routes } from '../../shared/names.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
 import { changeConnection, disconnect, listCalendars, viewConnection } from './manage-connection.ts';
@@ -21,7 +28,5 @@ export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {
     const userId = await authenticate(deps, request);
-    const operation = operations[request.routeKey];
-    if (!operation) throw new Error(`No operation for ${request.routeKey}. Compare infra/stack.ts.`);
-    return json(200, await operation(userId, request));
+    return json(200, await operationFor(operations, request)(userId, request));
   });

@@ -2,7 +2,14 @@ import middy from '@middy/core';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { required, stripeUrl } from '../../shared/config.ts';
-import { answerErrors, type HttpRequest, type HttpResponse, json, rawBody } from '../../shared/http.ts';
+import {
+  answerErrors,
+  type HttpRequest,
+  type HttpResponse,
+  json,
+  operationFor,
+  rawBody,
+} from '../../shared/http.ts';
 import { env, routes } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
 import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
@@ -33,7 +40,6 @@ const accept: Record<string, (body: Buffer, headers: HttpRequest['headers']) => 
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {
-    const webhook = accept[request.routeKey];
-    if (!webhook) throw new Error(`No webhook for ${request.routeKey}. Compare infra/stack.ts.`);
+    const webhook = operationFor(accept, request);
     return json(200, await webhook(rawBody(request), request.headers));
   });

@@ -4,7 +4,7 @@ import type { ResealedTokens } from '../../shared/connection-store.ts';
 import { eachOf } from '../../shared/each-of.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
 import type { TokenKeys } from '../../shared/token-keys.ts';
-import { sealToken } from '../../shared/token-vault.ts';
+import { sealTokens } from '../../shared/token-vault.ts';
 
 export type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
 
@@ -61,17 +61,10 @@ async function resealed(
   connection: Connection,
 ): Promise<ResealedTokens> {
   const now = deps.clock();
-  const { userId, revocation } = connection;
-  const reseal = async (kind: 'access' | 'refresh', sealed: string): Promise<string> =>
-    sealToken(keys, now, userId, kind, await open(deps, connection, kind, sealed));
-  return {
-    keyId: keys.current(now),
-    ...(connection.status === 'disconnected'
-      ? {}
-      : {
-          accessToken: await reseal('access', connection.accessToken),
-          refreshToken: await reseal('refresh', connection.refreshToken),
-        }),
-    ...(await resealedRevocation(deps, userId, revocation)),
-  };
+  const { userId } = connection;
+  const revocation = await resealedRevocation(deps, userId, connection.revocation);
+  if (connection.status === 'disconnected') return { keyId: keys.current(now), ...revocation };
+  const accessToken = await open(deps, connection, 'access', connection.accessToken);
+  const refreshToken = await open(deps, connection, 'refresh', connection.refreshToken);
+  return { ...(await sealTokens(keys, now, userId, { accessToken, refreshToken })), ...revocation };
 }
