@@ -89,3 +89,22 @@ export async function run(assembly: string, options: RunnerOptions = {}): Promis
   onTestFinished(() => runner.close());
   return runner;
 }
+
+/** A table as the template has it, with the key `id` and an index by `shard`. */
+export const table = (TableName: string, properties: Record<string, unknown> = {}): Resource => ({
+  Type: 'AWS::DynamoDB::Table',
+  Properties: {
+    TableName,
+    BillingMode: 'PAY_PER_REQUEST',
+    AttributeDefinitions: ['id', 'shard'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' })),
+    KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
+    GlobalSecondaryIndexes: [
+      {
+        IndexName: 'by-shard',
+        KeySchema: [{ AttributeName: 'shard', KeyType: 'HASH' }],
+        Projection: { ProjectionType: 'KEYS_ONLY' },
+      },
+    ],
+    ...properties,
+  },
+});

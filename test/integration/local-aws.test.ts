@@ -18,7 +18,7 @@ import { dynamoDbClient, localCredentials, startDynamoDb } from '../../infra/loc
 import type { Runner } from '../../infra/local/runner.ts';
 import { readSchedules, startSchedules } from '../../infra/local/schedules.ts';
 import { generateSecretString } from '../../infra/local/secrets.ts';
-import { lambda, run, temporaryDirectory, writeAssembly } from './local-assembly.ts';
+import { lambda, run, table, temporaryDirectory, writeAssembly } from './local-assembly.ts';
 
 const resources = {
   Empty: { Type: 'AWS::SecretsManager::Secret', Properties: {} },
@@ -34,24 +34,10 @@ const resources = {
     },
   },
   Bus: { Type: 'AWS::Events::EventBus', Properties: { Name: 'bus' } },
-  Things: {
-    Type: 'AWS::DynamoDB::Table',
-    Properties: {
-      TableName: 'things',
-      BillingMode: 'PAY_PER_REQUEST',
-      AttributeDefinitions: ['id', 'shard'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' })),
-      KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
-      GlobalSecondaryIndexes: [
-        {
-          IndexName: 'by-shard',
-          KeySchema: [{ AttributeName: 'shard', KeyType: 'HASH' }],
-          Projection: { ProjectionType: 'KEYS_ONLY' },
-        },
-      ],
-      TimeToLiveSpecification: { AttributeName: 'expiresAt', Enabled: true },
-      SSESpecification: { SSEEnabled: true, KMSMasterKeyId: { 'Fn::GetAtt': ['Key', 'Arn'] } },
-    },
-  },
+  Things: table('things', {
+    TimeToLiveSpecification: { AttributeName: 'expiresAt', Enabled: true },
+    SSESpecification: { SSEEnabled: true, KMSMasterKeyId: { 'Fn::GetAtt': ['Key', 'Arn'] } },
+  }),
   Key: { Type: 'AWS::KMS::Key', Properties: {} },
 };
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Right, readRole } from '../../infra/local/policies.ts';
 import type { Resource } from '../../infra/local/template.ts';
-import { lambda, run, writeAssembly } from './local-assembly.ts';
+import { lambda, run, table, writeAssembly } from './local-assembly.ts';
 
 type Statement = Record<string, unknown>;
 const allow = (action: unknown, resource: unknown, more: Statement = {}): Statement => ({
@@ -12,24 +12,6 @@ const allow = (action: unknown, resource: unknown, more: Statement = {}): Statem
 });
 const arnOf = (logicalId: string) => ({ 'Fn::GetAtt': [logicalId, 'Arn'] });
 const below = (logicalId: string, rest: string) => ({ 'Fn::Join': ['', [arnOf(logicalId), rest]] });
-
-const table = (TableName: string, properties: Record<string, unknown> = {}): Resource => ({
-  Type: 'AWS::DynamoDB::Table',
-  Properties: {
-    TableName,
-    BillingMode: 'PAY_PER_REQUEST',
-    AttributeDefinitions: ['id', 'shard'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' })),
-    KeySchema: [{ AttributeName: 'id', KeyType: 'HASH' }],
-    GlobalSecondaryIndexes: [
-      {
-        IndexName: 'by-shard',
-        KeySchema: [{ AttributeName: 'shard', KeyType: 'HASH' }],
-        Projection: { ProjectionType: 'KEYS_ONLY' },
-      },
-    ],
-    ...properties,
-  },
-});
 
 const resources: Record<string, Resource> = {
   Things: table('things'),
