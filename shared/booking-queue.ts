@@ -50,8 +50,7 @@ export type BookingQueue = {
 export const batchSize = 10;
 
 /** The queue at `queueUrl`. */
-export function bookingQueue(queueUrl: string): BookingQueue {
-  const sqs = new SQSClient();
+export function bookingQueue(queueUrl: string, sqs: SQSClient = new SQSClient()): BookingQueue {
   return {
     async send(message) {
       await sqs.send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message) }));

@@ -17,8 +17,7 @@ export type { BusEventType };
 export type Bus = { publish(...events: BusEvent[]): Promise<void> };
 
 /** The EventBridge bus `name`. */
-export function eventBridgeBus(name: string): Bus {
-  const client = new EventBridgeClient();
+export function eventBridgeBus(name: string, client: EventBridgeClient = new EventBridgeClient()): Bus {
   return {
     async publish(...events) {
       const { Entries: answers = [], FailedEntryCount } = await client.send(

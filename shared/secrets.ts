@@ -43,13 +43,21 @@ export async function useSecret<T, R>(
 
 let client: SecretsManagerClient | undefined;
 
-/** The secret `id`, parsed by `parse`. Errors: `not_configured` where nobody has put a value into it yet. */
-export function secret<T>(id: string, parse: (value: string) => T, clock: Clock): Secret<T> {
+/**
+ * The secret `id`, parsed by `parse`. `read` is where its text comes from: Secrets Manager.
+ * Errors: `not_configured` where nobody has put a value into it yet.
+ */
+export function secret<T>(
+  id: string,
+  parse: (value: string) => T,
+  clock: Clock,
+  read: (id: string) => Promise<string> = fetchSecret,
+): Secret<T> {
   let kept: { value: T; readAt: number } | undefined;
   let reading: Promise<T> | undefined;
 
-  const read = (): Promise<T> => {
-    reading ??= fetchSecret(id)
+  const readAgain = (): Promise<T> => {
+    reading ??= read(id)
       .then((text) => {
         kept = { value: parse(text), readAt: clock() };
         return kept.value;
@@ -64,7 +72,7 @@ export function secret<T>(id: string, parse: (value: string) => T, clock: Clock)
     async get() {
       if (kept && clock() - kept.readAt < secretTimeToLive) return kept.value;
       try {
-        return await read();
+        return await readAgain();
       } catch (error) {
         if (!kept) throw error;
         // An old value that worked is better than none while Secrets Manager is away.
@@ -77,7 +85,7 @@ export function secret<T>(id: string, parse: (value: string) => T, clock: Clock)
     },
     async getNewer() {
       if (kept && clock() - kept.readAt < secretMinimumAge) return undefined;
-      return read();
+      return readAgain();
     },
   };
 }

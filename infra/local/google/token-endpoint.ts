@@ -33,11 +33,7 @@ export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdToke
   // Revoking is a POST; for anything else there is nothing here, as at Google: Hono's 404.
   app.post('/revoke', faults.around('revoke'), async (c) => {
     // Documented in the body; Google's own library sends it in the query.
-    const token = c.req.query('token') ?? (await readForm(c)).get('token') ?? '';
-    const known = state.refreshTokens.get(token) ?? state.accessTokens.get(token);
-    // The wording is UNVERIFIED; the code is what counts.
-    if (!known || !grantOf(state, known)) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
-    state.grants.delete(grantKey(known.clientId, known.sub));
+    revoke(state, c.req.query('token') ?? (await readForm(c)).get('token') ?? '');
     return c.json({});
   });
   return app;
@@ -63,6 +59,14 @@ export function issueTokens(
     : { accessToken };
 }
 
+/** Ends the grant that a token rests on, with all its tokens. Throws where the token is dead already. */
+export function revoke(state: GoogleState, token: string): void {
+  const known = state.refreshTokens.get(token) ?? state.accessTokens.get(token);
+  // The wording is UNVERIFIED; the code is what counts.
+  if (!known || !grantOf(state, known)) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
+  state.grants.delete(grantKey(known.clientId, known.sub));
+}
+
 async function readForm(c: Context): Promise<URLSearchParams> {
   const type = c.req.header('content-type') ?? '';
   if (!type.startsWith('application/x-www-form-urlencoded')) {
@@ -71,7 +75,7 @@ async function readForm(c: Context): Promise<URLSearchParams> {
   return new URLSearchParams(await c.req.text());
 }
 
-function authenticateClient(
+export function authenticateClient(
   state: GoogleState,
   authorization: string | undefined,
   form: URLSearchParams,
@@ -92,19 +96,29 @@ async function answerGrant(
   client: SimulatedClient,
   form: URLSearchParams,
 ) {
+  return tokenAnswer(state, signer, redeem(state, client, form));
+}
+
+/** What a token request is granted, before an id token is made for it. */
+export type Granted = {
+  clientId: string;
+  sub: string;
+  scopes: string[];
+  accessToken: string;
+  refreshToken?: string;
+  nonce?: string | undefined;
+};
+
+/** Carries out a token request of an authenticated client. Throws Google's OAuth errors. */
+export function redeem(state: GoogleState, client: SimulatedClient, form: URLSearchParams): Granted {
   const grantType = form.get('grant_type');
-  if (grantType === 'authorization_code') return exchangeCode(state, signer, client, form);
-  if (grantType === 'refresh_token') return refresh(state, signer, client, form);
+  if (grantType === 'authorization_code') return exchangeCode(state, client, form);
+  if (grantType === 'refresh_token') return refresh(state, client, form);
   if (!grantType) throw oauthError(400, 'invalid_request', 'Missing required parameter: grant_type');
   throw oauthError(400, 'unsupported_grant_type', `Invalid grant_type: ${grantType}`);
 }
 
-async function exchangeCode(
-  state: GoogleState,
-  signer: IdTokenSigner,
-  client: SimulatedClient,
-  form: URLSearchParams,
-) {
+function exchangeCode(state: GoogleState, client: SimulatedClient, form: URLSearchParams): Granted {
   const code = form.get('code');
   if (!code) throw oauthError(400, 'invalid_request', 'Missing required parameter: code');
   const known = state.codes.get(code);
@@ -123,7 +137,7 @@ async function exchangeCode(
   const { sub, scopes, nonce } = known;
   const wanted = known.refreshToken && !state.switches.omitRefreshToken;
   const tokens = issueTokens(state, { clientId: client.clientId, sub, scopes, refreshToken: wanted });
-  return tokenAnswer(state, signer, { clientId: client.clientId, sub, scopes, nonce, ...tokens });
+  return { clientId: client.clientId, sub, scopes, nonce, ...tokens };
 }
 
 function verifierMatches(
@@ -137,12 +151,7 @@ function verifierMatches(
   return verifier === challenge;
 }
 
-async function refresh(
-  state: GoogleState,
-  signer: IdTokenSigner,
-  client: SimulatedClient,
-  form: URLSearchParams,
-) {
+function refresh(state: GoogleState, client: SimulatedClient, form: URLSearchParams): Granted {
   const token = form.get('refresh_token');
   if (!token) throw oauthError(400, 'invalid_request', 'Missing required parameter: refresh_token');
   const known = state.refreshTokens.get(token);
@@ -164,7 +173,7 @@ async function refresh(
   else state.refreshTokens.set(token, { ...known, usedAt: state.now() });
   const accessToken = issueAccessToken(state, grant, scopes);
   const refreshToken = rotated ? { refreshToken: issueRefreshToken(state, grant, scopes) } : {};
-  return tokenAnswer(state, signer, { clientId, sub, scopes, accessToken, ...refreshToken });
+  return { clientId, sub, scopes, accessToken, ...refreshToken };
 }
 
 function isDead(state: GoogleState, { issuedAt, usedAt, scopes }: RefreshToken): boolean {
@@ -173,19 +182,8 @@ function isDead(state: GoogleState, { issuedAt, usedAt, scopes }: RefreshToken):
   return now - usedAt > idleDays * day || (testing && now - issuedAt > testingDays * day);
 }
 
-async function tokenAnswer(
-  state: GoogleState,
-  signer: IdTokenSigner,
-  grant: {
-    clientId: string;
-    sub: string;
-    scopes: string[];
-    accessToken: string;
-    refreshToken?: string;
-    nonce?: string | undefined;
-  },
-) {
-  const { clientId, sub, scopes, accessToken, refreshToken, nonce } = grant;
+async function tokenAnswer(state: GoogleState, signer: IdTokenSigner, granted: Granted) {
+  const { clientId, sub, scopes, accessToken, refreshToken, nonce } = granted;
   const account = findAccount(state, sub);
   if (!account) throw oauthError(400, 'invalid_grant', 'Account has been deleted');
   const idToken = scopes.includes('openid')

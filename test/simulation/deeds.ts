@@ -1,0 +1,106 @@
+/** What people, providers and operators do in a run, and when: drawn from the seed, told in one line each. */
+import { between, oneOf, type Random, whole } from './scheduler.ts';
+
+export type Deed = { at: number } & (
+  | { do: 'pay' | 'pay by session' | 'fail'; booking: string; payment: string }
+  | { do: 'refund'; payment: string; amount: number; state: 'pending' | 'succeeded' | 'failed' }
+  | { do: 'refund charge'; payment: string; amount: number }
+  | { do: 'dispute'; payment: string; state: 'needs_response' | 'won' | 'lost' }
+  | { do: 'declare'; booking: string; room: number; hold: boolean }
+  | { do: 'move' | 'rename'; booking: string; room: number }
+  | { do: 'cancel'; booking: string }
+  | { do: 'connect' | 'disconnect' | 'revoke at Google'; user: string }
+  | { do: 'choose calendar'; user: string; calendar: 'primary' | 'second' }
+  | { do: 'delete by hand' | 'edit by hand'; booking: string }
+  | { do: 'rotate token keys' | 'rotate signing secret' | 'rotate client secret' }
+  | { do: 'outage'; of: 'Google' | 'tables' | 'queue' | 'bus'; seconds: number }
+);
+
+/** What a run is about. Instants in milliseconds from its start, amounts in cents. */
+export type Plan = {
+  users: string[];
+  bookings: { id: string; user: string; startsIn: number }[];
+  deeds: Deed[];
+  conflictPolicy: 'create' | 'flag' | 'hold';
+  switches: {
+    rotateRefreshToken: boolean;
+    accessTokenSeconds: number;
+    reviveCancelled: 'allowed' | 'forbidden';
+    /** Whether the queue hands messages out again while they are still worked on. */
+    earlyRedelivery: boolean;
+  };
+  /** Whether users whose connection is broken mend it in the end. */
+  mends: boolean;
+};
+
+export const price = 9000;
+const minute = 60_000;
+
+export function drawPlan(random: Random): Plan {
+  const users = ['ada', 'ben'].slice(0, whole(random, 1, 2));
+  const bookings = ['b1', 'b2', 'b3'].slice(0, whole(random, 1, 3)).map((id) => ({
+    id,
+    user: oneOf(random, users),
+    startsIn: Math.round(oneOf(random, [40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2)),
+  }));
+  const deeds: Deed[] = users
+    .filter(() => random() < 0.9)
+    .map((user) => ({ at: Math.round(random() * 2000), do: 'connect', user }));
+  const count = whole(random, 3, 16);
+  const span = oneOf(random, [5, 1000, 20 * minute]);
+  for (let number = 0; number < count; number++) {
+    const at = 2000 + Math.round(random() * span);
+    deeds.push(drawDeed(random, at, users, bookings.map(({ id }) => id)));
+  }
+  return {
+    users,
+    bookings,
+    deeds: deeds.sort((one, other) => one.at - other.at),
+    conflictPolicy: oneOf(random, ['create', 'create', 'flag', 'hold']),
+    switches: {
+      rotateRefreshToken: random() < 0.15,
+      accessTokenSeconds: oneOf(random, [3599, 3599, 300]),
+      reviveCancelled: oneOf(random, ['allowed', 'forbidden']),
+      earlyRedelivery: random() < 0.2,
+    },
+    mends: random() < 0.8,
+  };
+}
+
+function drawDeed(random: Random, at: number, users: string[], bookings: string[]): Deed {
+  const booking = oneOf(random, bookings);
+  const user = oneOf(random, users);
+  const payment = `pi_${random() < 0.85 ? 1 : 2}_${booking}`;
+  const room = whole(random, 1, 5);
+  const amount = random() < 0.7 ? price : price / 3;
+  const draw = random() * 100;
+  if (draw < 30) return { at, do: oneOf(random, ['pay', 'pay', 'pay by session']), booking, payment };
+  if (draw < 32) return { at, do: 'fail', booking, payment };
+  if (draw < 38)
+    return { at, do: 'refund', payment, amount, state: oneOf(random, ['pending', 'succeeded', 'succeeded', 'failed']) };
+  if (draw < 42) return { at, do: 'refund charge', payment, amount };
+  if (draw < 47) return { at, do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) };
+  if (draw < 54) return { at, do: 'declare', booking, room, hold: random() < 0.4 };
+  if (draw < 64) return { at, do: oneOf(random, ['move', 'rename']), booking, room };
+  if (draw < 69) return { at, do: 'cancel', booking };
+  if (draw < 75) return { at, do: 'connect', user };
+  if (draw < 78) return { at, do: 'disconnect', user };
+  if (draw < 81) return { at, do: 'revoke at Google', user };
+  if (draw < 84) return { at, do: 'choose calendar', user, calendar: oneOf(random, ['primary', 'second']) };
+  if (draw < 87) return { at, do: oneOf(random, ['delete by hand', 'edit by hand']), booking };
+  if (draw < 93)
+    return { at, do: oneOf(random, ['rotate token keys', 'rotate signing secret', 'rotate client secret']) };
+  return {
+    at,
+    do: 'outage',
+    of: oneOf(random, ['Google', 'tables', 'queue', 'bus']),
+    seconds: whole(random, 5, 900),
+  };
+}
+
+/** A deed in words. */
+export function tell({ at, do: what, ...about }: Deed): string {
+  return `${(at / 1000).toFixed(1)} s: ${what} ${Object.entries(about)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')}`;
+}

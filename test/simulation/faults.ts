@@ -1,0 +1,194 @@
+/** What goes wrong, how often, and how: drawn for each operation from the chance of its process. */
+import { AppError } from '../../shared/app-error.ts';
+import { type Answer, answer } from './google.ts';
+import { between, type Course, oneOf, type Random } from './scheduler.ts';
+
+/** Where an operation goes. */
+export const targets = [
+  'table read',
+  'batch read',
+  'table write',
+  'index',
+  'queue',
+  'queue batch',
+  'bus',
+  'secret',
+  'events.insert',
+  'events.get',
+  'events.patch',
+  'events.delete',
+  'events.list',
+  'freebusy.query',
+  'token',
+  'revoke',
+  'sleep',
+] as const;
+export type Target = (typeof targets)[number];
+
+const isGoogle = (target: Target): boolean => /^(events|freebusy|token|revoke)/.test(target);
+const isCalendar = (target: Target): boolean => /^(events|freebusy)/.test(target);
+const isWrite = (target: Target): boolean => /write|queue|bus|insert|patch|delete|token|revoke/.test(target);
+
+type Maker = (target: Target, random: Random) => Partial<Course>;
+
+const throws = (make: () => unknown) => (): never => {
+  throw make();
+};
+const named = (name: string, message: string) => () => Object.assign(new Error(message), { name });
+const lost = (target: Target) =>
+  target === 'token' || target === 'revoke'
+    ? () => new AppError('google_unreachable', "Google's token endpoint could not be reached.", { status: 503 })
+    : named('TypeError', 'fetch failed');
+const timedOut = (target: Target) =>
+  target === 'token' || target === 'revoke' ? lost(target) : named('TimeoutError', 'The operation timed out');
+
+/** An error of the Calendar API as Google sends it. */
+function refusal(status: number, reason: string, headers: Record<string, string> = {}): () => Answer {
+  const body = JSON.stringify({ error: { code: status, message: reason, errors: [{ reason, message: reason }] } });
+  return () => answer(status, body, { 'content-type': 'application/json', ...headers });
+}
+const html = (status: number) => () => answer(status, '<!doctype html><title>Error</title>');
+const tokenStatus = (status: number) =>
+  throws(() => new AppError('google_unexpected_status', `Google's token endpoint answered ${status}.`, { status: 503 }));
+
+type Fault = { on: (target: Target) => boolean; make: Maker };
+
+/** Every fault by name. A profile turns some of them on. */
+const faultsByName = {
+  'cut off before': { on: () => true, make: () => ({ crash: 'before' }) },
+  'cut off after': { on: () => true, make: () => ({ crash: 'after' }) },
+  slow: { on: (target) => target !== 'sleep', make: (_, random) => ({ before: between(random, 500, 7000) }) },
+  // A machine that stands still for a while and then goes on, past every lease and time-out.
+  frozen: {
+    on: (target) => target !== 'sleep',
+    make: (_, random) => ({ after: between(random, 20_000, 400_000) }),
+  },
+  throttled: {
+    on: (target) => /^(table|batch|index|queue|bus|secret)/.test(target),
+    make: () => ({ refuse: throws(named('ProvisionedThroughputExceededException', 'Throughput exceeded')) }),
+  },
+  'answer lost': {
+    on: (target) => isWrite(target) && !isGoogle(target),
+    make: () => ({ answer: throws(named('TimeoutError', 'No answer came')) }),
+  },
+  'repeated by the SDK': {
+    on: (target) => target === 'table write' || target === 'queue',
+    make: (_, random) => ({ repeatAfter: between(random, 50, 2000) }),
+  },
+  'keys left unprocessed': { on: (target) => target === 'batch read', make: () => ({}) },
+  'part of a batch refused': { on: (target) => target === 'queue batch', make: () => ({}) },
+  'request lost': { on: isGoogle, make: (target) => ({ refuse: throws(lost(target)) }) },
+  'response lost': { on: isGoogle, make: (target) => ({ answer: throws(lost(target)) }) },
+  'timed out': {
+    on: (target) => isGoogle(target),
+    make: (target, random) => ({
+      before: 8000,
+      answer: throws(timedOut(target)),
+      lateBy: random() < 0.5 ? between(random, 0, 30_000) : undefined,
+    }),
+  },
+  'answered 5xx': {
+    on: isGoogle,
+    make: (target, random) => {
+      if (!isCalendar(target)) return { refuse: tokenStatus(503) };
+      return { refuse: random() < 0.5 ? html(503) : refusal(500, 'backendError') };
+    },
+  },
+  'done, and answered 5xx': {
+    on: isGoogle,
+    make: (target) => ({ answer: isCalendar(target) ? html(502) : tokenStatus(502) }),
+  },
+  'malformed body': {
+    on: isGoogle,
+    make: (target) => ({
+      answer: isCalendar(target)
+        ? (value) => ({ ...(value as Answer), text: async () => '{"id": "cut o' })
+        : throws(() => new AppError('google_unexpected_body', 'No tokens in it.', { status: 502 })),
+    }),
+  },
+  '401': { on: isCalendar, make: () => ({ refuse: refusal(401, 'authError') }) },
+  '403 rate limit': {
+    on: isCalendar,
+    make: (_, random) => ({
+      refuse: refusal(403, oneOf(random, ['rateLimitExceeded', 'userRateLimitExceeded'])),
+    }),
+  },
+  '403 quota': { on: isCalendar, make: () => ({ refuse: refusal(403, 'quotaExceeded') }) },
+  '403 not set up': { on: isCalendar, make: () => ({ refuse: refusal(403, 'accessNotConfigured') }) },
+  '403 scope missing': { on: isCalendar, make: () => ({ refuse: refusal(403, 'insufficientPermissions') }) },
+  '403 forbidden': { on: isCalendar, make: () => ({ refuse: refusal(403, 'forbidden') }) },
+  // On an event that stands, Google says this only when it is true: that comes from people who delete by hand.
+  '404': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(404, 'notFound') }) },
+  '409': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(409, 'duplicate') }) },
+  '412': { on: (target) => target === 'events.patch', make: () => ({ refuse: refusal(412, 'conditionNotMet') }) },
+  '429': {
+    on: isCalendar,
+    make: (_, random) => ({
+      refuse: refusal(429, 'rateLimitExceeded', random() < 0.5 ? { 'retry-after': '120' } : {}),
+    }),
+  },
+  'client refused': {
+    on: (target) => target === 'token',
+    make: () => ({
+      refuse: throws(
+        () => new AppError('google_client_misconfigured', 'Google refuses the OAuth client.', { status: 503 }),
+      ),
+    }),
+  },
+} satisfies Record<string, Fault>;
+
+export type FaultName = keyof typeof faultsByName;
+export const faultNames = Object.keys(faultsByName) as FaultName[];
+const faults: Record<FaultName, Fault> = faultsByName;
+
+/** How often each fault befalls an operation that it can befall. What is not named never does. */
+export type Profile = Partial<Record<FaultName, number>>;
+
+/** Some faults often, some seldom, some never: what hides one bug shows another. */
+export function drawProfile(random: Random): Profile {
+  const calm = random() < 0.1;
+  return Object.fromEntries(
+    faultNames.map((name) => {
+      const level = random();
+      const chance = calm || level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
+      // These leave a booking failed or a connection broken, which hides what else would happen to it.
+      const rare = name === '403 forbidden' || name === '403 scope missing';
+      return [name, rare && level < 0.9 ? 0 : chance];
+    }),
+  );
+}
+
+/** How long things take when nothing is wrong: milliseconds until the effect, and until the answer. */
+function usual(target: Target, random: Random): { before: number; after: number } {
+  if (target === 'sleep') return { before: 0, after: 0 };
+  if (isGoogle(target)) return { before: between(random, 20, 300), after: between(random, 10, 150) };
+  return { before: between(random, 1, 12), after: between(random, 1, 8) };
+}
+
+/**
+ * How an operation goes, and the fault it meets, if any: `random` is of this operation alone. In an outage most fail.
+ */
+export function courseOf(
+  target: Target,
+  random: Random,
+  profile: Profile,
+  outage: boolean,
+): { course: Course; fault?: FaultName; freezes: boolean } {
+  const course = usual(target, random);
+  const fault = outage && random() < 0.7 ? outageOf(target) : drawFault(target, random, profile);
+  if (!fault) return { course, freezes: false };
+  return { course: { ...course, ...faults[fault].make(target, random) }, fault, freezes: fault === 'frozen' };
+}
+
+function outageOf(target: Target): FaultName {
+  return isGoogle(target) ? 'answered 5xx' : 'throttled';
+}
+
+function drawFault(target: Target, random: Random, profile: Profile): FaultName | undefined {
+  let left = random();
+  return faultNames.find((name) => {
+    const chance = faults[name].on(target) ? (profile[name] ?? 0) : 0;
+    left -= chance;
+    return chance > 0 && left < 0;
+  });
+}

@@ -1,0 +1,254 @@
+import type { Booking, BookingStatus } from '../../shared/booking.ts';
+import type { BusEventType } from '../../shared/bus.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection.ts';
+import { fromItem } from '../../shared/dynamo.ts';
+import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { openToken } from '../../shared/token-vault.ts';
+import { type Deed, price } from './deeds.ts';
+import { type Content, changeOf, contentOf, eventsOfBooking, isConnected, type Life } from './life.ts';
+import type { World } from './world.ts';
+
+/** What must hold, at every moment and in the end. Each violation is told in one line. */
+
+/** Counts of what was looked at, so that a check that never runs is noticed. */
+export type Checks = Record<string, number>;
+
+export type Watch = { violations: string[]; checks: Checks; broken: { at: number; connection: GrantedConnection; alive: Set<string> }[] };
+
+/** Looks at each change of the tables and of the calendars as it happens. */
+export function watchWorld(world: World): Watch {
+  const watch: Watch = { violations: [], checks: {}, broken: [] };
+  const count = (what: string): void => {
+    watch.checks[what] = (watch.checks[what] ?? 0) + 1;
+  };
+  const violated = (what: string): void => {
+    watch.violations.push(`${((world.now() - 1) / 1000).toFixed(0)}: ${what}`);
+  };
+
+  world.watchGoogle(() => {
+    count('one event at most, after each call');
+    const standing = Map.groupBy(
+      world.google.events(),
+      ({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking ?? '',
+    );
+    for (const [booking, events] of standing) {
+      if (booking && events.length > 1) violated(`two events stand for ${booking} at once`);
+    }
+  });
+
+  world.watchers.push((table, item, before) => {
+    if (table === 'bookings' && item.id?.S?.startsWith('booking#')) {
+      const [now, then] = [fromItem<Booking>(item), before && fromItem<Booking>(before)];
+      count('booking versions follow each other');
+      if (now.version !== (then?.version ?? 0) + 1) violated(`${now.bookingId} was written over another version`);
+      const news = newsOf(then, now);
+      if (!news) return;
+      count('news is published before it is stored');
+      const isPublished = world.published.some(
+        ({ type, bookingId, id }) =>
+          news.includes(type) && bookingId === now.bookingId && id.endsWith(`:${now.version - 1}`),
+      );
+      if (!isPublished) violated(`${now.bookingId} became ${now.status}, and nobody was told`);
+    }
+    if (table === 'connections') {
+      const [now, then] = [fromItem<Connection>(item), before && fromItem<Connection>(before)];
+      count('connection versions never go back');
+      if (then && now.tokenVersion < then.tokenVersion) violated(`the connection of ${now.userId} went back`);
+      if (now.status === then?.status) return;
+      const type = connectionNews[now.status];
+      if (!world.published.some((event) => event.type === type && event.userId === now.userId))
+        violated(`the connection of ${now.userId} became ${now.status}, and nobody was told`);
+      if (now.status === 'reauthorization_required') {
+        const alive = new Set([...world.google.state.refreshTokens.values()].map(({ token }) => token).filter(world.google.accepts));
+        watch.broken.push({ at: world.now(), connection: now, alive });
+      }
+    }
+  });
+  return watch;
+}
+
+const connectionNews: Record<Connection['status'], BusEventType> = {
+  active: 'connection.activated',
+  reauthorization_required: 'connection.reauthorization_required',
+  disconnected: 'connection.disconnected',
+};
+
+const newsOfStatus: Partial<Record<BookingStatus, BusEventType[]>> = {
+  scheduled: ['booking.scheduled', 'booking.rescheduled', 'booking.conflict'],
+  cancelled: ['booking.cancelled'],
+  waiting_for_connection: ['booking.waiting'],
+  conflict: ['booking.conflict'],
+  deleted_by_user: ['booking.deleted_by_user'],
+  missed: ['booking.missed'],
+  failed: ['booking.failed'],
+};
+
+/** Events of which one must have been published for this change; undefined where none need be. */
+function newsOf(before: Booking | undefined, now: Booking): BusEventType[] | undefined {
+  if (before?.status === now.status) return undefined;
+  // Cancelled by its backend where nothing stood and nothing was paid: that is answered, and no news.
+  if (now.status === 'cancelled' && now.cancelledAt !== undefined && !before?.observed && before?.status !== 'pending') return undefined;
+  // A look at Google that found all as it was on record.
+  if (before?.status === 'pending' && before.observed?.revision === now.observed?.revision && now.status === 'scheduled' && before.observed && !before.observed.tentative) return undefined;
+  return newsOfStatus[now.status];
+}
+
+/** Texts that must never leave: tokens of Google's, secrets and keys of ours. */
+const secretText = /ya29\.|1\/\/[\w-]{20}|canary-/;
+
+export function leaks(what: string, text: string): string[] {
+  return secretText.test(text) ? [`${what} shows a secret: ${text.slice(0, 300)}`] : [];
+}
+
+/** What must hold when all is quiet. */
+export async function checkEnd(life: Life, watch: Watch): Promise<void> {
+  const { world, truth } = life;
+  const { violations, checks } = watch;
+  const count = (what: string): void => {
+    checks[what] = (checks[what] ?? 0) + 1;
+  };
+  const bookings = new Map(world.bookings().map((booking) => [booking.bookingId, booking]));
+
+  for (const { resource } of world.google.events()) {
+    const id = resource.extendedProperties?.private?.leadscalendarBooking ?? '';
+    count('no event of ours without a booking');
+    if (!bookings.has(id)) violations.push(`an event stands for ${id}, which does not exist`);
+  }
+  for (const { id, user } of truth.plan.bookings) {
+    count('the calendar shows what is desired');
+    violations.push(...checkBooking(life, id, user, bookings.get(id)).map((what) => `${id}: ${what}`));
+  }
+  for (const event of world.published) {
+    count('no secret in a bus event');
+    violations.push(...leaks('a bus event', JSON.stringify(event)));
+  }
+  for (const { timeline, bookingId } of bookings.values())
+    violations.push(...leaks(`the timeline of ${bookingId}`, JSON.stringify(timeline)));
+
+  const keys = parseTokenKeys(world.texts['token-keys'] as string);
+  for (const { connection, alive } of watch.broken) {
+    count('no connection is marked broken without cause');
+    const token = await openToken(keys, connection.userId, 'refresh', connection.refreshToken);
+    const scopeRefused = world.injected.some(({ fault }) => fault === '403 scope missing');
+    if (alive.has(token) && !scopeRefused)
+      violations.push(`the connection of ${connection.userId} was marked broken although its grant is alive`);
+  }
+  const current = keys.current(Math.floor(world.now() / 1000));
+  for (const connection of world.connections()) {
+    count('every token opens, and is sealed with the current key');
+    if (connection.keyId !== undefined && connection.keyId !== current)
+      violations.push(`tokens of ${connection.userId} are still sealed with ${connection.keyId}`);
+    if (connection.status !== 'disconnected')
+      await openToken(keys, connection.userId, 'refresh', connection.refreshToken).catch(() =>
+        violations.push(`the tokens of ${connection.userId} cannot be opened`),
+      );
+    if (connection.leaseUntil !== undefined && connection.leaseUntil * 1000 > world.now())
+      violations.push(`the connection of ${connection.userId} is leased for ever`);
+  }
+  if (world.queue.size() > 0) violations.push(`${world.queue.size()} messages are left in the queue`);
+}
+
+type Presence = 'confirmed' | 'tentative' | 'absent';
+
+/** How a booking is to stand by what was said of it, judged without our own code. */
+export function presences({ truth: { plan, delivered, applied } }: Life, booking: string): Presence[] {
+  const deeds = applied.get(booking) ?? [];
+  if (deeds.some((deed) => deed.do === 'cancel')) return ['absent'];
+  const isOf = (deed: Deed): boolean => 'booking' in deed && deed.booking === booking;
+  const payments = new Set(
+    delivered.filter((deed) => isOf(deed) && (deed.do === 'pay' || deed.do === 'pay by session')).map((deed) => (deed as { payment: string }).payment),
+  );
+  if ([...payments].some((payment) => stands(delivered, payment))) return ['confirmed'];
+  if (payments.size > 0) return ['absent'];
+  const declared = deeds.findLast((deed) => deed.do === 'declare');
+  if (!declared || !(changeOf(plan, declared as Extract<Deed, { room: number }>) as { hold?: boolean }).hold) return ['absent'];
+  // A failure that was told before the booking was declared is forgotten; one that came after ends the hold.
+  return delivered.some((deed) => isOf(deed) && deed.do === 'fail') ? ['tentative', 'absent'] : ['tentative'];
+}
+
+function stands(delivered: Deed[], payment: string): boolean {
+  const about = delivered.filter((deed) => 'payment' in deed && deed.payment === payment);
+  if (about.some((deed) => deed.do === 'dispute' && deed.state === 'lost')) return false;
+  const refunds = about.filter((deed) => deed.do === 'refund');
+  const failed = refunds.some(({ state }) => state === 'failed');
+  const largest = Math.max(0, ...refunds.map(({ amount }) => amount));
+  const total = Math.max(0, ...about.filter((deed) => deed.do === 'refund charge').map(({ amount }) => amount));
+  const refunded = failed ? Math.max(0, total - largest) : Math.max(largest, total);
+  return refunded < price;
+}
+
+/** What its event is to show. */
+function expectedContent({ truth: { plan, applied } }: Life, booking: string): Content {
+  let content = contentOf(plan, booking);
+  for (const deed of applied.get(booking) ?? []) {
+    if (deed.do === 'cancel') continue;
+    const { hold: _, ...change } = changeOf(plan, deed as Extract<Deed, { room: number }>);
+    content = { ...content, ...change };
+  }
+  return content;
+}
+
+function checkBooking(life: Life, id: string, user: string, booking: Booking | undefined): string[] {
+  const { world, truth } = life;
+  const wanted = presences(life, id);
+  const events = eventsOfBooking(world, id);
+  const shown = events.map(({ resource: { summary, location, start, end, status } }) => ({
+    summary,
+    location,
+    start: start?.dateTime,
+    end: end?.dateTime,
+    status,
+  }));
+  const found = `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(shown)}`;
+  const connected = isConnected(world, user);
+  const content = expectedContent(life, id);
+  if (events.length > 1) return [`${events.length} events stand: ${found}`];
+  if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
+  if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
+
+  if (wanted.includes('absent') && (wanted.length === 1 || events.length === 0)) {
+    if (events.length === 0) {
+      const resting = ['cancelled', 'declared', 'missed', 'failed', 'waiting_for_connection', 'deleted_by_user', 'conflict', undefined];
+      return resting.includes(booking?.status) ? [] : [`nothing should stand: ${found}`];
+    }
+    // Nobody can take it out without access, and after the appointment nobody needs to.
+    const isOver = Date.parse(content.end) <= world.now();
+    if (!connected && (booking?.status === 'waiting_for_connection' || isOver)) return [];
+    return [`nothing should stand: ${found}`];
+  }
+  const tentative = wanted[0] === 'tentative';
+  if (!booking) return ['it was paid for and is not known'];
+  switch (booking.status) {
+    case 'scheduled':
+    case 'held': {
+      if (truth.deletedByHand.has(id) && events.length === 0) return [];
+      const expected = { ...content, status: tentative ? 'tentative' : 'confirmed' };
+      const [event] = shown;
+      if (!event) return [`it is ${booking.status}, and no event stands`];
+      const differs = (Object.keys(expected) as (keyof typeof expected)[]).filter((name) =>
+        name === 'start' || name === 'end'
+          ? Date.parse(event[name] ?? '') !== Date.parse(expected[name])
+          : event[name] !== expected[name],
+      );
+      return differs.map((name) => `its event shows ${name} ${event[name]} and not ${expected[name]}`);
+    }
+    case 'deleted_by_user':
+      return truth.deletedByHand.has(id) && events.length === 0 ? [] : [`nobody has deleted it: ${found}`];
+    case 'conflict':
+      return truth.plan.conflictPolicy === 'hold' && events.length === 0 ? [] : [`no conflict: ${found}`];
+    case 'waiting_for_connection':
+      return connected ? [`it waits for a connection that is there: ${found}`] : [];
+    case 'failed': {
+      const refusals = ['403 forbidden', '404', '403 scope missing'];
+      return world.injected.some(({ fault }) => refusals.includes(fault)) ? [] : [`it failed without cause: ${found}`];
+    }
+    case 'missed': {
+      // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
+      const hadTime = connected && truth.calmAt + 7 * 3600 < Date.parse(content.start) / 1000 && truth.plan.mends;
+      // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
+      return hadTime || (connected && events.length > 0) ? [`it was missed although there was time: ${found}`] : [];
+    }
+    default:
+      return [`it should stand: ${found}`];
+  }
+}

@@ -1,0 +1,470 @@
+import { createHmac } from 'node:crypto';
+import { processBatch } from '../../functions/booking-sync/process-batch.ts';
+import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { cancelBooking, declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
+import { startConnection } from '../../functions/connect/start-connection.ts';
+import { changeConnection, disconnect } from '../../functions/connections/manage-connection.ts';
+import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
+import { acceptStripeWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
+import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
+import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
+import { rotate } from '../../infra/keys-rotation.ts';
+import { AppError } from '../../shared/app-error.ts';
+import { audiences } from '../../shared/names.ts';
+import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { signUserToken } from '../../shared/user-token.ts';
+import { type Deed, type Plan, price, tell } from './deeds.ts';
+import { between, type Random, whole } from './scheduler.ts';
+import { createWorld, type Deps, type Ended, startsAt, type World, type WorldOptions } from './world.ts';
+
+/** Lives through a plan: everybody does what they do, the service does its work, and in the end all is quiet. */
+
+const second = 1000;
+const minute = 60 * second;
+const seconds = (milliseconds: number): number => Math.floor(milliseconds / 1000);
+/** Milliseconds, as the template has them. */
+const timeouts = { webhook: 15, api: 15, connect: 15, callback: 29, connections: 29, sync: 30, reconcile: 55, sweep: 300 };
+/** How many workers take messages from the queue side by side. */
+const maxWorkers = 4;
+
+/** What was asked of the service and what it said to it: what must come true is judged from this alone. */
+export type Truth = {
+  plan: Plan;
+  /** What a booking's backend asked for and was told to be done, in this order. */
+  applied: Map<string, Deed[]>;
+  /** Payments of which everything was delivered. */
+  delivered: Deed[];
+  /** Bookings whose event its owner has deleted by hand. */
+  deletedByHand: Set<string>;
+  /** When faults stopped: epoch seconds. */
+  calmAt: number;
+};
+
+export type Life = { world: World; truth: Truth; story: string[] };
+
+export async function live(plan: Plan, options: Pick<WorldOptions, 'seed' | 'profile' | 'without'>, watch: (world: World) => void): Promise<Life> {
+  const { conflictPolicy } = plan;
+  const accounts = plan.users.map((user) => ({
+    sub: user,
+    email: `${user}@example.com`,
+    name: user,
+    timeZone: 'Europe/Vienna',
+  }));
+  const world = createWorld({ ...options, conflictPolicy, accounts });
+  Object.assign(world.google.state.switches, plan.switches);
+  const truth: Truth = {
+    plan,
+    applied: new Map(),
+    delivered: [],
+    deletedByHand: new Set(),
+    calmAt: Number.POSITIVE_INFINITY,
+  };
+  const life: Life = { world, truth, story: [] };
+  watch(world);
+
+  const poller = pollQueue(life);
+  const clock = everySoOften(life);
+  const done = plan.deeds.map((deed, number) => carryOut(life, deed, number));
+  const last = plan.deeds.at(-1)?.at ?? 0;
+  await world.scheduler.run(startsAt + last + 3 * minute);
+
+  world.calmDown();
+  clock.stop();
+  truth.calmAt = seconds(world.now());
+  life.story.push(`${(world.now() - startsAt) / second} s: faults stop`);
+  let everybodyIsDone = false;
+  void Promise.all(done).then(() => {
+    everybodyIsDone = true;
+  });
+  await world.scheduler.run(Number.POSITIVE_INFINITY);
+  if (!everybodyIsDone) throw new Error('Somebody still waits for an answer although nothing is under way.');
+  if (plan.mends) await mendConnections(life);
+  await comeToRest(life);
+  poller.stop();
+  return life;
+}
+
+/** Workers take messages whenever there are some. */
+function pollQueue(life: Life): { stop(): void } {
+  const { world, truth } = life;
+  const { queue, scheduler } = world;
+  let workers = 0;
+  let wakesAt = Number.POSITIVE_INFINITY;
+  let stopped = false;
+
+  const wake = (): void => {
+    const next = queue.nextAt();
+    if (stopped || next === undefined || workers >= maxWorkers) return;
+    const at = Math.max(next, world.now() + 10);
+    if (wakesAt > world.now() && wakesAt <= at) return;
+    wakesAt = at;
+    scheduler.at(at - world.now(), poll, false);
+  };
+
+  const poll = (): void => {
+    if (stopped || workers >= maxWorkers) return;
+    const random = world.chance(`poll ${Math.round(world.now())}`);
+    const early = truth.plan.switches.earlyRedelivery && !world.isCalm() && random() < 0.2;
+    const messages = queue.receive(whole(random, 1, 10), early ? between(random, 500, 20_000) : undefined);
+    if (messages.length > 0) void work(messages);
+    wake();
+  };
+
+  const work = async (messages: ReturnType<typeof queue.receive>): Promise<void> => {
+    workers += 1;
+    const name = `sync ${messages.map(({ messageId, received }) => `${messageId}#${received}`).join(' ')}`;
+    const records = messages.map(({ received, ...record }) => ({ ...record, repeated: received > 1 }));
+    const ended = await world.invoke(name, 'booking-sync', timeouts.sync * second, (deps) =>
+      processBatch(records, (message, delivery) =>
+        message.type === 'connection.activated' ? releaseWaiting(deps, message) : syncBooking(deps, message, delivery),
+      ),
+    );
+    workers -= 1;
+    life.story.push(`${told(world)} ${name}: ${ended.is}`);
+    // Whoever acknowledges may be cut off as well: then the messages come again although all was done.
+    const acknowledges = world.isCalm() || world.chance(`acknowledge ${name}`)() > 0.03;
+    if (ended.is === 'done' && acknowledges) {
+      queue.remove(messages.flatMap(({ messageId }) => (ended.value.includes(messageId) ? [] : messageId)));
+    }
+    wake();
+  };
+
+  queue.onSend = wake;
+  return {
+    stop() {
+      stopped = true;
+    },
+  };
+}
+
+/** The schedules: reconcile each minute, the refresh sweep every five. */
+function everySoOften({ world }: Life): { stop(): void } {
+  let stopped = false;
+  const repeat = (every: number, run: () => Promise<unknown>): void => {
+    world.scheduler.at(every, () => {
+      if (stopped) return;
+      void run();
+      repeat(every, run);
+    });
+  };
+  repeat(minute, () => reconcile(world));
+  repeat(5 * minute, () => sweep(world));
+  return {
+    stop() {
+      stopped = true;
+    },
+  };
+}
+
+const reconcile = (world: World): Promise<Ended<unknown>> =>
+  world.invoke(`reconcile ${told(world)}`, 'reconcile', timeouts.reconcile * second, handBackDueBookings);
+
+const sweep = (world: World): Promise<Ended<unknown>> =>
+  world.invoke(`sweep ${told(world)}`, 'sweep', timeouts.sweep * second, async (deps) => {
+    await refreshDueConnections(deps);
+    await carryOverTokens(deps);
+  });
+
+const told = (world: World): string => `${((world.now() - startsAt) / second).toFixed(1)} s`;
+
+/** Time passes until nothing is due any more. */
+async function comeToRest(life: Life): Promise<void> {
+  const { world } = life;
+  for (let round = 0; round < 80; round++) {
+    await world.scheduler.run(Number.POSITIVE_INFINITY);
+    if (world.queue.redrive() > 0) {
+      world.queue.onSend();
+      continue;
+    }
+    const due = world.bookings().flatMap(({ syncDueAt }) => syncDueAt ?? []);
+    if (due.length === 0) break;
+    world.scheduler.skipTo((Math.min(...due) + 6) * second);
+    await Promise.all([reconcile(world), world.scheduler.run(Number.POSITIVE_INFINITY)]);
+  }
+  world.scheduler.skipTo(world.now() + 2 * 3600 * second);
+  await Promise.all([sweep(world), world.scheduler.run(Number.POSITIVE_INFINITY)]);
+}
+
+/** Users whose calendar does not work connect again. */
+async function mendConnections(life: Life): Promise<void> {
+  const { world, truth } = life;
+  for (const user of truth.plan.users) {
+    if (isConnected(world, user)) continue;
+    await Promise.all([connect(life, user, 'mends'), world.scheduler.run(Number.POSITIVE_INFINITY)]);
+  }
+}
+
+/** Whether a user's connection is on record as working. A grant that is dead at Google is not known to be so yet. */
+export function isConnected(world: World, user: string): boolean {
+  const connection = world.connections().find(({ userId }) => userId === user);
+  const grant = [...world.google.state.grants.values()].find(({ sub }) => sub === user);
+  return connection?.status === 'active' && grant !== undefined;
+}
+
+async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
+  const { world, truth, story } = life;
+  await world.pause(deed.at);
+  story.push(tell(deed));
+  const key = `${number} ${deed.do}`;
+  switch (deed.do) {
+    case 'pay':
+    case 'pay by session':
+    case 'fail':
+    case 'refund':
+    case 'refund charge':
+    case 'dispute': {
+      const twice = world.chance(`twice ${key}`)() < 0.25;
+      const body = JSON.stringify(stripeEvent(truth.plan, deed, number));
+      await Promise.all([
+        deliver(life, `${key}`, body),
+        ...(twice ? [world.pause(1500).then(() => deliver(life, `${key} again`, body))] : []),
+      ]);
+      truth.delivered.push(deed);
+      return;
+    }
+    case 'declare':
+    case 'move':
+    case 'rename':
+    case 'cancel':
+      return inTurn(life, deed.booking, () => askBackend(life, key, deed));
+    case 'connect':
+      return connect(life, deed.user, key);
+    case 'disconnect':
+      return untilDone(life, key, 'connections', timeouts.connections, (deps) => disconnect(deps, deed.user)).then(noop);
+    case 'choose calendar': {
+      const calendarId = deed.calendar === 'primary' ? 'primary' : secondCalendar(world, deed.user);
+      const choose = (deps: Deps) => changeConnection(deps, deed.user, { calendarId });
+      return untilDone(life, key, 'connections', timeouts.connections, choose).then(noop);
+    }
+    case 'revoke at Google':
+      return world.google.revokeByHand(deed.user);
+    case 'delete by hand':
+    case 'edit by hand':
+      return byHand(life, deed.booking, deed.do === 'delete by hand' ? 'delete' : 'edit');
+    case 'rotate token keys':
+      return rotateTokenKeys(world, key);
+    case 'rotate signing secret':
+      return rotateSigningSecret(world, key);
+    case 'rotate client secret':
+      return rotateClientSecret(world, key);
+    case 'outage': {
+      const of = { Google: /^(events|freebusy|token|revoke)/, tables: /^(table|batch|index)/, queue: /^queue/, bus: /^bus/ };
+      return world.beginOutage((target) => of[deed.of].test(target), deed.seconds * second);
+    }
+  }
+}
+
+const noop = (): void => {};
+const signingSecrets = new WeakMap<World, string>();
+
+/** A provider delivers until it is told that its event has arrived, ever less often. */
+async function deliver(life: Life, key: string, body: string): Promise<void> {
+  const { world } = life;
+  const waits = [3, 20, 60, 180];
+  for (let attempt = 1; ; attempt++) {
+    const timestamp = seconds(world.now());
+    const secret = signingSecrets.get(world) ?? 'whsec_canary-signing-secret-1';
+    const signature = `t=${timestamp},v1=${createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex')}`;
+    const ended = await world.invoke(`deliver ${key} #${attempt}`, 'webhook', timeouts.webhook * second, (deps) =>
+      acceptStripeWebhook(deps, { body: Buffer.from(body), signature }),
+    );
+    if (ended.is === 'done') return;
+    life.story.push(`${told(world)} deliver ${key} #${attempt}: ${describe(ended)}`);
+    await world.pause((waits[attempt - 1] ?? 300) * second);
+  }
+}
+
+const describe = (ended: Ended<unknown>): string =>
+  ended.is === 'failed' ? `failed: ${(ended.error as Error).message}` : ended.is;
+
+/** An event of Stripe's, as far as it is read. */
+function stripeEvent(plan: Plan, deed: Deed, number: number): object {
+  const event = (type: string, object: object) => ({
+    id: `evt_${number}`,
+    object: 'event',
+    type,
+    created: seconds(startsAt + deed.at),
+    data: { object },
+  });
+  switch (deed.do) {
+    case 'pay':
+    case 'pay by session':
+    case 'fail': {
+      const { summary, location, start, end } = contentOf(plan, deed.booking);
+      const user = plan.bookings.find(({ id }) => id === deed.booking)?.user;
+      const metadata = { booking_id: deed.booking, user_id: user, summary, location, start, end };
+      const { payment } = deed;
+      if (deed.do === 'pay') {
+        const paid = { id: payment, amount: price, amount_received: price, metadata };
+        return event('payment_intent.succeeded', paid);
+      }
+      const session = { id: `cs_${payment}`, payment_intent: payment, amount_total: price, metadata };
+      if (deed.do === 'fail') return event('checkout.session.expired', { ...session, payment_status: 'unpaid' });
+      return event('checkout.session.completed', { ...session, payment_status: 'paid' });
+    }
+    case 'refund':
+      return event('refund.updated', {
+        id: `re_${deed.payment}`,
+        payment_intent: deed.payment,
+        amount: deed.amount,
+        status: deed.state,
+      });
+    case 'refund charge':
+      return event('charge.refunded', {
+        id: `ch_${deed.payment}`,
+        payment_intent: deed.payment,
+        amount: price,
+        amount_refunded: deed.amount,
+      });
+    case 'dispute':
+      return event(deed.state === 'needs_response' ? 'charge.dispute.created' : 'charge.dispute.closed', {
+        id: `dp_${deed.payment}`,
+        payment_intent: deed.payment,
+        charge: `ch_${deed.payment}`,
+        status: deed.state,
+      });
+    default:
+      throw new Error(`${deed.do} is none of Stripe's events.`);
+  }
+}
+
+export type Content = { summary: string; location: string; start: string; end: string };
+
+/** What an appointment shows: as it was paid for, or moved to another room, which is also another time. */
+export function contentOf(plan: Plan, booking: string, room = 0): Content {
+  const startsIn = plan.bookings.find(({ id }) => id === booking)?.startsIn ?? 0;
+  const from = seconds(startsAt + startsIn) + room * 600;
+  const text = (at: number): string => `${new Date(at * 1000).toISOString().slice(0, 19)}Z`;
+  return { summary: `Meeting ${booking}`, location: `Room ${room}`, start: text(from), end: text(from + 3600) };
+}
+
+/** What a deed of the backend asks to be changed. */
+export function changeOf(plan: Plan, deed: Extract<Deed, { room: number }>): Partial<Content> & { hold?: boolean } {
+  const content = contentOf(plan, deed.booking, deed.room);
+  if (deed.do === 'rename') return { summary: `Title ${deed.room}` };
+  if (deed.do === 'declare') return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold };
+  const { summary: _, ...moved } = content;
+  return moved;
+}
+
+/** The backend asks one thing at a time of a booking. */
+const turns = new WeakMap<Life, Map<string, Promise<void>>>();
+function inTurn(life: Life, booking: string, act: () => Promise<void>): Promise<void> {
+  const ofLife = turns.get(life) ?? new Map<string, Promise<void>>();
+  turns.set(life, ofLife);
+  const turn = (ofLife.get(booking) ?? Promise.resolve()).then(act);
+  ofLife.set(booking, turn);
+  return turn;
+}
+
+async function askBackend(
+  life: Life,
+  key: string,
+  deed: Extract<Deed, { do: 'declare' | 'move' | 'rename' | 'cancel' }>,
+): Promise<void> {
+  const { plan, applied } = life.truth;
+  const { booking } = deed;
+  const userId = plan.bookings.find(({ id }) => id === booking)?.user as string;
+  const target = { userId, bookingId: booking };
+  const took = await untilDone(life, key, 'bookings', timeouts.api, (deps) => {
+    if (deed.do === 'cancel') return cancelBooking(deps, target);
+    const body = changeOf(plan, deed);
+    return deed.do === 'declare' ? declareBooking(deps, target, body) : patchBooking(deps, target, body);
+  });
+  if (took) applied.set(booking, [...(applied.get(booking) ?? []), deed]);
+}
+
+/** Asks until it is done, or refused for good. */
+async function untilDone(
+  life: Life,
+  key: string,
+  functionName: string,
+  timeout: number,
+  ask: (deps: Deps) => Promise<unknown>,
+): Promise<boolean> {
+  const { world, story } = life;
+  for (let attempt = 1; ; attempt++) {
+    const ended = await world.invoke(`${key} #${attempt}`, functionName, timeout * second, ask);
+    story.push(`${told(world)} ${key} #${attempt}: ${describe(ended)}`);
+    if (ended.is === 'done') return true;
+    const { error } = ended as { error?: unknown };
+    if (error instanceof AppError && error.status < 500 && !error.retryable) return false;
+    await world.pause(Math.min(2 ** attempt, 120) * second);
+  }
+}
+
+/** A user follows a link of LeadsCalendar, consents, and comes back; up to three times if it does not work. */
+async function connect(life: Life, user: string, key: string): Promise<void> {
+  const { world, story } = life;
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const name = `${key} ${user} #${attempt}`;
+    const random = world.chance(`user ${name}`);
+    const keys = parseTokenKeys(world.texts['token-keys'] as string);
+    const token = await signUserToken(keys, { userId: user, audience: audiences.connect, now: seconds(world.now()) });
+    const started = await world.invoke(`connect ${name}`, 'connect', timeouts.connect * second, (deps) =>
+      startConnection(deps, { token, retry: undefined, returnTo: undefined, browser: undefined }),
+    );
+    await world.pause(between(random, 1, 40) * second);
+    if (started.is === 'done') {
+      const { location, browser } = started.value;
+      const query = new URLSearchParams(world.google.consent(location, user));
+      const ended = await world.invoke(`callback ${name}`, 'callback', timeouts.callback * second, (deps) =>
+        completeConnection(deps, { query, browser }),
+      );
+      story.push(`${told(world)} callback ${name}: ${describe(ended)}`);
+      if (ended.is === 'done') return;
+    } else story.push(`${told(world)} connect ${name}: ${describe(started)}`);
+    await world.pause(5 * second);
+  }
+}
+
+export function secondCalendar(world: World, user: string): string {
+  const own = [...world.google.state.calendars.values()].filter(({ owner }) => owner === user);
+  return own.find(({ primary }) => !primary)?.id as string;
+}
+
+function byHand({ world, truth }: Life, booking: string, change: 'delete' | 'edit'): void {
+  const event = eventsOfBooking(world, booking)[0];
+  const user = truth.plan.bookings.find(({ id }) => id === booking)?.user;
+  if (!event || !user) return;
+  world.google.byHand(user, event.calendarId, event.resource.id, change);
+  if (change === 'delete') truth.deletedByHand.add(booking);
+}
+
+/** The events that stand for a booking. */
+export function eventsOfBooking(world: World, booking: string) {
+  return world.google
+    .events()
+    .filter(({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking === booking);
+}
+
+function rotateTokenKeys(world: World, key: string): void {
+  const text = world.texts['token-keys'] as string;
+  try {
+    world.texts['token-keys'] = rotate(text, seconds(world.now()), () => `canary-token-key-${key}`.padEnd(64, '.')).text;
+  } catch {
+    // One rotation is under way already.
+  }
+}
+
+/** The new secret is put beside the old one, then the provider signs with it, then the old one goes. */
+async function rotateSigningSecret(world: World, key: string): Promise<void> {
+  const old = signingSecrets.get(world) ?? 'whsec_canary-signing-secret-1';
+  const fresh = `whsec_canary-signing-secret-${key.replaceAll(' ', '-')}`;
+  world.texts['webhook-signing'] = JSON.stringify({ stripe: [fresh, old] });
+  await world.pause(minute);
+  signingSecrets.set(world, fresh);
+}
+
+/** Somebody makes a new client secret at Google and is not quick to bring it here. */
+async function rotateClientSecret(world: World, key: string): Promise<void> {
+  const random: Random = world.chance(`client secret ${key}`);
+  const [client] = world.google.state.clients;
+  if (!client) return;
+  client.clientSecret = `canary-client-secret-${key}`;
+  await world.pause(between(random, 0, 120) * second);
+  const { clientId: client_id, clientSecret: client_secret } = client;
+  world.texts['google-oauth-client'] = JSON.stringify({ web: { client_id, client_secret } });
+}

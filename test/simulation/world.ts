@@ -1,0 +1,343 @@
+import { BatchGetItemCommand, PutItemCommand, QueryCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import type { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { type SendMessageBatchCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import type { ReconcileDeps } from '../../functions/booking-reconcile/hand-back-due.ts';
+import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
+import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
+import type { BookingsDeps } from '../../functions/bookings/change-booking.ts';
+import type { ConnectDeps } from '../../functions/connect/start-connection.ts';
+import type { ConnectionsDeps } from '../../functions/connections/manage-connection.ts';
+import type { WebhookDeps } from '../../functions/payment-confirmed/accept-webhook.ts';
+import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
+import type { CallbackDeps } from '../../functions/oauth-callback/complete-connection.ts';
+import { parseWebhookSecrets, type WebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
+import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import type { Booking } from '../../shared/booking.ts';
+import { bookingQueue } from '../../shared/booking-queue.ts';
+import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import { type BusEvent, eventBridgeBus } from '../../shared/bus.ts';
+import type { Connection } from '../../shared/connection.ts';
+import { connectionStore } from '../../shared/connection-store.ts';
+import { fromItem } from '../../shared/dynamo.ts';
+import { type GoogleClient, parseGoogleClient } from '../../shared/google-client-secret.ts';
+import type { GoogleOAuth } from '../../shared/google-oauth.ts';
+import { type Secret, secret } from '../../shared/secrets.ts';
+import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
+import { dynamoClientOf, simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
+import { courseOf, type FaultName, type Profile, type Target } from './faults.ts';
+import { calendarAnswer, clientId, publicUrl, simulatedGoogle } from './google.ts';
+import { simulatedQueue } from './queue.ts';
+import { createScheduler, kill, type Process, randomOf } from './scheduler.ts';
+
+/** The service and the world around it, all in memory, in one simulated time and under one seed. */
+
+export const startsAt = Date.parse('2026-11-23T09:00:00Z');
+export const indexShards = 2;
+const refreshPolicy = { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 };
+const paymentPolicy = { refunded: 'cancel', disputeLost: 'cancel' } as const;
+
+export type WorldOptions = {
+  seed: number;
+  profile: Profile;
+  conflictPolicy: ConflictPolicy;
+  /** Faults that are left out in this replay, by operation. */
+  without: ReadonlySet<string>;
+  accounts: Parameters<typeof simulatedGoogle>[0]['accounts'];
+};
+
+/** A fault that took place: in which operation, when (epoch milliseconds) and where. */
+export type Injected = { operation: string; fault: FaultName; target: Target; at: number };
+
+/** A function's execution environment: it keeps what it has read of the secrets from one invocation to the next. */
+type Environment = { process?: Process; secrets: Secrets; inUse: boolean };
+type Secrets = {
+  tokenKeys: Secret<TokenKeys>;
+  googleClient: Secret<GoogleClient>;
+  webhooks: Secret<WebhookSecrets>;
+};
+
+/** How an invocation ended. */
+export type Ended<T> = { is: 'done'; value: T } | { is: 'failed'; error: unknown } | { is: 'cut off' };
+
+/** What the use cases ask of the world. */
+export type Deps = CallbackDeps &
+  SyncDeps &
+  WebhookDeps &
+  ConnectDeps &
+  ConnectionsDeps &
+  BookingsDeps &
+  ReleaseDeps &
+  ReconcileDeps &
+  SweepDeps;
+
+export type World = ReturnType<typeof createWorld>;
+
+export function createWorld({ seed, profile, conflictPolicy, without, accounts }: WorldOptions) {
+  const scheduler = createScheduler(startsAt);
+  const { now } = scheduler;
+  const chance = (what: string) => randomOf(`${seed} ${what}`);
+  const watchers: Written[] = [];
+  const dynamo = simulatedDynamo(tableShapes, (...write) => {
+    for (const watch of watchers) watch(...write);
+  });
+  const queue = simulatedQueue(now);
+  const google = simulatedGoogle({
+    accounts,
+    clientSecret: 'canary-client-secret-1',
+    now,
+    random: chance('google'),
+  });
+  const published: BusEvent[] = [];
+  const texts: Record<string, string> = {
+    'google-oauth-client': JSON.stringify({
+      web: { client_id: clientId, client_secret: 'canary-client-secret-1' },
+    }),
+    'webhook-signing': JSON.stringify({ stripe: ['whsec_canary-signing-secret-1'] }),
+    'token-keys': JSON.stringify({ current: 'k1', k1: 'canary-token-key-1'.padEnd(64, '.') }),
+  };
+  const injected: Injected[] = [];
+  const environments = new Map<string, Environment[]>();
+  let calm = false;
+  let outage: { of: (target: Target) => boolean; until: number } | undefined;
+  let running = 0;
+  let afterGoogle: (method: string) => void = () => {};
+
+  /** An operation of a process: from here on it takes its course. */
+  function call<T>(process: Process, target: Target, effect: (fault?: FaultName) => T): Promise<T> {
+    process.operations += 1;
+    const operation = `${process.name}/${process.operations}`;
+    const random = chance(operation);
+    const out = outage !== undefined && now() < outage.until && outage.of(target);
+    const drawn = courseOf(target, random, calm ? {} : profile, out && !calm);
+    if (drawn.fault === undefined || without.has(operation)) {
+      const { before, after } = drawn.fault === undefined ? drawn.course : courseOf(target, random, {}, false).course;
+      return scheduler.operate(process, { before, after }, () => effect());
+    }
+    injected.push({ operation, fault: drawn.fault, target, at: now() });
+    if (drawn.freezes) process.frozen = true;
+    const { fault } = drawn;
+    return scheduler.operate(process, drawn.course, () => effect(fault));
+  }
+
+  function dynamoOf(process: Process) {
+    return dynamoClientOf((command) => {
+      if (command instanceof QueryCommand) {
+        const random = chance(`${process.name} index ${process.operations}`);
+        const lag = () => (!calm && random() < 0.2 ? 'before' : 'now') as 'before' | 'now';
+        return call(process, 'index', () => dynamo.execute(command, lag));
+      }
+      if (command instanceof BatchGetItemCommand) {
+        return call(process, 'batch read', (fault) =>
+          fault === 'keys left unprocessed' ? leavingOne(command) : dynamo.execute(command),
+        );
+      }
+      const writes = command instanceof PutItemCommand || command instanceof UpdateItemCommand;
+      return call(process, writes ? 'table write' : 'table read', () => dynamo.execute(command));
+    });
+  }
+
+  /** What a throttled table does: it answers for all keys but the first. */
+  function leavingOne({ input: { RequestItems = {} } }: BatchGetItemCommand): unknown {
+    const [table = '', ...others] = Object.keys(RequestItems);
+    const [left, ...Keys] = RequestItems[table]?.Keys ?? [];
+    const rest = Object.fromEntries(others.map((name) => [name, RequestItems[name]])) as typeof RequestItems;
+    if (Keys.length > 0) rest[table] = { ...RequestItems[table], Keys };
+    const answered = dynamo.execute(new BatchGetItemCommand({ RequestItems: rest })) as object;
+    return { ...answered, UnprocessedKeys: { [table]: { ...RequestItems[table], Keys: [left] } } };
+  }
+
+  function queueOf(process: Process) {
+    const send = (command: SendMessageCommand | SendMessageBatchCommand): Promise<unknown> => {
+      type Text = string | undefined;
+      type Entry = { MessageBody: Text; MessageGroupId?: Text; MessageDeduplicationId?: Text };
+      const put = ({ MessageBody = '', MessageGroupId = '', MessageDeduplicationId = '' }: Entry): void =>
+        queue.send({ body: MessageBody, groupId: MessageGroupId, deduplicationId: MessageDeduplicationId });
+      if (command instanceof SendMessageCommand) return call(process, 'queue', () => put(command.input));
+      return call(process, 'queue batch', (fault) => {
+        const taken = (command.input.Entries ?? []).slice(fault === 'part of a batch refused' ? 1 : 0);
+        for (const entry of taken) put(entry);
+        return { Successful: taken.map(({ Id }) => ({ Id })) };
+      });
+    };
+    return bookingQueue('bookings.fifo', { send } as unknown as SQSClient);
+  }
+
+  function busOf(process: Process) {
+    const send = ({ input }: PutEventsCommand): Promise<unknown> =>
+      call(process, 'bus', () => {
+        for (const { Detail } of input.Entries ?? []) published.push(JSON.parse(Detail ?? ''));
+        return { FailedEntryCount: 0 };
+      });
+    return eventBridgeBus('bus', { send } as unknown as EventBridgeClient);
+  }
+
+  function googleOf(process: Process): GoogleOAuth {
+    return {
+      async exchangeCode(client, { code, verifier, redirectUri }) {
+        const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: redirectUri };
+        const { granted, ...tokens } = await call(process, 'token', () => google.token(client, form));
+        const { sub, nonce } = granted;
+        return { ...tokens, identity: { sub, email: `${sub}@example.com`, ...(nonce ? { nonce } : {}) } };
+      },
+      refresh: async (client, refreshToken) => {
+        const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
+        const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));
+        return tokens;
+      },
+      revoke: (refreshToken) => call(process, 'revoke', () => google.revoke(refreshToken)),
+    };
+  }
+
+  function calendarOf(process: Process) {
+    const fetchFrom = (url: string, init: { method?: string; body?: string; headers?: Record<string, string> }) => {
+      const request = google.calendarCall(url, init);
+      return call(process, request.method as Target, () => {
+        const answered = calendarAnswer(request);
+        afterGoogle(request.method);
+        return answered;
+      });
+    };
+    return { fetch: fetchFrom as unknown as typeof fetch, baseUrl: 'https://www.example.com/calendar/v3' };
+  }
+
+  const world = {
+    scheduler,
+    now,
+    chance,
+    dynamo,
+    queue,
+    google,
+    published,
+    injected,
+    texts,
+    watchers,
+    /** Bookings and connections as they are stored. */
+    bookings: (): Booking[] =>
+      dynamo
+        .items('bookings')
+        .filter(({ id }) => id?.S?.startsWith('booking#'))
+        .map((item) => fromItem<Booking>(item)),
+    connections: (): Connection[] => dynamo.items('connections').map((item) => fromItem<Connection>(item)),
+    watchGoogle: (watch: (method: string) => void) => {
+      afterGoogle = watch;
+    },
+    beginOutage(of: (target: Target) => boolean, milliseconds: number): void {
+      outage = { of, until: now() + milliseconds };
+    },
+    /** From now on nothing goes wrong any more. */
+    calmDown(): void {
+      calm = true;
+    },
+    isCalm: () => calm,
+    /** How many invocations are under way. */
+    running: () => running,
+
+    secretsOf(environment: () => Process): Secrets {
+      const clock = () => Math.floor((now() + environment().skew) / 1000);
+      const read = (id: string): Promise<string> => {
+        const text = () => texts[id] as string;
+        return call(environment(), 'secret', text);
+      };
+      return {
+        tokenKeys: secret('token-keys', parseTokenKeys, clock, read),
+        googleClient: secret('google-oauth-client', parseGoogleClient, clock, read),
+        webhooks: secret('webhook-signing', parseWebhookSecrets, clock, read),
+      };
+    },
+
+    /** What the use cases ask of the world, on behalf of one process. */
+    depsOf(process: Process, { tokenKeys, googleClient, webhooks }: Secrets): Deps {
+      const client = dynamoOf(process);
+      const clock = () => Math.floor((now() + process.skew) / 1000);
+      const oauth: CallbackDeps = {
+        connections: connectionStore(client, 'connections', indexShards),
+        google: googleOf(process),
+        googleClient,
+        tokenKeys,
+        bus: busOf(process),
+        queue: queueOf(process),
+        clock,
+        random: process.random,
+        refreshPolicy,
+        publicUrl,
+      };
+      let names = 0;
+      const random = process.random;
+      return {
+        ...oauth,
+        secrets: webhooks,
+        bookings: bookingStore(client, 'bookings', indexShards),
+        readForSync: syncReader(client, { bookings: 'bookings', connections: 'connections' }),
+        calendar: calendarOf(process),
+        stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
+        sleep: async (milliseconds: number): Promise<void> => {
+          await call(process, 'sleep', () => {});
+          await new Promise<void>((resolve) => scheduler.at(milliseconds, () => process.dead || resolve()));
+        },
+        newOwner: () => `${process.name} ${++names}`,
+        randomSecret: () => `random ${process.name} ${Math.floor(random() * 2 ** 48).toString(36)}`,
+        indexShards,
+        concurrency: 3,
+        conflictPolicy,
+        paymentPolicy,
+        authorizationUrl: 'https://accounts.example.com/auth',
+        returnOrigins: [],
+        optionalScopes: [
+          'https://www.googleapis.com/auth/calendar.events.freebusy',
+        ],
+        timeLeft: () => true,
+      };
+    },
+
+    /** Runs an invocation of a function in an environment of its own, for at most `timeout` milliseconds. */
+    invoke<T>(name: string, functionName: string, timeout: number, run: (deps: Deps) => Promise<T>): Promise<Ended<T>> {
+      const random = chance(name);
+      const skew = Math.round((random() - 0.5) * 3000);
+      const pool = environments.get(functionName) ?? [];
+      environments.set(functionName, pool);
+      let environment = pool.find(({ inUse }) => !inUse);
+      if (!environment) {
+        const created: Environment = { inUse: true, secrets: world.secretsOf(() => created.process as Process) };
+        environment = created;
+        pool.push(created);
+      }
+      const used = environment;
+      used.inUse = true;
+      return new Promise((resolve) => {
+        running += 1;
+        const end = (ended: Ended<T>): void => {
+          running -= 1;
+          if (ended.is === 'cut off') pool.splice(pool.indexOf(used), 1);
+          used.inUse = false;
+          resolve(ended);
+        };
+        let over = false;
+        const once = (ended: Ended<T>): void => {
+          if (over) return;
+          over = true;
+          end(ended);
+        };
+        const process: Process = {
+          name,
+          random,
+          skew,
+          dead: false,
+          frozen: false,
+          onDeath: () => once({ is: 'cut off' }),
+          operations: 0,
+        };
+        used.process = process;
+        scheduler.at(timeout, () => over || process.frozen || kill(process));
+        run(world.depsOf(process, used.secrets)).then(
+          (value) => once({ is: 'done', value }),
+          (error: unknown) => once({ is: 'failed', error }),
+        );
+      });
+    },
+
+    /** A while, for somebody outside. */
+    pause: (milliseconds: number): Promise<void> =>
+      new Promise((resolve) => scheduler.at(milliseconds, resolve)),
+  };
+  return world;
+}
