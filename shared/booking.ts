@@ -35,6 +35,8 @@ export type ObservedEvent = {
   revision: number;
   /** Only held: the booking is not paid yet. */
   tentative?: true;
+  /** LeadsCalendar was told since that it waits or has failed, and is to be told once it is known to stand. */
+  doubted?: true;
   /** The Meet link of the event, which Google may make a little later. */
   meet?: { state: 'pending' | 'ready' | 'failed'; link?: string };
 };

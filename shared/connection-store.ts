@@ -68,7 +68,9 @@ export type ConnectionStore = {
 };
 
 /** What a user may choose about a connection. */
-export type Choice = Pick<Partial<GrantedConnection>, 'calendarId' | 'timeZone'> & { updatedAt: number };
+export type Choice = Pick<Partial<GrantedConnection>, 'calendarId' | 'formerCalendars' | 'timeZone'> & {
+  updatedAt: number;
+};
 
 export type UserPage = { userIds: string[]; cursor?: Cursor };
 

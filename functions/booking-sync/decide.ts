@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { backoff } from '../../shared/backoff.ts';
 import {
@@ -37,8 +38,11 @@ export type Step =
   | { do: 'record'; outcome: Outcome }
   | { do: Work; booking: Booking; presence: Presence; connection: GrantedConnection };
 
-/** Put the event into the calendar, make it show what is desired, look whether it still stands, or take it out. */
-export type Work = 'insert' | 'update' | 'verify' | 'remove';
+/**
+ * Put the event into the calendar, make it show what is desired, look whether it still stands, find one that an attempt
+ * which seemed to fail has left after all, or take it out.
+ */
+export type Work = 'insert' | 'update' | 'verify' | 'find' | 'remove';
 
 /** How a booking is to stand in the calendar. */
 export type Presence = 'confirmed' | 'tentative' | 'absent';
@@ -174,8 +178,12 @@ export function nextStep(situation: Situation): Step {
   }
   if (presence === 'absent' && hasNoEvent(situation))
     return { do: 'record', outcome: withdrawn(booking, now) };
-  if (presence !== 'absent' && (isOver || hasRunOut(situation)) && !booking.observed)
-    return { do: 'record', outcome: missed(booking, now) };
+  if (presence !== 'absent' && (isOver || hasRunOut(situation)) && !booking.observed) {
+    // It is too late to enter it, but not to see that an attempt of which nobody heard has done so in time.
+    return active && isUncertain(situation)
+      ? { do: 'find', booking, presence, connection: active }
+      : { do: 'record', outcome: missed(booking, now) };
+  }
 
   // Asked before its time after a failure, by a duplicate: Google is left alone until then. A new connection ends any
   // waiting for it, and so does a change of what is desired, which starts counting anew.
@@ -191,6 +199,11 @@ export function nextStep(situation: Situation): Step {
 function hasRunOut({ booking, stored, now }: Situation): boolean {
   const { status, attempts, appointment } = booking;
   return booking === stored && status === 'pending' && attempts > 0 && (appointment?.startsAt ?? 0) <= now;
+}
+
+/** Whether something may stand in a calendar that the record does not tell of. */
+export function isUncertain({ booking, suspect }: Pick<Situation, 'booking' | 'suspect'>): boolean {
+  return suspect || booking.attempts > 0;
 }
 
 /** An event that the record may not tell the truth of is inserted again: Google then says what stands. */
@@ -262,8 +275,7 @@ export function afterRefusal(failure: CalendarFailure, tries: number, refreshed:
 
 /** Whether an event of ours shows what is desired now. */
 export function isRight(event: CalendarEvent, booking: Booking, presence: Presence): boolean {
-  const shown = event.extendedProperties?.private?.[revisionProperty];
-  return shown === String(booking.revision) && event.status === presence;
+  return event.extendedProperties?.private?.[revisionProperty] === revisionMark(booking) && event.status === presence;
 }
 
 /** Whether the event that holds our id is the one of this booking, and stands. */
@@ -285,7 +297,8 @@ export function scheduled(
   const tentative = presence === 'tentative';
   const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
   const meet = meetOf(booking, event);
-  const isNews = what !== 'held' && !(before && before.revision === booking.revision && !before.tentative);
+  const isKnown = before?.revision === booking.revision && !before.tentative && !before.doubted;
+  const isNews = what !== 'held' && !isKnown;
   return {
     booking: {
       ...rest,
@@ -444,6 +457,7 @@ export function failed(booking: Booking, problem: Problem, now: number): Outcome
   return {
     booking: {
       ...rest,
+      ...doubted(booking),
       status: 'failed',
       problems: [problem],
       timeline: withEntry(booking.timeline, now, 'failed', problem.code),
@@ -474,6 +488,7 @@ export function waiting(booking: Booking, now: number, random: Random): Outcome 
   return {
     booking: {
       ...booking,
+      ...(alreadyWaiting ? {} : doubted(booking)),
       status: 'waiting_for_connection',
       problems: [
         {
@@ -490,6 +505,10 @@ export function waiting(booking: Booking, now: number, random: Random): Outcome 
     },
     ...(alreadyWaiting ? {} : { event: 'booking.waiting' }),
   };
+}
+
+function doubted({ observed }: Booking): Pick<Booking, 'observed'> {
+  return observed ? { observed: { ...observed, doubted: true } } : {};
 }
 
 /** It did not work this time: the booking carries the time of its next attempt, and why. */
@@ -561,7 +580,7 @@ const revisionProperty = 'leadscalendarRevision';
  * @param requestId names a new request for a Meet link; Google ignores one that it has seen
  */
 export function toEventBody(booking: Booking, presence: Presence, requestId: string): EventBody {
-  const { appointment, bookingId, revision } = booking;
+  const { appointment, bookingId } = booking;
   if (!appointment) throw new Error(`Booking ${bookingId} has no appointment to show.`);
   const { summary, location, description, start, end, details = {} } = appointment;
   return {
@@ -578,7 +597,9 @@ export function toEventBody(booking: Booking, presence: Presence, requestId: str
     transparency: details.transparency ?? 'opaque',
     source: details.source ?? null,
     ...meetRequest(booking, requestId),
-    extendedProperties: { private: { [bookingProperty]: bookingId, [revisionProperty]: String(revision) } },
+    extendedProperties: {
+      private: { [bookingProperty]: bookingId, [revisionProperty]: revisionMark(booking) },
+    },
   };
 }
 
@@ -594,6 +615,20 @@ function meetRequest(
   return {
     conferenceData: { createRequest: { requestId, conferenceSolutionKey: { type: 'hangoutsMeet' } } },
   };
+}
+
+/**
+ * Names what an event shows: the revision, and a digest of its appointment. A payment and LeadsCalendar may both have
+ * begun the same booking, each with a first revision of its own, before one of them was on record.
+ */
+function revisionMark({ appointment, revision }: Booking): string {
+  // The table gives back the fields of an object in any order.
+  const sorted = (_: string, value: unknown): unknown =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
+      : value;
+  const digest = createHash('sha256').update(JSON.stringify(appointment, sorted)).digest('base64url');
+  return `${revision}.${digest.slice(0, 16)}`;
 }
 
 function toBodyTime(time: EventTime): EventBodyTime {

@@ -38,7 +38,9 @@ import {
   isConflict,
   isOurs,
   isRight,
+  isUncertain,
   lookAgain,
+  missed,
   nextStep,
   type Outcome,
   type PaymentPolicy,
@@ -146,7 +148,7 @@ async function syncOnce(
   const { random, paymentPolicy: policy } = deps;
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
   if (step.do === 'nothing') return 'done';
-  const outcome = step.do === 'record' ? step.outcome : await act(deps, step);
+  const outcome = step.do === 'record' ? step.outcome : await act(deps, step, suspect);
   if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }
@@ -236,10 +238,14 @@ type Session = { access: Access; refreshed: boolean };
 async function act(
   deps: SyncDeps,
   { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
+  suspect: boolean,
 ): Promise<Outcome> {
   try {
     const session: Session = { access: await getAccess(deps, connection), refreshed: false };
     const used = session.access.connection;
+    const mayStray = work === 'verify' || isUncertain({ booking, suspect });
+    const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
+    if (refused) return work === 'verify' ? lookAgain(booking, deps.clock()) : refused;
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
     return outcome;
   } catch (error) {
@@ -346,6 +352,49 @@ async function verify(deps: SyncDeps, session: Session, booking: Booking): Promi
   return lookAgain(booking, deps.clock());
 }
 
+/**
+ * Looks for the event that an attempt of which nobody heard may have entered, now that it is too late to enter it.
+ */
+async function find(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+): Promise<Outcome> {
+  const { calendarId } = session.access.connection;
+  const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
+  if (found.ok && isOurs(found.value, booking)) {
+    return scheduled(booking, presence, calendarId, found.value, deps.clock());
+  }
+  const isKnown = found.ok || found.failure.kind === 'not_found';
+  const isOver = (booking.appointment?.endsAt ?? 0) <= deps.clock();
+  if (isKnown || isOver) return missed(booking, deps.clock());
+  return concede(deps, session, booking, found.failure);
+}
+
+/**
+ * Takes out what an attempt of which nobody heard may have left in a calendar that its user had chosen then, and not
+ * any more. Nothing is asked where the user has chosen no other. The outcome of the run where Google does not let us.
+ */
+async function removeStrays(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome | undefined> {
+  const { calendarId: chosen, formerCalendars = [] } = session.access.connection;
+  const home = booking.observed?.calendarId ?? chosen;
+  for (const calendarId of new Set([chosen, ...formerCalendars])) {
+    if (calendarId === home) continue;
+    const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
+    const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
+    if (!found.ok && found.failure.kind !== 'not_found')
+      return concede(deps, session, booking, found.failure);
+    if (!found.ok || !isOurs(found.value, booking)) continue;
+    const answer = await ask(deps, session, (token) =>
+      deleteEvent(deps.calendar, token, calendarId, id, writeOptions(booking)),
+    );
+    if (!answer.ok) return concede(deps, session, booking, answer.failure);
+  }
+  return undefined;
+}
+
 /** Reads what stands under an id, and changes it where it is ours and not as it should be. */
 async function lookAndMend(
   deps: SyncDeps,
@@ -393,6 +442,7 @@ const works: Record<
   insert,
   update,
   verify,
+  find,
   remove,
 };
 

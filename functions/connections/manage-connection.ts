@@ -181,12 +181,24 @@ async function save(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     // Read again: asking Google may have refreshed the tokens.
     const connection = await findActive(deps, userId);
-    const choice = { ...change, updatedAt: deps.clock() };
+    const former = change.calendarId === undefined ? {} : formerCalendars(connection, change.calendarId);
+    const choice = { ...change, ...former, updatedAt: deps.clock() };
     if (await deps.connections.choose(userId, connection.tokenVersion, choice)) {
       return toView({ ...connection, ...choice });
     }
   }
   throw contended();
+}
+
+/** How many calendars are remembered that were chosen before. */
+const rememberedCalendars = 3;
+
+function formerCalendars(
+  { calendarId, formerCalendars = [] }: GrantedConnection,
+  chosen: string,
+): Pick<Choice, 'formerCalendars'> {
+  const former = [...new Set([calendarId, ...formerCalendars])].filter((id) => id !== chosen);
+  return former.length > 0 ? { formerCalendars: former.slice(0, rememberedCalendars) } : {};
 }
 
 function toView(connection: Connection): ConnectionView {

@@ -148,6 +148,7 @@ async function toConnection(
     scopes: granted.scopes,
     // Another account has other calendars.
     calendarId: sameAccount?.calendarId ?? 'primary',
+    ...(sameAccount?.formerCalendars ? { formerCalendars: sameAccount.formerCalendars } : {}),
     ...(before?.timeZone === undefined ? {} : { timeZone: before.timeZone }),
     ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,

@@ -63,6 +63,7 @@ export async function live(plan: Plan, options: Pick<WorldOptions, 'seed' | 'pro
   };
   const life: Life = { world, truth, story: [] };
   watch(world);
+  world.watchers.push((_, item, before) => life.story.push(`${told(world)} WRITE ${item.id?.S ?? item.userId?.S} ${before?.status?.S}->${item.status?.S} v${item.version?.N} obs=${item.observed?.M?.revision?.N} rev=${item.revision?.N}`));
 
   const poller = pollQueue(life);
   const clock = everySoOften(life);
