@@ -345,7 +345,8 @@ function classify(status: number, reasons: string[]): CalendarFailureKind {
     return known ?? (status === 429 ? 'rate_limited' : 'refused');
   }
   if (status === 404) return 'not_found';
-  if (status === 409) return 'exists';
+  // `conflict` is documented for batches only; the id is not said to be taken.
+  if (status === 409) return reasons.includes('conflict') ? 'transient' : 'exists';
   if (status === 410) return 'gone';
   if (status === 412) return 'stale';
   if (status >= 400 && status < 500 && status !== 408) return 'refused';

@@ -40,8 +40,8 @@ export type GrantedConnection = Common & {
   scopes: string[];
   /** Calendar that new events go to. */
   calendarId: string;
-  /** Calendars chosen before, the latest first: an attempt that was cut off may have left an event there. */
-  formerCalendars?: string[];
+  /** Calendars chosen before, the latest first, until no attempt that began with them can have left an event there unseen. */
+  formerCalendars?: { calendarId: string; until: number }[];
   /** IANA zone that the user chose. */
   timeZone?: string;
   /** Sealed, see token-vault. */

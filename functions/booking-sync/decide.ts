@@ -243,12 +243,12 @@ function isGone({ booking: { observed, status }, suspect }: Situation): boolean 
 }
 
 /**
- * Whether there can be no event although none is on record as removed. A run that was cut off may have left one, so
- * this is only so where a run ended well without it, or where the user has never been connected.
+ * Whether there can be no event although none is on record as removed. A run that was cut off or refused may have left
+ * one, so this is only so where a run ended well without it, or where the user has never been connected.
  */
 function hasNoEvent({ booking, stored, connection, suspect }: Situation): boolean {
   if (booking.observed || suspect) return false;
-  const ended: (BookingStatus | undefined)[] = ['failed', 'missed', 'conflict', 'declared'];
+  const ended: (BookingStatus | undefined)[] = ['missed', 'conflict', 'declared'];
   return connection === undefined || ended.includes(stored?.status);
 }
 

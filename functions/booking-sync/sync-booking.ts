@@ -13,6 +13,7 @@ import type { BusEvent, BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarAnswer,
   type CalendarApi,
+  type CalendarEvent,
   type CalendarFailure,
   deleteEvent,
   freeOrBusy,
@@ -243,7 +244,7 @@ async function act(
   try {
     const session: Session = { access: await getAccess(deps, connection), refreshed: false };
     const used = session.access.connection;
-    const mayStray = work === 'verify' || isUncertain({ booking, suspect });
+    const mayStray = work === 'verify' || !booking.observed || isUncertain({ booking, suspect });
     const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
     if (refused) return work === 'verify' ? lookAgain(booking, deps.clock()) : refused;
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
@@ -364,9 +365,8 @@ async function find(
   const { calendarId } = session.access.connection;
   const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-  if (found.ok && isOurs(found.value, booking)) {
-    return scheduled(booking, presence, calendarId, found.value, deps.clock());
-  }
+  if (found.ok && isOurs(found.value, booking))
+    return mend(deps, session, booking, presence, calendarId, found.value);
   const isKnown = found.ok || found.failure.kind === 'not_found';
   const isOver = (booking.appointment?.endsAt ?? 0) <= deps.clock();
   if (isKnown || isOver) return missed(booking, deps.clock());
@@ -375,12 +375,13 @@ async function find(
 
 /**
  * Takes out what an attempt of which nobody heard may have left in a calendar that its user had chosen then, and not
- * any more. Nothing is asked where the user has chosen no other. The outcome of the run where Google does not let us.
+ * any more. Google is asked nothing where none was chosen lately. The outcome of the run where it does not let us.
  */
 async function removeStrays(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome | undefined> {
   const { calendarId: chosen, formerCalendars = [] } = session.access.connection;
   const home = booking.observed?.calendarId ?? chosen;
-  for (const calendarId of new Set([chosen, ...formerCalendars])) {
+  const lately = formerCalendars.filter(({ until }) => until > deps.clock());
+  for (const calendarId of new Set([chosen, ...lately.map((former) => former.calendarId)])) {
     if (calendarId === home) continue;
     const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
@@ -406,9 +407,20 @@ async function lookAndMend(
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
   if (!found.ok && found.failure.kind !== 'not_found') return concede(deps, session, booking, found.failure);
   if (!found.ok || !isOurs(found.value, booking)) return withNextId(booking, deps.clock());
-  const event = found.value;
+  return mend(deps, session, booking, presence, calendarId, found.value);
+}
+
+/** Changes an event of ours where it is not as it should be. */
+async function mend(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+  calendarId: string,
+  event: CalendarEvent,
+): Promise<Outcome> {
   if (isRight(event, booking, presence)) return scheduled(booking, presence, calendarId, event, deps.clock());
-  const body = toEventBody(booking, presence, `${id}-${booking.revision}`);
+  const body = toEventBody(booking, presence, `${event.id}-${booking.revision}`);
   const answer = await ask(deps, session, (token) =>
     patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking)),
   );

@@ -181,8 +181,9 @@ async function save(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     // Read again: asking Google may have refreshed the tokens.
     const connection = await findActive(deps, userId);
-    const former = change.calendarId === undefined ? {} : formerCalendars(connection, change.calendarId);
-    const choice = { ...change, ...former, updatedAt: deps.clock() };
+    const now = deps.clock();
+    const former = change.calendarId === undefined ? {} : formerCalendars(connection, change.calendarId, now);
+    const choice = { ...change, ...former, updatedAt: now };
     if (await deps.connections.choose(userId, connection.tokenVersion, choice)) {
       return toView({ ...connection, ...choice });
     }
@@ -190,15 +191,18 @@ async function save(
   throw contended();
 }
 
-/** How many calendars are remembered that were chosen before. */
+/** How many calendars are remembered that were chosen before, and for how many seconds: longer than any message lives. */
 const rememberedCalendars = 3;
+const rememberedFor = 15 * 86_400;
 
 function formerCalendars(
   { calendarId, formerCalendars = [] }: GrantedConnection,
   chosen: string,
+  now: number,
 ): Pick<Choice, 'formerCalendars'> {
-  const former = [...new Set([calendarId, ...formerCalendars])].filter((id) => id !== chosen);
-  return former.length > 0 ? { formerCalendars: former.slice(0, rememberedCalendars) } : {};
+  const others = formerCalendars.filter((former) => former.calendarId !== calendarId && former.until > now);
+  const former = [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
+  return calendarId === chosen ? {} : { formerCalendars: former };
 }
 
 function toView(connection: Connection): ConnectionView {

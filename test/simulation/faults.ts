@@ -119,7 +119,7 @@ const faultsByName = {
   '403 forbidden': { on: isCalendar, make: () => ({ refuse: refusal(403, 'forbidden') }) },
   // On an event that stands, Google says this only when it is true: that comes from people who delete by hand.
   '404': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(404, 'notFound') }) },
-  '409': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(409, 'duplicate') }) },
+  '409 conflict': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(409, 'conflict') }) },
   '412': { on: (target) => target === 'events.patch', make: () => ({ refuse: refusal(412, 'conditionNotMet') }) },
   '429': {
     on: isCalendar,

@@ -65,6 +65,8 @@ export async function live(plan: Plan, options: Pick<WorldOptions, 'seed' | 'pro
   watch(world);
   world.watchers.push((_, item, before) => life.story.push(`${told(world)} WRITE ${item.id?.S ?? item.userId?.S} ${before?.status?.S}->${item.status?.S} v${item.version?.N} obs=${item.observed?.M?.revision?.N} rev=${item.revision?.N}`));
 
+  const calls = world.google.calendarCall;
+  world.google.calendarCall = (url, init) => { const c = calls(url, init); return { ...c, carryOut: () => { try { const v = c.carryOut(); life.story.push(`${told(world)} GOOGLE ${c.method} ${url.slice(-30)} ok`); return v; } catch (e) { life.story.push(`${told(world)} GOOGLE ${c.method} ${url.slice(-30)} ${(e as any).status}`); throw e; } } }; };
   const poller = pollQueue(life);
   const clock = everySoOften(life);
   const done = plan.deeds.map((deed, number) => carryOut(life, deed, number));
