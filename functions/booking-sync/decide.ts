@@ -275,7 +275,10 @@ export function afterRefusal(failure: CalendarFailure, tries: number, refreshed:
 
 /** Whether an event of ours shows what is desired now. */
 export function isRight(event: CalendarEvent, booking: Booking, presence: Presence): boolean {
-  return event.extendedProperties?.private?.[revisionProperty] === revisionMark(booking) && event.status === presence;
+  return (
+    event.extendedProperties?.private?.[revisionProperty] === revisionMark(booking) &&
+    event.status === presence
+  );
 }
 
 /** Whether the event that holds our id is the one of this booking, and stands. */

@@ -377,7 +377,11 @@ async function find(
  * Takes out what an attempt of which nobody heard may have left in a calendar that its user had chosen then, and not
  * any more. Google is asked nothing where none was chosen lately. The outcome of the run where it does not let us.
  */
-async function removeStrays(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome | undefined> {
+async function removeStrays(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+): Promise<Outcome | undefined> {
   const { calendarId: chosen, formerCalendars = [] } = session.access.connection;
   const home = booking.observed?.calendarId ?? chosen;
   const lately = formerCalendars.filter(({ until }) => until > deps.clock());

@@ -41,7 +41,9 @@ export function drawPlan(random: Random): Plan {
   const bookings = ['b1', 'b2', 'b3'].slice(0, whole(random, 1, 3)).map((id) => ({
     id,
     user: oneOf(random, users),
-    startsIn: Math.round(oneOf(random, [40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2)),
+    startsIn: Math.round(
+      oneOf(random, [40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2),
+    ),
   }));
   const deeds: Deed[] = users
     .filter(() => random() < 0.9)
@@ -50,7 +52,14 @@ export function drawPlan(random: Random): Plan {
   const span = oneOf(random, [5, 1000, 20 * minute]);
   for (let number = 0; number < count; number++) {
     const at = 2000 + Math.round(random() * span);
-    deeds.push(drawDeed(random, at, users, bookings.map(({ id }) => id)));
+    deeds.push(
+      drawDeed(
+        random,
+        at,
+        users,
+        bookings.map(({ id }) => id),
+      ),
+    );
   }
   return {
     users,
@@ -77,9 +86,16 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   if (draw < 30) return { at, do: oneOf(random, ['pay', 'pay', 'pay by session']), booking, payment };
   if (draw < 32) return { at, do: 'fail', booking, payment };
   if (draw < 38)
-    return { at, do: 'refund', payment, amount, state: oneOf(random, ['pending', 'succeeded', 'succeeded', 'failed']) };
+    return {
+      at,
+      do: 'refund',
+      payment,
+      amount,
+      state: oneOf(random, ['pending', 'succeeded', 'succeeded', 'failed']),
+    };
   if (draw < 42) return { at, do: 'refund charge', payment, amount };
-  if (draw < 47) return { at, do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) };
+  if (draw < 47)
+    return { at, do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) };
   if (draw < 54) return { at, do: 'declare', booking, room, hold: random() < 0.4 };
   if (draw < 64) return { at, do: oneOf(random, ['move', 'rename']), booking, room };
   if (draw < 69) return { at, do: 'cancel', booking };
@@ -99,8 +115,7 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
 }
 
 /** A deed in words. */
-export function tell({ at, do: what, ...about }: Deed): string {
-  return `${(at / 1000).toFixed(1)} s: ${what} ${Object.entries(about)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ')}`;
+export function tell({ at: _, do: what, ...about }: Deed): string {
+  const details = Object.entries(about).map(([name, value]) => `${name} ${value}`);
+  return [`* ${what}`, ...details].join(', ');
 }

@@ -16,7 +16,11 @@ type Item = Record<string, AttributeValue>;
 type Index = { partition: string; sort: string; include: string[] };
 export type TableShape = { key: string; indexes: Record<string, Index> };
 
-const index = (partition: string, sort: string, include: string[] = []): Index => ({ partition, sort, include });
+const index = (partition: string, sort: string, include: string[] = []): Index => ({
+  partition,
+  sort,
+  include,
+});
 
 /** The two tables as the template declares them: a test compares. */
 export const tableShapes: Record<'bookings' | 'connections', TableShape> = {
@@ -153,8 +157,7 @@ function check(input: Names, item: Item | undefined, expressions: (string | unde
     ...Object.keys(input.ExpressionAttributeNames ?? {}),
     ...Object.keys(input.ExpressionAttributeValues ?? {}),
   ];
-  for (const name of given)
-    if (!used.has(name)) throw failure('ValidationException', `${name} is not used.`);
+  for (const name of given) if (!used.has(name)) throw failure('ValidationException', `${name} is not used.`);
   for (const name of used)
     if (!given.includes(name)) throw failure('ValidationException', `${name} is not given.`);
   const [condition] = expressions;
@@ -248,7 +251,13 @@ function compare(one: AttributeValue | undefined, other: AttributeValue | undefi
 
 function query(
   table: { shape: TableShape; rows: Map<string, Row>; name: string },
-  { IndexName, KeyConditionExpression = '', Limit = Number.POSITIVE_INFINITY, ExclusiveStartKey, ...names }: QueryCommand['input'],
+  {
+    IndexName,
+    KeyConditionExpression = '',
+    Limit = Number.POSITIVE_INFINITY,
+    ExclusiveStartKey,
+    ...names
+  }: QueryCommand['input'],
   lag: Lag,
 ): { Items: Item[]; LastEvaluatedKey?: Item } {
   const { shape, rows } = table;

@@ -37,19 +37,27 @@ const throws = (make: () => unknown) => (): never => {
 const named = (name: string, message: string) => () => Object.assign(new Error(message), { name });
 const lost = (target: Target) =>
   target === 'token' || target === 'revoke'
-    ? () => new AppError('google_unreachable', "Google's token endpoint could not be reached.", { status: 503 })
+    ? () =>
+        new AppError('google_unreachable', "Google's token endpoint could not be reached.", { status: 503 })
     : named('TypeError', 'fetch failed');
 const timedOut = (target: Target) =>
   target === 'token' || target === 'revoke' ? lost(target) : named('TimeoutError', 'The operation timed out');
 
 /** An error of the Calendar API as Google sends it. */
 function refusal(status: number, reason: string, headers: Record<string, string> = {}): () => Answer {
-  const body = JSON.stringify({ error: { code: status, message: reason, errors: [{ reason, message: reason }] } });
+  const body = JSON.stringify({
+    error: { code: status, message: reason, errors: [{ reason, message: reason }] },
+  });
   return () => answer(status, body, { 'content-type': 'application/json', ...headers });
 }
 const html = (status: number) => () => answer(status, '<!doctype html><title>Error</title>');
 const tokenStatus = (status: number) =>
-  throws(() => new AppError('google_unexpected_status', `Google's token endpoint answered ${status}.`, { status: 503 }));
+  throws(
+    () =>
+      new AppError('google_unexpected_status', `Google's token endpoint answered ${status}.`, {
+        status: 503,
+      }),
+  );
 
 type Fault = { on: (target: Target) => boolean; make: Maker };
 
@@ -119,8 +127,14 @@ const faultsByName = {
   '403 forbidden': { on: isCalendar, make: () => ({ refuse: refusal(403, 'forbidden') }) },
   // On an event that stands, Google says this only when it is true: that comes from people who delete by hand.
   '404': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(404, 'notFound') }) },
-  '409 conflict': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(409, 'conflict') }) },
-  '412': { on: (target) => target === 'events.patch', make: () => ({ refuse: refusal(412, 'conditionNotMet') }) },
+  '409 conflict': {
+    on: (target) => target === 'events.insert',
+    make: () => ({ refuse: refusal(409, 'conflict') }),
+  },
+  '412': {
+    on: (target) => target === 'events.patch',
+    make: () => ({ refuse: refusal(412, 'conditionNotMet') }),
+  },
   '429': {
     on: isCalendar,
     make: (_, random) => ({
@@ -131,7 +145,8 @@ const faultsByName = {
     on: (target) => target === 'token',
     make: () => ({
       refuse: throws(
-        () => new AppError('google_client_misconfigured', 'Google refuses the OAuth client.', { status: 503 }),
+        () =>
+          new AppError('google_client_misconfigured', 'Google refuses the OAuth client.', { status: 503 }),
       ),
     }),
   },
@@ -144,16 +159,28 @@ const faults: Record<FaultName, Fault> = faultsByName;
 /** How often each fault befalls an operation that it can befall. What is not named never does. */
 export type Profile = Partial<Record<FaultName, number>>;
 
+const groups = {
+  /** Any. */
+  mixed: () => true,
+  calm: () => false,
+  crashes: (name: FaultName) => /cut off|frozen|slow/.test(name),
+  google: (name: FaultName) => /^\d|lost|timed|answered|malformed|client/.test(name),
+  aws: (name: FaultName) => /throttled|answer lost|SDK|unprocessed|batch/.test(name),
+};
+/** Which faults there are in a run. */
+export type ProfileName = keyof typeof groups;
+export const profileNames = Object.keys(groups) as ProfileName[];
+
 /** Some faults often, some seldom, some never: what hides one bug shows another. */
-export function drawProfile(random: Random): Profile {
+export function drawProfile(random: Random, name: ProfileName): Profile {
   const calm = random() < 0.1;
   return Object.fromEntries(
-    faultNames.map((name) => {
+    faultNames.map((fault) => {
       const level = random();
       const chance = calm || level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
       // These leave a booking failed or a connection broken, which hides what else would happen to it.
-      const rare = name === '403 forbidden' || name === '403 scope missing';
-      return [name, rare && level < 0.9 ? 0 : chance];
+      const rare = fault === '403 forbidden' || fault === '403 scope missing';
+      return [fault, (rare && level < 0.9) || !groups[name](fault) ? 0 : chance];
     }),
   );
 }

@@ -1,6 +1,13 @@
 import { HTTPException } from 'hono/http-exception';
-import { type Place, deleteEvent, insertEvent, patchEvent, presentEvent, readEvent } from '../../infra/local/google/event-store.ts';
 import { readEventBody } from '../../infra/local/google/event-body.ts';
+import {
+  deleteEvent,
+  insertEvent,
+  type Place,
+  patchEvent,
+  presentEvent,
+  readEvent,
+} from '../../infra/local/google/event-store.ts';
 import { queryFreeBusy } from '../../infra/local/google/free-busy.ts';
 import { apiError, documented, insufficientPermissions } from '../../infra/local/google/google-errors.ts';
 import { allows, type CalendarMethod } from '../../infra/local/google/scopes.ts';
@@ -51,7 +58,10 @@ export function simulatedGoogle(options: {
     state,
 
     /** Reads a request to the Calendar API: which method it is, and what it does. */
-    calendarCall(url: string, init: { method?: string; body?: string; headers?: Record<string, string> }): CalendarCall {
+    calendarCall(
+      url: string,
+      init: { method?: string; body?: string; headers?: Record<string, string> },
+    ): CalendarCall {
       const { pathname, searchParams } = new URL(url);
       const [, , , , calendarId = '', , eventId] = pathname.split('/').map(decodeURIComponent);
       const conferences = searchParams.get('conferenceDataVersion') === '1';
@@ -148,7 +158,8 @@ export function simulatedGoogle(options: {
     },
 
     /** Events that stand in the calendars of the accounts. */
-    events: () => [...state.events.values()].filter(({ resource, purged }) => !purged && resource.status !== 'cancelled'),
+    events: () =>
+      [...state.events.values()].filter(({ resource, purged }) => !purged && resource.status !== 'cancelled'),
 
     /** Whether a refresh token still works. */
     accepts(refreshToken: string): boolean {
@@ -180,7 +191,12 @@ function authorized(state: GoogleState, method: CalendarMethod, presented: strin
   return account;
 }
 
-function placeOf(state: GoogleState, method: CalendarMethod, token: string | undefined, calendarId: string): Place {
+function placeOf(
+  state: GoogleState,
+  method: CalendarMethod,
+  token: string | undefined,
+  calendarId: string,
+): Place {
   const account = authorized(state, method, token);
   const calendar = findCalendar(state, account.sub, calendarId);
   if (!calendar) throw apiError(documented.notFound);

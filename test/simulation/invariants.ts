@@ -13,7 +13,11 @@ import type { World } from './world.ts';
 /** Counts of what was looked at, so that a check that never runs is noticed. */
 export type Checks = Record<string, number>;
 
-export type Watch = { violations: string[]; checks: Checks; broken: { at: number; connection: GrantedConnection; alive: Set<string> }[] };
+export type Watch = {
+  violations: string[];
+  checks: Checks;
+  broken: { at: number; connection: GrantedConnection; alive: Set<string> }[];
+};
 
 /** Looks at each change of the tables and of the calendars as it happens. */
 export function watchWorld(world: World): Watch {
@@ -40,7 +44,8 @@ export function watchWorld(world: World): Watch {
     if (table === 'bookings' && item.id?.S?.startsWith('booking#')) {
       const [now, then] = [fromItem<Booking>(item), before && fromItem<Booking>(before)];
       count('booking versions follow each other');
-      if (now.version !== (then?.version ?? 0) + 1) violated(`${now.bookingId} was written over another version`);
+      if (now.version !== (then?.version ?? 0) + 1)
+        violated(`${now.bookingId} was written over another version`);
       const news = newsOf(then, now);
       if (!news) return;
       count('news is published before it is stored');
@@ -59,7 +64,11 @@ export function watchWorld(world: World): Watch {
       if (!world.published.some((event) => event.type === type && event.userId === now.userId))
         violated(`the connection of ${now.userId} became ${now.status}, and nobody was told`);
       if (now.status === 'reauthorization_required') {
-        const alive = new Set([...world.google.state.refreshTokens.values()].map(({ token }) => token).filter(world.google.accepts));
+        const alive = new Set(
+          [...world.google.state.refreshTokens.values()]
+            .map(({ token }) => token)
+            .filter(world.google.accepts),
+        );
         watch.broken.push({ at: world.now(), connection: now, alive });
       }
     }
@@ -87,9 +96,22 @@ const newsOfStatus: Partial<Record<BookingStatus, BusEventType[]>> = {
 function newsOf(before: Booking | undefined, now: Booking): BusEventType[] | undefined {
   if (before?.status === now.status) return undefined;
   // Cancelled by its backend where nothing stood and nothing was paid: that is answered, and no news.
-  if (now.status === 'cancelled' && now.cancelledAt !== undefined && !before?.observed && before?.status !== 'pending') return undefined;
+  if (
+    now.status === 'cancelled' &&
+    now.cancelledAt !== undefined &&
+    !before?.observed &&
+    before?.status !== 'pending'
+  )
+    return undefined;
   // A look at Google that found all as it was on record.
-  if (before?.status === 'pending' && before.observed?.revision === now.observed?.revision && now.status === 'scheduled' && before.observed && !before.observed.tentative) return undefined;
+  if (
+    before?.status === 'pending' &&
+    before.observed?.revision === now.observed?.revision &&
+    now.status === 'scheduled' &&
+    before.observed &&
+    !before.observed.tentative
+  )
+    return undefined;
   return newsOfStatus[now.status];
 }
 
@@ -156,12 +178,15 @@ export function presences({ truth: { plan, delivered, applied } }: Life, booking
   if (deeds.some((deed) => deed.do === 'cancel')) return ['absent'];
   const isOf = (deed: Deed): boolean => 'booking' in deed && deed.booking === booking;
   const payments = new Set(
-    delivered.filter((deed) => isOf(deed) && (deed.do === 'pay' || deed.do === 'pay by session')).map((deed) => (deed as { payment: string }).payment),
+    delivered
+      .filter((deed) => isOf(deed) && (deed.do === 'pay' || deed.do === 'pay by session'))
+      .map((deed) => (deed as { payment: string }).payment),
   );
   if ([...payments].some((payment) => stands(delivered, payment))) return ['confirmed'];
   if (payments.size > 0) return ['absent'];
   const declared = deeds.findLast((deed) => deed.do === 'declare');
-  if (!declared || !(changeOf(plan, declared as Extract<Deed, { room: number }>) as { hold?: boolean }).hold) return ['absent'];
+  if (!declared || !(changeOf(plan, declared as Extract<Deed, { room: number }>) as { hold?: boolean }).hold)
+    return ['absent'];
   // A failure that was told before the booking was declared is forgotten; one that came after ends the hold.
   return delivered.some((deed) => isOf(deed) && deed.do === 'fail') ? ['tentative', 'absent'] : ['tentative'];
 }
@@ -172,7 +197,10 @@ function stands(delivered: Deed[], payment: string): boolean {
   const refunds = about.filter((deed) => deed.do === 'refund');
   const failed = refunds.some(({ state }) => state === 'failed');
   const largest = Math.max(0, ...refunds.map(({ amount }) => amount));
-  const total = Math.max(0, ...about.filter((deed) => deed.do === 'refund charge').map(({ amount }) => amount));
+  const total = Math.max(
+    0,
+    ...about.filter((deed) => deed.do === 'refund charge').map(({ amount }) => amount),
+  );
   const refunded = failed ? Math.max(0, total - largest) : Math.max(largest, total);
   return refunded < price;
 }
@@ -208,7 +236,16 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
 
   if (wanted.includes('absent') && (wanted.length === 1 || events.length === 0)) {
     if (events.length === 0) {
-      const resting = ['cancelled', 'declared', 'missed', 'failed', 'waiting_for_connection', 'deleted_by_user', 'conflict', undefined];
+      const resting = [
+        'cancelled',
+        'declared',
+        'missed',
+        'failed',
+        'waiting_for_connection',
+        'deleted_by_user',
+        'conflict',
+        undefined,
+      ];
       return resting.includes(booking?.status) ? [] : [`nothing should stand: ${found}`];
     }
     // Nobody can take it out without access, and after the appointment nobody needs to.
@@ -240,13 +277,18 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
       return connected ? [`it waits for a connection that is there: ${found}`] : [];
     case 'failed': {
       const refusals = ['403 forbidden', '404', '403 scope missing'];
-      return world.injected.some(({ fault }) => refusals.includes(fault)) ? [] : [`it failed without cause: ${found}`];
+      return world.injected.some(({ fault }) => refusals.includes(fault))
+        ? []
+        : [`it failed without cause: ${found}`];
     }
     case 'missed': {
       // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
-      const hadTime = connected && truth.calmAt + 7 * 3600 < Date.parse(content.start) / 1000 && truth.plan.mends;
+      const hadTime =
+        connected && truth.calmAt + 7 * 3600 < Date.parse(content.start) / 1000 && truth.plan.mends;
       // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
-      return hadTime || (connected && events.length > 0) ? [`it was missed although there was time: ${found}`] : [];
+      return hadTime || (connected && events.length > 0)
+        ? [`it was missed although there was time: ${found}`]
+        : [];
     }
     default:
       return [`it should stand: ${found}`];

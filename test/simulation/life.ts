@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
+import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
 import { cancelBooking, declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { changeConnection, disconnect } from '../../functions/connections/manage-connection.ts';
@@ -25,7 +25,16 @@ const second = 1000;
 const minute = 60 * second;
 const seconds = (milliseconds: number): number => Math.floor(milliseconds / 1000);
 /** Milliseconds, as the template has them. */
-const timeouts = { webhook: 15, api: 15, connect: 15, callback: 29, connections: 29, sync: 30, reconcile: 55, sweep: 300 };
+const timeouts = {
+  webhook: 15,
+  api: 15,
+  connect: 15,
+  callback: 29,
+  connections: 29,
+  sync: 30,
+  reconcile: 55,
+  sweep: 300,
+};
 /** How many workers take messages from the queue side by side. */
 const maxWorkers = 4;
 
@@ -42,9 +51,13 @@ export type Truth = {
   calmAt: number;
 };
 
-export type Life = { world: World; truth: Truth; story: string[] };
+export type Life = { world: World; truth: Truth };
 
-export async function live(plan: Plan, options: Pick<WorldOptions, 'seed' | 'profile' | 'without'>, watch: (world: World) => void): Promise<Life> {
+export async function live(
+  plan: Plan,
+  options: Pick<WorldOptions, 'seed' | 'profile' | 'without'>,
+  watch: (world: World) => void,
+): Promise<Life> {
   const { conflictPolicy } = plan;
   const accounts = plan.users.map((user) => ({
     sub: user,
@@ -61,12 +74,9 @@ export async function live(plan: Plan, options: Pick<WorldOptions, 'seed' | 'pro
     deletedByHand: new Set(),
     calmAt: Number.POSITIVE_INFINITY,
   };
-  const life: Life = { world, truth, story: [] };
+  const life: Life = { world, truth };
   watch(world);
-  world.watchers.push((_, item, before) => life.story.push(`${told(world)} WRITE ${item.id?.S ?? item.userId?.S} ${before?.status?.S}->${item.status?.S} v${item.version?.N} obs=${item.observed?.M?.revision?.N} rev=${item.revision?.N}`));
 
-  const calls = world.google.calendarCall;
-  world.google.calendarCall = (url, init) => { const c = calls(url, init); return { ...c, carryOut: () => { try { const v = c.carryOut(); life.story.push(`${told(world)} GOOGLE ${c.method} ${url.slice(-30)} ok`); return v; } catch (e) { life.story.push(`${told(world)} GOOGLE ${c.method} ${url.slice(-30)} ${(e as any).status}`); throw e; } } }; };
   const poller = pollQueue(life);
   const clock = everySoOften(life);
   const done = plan.deeds.map((deed, number) => carryOut(life, deed, number));
@@ -76,7 +86,7 @@ export async function live(plan: Plan, options: Pick<WorldOptions, 'seed' | 'pro
   world.calmDown();
   clock.stop();
   truth.calmAt = seconds(world.now());
-  life.story.push(`${(world.now() - startsAt) / second} s: faults stop`);
+  world.tell('faults stop');
   let everybodyIsDone = false;
   void Promise.all(done).then(() => {
     everybodyIsDone = true;
@@ -121,11 +131,13 @@ function pollQueue(life: Life): { stop(): void } {
     const records = messages.map(({ received, ...record }) => ({ ...record, repeated: received > 1 }));
     const ended = await world.invoke(name, 'booking-sync', timeouts.sync * second, (deps) =>
       processBatch(records, (message, delivery) =>
-        message.type === 'connection.activated' ? releaseWaiting(deps, message) : syncBooking(deps, message, delivery),
+        message.type === 'connection.activated'
+          ? releaseWaiting(deps, message)
+          : syncBooking(deps, message, delivery),
       ),
     );
     workers -= 1;
-    life.story.push(`${told(world)} ${name}: ${ended.is}`);
+    world.tell(`${name}: ${ended.is}`);
     // Whoever acknowledges may be cut off as well: then the messages come again although all was done.
     const acknowledges = world.isCalm() || world.chance(`acknowledge ${name}`)() > 0.03;
     if (ended.is === 'done' && acknowledges) {
@@ -162,15 +174,23 @@ function everySoOften({ world }: Life): { stop(): void } {
 }
 
 const reconcile = (world: World): Promise<Ended<unknown>> =>
-  world.invoke(`reconcile ${told(world)}`, 'reconcile', timeouts.reconcile * second, handBackDueBookings);
+  world.invoke(
+    `reconcile at ${seconds(world.now() - startsAt)} s`,
+    'reconcile',
+    timeouts.reconcile * second,
+    handBackDueBookings,
+  );
 
 const sweep = (world: World): Promise<Ended<unknown>> =>
-  world.invoke(`sweep ${told(world)}`, 'sweep', timeouts.sweep * second, async (deps) => {
-    await refreshDueConnections(deps);
-    await carryOverTokens(deps);
-  });
-
-const told = (world: World): string => `${((world.now() - startsAt) / second).toFixed(1)} s`;
+  world.invoke(
+    `sweep at ${seconds(world.now() - startsAt)} s`,
+    'sweep',
+    timeouts.sweep * second,
+    async (deps) => {
+      await refreshDueConnections(deps);
+      await carryOverTokens(deps);
+    },
+  );
 
 /** Time passes until nothing is due any more. */
 async function comeToRest(life: Life): Promise<void> {
@@ -207,9 +227,9 @@ export function isConnected(world: World, user: string): boolean {
 }
 
 async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
-  const { world, truth, story } = life;
+  const { world, truth } = life;
   await world.pause(deed.at);
-  story.push(tell(deed));
+  world.tell(tell(deed));
   const key = `${number} ${deed.do}`;
   switch (deed.do) {
     case 'pay':
@@ -235,7 +255,9 @@ async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
     case 'connect':
       return connect(life, deed.user, key);
     case 'disconnect':
-      return untilDone(life, key, 'connections', timeouts.connections, (deps) => disconnect(deps, deed.user)).then(noop);
+      return untilDone(life, key, 'connections', timeouts.connections, (deps) =>
+        disconnect(deps, deed.user),
+      ).then(noop);
     case 'choose calendar': {
       const calendarId = deed.calendar === 'primary' ? 'primary' : secondCalendar(world, deed.user);
       const choose = (deps: Deps) => changeConnection(deps, deed.user, { calendarId });
@@ -253,7 +275,12 @@ async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
     case 'rotate client secret':
       return rotateClientSecret(world, key);
     case 'outage': {
-      const of = { Google: /^(events|freebusy|token|revoke)/, tables: /^(table|batch|index)/, queue: /^queue/, bus: /^bus/ };
+      const of = {
+        Google: /^(events|freebusy|token|revoke)/,
+        tables: /^(table|batch|index)/,
+        queue: /^queue/,
+        bus: /^bus/,
+      };
       return world.beginOutage((target) => of[deed.of].test(target), deed.seconds * second);
     }
   }
@@ -270,11 +297,14 @@ async function deliver(life: Life, key: string, body: string): Promise<void> {
     const timestamp = seconds(world.now());
     const secret = signingSecrets.get(world) ?? 'whsec_canary-signing-secret-1';
     const signature = `t=${timestamp},v1=${createHmac('sha256', secret).update(`${timestamp}.${body}`).digest('hex')}`;
-    const ended = await world.invoke(`deliver ${key} #${attempt}`, 'webhook', timeouts.webhook * second, (deps) =>
-      acceptStripeWebhook(deps, { body: Buffer.from(body), signature }),
+    const ended = await world.invoke(
+      `deliver ${key} #${attempt}`,
+      'webhook',
+      timeouts.webhook * second,
+      (deps) => acceptStripeWebhook(deps, { body: Buffer.from(body), signature }),
     );
     if (ended.is === 'done') return;
-    life.story.push(`${told(world)} deliver ${key} #${attempt}: ${describe(ended)}`);
+    world.tell(`deliver ${key} #${attempt}: ${describe(ended)}`);
     await world.pause((waits[attempt - 1] ?? 300) * second);
   }
 }
@@ -304,7 +334,8 @@ function stripeEvent(plan: Plan, deed: Deed, number: number): object {
         return event('payment_intent.succeeded', paid);
       }
       const session = { id: `cs_${payment}`, payment_intent: payment, amount_total: price, metadata };
-      if (deed.do === 'fail') return event('checkout.session.expired', { ...session, payment_status: 'unpaid' });
+      if (deed.do === 'fail')
+        return event('checkout.session.expired', { ...session, payment_status: 'unpaid' });
       return event('checkout.session.completed', { ...session, payment_status: 'paid' });
     }
     case 'refund':
@@ -340,11 +371,19 @@ export function contentOf(plan: Plan, booking: string, room = 0): Content {
   const startsIn = plan.bookings.find(({ id }) => id === booking)?.startsIn ?? 0;
   const from = seconds(startsAt + startsIn) + room * 600;
   const text = (at: number): string => `${new Date(at * 1000).toISOString().slice(0, 19)}Z`;
-  return { summary: `Meeting ${booking}`, location: `Room ${room}`, start: text(from), end: text(from + 3600) };
+  return {
+    summary: `Meeting ${booking}`,
+    location: `Room ${room}`,
+    start: text(from),
+    end: text(from + 3600),
+  };
 }
 
 /** What a deed of the backend asks to be changed. */
-export function changeOf(plan: Plan, deed: Extract<Deed, { room: number }>): Partial<Content> & { hold?: boolean } {
+export function changeOf(
+  plan: Plan,
+  deed: Extract<Deed, { room: number }>,
+): Partial<Content> & { hold?: boolean } {
   const content = contentOf(plan, deed.booking, deed.room);
   if (deed.do === 'rename') return { summary: `Title ${deed.room}` };
   if (deed.do === 'declare') return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold };
@@ -387,10 +426,10 @@ async function untilDone(
   timeout: number,
   ask: (deps: Deps) => Promise<unknown>,
 ): Promise<boolean> {
-  const { world, story } = life;
+  const { world } = life;
   for (let attempt = 1; ; attempt++) {
     const ended = await world.invoke(`${key} #${attempt}`, functionName, timeout * second, ask);
-    story.push(`${told(world)} ${key} #${attempt}: ${describe(ended)}`);
+    world.tell(`${key} #${attempt}: ${describe(ended)}`);
     if (ended.is === 'done') return true;
     const { error } = ended as { error?: unknown };
     if (error instanceof AppError && error.status < 500 && !error.retryable) return false;
@@ -400,12 +439,16 @@ async function untilDone(
 
 /** A user follows a link of LeadsCalendar, consents, and comes back; up to three times if it does not work. */
 async function connect(life: Life, user: string, key: string): Promise<void> {
-  const { world, story } = life;
+  const { world } = life;
   for (let attempt = 1; attempt <= 3; attempt++) {
     const name = `${key} ${user} #${attempt}`;
     const random = world.chance(`user ${name}`);
     const keys = parseTokenKeys(world.texts['token-keys'] as string);
-    const token = await signUserToken(keys, { userId: user, audience: audiences.connect, now: seconds(world.now()) });
+    const token = await signUserToken(keys, {
+      userId: user,
+      audience: audiences.connect,
+      now: seconds(world.now()),
+    });
     const started = await world.invoke(`connect ${name}`, 'connect', timeouts.connect * second, (deps) =>
       startConnection(deps, { token, retry: undefined, returnTo: undefined, browser: undefined }),
     );
@@ -416,9 +459,9 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
       const ended = await world.invoke(`callback ${name}`, 'callback', timeouts.callback * second, (deps) =>
         completeConnection(deps, { query, browser }),
       );
-      story.push(`${told(world)} callback ${name}: ${describe(ended)}`);
+      world.tell(`callback ${name}: ${describe(ended)}`);
       if (ended.is === 'done') return;
-    } else story.push(`${told(world)} connect ${name}: ${describe(started)}`);
+    } else world.tell(`connect ${name}: ${describe(started)}`);
     await world.pause(5 * second);
   }
 }
@@ -446,7 +489,9 @@ export function eventsOfBooking(world: World, booking: string) {
 function rotateTokenKeys(world: World, key: string): void {
   const text = world.texts['token-keys'] as string;
   try {
-    world.texts['token-keys'] = rotate(text, seconds(world.now()), () => `canary-token-key-${key}`.padEnd(64, '.')).text;
+    world.texts['token-keys'] = rotate(text, seconds(world.now()), () =>
+      `canary-token-key-${key}`.padEnd(64, '.'),
+    ).text;
   } catch {
     // One rotation is under way already.
   }

@@ -21,7 +21,15 @@ export function simulatedQueue(now: () => number) {
   return {
     /** Called whenever a message may be handed out. */
     onSend: (): void => {},
-    send({ groupId, deduplicationId, body }: { groupId: string; deduplicationId: string; body: string }): void {
+    send({
+      groupId,
+      deduplicationId,
+      body,
+    }: {
+      groupId: string;
+      deduplicationId: string;
+      body: string;
+    }): void {
       const known = sent.get(`${groupId} ${deduplicationId}`);
       if (known !== undefined && now() < known + deduplication) return;
       sent.set(`${groupId} ${deduplicationId}`, now());

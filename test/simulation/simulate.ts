@@ -1,7 +1,7 @@
 import { logTo } from '../../shared/observability.ts';
 import { useImmediateCrypto } from './crypto.ts';
 import { drawPlan, type Plan } from './deeds.ts';
-import { drawProfile, type Profile } from './faults.ts';
+import { drawProfile, type Profile, type ProfileName } from './faults.ts';
 import { checkEnd, leaks, type Watch, watchWorld } from './invariants.ts';
 import { live } from './life.ts';
 import { randomOf } from './scheduler.ts';
@@ -20,11 +20,11 @@ export type Result = {
 };
 
 /** The scenario of a seed. */
-export function scenarioOf(seed: number): Scenario {
+export function scenarioOf(seed: number, profile: ProfileName = 'mixed'): Scenario {
   return {
     seed,
     plan: drawPlan(randomOf(`plan ${seed}`)),
-    profile: drawProfile(randomOf(`profile ${seed}`)),
+    profile: drawProfile(randomOf(`profile ${seed}`), profile),
     without: [],
   };
 }
@@ -44,9 +44,8 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
   try {
     const life = await live(plan, { seed, profile, without: new Set(without) }, (world) => {
       watch = watchWorld(world);
-      injected = world.injected;
+      ({ injected, story } = world);
     });
-    story = life.story;
     await checkEnd(life, watch);
     for (const { status } of life.world.bookings()) statuses[status] = (statuses[status] ?? 0) + 1;
   } catch (error) {

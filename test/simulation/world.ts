@@ -1,17 +1,25 @@
-import { BatchGetItemCommand, PutItemCommand, QueryCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import {
+  BatchGetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
 import type { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { type SendMessageBatchCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import type { ReconcileDeps } from '../../functions/booking-reconcile/hand-back-due.ts';
+import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
 import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
 import type { BookingsDeps } from '../../functions/bookings/change-booking.ts';
 import type { ConnectDeps } from '../../functions/connect/start-connection.ts';
 import type { ConnectionsDeps } from '../../functions/connections/manage-connection.ts';
-import type { WebhookDeps } from '../../functions/payment-confirmed/accept-webhook.ts';
-import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
 import type { CallbackDeps } from '../../functions/oauth-callback/complete-connection.ts';
-import { parseWebhookSecrets, type WebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
-import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import type { WebhookDeps } from '../../functions/payment-confirmed/accept-webhook.ts';
+import {
+  parseWebhookSecrets,
+  type WebhookSecrets,
+} from '../../functions/payment-confirmed/webhook-secrets.ts';
+import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
 import type { Booking } from '../../shared/booking.ts';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
@@ -45,8 +53,8 @@ export type WorldOptions = {
   accounts: Parameters<typeof simulatedGoogle>[0]['accounts'];
 };
 
-/** A fault that took place: in which operation, when (epoch milliseconds) and where. */
-export type Injected = { operation: string; fault: FaultName; target: Target; at: number };
+/** A fault that took place: in which operation, and where that went. */
+export type Injected = { operation: string; fault: FaultName; target: Target };
 
 /** A function's execution environment: it keeps what it has read of the secrets from one invocation to the next. */
 type Environment = { process?: Process; secrets: Secrets; inUse: boolean };
@@ -77,8 +85,10 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   const { now } = scheduler;
   const chance = (what: string) => randomOf(`${seed} ${what}`);
   const watchers: Written[] = [];
-  const dynamo = simulatedDynamo(tableShapes, (...write) => {
-    for (const watch of watchers) watch(...write);
+  const dynamo = simulatedDynamo(tableShapes, (table, item, before) => {
+    const { id, userId, status, version = { N: '' } } = item;
+    tell(`${table}: ${id?.S ?? userId?.S} ${status?.S ?? ''} ${version.N ? `version ${version.N}` : ''}`);
+    for (const watch of watchers) watch(table, item, before);
   });
   const queue = simulatedQueue(now);
   const google = simulatedGoogle({
@@ -96,6 +106,10 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     'token-keys': JSON.stringify({ current: 'k1', k1: 'canary-token-key-1'.padEnd(64, '.') }),
   };
   const injected: Injected[] = [];
+  const story: string[] = [];
+  const tell = (what: string): void => {
+    story.push(`${((now() - startsAt) / 1000).toFixed(3).padStart(12)} s  ${what}`);
+  };
   const environments = new Map<string, Environment[]>();
   let calm = false;
   let outage: { of: (target: Target) => boolean; until: number } | undefined;
@@ -110,10 +124,12 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     const out = outage !== undefined && now() < outage.until && outage.of(target);
     const drawn = courseOf(target, random, calm ? {} : profile, out && !calm);
     if (drawn.fault === undefined || without.has(operation)) {
-      const { before, after } = drawn.fault === undefined ? drawn.course : courseOf(target, random, {}, false).course;
+      const { before, after } =
+        drawn.fault === undefined ? drawn.course : courseOf(target, random, {}, false).course;
       return scheduler.operate(process, { before, after }, () => effect());
     }
-    injected.push({ operation, fault: drawn.fault, target, at: now() });
+    injected.push({ operation, fault: drawn.fault, target });
+    tell(`! ${drawn.fault}: ${target} in ${process.name}, operation ${process.operations}`);
     if (drawn.freezes) process.frozen = true;
     const { fault } = drawn;
     return scheduler.operate(process, drawn.course, () => effect(fault));
@@ -174,7 +190,12 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   function googleOf(process: Process): GoogleOAuth {
     return {
       async exchangeCode(client, { code, verifier, redirectUri }) {
-        const form = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: redirectUri };
+        const form = {
+          grant_type: 'authorization_code',
+          code,
+          code_verifier: verifier,
+          redirect_uri: redirectUri,
+        };
         const { granted, ...tokens } = await call(process, 'token', () => google.token(client, form));
         const { sub, nonce } = granted;
         return { ...tokens, identity: { sub, email: `${sub}@example.com`, ...(nonce ? { nonce } : {}) } };
@@ -189,10 +210,16 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   }
 
   function calendarOf(process: Process) {
-    const fetchFrom = (url: string, init: { method?: string; body?: string; headers?: Record<string, string> }) => {
+    const fetchFrom = (
+      url: string,
+      init: { method?: string; body?: string; headers?: Record<string, string> },
+    ) => {
       const request = google.calendarCall(url, init);
       return call(process, request.method as Target, () => {
         const answered = calendarAnswer(request);
+        tell(
+          `Google: ${request.method} ${new URL(url).pathname.slice(22)} by ${process.name}: ${answered.status}`,
+        );
         afterGoogle(request.method);
         return answered;
       });
@@ -209,6 +236,9 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     google,
     published,
     injected,
+    /** What happened, line by line. */
+    story,
+    tell,
     texts,
     watchers,
     /** Bookings and connections as they are stored. */
@@ -282,22 +312,28 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         paymentPolicy,
         authorizationUrl: 'https://accounts.example.com/auth',
         returnOrigins: [],
-        optionalScopes: [
-          'https://www.googleapis.com/auth/calendar.events.freebusy',
-        ],
+        optionalScopes: ['https://www.googleapis.com/auth/calendar.events.freebusy'],
         timeLeft: () => true,
       };
     },
 
     /** Runs an invocation of a function in an environment of its own, for at most `timeout` milliseconds. */
-    invoke<T>(name: string, functionName: string, timeout: number, run: (deps: Deps) => Promise<T>): Promise<Ended<T>> {
+    invoke<T>(
+      name: string,
+      functionName: string,
+      timeout: number,
+      run: (deps: Deps) => Promise<T>,
+    ): Promise<Ended<T>> {
       const random = chance(name);
       const skew = Math.round((random() - 0.5) * 3000);
       const pool = environments.get(functionName) ?? [];
       environments.set(functionName, pool);
       let environment = pool.find(({ inUse }) => !inUse);
       if (!environment) {
-        const created: Environment = { inUse: true, secrets: world.secretsOf(() => created.process as Process) };
+        const created: Environment = {
+          inUse: true,
+          secrets: world.secretsOf(() => created.process as Process),
+        };
         environment = created;
         pool.push(created);
       }

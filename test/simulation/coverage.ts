@@ -1,0 +1,39 @@
+import { readFileSync } from 'node:fs';
+import { Session } from 'node:inspector/promises';
+import { relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Code whose every branch the simulation should reach. */
+const watched = /\/(functions\/(booking-sync|booking-reconcile|token-refresh)|shared)\/(?!.*handler)/;
+/** Of `shared`, what the life of bookings and tokens rests on. */
+const sharedFiles = /\/shared\/(access-token|booking-store|connection-store|revocation|payment)\.ts$/;
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Starts counting which code this thread reaches. Answers a function that tells the lines which it never reached. */
+export function startCoverage(): () => Promise<string[]> {
+  const session = new Session();
+  session.connect();
+  const started = session
+    .post('Profiler.enable')
+    .then(() => session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: true }));
+  return async () => {
+    await started;
+    const { result } = await session.post('Profiler.takePreciseCoverage');
+    session.disconnect();
+    return result
+      .filter(({ url }) => watched.test(url) && (!url.includes('/shared/') || sharedFiles.test(url)))
+      .flatMap(({ url, functions }) => {
+        const path = fileURLToPath(url);
+        const text = readFileSync(path, 'utf8');
+        return functions
+          .flatMap(({ ranges }) => ranges)
+          .filter((range) => range.count === 0)
+          .map(({ startOffset, endOffset }) => {
+            const line = text.slice(0, startOffset).split('\n').length;
+            const code = text.slice(startOffset, endOffset).replace(/\s+/g, ' ').trim();
+            return `${relative(root, path)}:${line}  ${code.slice(0, 90)}`;
+          });
+      })
+      .sort();
+  };
+}

@@ -1,0 +1,190 @@
+import { registerHooks } from 'node:module';
+
+/** Mistakes that somebody might make one day. The simulation must notice each of them. */
+type Mutant = { name: string; file: string; from: string; to: string };
+
+const sync = 'functions/booking-sync/sync-booking.ts';
+const decide = 'functions/booking-sync/decide.ts';
+const tokens = 'shared/access-token.ts';
+
+export const mutants: Mutant[] = [
+  {
+    name: 'bookings are written over any version',
+    file: 'shared/booking-store.ts',
+    from: "ConditionExpression: '#version = :version'",
+    to: "ConditionExpression: '#version <= :version OR #version >= :version'",
+  },
+  {
+    name: 'a write whose condition failed counts as done',
+    file: 'shared/dynamo.ts',
+    from: 'if (error instanceof ConditionalCheckFailedException) return false;',
+    to: 'if (error instanceof ConditionalCheckFailedException) return true;',
+  },
+  {
+    name: '409 is answered with another id, without a look',
+    file: sync,
+    from: '  return lookAndMend(deps, session, booking, presence, { calendarId, id });\n}\n\n/** Makes the event on record',
+    to: '  return withNextId(booking, deps.clock());\n}\n\n/** Makes the event on record',
+  },
+  {
+    name: '409 counts as entered, whatever stands there',
+    file: sync,
+    from: 'if (isRight(event, booking, presence)) return scheduled',
+    to: 'return scheduled',
+  },
+  {
+    name: 'a message whose run failed is acknowledged',
+    file: 'functions/booking-sync/process-batch.ts',
+    from: 'return group.slice(index).map((record) => record.messageId);',
+    to: 'return [];',
+  },
+  {
+    name: 'the webhook answers before the queue has the message',
+    file: 'functions/payment-confirmed/accept-webhook.ts',
+    from: '  await deps.queue.send(payment);',
+    to: '  void deps.queue.send(payment).catch(() => {});',
+  },
+  {
+    name: 'nobody looks again after being overtaken',
+    file: sync,
+    from: "suspect ||= done !== 'overtaken';",
+    to: '',
+  },
+  {
+    name: 'a message that comes again is not suspect',
+    file: sync,
+    from: 'let suspect = delivery.repeated;',
+    to: 'let suspect = false;',
+  },
+  {
+    name: 'a connection is marked broken at the first failure of any kind',
+    file: tokens,
+    from: "if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);",
+    to: "return grantRefused(deps, connection, 'invalid_grant');",
+  },
+  {
+    name: 'a connection is marked broken without a second look',
+    file: tokens,
+    from: 'if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);\n  await requireReauthorization',
+    to: 'await requireReauthorization',
+  },
+  {
+    name: 'a new refresh token is thrown away',
+    file: tokens,
+    from: 'granted.refreshToken ?? usedRefreshToken',
+    to: 'usedRefreshToken',
+  },
+  {
+    name: 'leases do not exclude anybody',
+    file: 'shared/connection-store.ts',
+    from: "const leaseIsFree = '(attribute_not_exists(leaseUntil) OR leaseUntil <= :now)';",
+    to: "const leaseIsFree = '(attribute_not_exists(nothing) OR leaseUntil <= :now)';",
+  },
+  {
+    name: 'refreshed tokens are saved over any version',
+    file: 'shared/connection-store.ts',
+    from: "const stillVersion = 'tokenVersion = :version';",
+    to: "const stillVersion = '(tokenVersion <= :version OR tokenVersion >= :version)';",
+  },
+  {
+    name: 'news is published after it is stored',
+    file: sync,
+    from: '  if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));\n  const saved = await deps.bookings.save(booking);\n',
+    to: '  const saved = await deps.bookings.save(booking);\n  if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));\n',
+  },
+  {
+    name: 'a refund that comes first is forgotten',
+    file: decide,
+    from: 'mergeFacts(stored?.payments[paymentId], pointer?.facts)',
+    to: 'mergeFacts(stored?.payments[paymentId], undefined)',
+  },
+  {
+    name: 'a payment does not lead to its booking',
+    file: sync,
+    from: 'if (pointer?.bookingId === bookingId) return true;',
+    to: 'return true;',
+  },
+  {
+    name: 'an attempt that failed has no next one',
+    file: decide,
+    from: "      syncDueAt: dueAt(booking, now, wait),\n      timeline: withEntry(booking.timeline, now, 'attempt failed', problem.code),",
+    to: "      timeline: withEntry(booking.timeline, now, 'attempt failed', problem.code),",
+  },
+  {
+    name: 'nothing is looked for before a booking is cancelled without an event on record',
+    file: sync,
+    from: '  if (!booking.observed) {\n    const found',
+    to: '  if (!booking.observed) return cancelled(booking, booking.generation, deps.clock());\n  if (!booking.observed) {\n    const found',
+  },
+  {
+    name: 'what was left in a calendar chosen before stays there',
+    file: sync,
+    from: 'const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;',
+    to: 'const refused = undefined as Outcome | undefined; void mayStray; void removeStrays;',
+  },
+  {
+    name: 'an event is known by its revision alone',
+    file: decide,
+    from: '  return `${revision}.${digest.slice(0, 16)}`;',
+    to: '  return `${revision}.${digest.slice(0, 0)}`;',
+  },
+  {
+    name: 'nobody is told that a booking stands again',
+    file: decide,
+    from: '!before.tentative && !before.doubted;',
+    to: '!before.tentative;',
+  },
+  {
+    name: 'a booking is missed without a last look',
+    file: decide,
+    from: 'return active && isUncertain(situation)',
+    to: 'return active && isUncertain(situation) && false',
+  },
+  {
+    name: 'a refused booking has no event',
+    file: decide,
+    from: "= ['missed', 'conflict', 'declared'];",
+    to: "= ['failed', 'missed', 'conflict', 'declared'];",
+  },
+  {
+    name: 'tokens stay sealed with the old key',
+    file: 'functions/token-refresh/carry-over.ts',
+    from: 'keys.ids.filter((id) => id !== current)',
+    to: 'keys.ids.filter((id) => id === current)',
+  },
+  {
+    name: 'a token gets into the log',
+    file: tokens,
+    from: "    metric('TokenRefreshed', 1);",
+    to: "    metric('TokenRefreshed', 1);\n    log.info('Token refreshed', { token: granted.accessToken });",
+  },
+  {
+    name: 'a disconnected user is not announced',
+    file: 'functions/connections/manage-connection.ts',
+    from: '    await publishDisconnected(deps, ended);\n',
+    to: '    void publishDisconnected;\n',
+  },
+  {
+    name: 'a grant that was taken away is not waited for',
+    file: decide,
+    from: '  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n',
+    to: "  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
+  },
+];
+
+/** Changes the code as it is loaded, in this thread. Throws where the code is not as the mutant expects it. */
+export function useMutant(name: string): void {
+  const mutant = mutants.find((one) => one.name === name);
+  if (!mutant) throw new Error(`There is no mutant "${name}".`);
+  const { file, from, to } = mutant;
+  registerHooks({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (!url.endsWith(`/${file}`)) return loaded;
+      const source = String(loaded.source);
+      if (source.split(from).length !== 2)
+        throw new Error(`Mutant "${name}": its text is not once in ${file}.`);
+      return { ...loaded, source: source.replace(from, () => to) };
+    },
+  });
+}

@@ -1,0 +1,35 @@
+import type { Result } from './simulate.ts';
+
+/** What many runs came to. */
+export type Summary = {
+  runs: number;
+  faults: Record<string, number>;
+  checks: Record<string, number>;
+  statuses: Record<string, number>;
+  failures: { seed: number; violations: string[] }[];
+};
+
+export const emptySummary = (): Summary => ({ runs: 0, faults: {}, checks: {}, statuses: {}, failures: [] });
+
+const count = (counts: Record<string, number>, what: string, by = 1): void => {
+  counts[what] = (counts[what] ?? 0) + by;
+};
+
+export function addResult(
+  summary: Summary,
+  seed: number,
+  { injected, checks, statuses, violations }: Result,
+): void {
+  summary.runs += 1;
+  for (const { fault } of injected) count(summary.faults, fault);
+  for (const [what, by] of Object.entries(checks)) count(summary.checks, what, by);
+  for (const [what, by] of Object.entries(statuses)) count(summary.statuses, what, by);
+  if (violations.length > 0) summary.failures.push({ seed, violations: violations.slice(0, 5) });
+}
+
+export function addSummary(total: Summary, part: Summary): void {
+  total.runs += part.runs;
+  total.failures.push(...part.failures);
+  for (const counts of ['faults', 'checks', 'statuses'] as const)
+    for (const [what, by] of Object.entries(part[counts])) count(total[counts], what, by);
+}

@@ -1,0 +1,41 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { startCoverage } from './coverage.ts';
+import type { ProfileName } from './faults.ts';
+import { useMutant } from './mutants.ts';
+import { addResult, emptySummary } from './summary.ts';
+
+/** A thread that runs seeds and reports: every `step`-th from `first` to below `end`. */
+export type Task = {
+  first: number;
+  end: number;
+  step: number;
+  profile: ProfileName;
+  /** The code is changed like this before it is loaded. */
+  mutant?: string;
+  /** Stop at the first seed that fails. */
+  stopAtFailure?: boolean;
+  /** Report which code was never reached. */
+  coverage?: boolean;
+};
+export type Report = { summary?: ReturnType<typeof emptySummary>; unreached?: string[] };
+
+const { first, end, step, profile, mutant, stopAtFailure, coverage }: Task = workerData;
+const reportEvery = 20;
+
+if (mutant) useMutant(mutant);
+const finishCoverage = coverage ? startCoverage() : undefined;
+// After the mutant is in place.
+const { scenarioOf, simulate } = await import('./simulate.ts');
+
+let part = emptySummary();
+const report = (message: Report): void => parentPort?.postMessage(message);
+for (let seed = first; seed < end; seed += step) {
+  addResult(part, seed, await simulate(scenarioOf(seed, profile)));
+  if (part.runs === reportEvery || part.failures.length > 0) {
+    const failed = part.failures.length > 0;
+    report({ summary: part });
+    part = emptySummary();
+    if (failed && stopAtFailure) break;
+  }
+}
+report({ summary: part, ...(finishCoverage ? { unreached: await finishCoverage() } : {}) });
