@@ -2,11 +2,11 @@
 import { between, oneOf, type Random, whole } from './scheduler.ts';
 
 export type Deed = { at: number } & (
-  | { do: 'pay' | 'pay by session' | 'fail'; booking: string; payment: string }
+  | { do: 'pay' | 'pay by session' | 'fail'; booking: string; payment: string; unusable?: true }
   | { do: 'refund'; payment: string; amount: number; state: 'pending' | 'succeeded' | 'failed' }
   | { do: 'refund charge'; payment: string; amount: number }
   | { do: 'dispute'; payment: string; state: 'needs_response' | 'won' | 'lost' }
-  | { do: 'declare'; booking: string; room: number; hold: boolean }
+  | { do: 'declare'; booking: string; room: number; hold: boolean; meet: boolean }
   | { do: 'move' | 'rename'; booking: string; room: number }
   | { do: 'cancel'; booking: string }
   | { do: 'connect' | 'disconnect' | 'revoke at Google'; user: string }
@@ -19,6 +19,8 @@ export type Deed = { at: number } & (
 /** What a run is about. Instants in milliseconds from its start, amounts in cents. */
 export type Plan = {
   users: string[];
+  /** Google accounts by user: two users may share one. */
+  accounts: Record<string, string>;
   bookings: { id: string; user: string; startsIn: number }[];
   deeds: Deed[];
   conflictPolicy: 'create' | 'flag' | 'hold';
@@ -26,6 +28,7 @@ export type Plan = {
     rotateRefreshToken: boolean;
     accessTokenSeconds: number;
     reviveCancelled: 'allowed' | 'forbidden';
+    conference: 'success' | 'pending' | 'failure';
     /** Whether the queue hands messages out again while they are still worked on. */
     earlyRedelivery: boolean;
   };
@@ -63,6 +66,7 @@ export function drawPlan(random: Random): Plan {
   }
   return {
     users,
+    accounts: { ada: 'ada', ben: random() < 0.15 ? 'ada' : 'ben' },
     bookings,
     deeds: deeds.sort((one, other) => one.at - other.at),
     conflictPolicy: oneOf(random, ['create', 'create', 'flag', 'hold']),
@@ -70,6 +74,7 @@ export function drawPlan(random: Random): Plan {
       rotateRefreshToken: random() < 0.15,
       accessTokenSeconds: oneOf(random, [3599, 3599, 300]),
       reviveCancelled: oneOf(random, ['allowed', 'forbidden']),
+      conference: oneOf(random, ['success', 'success', 'pending', 'failure']),
       earlyRedelivery: random() < 0.2,
     },
     mends: random() < 0.8,
@@ -83,7 +88,8 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   const room = whole(random, 1, 5);
   const amount = random() < 0.7 ? price : price / 3;
   const draw = random() * 100;
-  if (draw < 30) return { at, do: oneOf(random, ['pay', 'pay', 'pay by session']), booking, payment };
+  if (draw < 28) return { at, do: oneOf(random, ['pay', 'pay', 'pay by session']), booking, payment };
+  if (draw < 30) return { at, do: 'pay', booking, payment, unusable: true };
   if (draw < 32) return { at, do: 'fail', booking, payment };
   if (draw < 38)
     return {
@@ -96,7 +102,7 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   if (draw < 42) return { at, do: 'refund charge', payment, amount };
   if (draw < 47)
     return { at, do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) };
-  if (draw < 54) return { at, do: 'declare', booking, room, hold: random() < 0.4 };
+  if (draw < 54) return { at, do: 'declare', booking, room, hold: random() < 0.4, meet: random() < 0.3 };
   if (draw < 64) return { at, do: oneOf(random, ['move', 'rename']), booking, room };
   if (draw < 69) return { at, do: 'cancel', booking };
   if (draw < 75) return { at, do: 'connect', user };

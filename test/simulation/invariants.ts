@@ -40,6 +40,11 @@ export function watchWorld(world: World): Watch {
     }
   });
 
+  world.watchRefreshes((beside) => {
+    count('one refresh at a time');
+    if (beside) violated('two refreshes of one connection ran side by side');
+  });
+
   world.watchers.push((table, item, before) => {
     if (table === 'bookings' && item.id?.S?.startsWith('booking#')) {
       const [now, then] = [fromItem<Booking>(item), before && fromItem<Booking>(before)];
@@ -210,7 +215,7 @@ function expectedContent({ truth: { plan, applied } }: Life, booking: string): C
   let content = contentOf(plan, booking);
   for (const deed of applied.get(booking) ?? []) {
     if (deed.do === 'cancel') continue;
-    const { hold: _, ...change } = changeOf(plan, deed as Extract<Deed, { room: number }>);
+    const { hold: _hold, meet: _meet, ...change } = changeOf(plan, deed as Extract<Deed, { room: number }>);
     content = { ...content, ...change };
   }
   return content;
@@ -219,6 +224,9 @@ function expectedContent({ truth: { plan, applied } }: Life, booking: string): C
 function checkBooking(life: Life, id: string, user: string, booking: Booking | undefined): string[] {
   const { world, truth } = life;
   const wanted = presences(life, id);
+  const names = (deed: Deed): boolean => 'booking' in deed && deed.booking === id && !('unusable' in deed);
+  const named = truth.delivered.filter(names);
+  const isUsable = named.some((deed) => deed.do !== 'fail') || truth.applied.has(id);
   const events = eventsOfBooking(world, id);
   const shown = events.map(({ resource: { summary, location, start, end, status } }) => ({
     summary,
@@ -228,7 +236,7 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
     status,
   }));
   const found = `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(shown)}`;
-  const connected = isConnected(world, user);
+  const connected = isConnected(life, user);
   const content = expectedContent(life, id);
   if (events.length > 1) return [`${events.length} events stand: ${found}`];
   if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
@@ -255,6 +263,11 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
   }
   const tentative = wanted[0] === 'tentative';
   if (!booking) return ['it was paid for and is not known'];
+  if (!isUsable) {
+    if (booking.status === 'failed' && events.length === 0) return [];
+    // A session that came to nothing may have told of its appointment.
+    if (named.length === 0) return [`it cannot be used: ${found}`];
+  }
   switch (booking.status) {
     case 'scheduled':
     case 'held': {

@@ -59,10 +59,10 @@ export async function live(
   watch: (world: World) => void,
 ): Promise<Life> {
   const { conflictPolicy } = plan;
-  const accounts = plan.users.map((user) => ({
-    sub: user,
-    email: `${user}@example.com`,
-    name: user,
+  const accounts = [...new Set(Object.values(plan.accounts))].map((sub) => ({
+    sub,
+    email: `${sub}@example.com`,
+    name: sub,
     timeZone: 'Europe/Vienna',
   }));
   const world = createWorld({ ...options, conflictPolicy, accounts });
@@ -214,15 +214,16 @@ async function comeToRest(life: Life): Promise<void> {
 async function mendConnections(life: Life): Promise<void> {
   const { world, truth } = life;
   for (const user of truth.plan.users) {
-    if (isConnected(world, user)) continue;
+    if (isConnected(life, user)) continue;
     await Promise.all([connect(life, user, 'mends'), world.scheduler.run(Number.POSITIVE_INFINITY)]);
   }
 }
 
 /** Whether a user's connection is on record as working. A grant that is dead at Google is not known to be so yet. */
-export function isConnected(world: World, user: string): boolean {
+export function isConnected({ world, truth }: Life, user: string): boolean {
   const connection = world.connections().find(({ userId }) => userId === user);
-  const grant = [...world.google.state.grants.values()].find(({ sub }) => sub === user);
+  const account = truth.plan.accounts[user];
+  const grant = [...world.google.state.grants.values()].find(({ sub }) => sub === account);
   return connection?.status === 'active' && grant !== undefined;
 }
 
@@ -259,12 +260,12 @@ async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
         disconnect(deps, deed.user),
       ).then(noop);
     case 'choose calendar': {
-      const calendarId = deed.calendar === 'primary' ? 'primary' : secondCalendar(world, deed.user);
+      const calendarId = deed.calendar === 'primary' ? 'primary' : secondCalendar(life, deed.user);
       const choose = (deps: Deps) => changeConnection(deps, deed.user, { calendarId });
       return untilDone(life, key, 'connections', timeouts.connections, choose).then(noop);
     }
     case 'revoke at Google':
-      return world.google.revokeByHand(deed.user);
+      return world.google.revokeByHand(truth.plan.accounts[deed.user] as string);
     case 'delete by hand':
     case 'edit by hand':
       return byHand(life, deed.booking, deed.do === 'delete by hand' ? 'delete' : 'edit');
@@ -327,7 +328,8 @@ function stripeEvent(plan: Plan, deed: Deed, number: number): object {
     case 'fail': {
       const { summary, location, start, end } = contentOf(plan, deed.booking);
       const user = plan.bookings.find(({ id }) => id === deed.booking)?.user;
-      const metadata = { booking_id: deed.booking, user_id: user, summary, location, start, end };
+      const times = deed.unusable ? { start: 'Monday', end } : { start, end };
+      const metadata = { booking_id: deed.booking, user_id: user, summary, location, ...times };
       const { payment } = deed;
       if (deed.do === 'pay') {
         const paid = { id: payment, amount: price, amount_received: price, metadata };
@@ -383,10 +385,11 @@ export function contentOf(plan: Plan, booking: string, room = 0): Content {
 export function changeOf(
   plan: Plan,
   deed: Extract<Deed, { room: number }>,
-): Partial<Content> & { hold?: boolean } {
+): Partial<Content> & { hold?: boolean; meet?: boolean } {
   const content = contentOf(plan, deed.booking, deed.room);
   if (deed.do === 'rename') return { summary: `Title ${deed.room}` };
-  if (deed.do === 'declare') return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold };
+  if (deed.do === 'declare')
+    return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold, meet: deed.meet };
   const { summary: _, ...moved } = content;
   return moved;
 }
@@ -455,7 +458,9 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
     await world.pause(between(random, 1, 40) * second);
     if (started.is === 'done') {
       const { location, browser } = started.value;
-      const query = new URLSearchParams(world.google.consent(location, user));
+      const query = new URLSearchParams(
+        world.google.consent(location, life.truth.plan.accounts[user] as string),
+      );
       const ended = await world.invoke(`callback ${name}`, 'callback', timeouts.callback * second, (deps) =>
         completeConnection(deps, { query, browser }),
       );
@@ -466,8 +471,9 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
   }
 }
 
-export function secondCalendar(world: World, user: string): string {
-  const own = [...world.google.state.calendars.values()].filter(({ owner }) => owner === user);
+function secondCalendar({ world, truth }: Life, user: string): string {
+  const account = truth.plan.accounts[user];
+  const own = [...world.google.state.calendars.values()].filter(({ owner }) => owner === account);
   return own.find(({ primary }) => !primary)?.id as string;
 }
 
@@ -475,7 +481,7 @@ function byHand({ world, truth }: Life, booking: string, change: 'delete' | 'edi
   const event = eventsOfBooking(world, booking)[0];
   const user = truth.plan.bookings.find(({ id }) => id === booking)?.user;
   if (!event || !user) return;
-  world.google.byHand(user, event.calendarId, event.resource.id, change);
+  world.google.byHand(truth.plan.accounts[user] as string, event.calendarId, event.resource.id, change);
   if (change === 'delete') truth.deletedByHand.add(booking);
 }
 

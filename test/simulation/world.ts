@@ -29,6 +29,7 @@ import { connectionStore } from '../../shared/connection-store.ts';
 import { fromItem } from '../../shared/dynamo.ts';
 import { type GoogleClient, parseGoogleClient } from '../../shared/google-client-secret.ts';
 import type { GoogleOAuth } from '../../shared/google-oauth.ts';
+import { optionalScopes } from '../../shared/names.ts';
 import { type Secret, secret } from '../../shared/secrets.ts';
 import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
@@ -114,6 +115,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   let calm = false;
   let outage: { of: (target: Target) => boolean; until: number } | undefined;
   let running = 0;
+  const refreshing = new Map<string, { process: Process; since: number }>();
+  let afterRefresh: (besideAnother: boolean) => void = () => {};
   let afterGoogle: (method: string) => void = () => {};
 
   /** An operation of a process: from here on it takes its course. */
@@ -202,8 +205,16 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       },
       refresh: async (client, refreshToken) => {
         const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
-        const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));
-        return tokens;
+        // A lease of 20 seconds on clocks that differ by up to three.
+        const other = refreshing.get(refreshToken);
+        afterRefresh(other !== undefined && now() - other.since < 16_000 && !other.process.frozen);
+        refreshing.set(refreshToken, { process, since: now() });
+        try {
+          const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));
+          return tokens;
+        } finally {
+          refreshing.delete(refreshToken);
+        }
       },
       revoke: (refreshToken) => call(process, 'revoke', () => google.revoke(refreshToken)),
     };
@@ -250,6 +261,10 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     connections: (): Connection[] => dynamo.items('connections').map((item) => fromItem<Connection>(item)),
     watchGoogle: (watch: (method: string) => void) => {
       afterGoogle = watch;
+    },
+    /** Told of each refresh that begins, and whether another one of the same connection has not ended yet. */
+    watchRefreshes: (watch: (besideAnother: boolean) => void) => {
+      afterRefresh = watch;
     },
     beginOutage(of: (target: Target) => boolean, milliseconds: number): void {
       outage = { of, until: now() + milliseconds };
@@ -312,7 +327,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         paymentPolicy,
         authorizationUrl: 'https://accounts.example.com/auth',
         returnOrigins: [],
-        optionalScopes: ['https://www.googleapis.com/auth/calendar.events.freebusy'],
+        optionalScopes: Object.values(optionalScopes),
         timeLeft: () => true,
       };
     },
