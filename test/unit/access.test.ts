@@ -228,6 +228,16 @@ describe('the template', () => {
     expect(unused).toEqual([]);
   });
 
+  test('lets no stranger do anything, and services of AWS act for what is ours only', () => {
+    const open = stack
+      .grants()
+      .filter((grant) => grant.includes(' lets ') && !grant.includes(' if aws:Source'));
+    // A role can be given to a function by its own account only.
+    expect(open.filter((grant) => !grant.endsWith(' lets lambda.amazonaws.com sts: AssumeRole'))).toEqual([
+      'Key lets our account kms: * on *',
+    ]);
+  });
+
   test('consists of resources whose access is known', () => {
     const found = Object.values(stack.template.Resources).map(({ Type }) => Type);
     expect([...new Set(found)].sort()).toEqual([...types].sort());
