@@ -1,4 +1,4 @@
-import { Aws, Duration, Validations } from 'aws-cdk-lib';
+import { ArnFormat, Aws, Duration, Stack, Validations } from 'aws-cdk-lib';
 import {
   Alarm,
   ComparisonOperator,
@@ -100,7 +100,26 @@ function alarmTopic(scope: Construct, key: Key, email: string): Topic {
     id: 'Serverless-SNSRedrivePolicy',
     reason: 'An e-mail that SNS cannot deliver says nothing that the alarm itself does not show.',
   });
-  // An alarm publishes to an encrypted topic only if CloudWatch itself may use the key.
+  // The policy that enforces TLS stands in the place of SNS's own, which would let alarms of the account publish.
+  topic.addToResourcePolicy(
+    new PolicyStatement({
+      principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],
+      actions: ['sns:Publish'],
+      resources: [topic.topicArn],
+      conditions: {
+        StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID },
+        ArnLike: {
+          'aws:SourceArn': Stack.of(topic).formatArn({
+            service: 'cloudwatch',
+            resource: 'alarm',
+            resourceName: '*',
+            arnFormat: ArnFormat.COLON_RESOURCE_NAME,
+          }),
+        },
+      },
+    }),
+  );
+  // To an encrypted topic an alarm publishes only if CloudWatch itself may use the key.
   key.addToResourcePolicy(
     new PolicyStatement({
       principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],

@@ -32,6 +32,11 @@ const stackConfig = z.strictObject({
     .default(30),
   /** Runs of booking-sync at the same time, 2..1000. Bounds what we ask of Google, whose quota is per project. */
   syncConcurrency: z.coerce.number().int().min(2).max(1000).default(20),
+  /**
+   * Runs of oauth-callback at the same time, and as many of connections: bounds what users can make us ask of Google.
+   * With it, token-refresh runs once at a time. 0 reserves nothing, for an account whose quota is too small for it.
+   */
+  reservedConcurrency: z.coerce.number().int().min(0).max(400).default(20),
   /** Minutes between two runs of token-refresh. */
   refreshEveryMinutes: z.coerce.number().int().min(1).max(1440).default(5),
   /** Days between two tries of the grant of a connection that nobody uses. Google forgets a grant after six months without use. */

@@ -1,4 +1,4 @@
-import { CfnOutput, Duration, Validations } from 'aws-cdk-lib';
+import { Aws, CfnOutput, Duration, Stack, Validations } from 'aws-cdk-lib';
 import {
   ApiDestination,
   Authorization,
@@ -10,6 +10,7 @@ import {
   RuleTargetInput,
 } from 'aws-cdk-lib/aws-events';
 import { ApiDestination as ApiDestinationTarget } from 'aws-cdk-lib/aws-events-targets';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
@@ -61,6 +62,21 @@ export function deliverEvents(scope: Construct, bus: EventBus, url: string): Que
     // Spares the receiver after an outage, when everything comes at once.
     rateLimitPerSecond: 50,
   });
+  const role = new Role(own, 'Role', {
+    assumedBy: new ServicePrincipal('events.amazonaws.com', {
+      // Only rules of this bus may act as this role.
+      conditions: {
+        StringEquals: { 'aws:SourceAccount': Aws.ACCOUNT_ID },
+        ArnLike: {
+          'aws:SourceArn': Stack.of(scope).formatArn({
+            service: 'events',
+            resource: 'rule',
+            resourceName: `${bus.eventBusName}/*`,
+          }),
+        },
+      },
+    }),
+  });
   new Rule(own, 'Rule', {
     description: 'Delivers the events of this service by HTTPS',
     eventBus: bus,
@@ -68,6 +84,7 @@ export function deliverEvents(scope: Construct, bus: EventBus, url: string): Que
     targets: [
       // The cast only mends CDK's types, which disagree on a property that may be absent.
       new ApiDestinationTarget(destination as IApiDestination, {
+        eventRole: role,
         event: RuleTargetInput.fromEventPath('$.detail'),
         deadLetterQueue: undelivered,
         // As long and as often as EventBridge can: a receiver that is away for hours loses nothing.

@@ -25,6 +25,8 @@ export interface ServiceFunctionProps {
   /** All that it may do, beside writing its own log and traces. */
   readonly access: readonly Access[];
   readonly recursiveLoop?: RecursiveLoop;
+  /** Most runs at the same time, which are kept free for it too. */
+  readonly reservedConcurrentExecutions?: number;
 }
 
 /** Bundles and defines the functions of `functions/`, given by the names of their folders. */

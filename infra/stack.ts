@@ -53,6 +53,8 @@ export class LeadsCalendarGoogle extends Stack {
         keepAlive: config.keepAliveDays * 86_400,
       }),
     );
+    const atOnce = (runs: number) =>
+      config.reservedConcurrency > 0 ? { reservedConcurrentExecutions: runs } : {};
     const functions = serviceFunctions(this, config.logRetentionDays, {
       health: {
         description: 'Answers that API and Lambda are there',
@@ -78,6 +80,7 @@ export class LeadsCalendarGoogle extends Stack {
         // The API waits 30 seconds: the function must be the one that gives up, with a page that says so.
         timeout: Duration.seconds(29),
         memorySize: 512,
+        ...atOnce(config.reservedConcurrency),
         access: [
           ...tokensAndGoogle,
           publicUrl,
@@ -92,6 +95,7 @@ export class LeadsCalendarGoogle extends Stack {
         description: 'Shows, changes and ends the connection of a user',
         timeout: Duration.seconds(29),
         memorySize: 512,
+        ...atOnce(config.reservedConcurrency),
         access: [
           ...tokensAndGoogle,
           indexShards,
@@ -164,6 +168,8 @@ export class LeadsCalendarGoogle extends Stack {
         description: 'Refreshes the access tokens that are due',
         timeout: Duration.minutes(5),
         memorySize: 512,
+        // A run that outlasts its interval leaves nothing for a second one to do beside it.
+        ...atOnce(1),
         access: [
           ...tokensAndGoogle,
           indexShards,

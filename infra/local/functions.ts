@@ -17,6 +17,8 @@ export type FunctionConfig = {
   handler: string;
   timeoutMs: number;
   memoryMb: number;
+  /** Invocations at a time; others wait in line, where Lambda would refuse them. */
+  concurrency: number;
   environment: Record<string, string>;
 };
 
@@ -33,7 +35,7 @@ export type LocalFunction = {
   close(): Promise<void>;
 };
 
-/** Invocations beyond this many at a time wait in line; Lambda would go on to a thousand. */
+/** Invocations at a time of a function that has none reserved; Lambda would go on to a thousand. */
 export const maximumWorkers = 10;
 
 export function createFunction(config: FunctionConfig, onLog: (line: LogLine) => void): LocalFunction {
@@ -71,7 +73,7 @@ export function createFunction(config: FunctionConfig, onLog: (line: LogLine) =>
   const acquire = async (): Promise<Worker> => {
     const warm = idle.pop();
     if (warm) return warm;
-    if (alive.size < maximumWorkers) return start();
+    if (alive.size < config.concurrency) return start();
     const freed = await new Promise<Worker | undefined>((resolve) => waiting.push(resolve));
     return freed ?? start();
   };

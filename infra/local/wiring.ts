@@ -48,6 +48,7 @@ export function functionConfig(
     handler: String(properties.Handler),
     timeoutMs: Number(properties.Timeout ?? 3) * 1000,
     memoryMb,
+    concurrency: Math.min(Number(properties.ReservedConcurrentExecutions ?? maximumWorkers), maximumWorkers),
     environment: {
       ...environment,
       // Tells the gateway who calls, as temporary credentials of the function's role do at AWS.

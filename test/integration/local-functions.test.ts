@@ -67,6 +67,16 @@ test('more than ten invocations at a time wait their turn', async () => {
   expect(new Set(results.map((result) => result.ok && result.payload)).size).toBeLessThanOrEqual(10);
 });
 
+test('no more run at a time than are reserved', async () => {
+  const { call } = await runFunction(
+    `const id = Math.random(); export const handler = async () => { await new Promise((done) => setTimeout(done, 50)); return id; };`,
+    { ReservedConcurrentExecutions: 1 },
+  );
+  const results = await Promise.all(Array.from({ length: 4 }, () => call()));
+  expect(results.every(({ ok }) => ok)).toBe(true);
+  expect(new Set(results.map((result) => result.ok && result.payload)).size).toBe(1);
+});
+
 test('an overrun timeout ends the worker, and the next invocation gets a new one', async () => {
   const { call, logs } = await runFunction(
     `let runs = 0; export const handler = async ({ hang }) => { runs++; if (hang) for (;;); return runs; };`,

@@ -56,6 +56,18 @@ test('operations.md explains every metric and every alarm', () => {
   expect(explained('docs/operations.md', '## Alarms', 'alarm')).toEqual(alarms);
 });
 
+test('security.md names tests by titles that they have', () => {
+  const named = [...read('docs/security.md').matchAll(/\[([^\]]+)\]\(\.\.\/(test\/[^)]+)\)/g)];
+  expect(named.length).toBeGreaterThan(30);
+  for (const [, title = '', file = ''] of named) {
+    const titles = [...read(file).matchAll(/\(\s*(['"])((?:(?!\1).)+)\1,\s*(?:async )?\(/g)];
+    expect(
+      titles.map(([, , text]) => text),
+      file,
+    ).toContain(title);
+  }
+});
+
 test('the README names every function and every command', () => {
   const readme = read('README.md');
   for (const name of readdirSync(join(root, 'functions'))) expect(readme).toContain(`\n  ${name}/`);

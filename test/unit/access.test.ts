@@ -1,0 +1,348 @@
+/**
+ * Who may do what in AWS: all of it, as one list. A grant without a line here fails, and so does a line without a
+ * grant. For the template with every option, which has most to grant.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { synthesize } from '../../infra/synthesize.ts';
+import { eventSource } from '../../shared/names.ts';
+import { type TemplateView, viewOf } from './template.ts';
+
+vi.setConfig({ hookTimeout: 60_000 });
+
+const options = { eventsUrl: 'https://app.example.com/events', alarmEmail: 'operator@example.com' };
+let outdir: string;
+let stack: TemplateView;
+
+beforeAll(() => {
+  outdir = mkdtempSync(join(tmpdir(), 'access-test-'));
+  stack = viewOf(synthesize(outdir, options).getStackByName('LeadsCalendarGoogle').template);
+});
+afterAll(() => rmSync(outdir, { recursive: true, force: true }));
+
+// No key is used but through the service that holds the data. These are what DynamoDB and SQS ask of the caller.
+const viaDynamo = 'if kms:ViaService = dynamodb.<region>.amazonaws.com';
+const viaSqs = 'if kms:ViaService = sqs.<region>.amazonaws.com';
+const readTable = `kms: Decrypt, DescribeKey on Key ${viaDynamo}`;
+const writeTable = `kms: Decrypt, DescribeKey, Encrypt, GenerateDataKey, GenerateDataKeyWithoutPlaintext, ReEncryptFrom, ReEncryptTo on Key ${viaDynamo}`;
+const useQueue = `kms: Decrypt, GenerateDataKey on Key ${viaSqs}`;
+const publish = `events: PutEvents on Bus if events:source = ${eventSource}`;
+
+/** A function that may do `rights`, beside what every function may. */
+const fn = (name: string, ...rights: string[]): string[] => [
+  `${name}/Role lets lambda.amazonaws.com sts: AssumeRole`,
+  `${name}/Role may logs: CreateLogStream, PutLogEvents on ${name}/Logs`,
+  `${name}/Role may xray: PutTelemetryRecords, PutTraceSegments on *`,
+  ...rights.map((right) => `${name}/Role may ${right}`),
+];
+const reached = (name: string, ...paths: string[]): string[] =>
+  paths.map(
+    (path) =>
+      `${name}/Function lets apigateway.amazonaws.com lambda: InvokeFunction if aws:SourceArn = our execute-api:Api/*/*${path}`,
+  );
+const scheduled = (name: string): string[] => [
+  `${name}/Function/ScheduleRole lets scheduler.amazonaws.com sts: AssumeRole if aws:SourceAccount = our account and aws:SourceArn = our scheduler:schedule-group/default`,
+  `${name}/Function/ScheduleRole may lambda: InvokeFunction on ${name}/Function`,
+];
+const overTlsOnly = (queue: string): string =>
+  `${queue} refuses anybody sqs: * on ${queue} if aws:SecureTransport = false`;
+
+const allowed: string[] = [
+  ...fn('Health'),
+
+  ...fn(
+    'Connect',
+    'secretsmanager: GetSecretValue on GoogleOauthClient',
+    'secretsmanager: GetSecretValue on TokenKeys',
+    'dynamodb: GetItem on ConnectionsTable',
+    readTable,
+  ),
+
+  ...fn(
+    'OauthCallback',
+    'secretsmanager: GetSecretValue on GoogleOauthClient',
+    'secretsmanager: GetSecretValue on TokenKeys',
+    'dynamodb: GetItem, PutItem on ConnectionsTable',
+    writeTable,
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
+    publish,
+  ),
+
+  ...fn(
+    'Connections',
+    'secretsmanager: GetSecretValue on GoogleOauthClient',
+    'secretsmanager: GetSecretValue on TokenKeys',
+    'dynamodb: GetItem, PutItem, UpdateItem on ConnectionsTable',
+    'dynamodb: Query on ConnectionsTable/index/google-account',
+    writeTable,
+    publish,
+  ),
+
+  ...fn(
+    'Bookings',
+    'secretsmanager: GetSecretValue on TokenKeys',
+    'dynamodb: BatchGetItem, GetItem, PutItem on BookingsTable',
+    'dynamodb: Query on BookingsTable/index/user-bookings',
+    writeTable,
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
+  ),
+
+  ...fn(
+    'PaymentConfirmed',
+    'secretsmanager: GetSecretValue on WebhookSigning',
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
+  ),
+
+  ...fn(
+    'BookingSync',
+    'secretsmanager: GetSecretValue on GoogleOauthClient',
+    'secretsmanager: GetSecretValue on TokenKeys',
+    'dynamodb: BatchGetItem, GetItem, UpdateItem on ConnectionsTable',
+    'dynamodb: BatchGetItem, PutItem on BookingsTable',
+    'dynamodb: Query on BookingsTable/index/waiting',
+    writeTable,
+    'sqs: DeleteMessage, GetQueueAttributes, ReceiveMessage, SendMessage on BookingsQueue',
+    useQueue,
+    publish,
+  ),
+
+  ...fn(
+    'BookingReconcile',
+    'dynamodb: Query on BookingsTable/index/sync-due',
+    readTable,
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
+  ),
+
+  ...fn(
+    'TokenRefresh',
+    'secretsmanager: GetSecretValue on GoogleOauthClient',
+    'secretsmanager: GetSecretValue on TokenKeys',
+    'dynamodb: GetItem, UpdateItem on ConnectionsTable',
+    'dynamodb: Query on ConnectionsTable/index/google-account',
+    'dynamodb: Query on ConnectionsTable/index/refresh-due',
+    'dynamodb: Query on ConnectionsTable/index/token-key',
+    writeTable,
+    publish,
+  ),
+
+  // What starts them.
+  ...reached('Health', '/health'),
+  ...reached('Connect', '/google/connect'),
+  ...reached('OauthCallback', '/google/callback'),
+  ...reached('Connections', '/connections/me', '/connections/me/calendars'),
+  ...reached('Bookings', '/bookings', '/bookings/{id}'),
+  ...reached('PaymentConfirmed', '/webhooks/stripe', '/webhooks/standard'),
+  ...scheduled('BookingReconcile'),
+  ...scheduled('TokenRefresh'),
+
+  // The key and the queues.
+  'Key lets our account kms: * on *',
+  overTlsOnly('BookingsQueue'),
+  overTlsOnly('DeadLetters'),
+
+  // With alarmEmail.
+  'Key lets cloudwatch.amazonaws.com kms: Decrypt, GenerateDataKey on * if aws:SourceAccount = our account',
+  'Alarms/Topic lets cloudwatch.amazonaws.com sns: Publish on Alarms/Topic if aws:SourceAccount = our account and aws:SourceArn ArnLike our cloudwatch:alarm:*',
+  'Alarms/Topic refuses anybody sns: Publish on Alarms/Topic if aws:SecureTransport = false',
+
+  // With eventsUrl.
+  'EventsDelivery/Role lets events.amazonaws.com sts: AssumeRole if aws:SourceAccount = our account and aws:SourceArn ArnLike our events:rule/Bus/*',
+  'EventsDelivery/Role may events: InvokeApiDestination on EventsDelivery/Destination/ApiDestination',
+  'EventsDelivery/DeadLetters lets events.amazonaws.com sqs: SendMessage on EventsDelivery/DeadLetters if aws:SourceArn = EventsDelivery/Rule',
+  overTlsOnly('EventsDelivery/DeadLetters'),
+];
+
+/** Why a grant has a `*`, by what it looks like. */
+const reasonsForWildcards: [RegExp, string][] = [
+  [/ xray: PutTelemetryRecords, PutTraceSegments on \*$/, 'X-Ray has no resources that a policy could name.'],
+  [/ on \* if aws:SourceAccount = our account$/, 'In the policy of a key, * is that key.'],
+  [
+    /^Key lets our account kms: \* on \*$/,
+    'Without it, roles could not be given the key, nor anybody mend its policy.',
+  ],
+  [/ refuses anybody sqs: \* /, 'It refuses.'],
+  [
+    /Api\/\*\/\*\/[a-z/{}]+$/,
+    'Any stage and method, of one path of one API: API Gateway has only declared ones.',
+  ],
+  [/ our cloudwatch:alarm:\*$/, 'Any alarm of this account and region: their names are made at deployment.'],
+  [/ our events:rule\/Bus\/\*$/, 'Any rule of our own bus: the rule needs the role before it has a name.'],
+];
+
+/**
+ * The types of which a stack may consist. A new one fails until somebody has looked at who can reach it: some are
+ * policies of a kind that is not read above, or open something to the outside (a function URL, for one).
+ */
+const types = [
+  'AWS::ApiGatewayV2::Api',
+  'AWS::ApiGatewayV2::Integration',
+  'AWS::ApiGatewayV2::Route',
+  'AWS::ApiGatewayV2::Stage',
+  'AWS::CloudWatch::Alarm',
+  'AWS::DynamoDB::Table',
+  'AWS::Events::ApiDestination',
+  'AWS::Events::Connection',
+  'AWS::Events::EventBus',
+  'AWS::Events::Rule',
+  'AWS::IAM::Policy',
+  'AWS::IAM::Role',
+  'AWS::KMS::Key',
+  'AWS::Lambda::EventInvokeConfig',
+  'AWS::Lambda::EventSourceMapping',
+  'AWS::Lambda::Function',
+  'AWS::Lambda::Permission',
+  'AWS::Logs::LogGroup',
+  'AWS::SNS::Subscription',
+  'AWS::SNS::Topic',
+  'AWS::SNS::TopicPolicy',
+  'AWS::SQS::Queue',
+  'AWS::SQS::QueuePolicy',
+  'AWS::Scheduler::Schedule',
+  'AWS::SecretsManager::Secret',
+];
+
+describe('the template', () => {
+  test('grants what the list says and nothing else', () => {
+    expect(stack.grants()).toEqual([...allowed].sort());
+  });
+
+  test('grants the same without its options, but for what serves them', () => {
+    const file = join(inject('assembly'), 'LeadsCalendarGoogle.template.json');
+    const forOptions = /^(Alarms|EventsDelivery)\/|^Key lets cloudwatch\.amazonaws\.com /;
+    expect(viewOf(JSON.parse(readFileSync(file, 'utf8'))).grants()).toEqual(
+      allowed.filter((grant) => !forOptions.test(grant)).sort(),
+    );
+  });
+
+  test('has a wildcard in no grant without a reason', () => {
+    const wild = stack.grants().filter((grant) => grant.includes('*'));
+    const unexplained = wild.filter((grant) => !reasonsForWildcards.some(([form]) => form.test(grant)));
+    expect(unexplained).toEqual([]);
+    const unused = reasonsForWildcards.filter(([form]) => !wild.some((grant) => form.test(grant)));
+    expect(unused).toEqual([]);
+  });
+
+  test('lets no stranger do anything, and services of AWS act for what is ours only', () => {
+    const open = stack
+      .grants()
+      .filter((grant) => grant.includes(' lets ') && !grant.includes(' if aws:Source'));
+    // A role can be given to a function by its own account only.
+    expect(open.filter((grant) => !grant.endsWith(' lets lambda.amazonaws.com sts: AssumeRole'))).toEqual([
+      'Key lets our account kms: * on *',
+    ]);
+  });
+
+  test('consists of resources whose access is known', () => {
+    const found = Object.values(stack.template.Resources).map(({ Type }) => Type);
+    expect([...new Set(found)].sort()).toEqual([...types].sort());
+  });
+
+  test('gives each function a role of its own, and no role to anybody else', () => {
+    const taken = [
+      ...stack.ofType('AWS::Lambda::Function').map(({ Properties }) => Properties.Role),
+      ...stack.ofType('AWS::Scheduler::Schedule').map(({ Properties }) => Properties.Target.RoleArn),
+      ...stack.ofType('AWS::Events::Rule').flatMap(({ Properties }) =>
+        // biome-ignore lint/suspicious/noExplicitAny: CloudFormation's shape
+        Properties.Targets.map((target: any) => target.RoleArn),
+      ),
+    ].map(stack.text);
+    expect(new Set(taken).size).toBe(taken.length);
+    expect(taken).toHaveLength(stack.ofType('AWS::IAM::Role').length);
+  });
+});
+
+describe('seen from what is to be protected', () => {
+  /** Who of the roles may do something, by the names of functions. */
+  const whoMay = (right: RegExp): string[] =>
+    stack
+      .grants()
+      .map((grant) => /^(.+?)(?:\/Role)? may (.*)$/.exec(grant) ?? [])
+      .filter(([, , what = '']) => right.test(what))
+      .map(([, who = '']) => who);
+  const talkToGoogle = ['BookingSync', 'Connect', 'Connections', 'OauthCallback', 'TokenRefresh'];
+
+  test('secrets are read by those whom the design names', () => {
+    const readers = (secret: string) => whoMay(new RegExp(`^secretsmanager: .* on ${secret}$`));
+    expect(readers('GoogleOauthClient')).toEqual(talkToGoogle);
+    expect(readers('TokenKeys').sort()).toEqual([...talkToGoogle, 'Bookings'].sort());
+    expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed']);
+    expect(readers('EventsDelivery/Key')).toEqual([]);
+  });
+
+  test('nobody may write a secret, administer a key, or scan, delete or export a table', () => {
+    expect(whoMay(/^secretsmanager: (?!GetSecretValue on )/)).toEqual([]);
+    expect(whoMay(/kms:.*\b(Create|Put|Schedule|Disable|Revoke|Retire)/)).toEqual([]);
+    expect(whoMay(/dynamodb:.*\b(Scan|Delete|BatchWrite|Export|PartiQL|Create)/)).toEqual([]);
+    expect(whoMay(/^(iam|sts|lambda): (?!InvokeFunction on \w+\/Function$)/)).toEqual([]);
+  });
+
+  test('what talks to money touches neither tables nor tokens, and what talks to Google no webhook secret', () => {
+    const ofWebhook = stack.grants().filter((grant) => grant.startsWith('PaymentConfirmed/Role may '));
+    expect(ofWebhook.join()).not.toMatch(/dynamodb|TokenKeys|GoogleOauthClient|events:/);
+    for (const name of talkToGoogle) {
+      const own = stack.grants().filter((grant) => grant.startsWith(`${name}/Role may `));
+      expect(own.join()).not.toContain('WebhookSigning');
+    }
+  });
+
+  test('docs/security.md shows it as it is', () => {
+    const functions = stack.ofType('AWS::Lambda::Function').map(({ Metadata }) => {
+      const [, name = ''] = Metadata['aws:cdk:path']?.split('/') ?? [];
+      return name;
+    });
+    const reads = (secret: string) => whoMay(new RegExp(`^secretsmanager: GetSecretValue on ${secret}$`));
+    const columns: Record<string, Record<string, string[]>> = {
+      '`token-keys`': { reads: reads('TokenKeys') },
+      '`google-oauth-client`': { reads: reads('GoogleOauthClient') },
+      '`webhook-signing`': { reads: reads('WebhookSigning') },
+      Connections: accessTo('ConnectionsTable'),
+      Bookings: accessTo('BookingsTable'),
+      queue: {
+        sends: whoMay(/^sqs: .*SendMessage on BookingsQueue$/),
+        receives: whoMay(/^sqs: .*ReceiveMessage.* on BookingsQueue$/),
+      },
+      bus: { publishes: whoMay(/^events: PutEvents on Bus if /) },
+      'KMS key through': {
+        DynamoDB: whoMay(/^kms: .* = dynamodb\./),
+        SQS: whoMay(/^kms: .* = sqs\./),
+      },
+    };
+    const rows = functions.map((name) => [
+      `\`${name.replace(/(?<!^)([A-Z])/g, '-$1').toLowerCase()}\``,
+      ...Object.values(columns).map((verbs) =>
+        Object.entries(verbs)
+          .filter(([, who]) => who.includes(name))
+          .map(([verb]) => verb)
+          .join(', '),
+      ),
+    ]);
+    expect(tableOf('docs/security.md', 'function')).toEqual([['function', ...Object.keys(columns)], ...rows]);
+  });
+
+  function accessTo(table: string): Record<string, string[]> {
+    return {
+      reads: whoMay(new RegExp(`^dynamodb: .*(Get|Query).* on ${table}(/index/[a-z-]+)?$`)),
+      writes: whoMay(new RegExp(`^dynamodb: .*(Put|Update).* on ${table}$`)),
+    };
+  }
+});
+
+/** The cells of the first table of a document whose first column is called so, its head first. */
+function tableOf(document: string, column: string): string[][] {
+  const text = readFileSync(join(import.meta.dirname, '../..', document), 'utf8');
+  const table = text.split('\n\n').find((block) => block.startsWith(`| ${column} `));
+  const rows = table?.split('\n').filter((row) => !/^\| -/.test(row)) ?? [];
+  return rows.map((row) =>
+    row
+      .trim()
+      .slice(1, -1)
+      .split('|')
+      .map((cell) => cell.trim()),
+  );
+}

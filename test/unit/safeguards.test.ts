@@ -1,0 +1,343 @@
+/**
+ * Rules that everything in the template keeps, whatever is added: each looks at all resources of its kind, with every
+ * option of the stack that adds some. Who may do what is in access.test.ts.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { synthesize } from '../../infra/synthesize.ts';
+import { env } from '../../shared/names.ts';
+import { type Resource, type TemplateView, viewOf } from './template.ts';
+
+vi.setConfig({ hookTimeout: 60_000 });
+
+const options = { eventsUrl: 'https://app.example.com/events', alarmEmail: 'operator@example.com' };
+let outdir: string;
+let stack: TemplateView;
+
+beforeAll(() => {
+  outdir = mkdtempSync(join(tmpdir(), 'safeguards-test-'));
+  stack = viewOf(synthesize(outdir, options).getStackByName('LeadsCalendarGoogle').template);
+});
+afterAll(() => rmSync(outdir, { recursive: true, force: true }));
+
+/** All resources of a type by their names, of which there must be some: a rule for none would prove nothing. */
+function all(type: string): [string, Resource][] {
+  const found = stack.ofType(type).map((resource): [string, Resource] => [nameOf(resource), resource]);
+  expect(found.length, type).toBeGreaterThan(0);
+  return found;
+}
+
+/** A reference to a resource, as the path of the resource. */
+const named = (reference: unknown): string => stack.text(reference).replace(/^<(.*?)(\.Arn)?>$/, '$1');
+const nameOf = ({ Metadata }: Resource): string =>
+  (Metadata['aws:cdk:path'] ?? '').replace(/^LeadsCalendarGoogle\//, '').replace(/\/Resource$/, '');
+
+describe('tables', () => {
+  test('can be rolled back to any second, and neither a deploy nor a delete removes them', () => {
+    for (const [name, table] of all('AWS::DynamoDB::Table')) {
+      expect(table, name).toMatchObject({
+        DeletionPolicy: 'Retain',
+        UpdateReplacePolicy: 'Retain',
+        Properties: {
+          BillingMode: 'PAY_PER_REQUEST',
+          DeletionProtectionEnabled: true,
+          PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+        },
+      });
+    }
+  });
+
+  test('are encrypted with our key, and copied nowhere', () => {
+    for (const [name, { Properties }] of all('AWS::DynamoDB::Table')) {
+      const { KMSMasterKeyId, ...encryption } = Properties.SSESpecification;
+      expect(encryption, name).toEqual({ SSEEnabled: true, SSEType: 'KMS' });
+      expect(named(KMSMasterKeyId), name).toBe('Key');
+      for (const copy of ['StreamSpecification', 'KinesisStreamSpecification', 'ImportSourceSpecification'])
+        expect(Properties, name).not.toHaveProperty(copy);
+    }
+  });
+
+  test('our key is replaced each year, and outlives the stack', () => {
+    for (const [name, key] of all('AWS::KMS::Key')) {
+      expect(key, name).toMatchObject({
+        DeletionPolicy: 'Retain',
+        UpdateReplacePolicy: 'Retain',
+        Properties: { EnableKeyRotation: true },
+      });
+    }
+  });
+});
+
+describe('secrets', () => {
+  test('come empty or generated, never with a value from the template', () => {
+    const made = all('AWS::SecretsManager::Secret').map(([name, { Properties }]) => {
+      const { Description, ...rest } = Properties;
+      expect(Description, name).toBeTypeOf('string');
+      return [name, rest];
+    });
+    expect(Object.fromEntries(made)).toEqual({
+      GoogleOauthClient: {},
+      WebhookSigning: {},
+      TokenKeys: {
+        GenerateSecretString: {
+          SecretStringTemplate: '{"current":"initial"}',
+          GenerateStringKey: 'initial',
+          PasswordLength: 64,
+          ExcludePunctuation: true,
+        },
+      },
+      'EventsDelivery/Key': { GenerateSecretString: { PasswordLength: 48, ExcludePunctuation: true } },
+    });
+  });
+
+  test('outlive the stack, but for the one that is worth nothing without it', () => {
+    const lost = all('AWS::SecretsManager::Secret').filter(
+      ([, secret]) => secret.DeletionPolicy !== 'Retain',
+    );
+    expect(lost.map(([name]) => name)).toEqual(['EventsDelivery/Key']);
+  });
+
+  test('stand nowhere in the template: no variable, output or description holds or resolves one', () => {
+    const places = valuesIn(stack.template).filter(([, text]) => text.includes('{{resolve:'));
+    // EventBridge's connection keeps it in a secret of its own; CloudFormation reads it at deployment.
+    expect(places.map(([path]) => path)).toEqual([
+      expect.stringMatching(/^Resources\.EventsDeliveryConnection\w+\..*\.ApiKeyValue\b/),
+    ]);
+    const forms = /whsec_(?!\.\.\.)|\b[sr]k_(live|test)_|GOCSPX-|-----BEGIN|\beyJ[\w-]+\.|\bAKIA/;
+    expect(valuesIn(stack.template).filter(([, text]) => forms.test(text))).toEqual([]);
+  });
+});
+
+describe('queues', () => {
+  test('are encrypted: with our key where bookings are', () => {
+    const encryption = all('AWS::SQS::Queue').map(([name, { Properties }]) => [
+      name,
+      Properties.KmsMasterKeyId ? named(Properties.KmsMasterKeyId) : Properties.SqsManagedSseEnabled,
+    ]);
+    expect(Object.fromEntries(encryption)).toEqual({
+      BookingsQueue: 'Key',
+      DeadLetters: 'Key',
+      // The rule that fills it is EventBridge's: our key would have to be opened to all of EventBridge.
+      'EventsDelivery/DeadLetters': true,
+    });
+  });
+
+  test('are spoken to over TLS only', () => {
+    for (const [name] of all('AWS::SQS::Queue')) {
+      expect(stack.grants()).toContain(
+        `${name} refuses anybody sqs: * on ${name} if aws:SecureTransport = false`,
+      );
+    }
+  });
+
+  test('give up, after some tries, into a dead-letter queue that keeps things at least as long', () => {
+    const queues = new Map(all('AWS::SQS::Queue'));
+    const targets = new Set(
+      stack.ofType('AWS::Events::Rule').flatMap(({ Properties }) =>
+        // biome-ignore lint/suspicious/noExplicitAny: CloudFormation's shape
+        Properties.Targets.map((target: any) => named(target.DeadLetterConfig.Arn)),
+      ),
+    );
+    for (const [name, { Properties }] of queues) {
+      const { RedrivePolicy } = Properties;
+      if (!RedrivePolicy) continue;
+      const deadLetters = named(RedrivePolicy.deadLetterTargetArn);
+      targets.add(deadLetters);
+      expect(RedrivePolicy.maxReceiveCount, name).toBeGreaterThanOrEqual(3);
+      expect(RedrivePolicy.maxReceiveCount, name).toBeLessThanOrEqual(10);
+      // 14 days is the most that SQS offers; in a FIFO queue they begin anew when a message is moved.
+      const kept = queues.get(deadLetters)?.Properties.MessageRetentionPeriod;
+      expect(kept, deadLetters).toBe(14 * 86_400);
+      expect(kept, deadLetters).toBeGreaterThanOrEqual(Properties.MessageRetentionPeriod);
+    }
+    const dead = [...queues].filter(([, { Properties }]) => !Properties.RedrivePolicy).map(([name]) => name);
+    expect(dead.sort()).toEqual([...targets].sort());
+    for (const name of dead) expect(watched(), 'has no alarm').toContain(name);
+  });
+
+  test('hide a message six times as long as its worker may take', () => {
+    for (const [, { Properties }] of all('AWS::Lambda::EventSourceMapping')) {
+      const worker = stack.at(named(Properties.FunctionName)).Properties;
+      expect(stack.at(named(Properties.EventSourceArn)).Properties.VisibilityTimeout).toBe(
+        6 * worker.Timeout,
+      );
+    }
+  });
+
+  /** The queues that an alarm looks into. */
+  function watched(): string[] {
+    return stack
+      .ofType('AWS::CloudWatch::Alarm')
+      .filter(({ Properties }) => Properties.MetricName === 'ApproximateNumberOfMessagesVisible')
+      .map(({ Properties }) =>
+        stack.text(Properties.Dimensions[0].Value).replace(/^<(.*)\.QueueName>$/, '$1'),
+      );
+  }
+});
+
+describe('functions', () => {
+  test("run on Node 24 and arm64, traced, in nobody else's network, with a log of their own", () => {
+    for (const [name, { Properties }] of all('AWS::Lambda::Function')) {
+      const own = name.replace(/Function$/, '');
+      expect(Properties, name).toMatchObject({
+        Runtime: 'nodejs24.x',
+        Architectures: ['arm64'],
+        TracingConfig: { Mode: 'Active' },
+        LoggingConfig: { LogFormat: 'JSON', ApplicationLogLevel: 'INFO', SystemLogLevel: 'WARN' },
+      });
+      expect(named(Properties.LoggingConfig.LogGroup), name).toBe(`${own}Logs`);
+      expect(named(Properties.Role), name).toBe(`${own}Role`);
+      // Code that is not ours (a layer), and a network that would need rules of its own.
+      for (const foreign of ['Layers', 'VpcConfig', 'FileSystemConfigs'])
+        expect(Properties, name).not.toHaveProperty(foreign);
+    }
+  });
+
+  test("that hold Google's client secret and call it are bounded in number", () => {
+    const concurrency = all('AWS::Lambda::Function')
+      .filter(([, { Properties }]) => Properties.Environment?.Variables[env.googleClientSecretId])
+      .map(([name, { Properties }]) => {
+        const source = stack
+          .ofType('AWS::Lambda::EventSourceMapping')
+          .find((mapping) => named(mapping.Properties.FunctionName) === name);
+        const bound =
+          Properties.ReservedConcurrentExecutions ?? source?.Properties.ScalingConfig.MaximumConcurrency;
+        return [name.replace(/\/.*/, ''), bound];
+      });
+    expect(Object.fromEntries(concurrency)).toEqual({
+      // Writes Google's address with the client's id, and calls nobody.
+      Connect: undefined,
+      OauthCallback: 20,
+      Connections: 20,
+      BookingSync: 20,
+      TokenRefresh: 1,
+    });
+  });
+
+  test('answer before API Gateway gives up, and end before their next scheduled run', () => {
+    const timeout = (name: string): number => stack.at(name).Properties.Timeout;
+    for (const [, { Properties }] of all('AWS::ApiGatewayV2::Integration'))
+      expect(timeout(named(Properties.IntegrationUri))).toBeLessThan(30);
+    for (const [, { Properties }] of all('AWS::Scheduler::Schedule')) {
+      const [, minutes] = /^rate\((\d+) minutes?\)$/.exec(Properties.ScheduleExpression) ?? [];
+      expect(timeout(named(Properties.Target.Arn))).toBeLessThanOrEqual(Number(minutes) * 60);
+    }
+  });
+
+  test('are reserved in no account that asks for nothing to be reserved', () => {
+    const without = viewOf(
+      synthesize(join(outdir, 'unreserved'), { reservedConcurrency: '0' }).getStackByName(
+        'LeadsCalendarGoogle',
+      ).template,
+    );
+    for (const { Properties } of without.ofType('AWS::Lambda::Function'))
+      expect(Properties).not.toHaveProperty('ReservedConcurrentExecutions');
+  });
+});
+
+describe('logs', () => {
+  test('end after the configured time, each of them', () => {
+    const groups = all('AWS::Logs::LogGroup');
+    for (const [name, { Properties }] of groups) expect(Properties.RetentionInDays, name).toBe(30);
+    // Those of the functions, and the access log: what has no group here would get one that is kept for ever.
+    expect(groups).toHaveLength(all('AWS::Lambda::Function').length + all('AWS::ApiGatewayV2::Stage').length);
+  });
+
+  test('of accesses have no query strings, paths or headers, where tokens travel', () => {
+    for (const [, { Properties }] of all('AWS::ApiGatewayV2::Stage')) {
+      const { DestinationArn, Format } = Properties.AccessLogSettings;
+      expect(named(DestinationArn)).toBe('AccessLogs');
+      const logged = Object.values<string>(JSON.parse(Format));
+      expect(logged).toContain('$context.routeKey');
+      expect(logged).toContain('$context.integrationErrorMessage');
+      expect(logged.join(' ')).not.toMatch(/query|header|path|authorizer|domain|body/i);
+    }
+  });
+});
+
+describe('the API', () => {
+  test('is throttled, every route of it', () => {
+    for (const [name, { Properties }] of all('AWS::ApiGatewayV2::Stage')) {
+      expect(Properties.DefaultRouteSettings, name).toEqual({
+        ThrottlingRateLimit: 100,
+        ThrottlingBurstLimit: 200,
+      });
+      expect(Properties, name).not.toHaveProperty('RouteSettings');
+    }
+  });
+
+  test('is open to scripts of no other origin', () => {
+    for (const [name, { Properties }] of all('AWS::ApiGatewayV2::Api'))
+      expect(Properties, name).not.toHaveProperty('CorsConfiguration');
+  });
+
+  test('is not reached but by https', () => {
+    const addresses = valuesIn(stack.template).filter(([, text]) => /^http:|\bhttp:\/\//.test(text));
+    expect(addresses).toEqual([]);
+  });
+});
+
+describe('alarms by e-mail', () => {
+  test('are encrypted with our key, which CloudWatch may use, and which lets it publish', () => {
+    for (const [name, { Properties }] of all('AWS::SNS::Topic')) {
+      expect(named(Properties.KmsMasterKeyId), name).toBe('Key');
+      const grants = stack.grants().join('\n');
+      // A policy of its own replaces the one by which SNS lets the account publish.
+      expect(grants).toContain(`${name} lets cloudwatch.amazonaws.com sns: Publish on ${name} `);
+      expect(grants).toContain('Key lets cloudwatch.amazonaws.com kms: Decrypt, GenerateDataKey ');
+    }
+    for (const [name, { Properties }] of all('AWS::CloudWatch::Alarm'))
+      expect(Properties.AlarmActions.map(named), name).toEqual(['Alarms/Topic']);
+  });
+});
+
+describe('cdk-nag', () => {
+  test('has no finding, not even a warning', () => {
+    const report = JSON.parse(readFileSync(join(outdir, 'validation-report.json'), 'utf8'));
+    expect(report.pluginReports).toEqual([]);
+  });
+
+  test('is contradicted here and nowhere else, each time with a reason', () => {
+    const metadata: Record<string, { type: string; data: Record<string, string> }[]> = JSON.parse(
+      readFileSync(join(outdir, 'LeadsCalendarGoogle.metadata.json'), 'utf8'),
+    );
+    const contradicted: Record<string, string[]> = {};
+    for (const [path, entries] of Object.entries(metadata)) {
+      for (const { data } of entries.filter(({ type }) => type === 'aws:cdk:acknowledged-rules')) {
+        for (const [rule, reason] of Object.entries(data)) {
+          expect(reason.length, `${rule} of ${path}`).toBeGreaterThan(20);
+          const id = rule.replace('Annotation::', '');
+          contradicted[id] = [...(contradicted[id] ?? []), path.replace('/LeadsCalendarGoogle/', '')];
+        }
+      }
+    }
+    const functions = all('AWS::Lambda::Function').map(([name]) => name);
+    expect(contradicted).toEqual({
+      // Each function checks its caller itself: a signed token, a signature over the body, or nothing (health).
+      'AwsSolutions-APIG4': all('AWS::ApiGatewayV2::Route').map(([name]) => name),
+      // X-Ray's actions exist for * only.
+      'AwsSolutions-IAM5[Resource::*]': functions.map((name) => name.replace(/Function$/, 'Role')),
+      // No timer can change what a person has to change on the other side, too.
+      'AwsSolutions-SMG4': ['GoogleOauthClient', 'WebhookSigning', 'TokenKeys', 'EventsDelivery/Key'],
+      // They are the dead-letter queues.
+      'Serverless-SQSRedrivePolicy': ['DeadLetters', 'EventsDelivery/DeadLetters'],
+      'AwsSolutions-SQS3': ['EventsDelivery/DeadLetters'],
+      // For asynchronous invocations, of which there are only scheduled ones, made up for by the next run.
+      'Serverless-LambdaDLQ': functions,
+      'Serverless-LambdaAsyncFailureDestination': ['BookingReconcile/Function', 'TokenRefresh/Function'],
+      // For streams: a queue has its dead-letter queue.
+      'Serverless-LambdaEventSourceMappingDestination': ['BookingSync/Function'],
+      // What an e-mail says can be seen at the alarm.
+      'Serverless-SNSRedrivePolicy': ['Alarms/Topic'],
+    });
+  });
+});
+
+/** Every text in a part of the template, with its path. */
+function valuesIn(part: unknown, path = ''): [string, string][] {
+  if (typeof part === 'string') return [[path, part]];
+  if (typeof part !== 'object' || part === null) return [];
+  return Object.entries(part).flatMap(([key, value]) => valuesIn(value, path ? `${path}.${key}` : key));
+}
