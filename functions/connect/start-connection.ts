@@ -116,7 +116,8 @@ async function nextAttempt(deps: ConnectDeps, retry: string, { browser }: Connec
 
 function checkReturnTo(returnTo: string, allowed: string[]): void {
   const url = URL.parse(returnTo);
-  if (url && allowed.includes(url.origin) && !url.username && !url.password) return;
+  // Not by its `origin`, which for blob: is that of the address inside.
+  if (url && allowed.includes(`${url.protocol}//${url.host}`) && !url.username && !url.password) return;
   throw new AppError(
     'return_to_not_allowed',
     'The address to return to is not one of LeadsCalendar. The operator lists the allowed origins at deployment.',

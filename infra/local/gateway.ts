@@ -41,16 +41,23 @@ const services: Record<string, Service> = {
 };
 const keptCalls = 10_000;
 
+/** Hears of each call when it is answered, with what was sent. */
+export type OnCall = (call: AwsCall, input: AwsInput) => void;
+
 /** @param upstreams where each service answers */
-export async function startGateway(upstreams: Record<Service, string>): Promise<Gateway> {
+export async function startGateway(
+  upstreams: Record<Service, string>,
+  onCall: OnCall = () => {},
+): Promise<Gateway> {
   const forwarder = createForwarder();
   const calls: AwsCall[] = [];
   let check: Rights['check'] = () => ({ resources: [] });
   let onRefusal: (functionName: string, advice: string) => void = () => {};
 
-  const record = (call: AwsCall) => {
+  const record = (call: AwsCall, input: AwsInput) => {
     calls.push(call);
     if (calls.length > keptCalls) calls.shift();
+    onCall(call, input);
   };
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
     const startedAt = performance.now();
@@ -62,12 +69,13 @@ export async function startGateway(upstreams: Record<Service, string>): Promise<
       return refuse(response, awsError('UnknownOperationException', message));
     }
     const functionName = senderOf(request);
-    const { resources, refusal } = check(functionName, { service, operation, input: parse(body) });
+    const input = parse(body);
+    const { resources, refusal } = check(functionName, { service, operation, input });
     response.once('close', () => {
       const resource = resources.map(withoutAccount).join(', ');
       const ms = performance.now() - startedAt;
       const status = response.headersSent ? response.statusCode : 0;
-      record({ functionName, service, operation, resource, status, ms });
+      record({ functionName, service, operation, resource, status, ms }, input);
     });
     if (!refusal) return forwarder.forward(request, body, upstreams[service], response);
     onRefusal(functionName, refusal.advice);

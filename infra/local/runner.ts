@@ -16,7 +16,7 @@ import { type BusEvent, createEventBus } from './event-bus.ts';
 import { readEventDeliveries, startEventDeliveries } from './event-delivery.ts';
 import { startEventSource } from './event-source.ts';
 import { createFunction, type InvocationResult, type LogLine } from './functions.ts';
-import { type AwsCall, startGateway } from './gateway.ts';
+import { type AwsCall, type OnCall, startGateway } from './gateway.ts';
 import { type Access, httpRoutes, startHttpApi } from './http-api.ts';
 import { createLogStreams } from './logs.ts';
 import { type LocalQueues, sqsClient, startQueues } from './queues.ts';
@@ -41,6 +41,7 @@ export type RunnerOptions = {
   onEvent?: (event: BusEvent) => void;
   onLog?: (line: LogLine) => void;
   onAccess?: (access: Access) => void;
+  onCall?: OnCall;
 };
 
 /** What must be known of a template before its functions run. */
@@ -115,12 +116,13 @@ export async function runAssembly(
     secretsManager: awsJson.url,
     eventBridge: awsJson.url,
   };
-  const gateway = await startGateway({
+  const upstreams = {
     dynamodb: endpoints.dynamodb,
     sqs: endpoints.sqs,
     secretsmanager: endpoints.secretsManager,
     events: endpoints.eventBridge,
-  });
+  };
+  const gateway = await startGateway(upstreams, options.onCall);
   starting.defer(() => gateway.close());
 
   const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: gateway.url });

@@ -1,8 +1,17 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import { Hono } from 'hono';
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK, SignJWT } from 'jose';
+import {
+  type CryptoKey,
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  type JWK,
+  type JWTPayload,
+  SignJWT,
+} from 'jose';
 import type { Faults, SimulatorEnv } from './faults.ts';
-import type { Account, GoogleState } from './state.ts';
+import type { Account, Forgery, GoogleState } from './state.ts';
 
 export type IdTokenSigner = {
   keyId: string;
@@ -23,28 +32,72 @@ export async function createIdTokenSigner(state: GoogleState): Promise<IdTokenSi
   const { kty = '', n = '', e = '' } = privateJwk;
   const keyId = await calculateJwkThumbprint({ kty, n, e });
   const key = await importJWK(privateJwk, 'RS256');
+  const publicJwk = { kty, n, e, kid: keyId, alg: 'RS256', use: 'sig' };
+  const forge = forger(publicJwk, key);
   return {
     keyId,
-    publicJwk: { kty, n, e, kid: keyId, alg: 'RS256', use: 'sig' },
+    publicJwk,
     sign: ({ account, clientId, scopes, accessToken, nonce }) => {
       const issuedAt = Math.floor(state.now() / 1000);
       const may = (scope: string) => scopes.some((it) => it === scope || it.endsWith(`/userinfo.${scope}`));
-      return new SignJWT({
+      const claims = {
+        iss: state.switches.issuer,
         azp: clientId,
+        aud: clientId,
+        sub: account.sub,
         at_hash: createHash('sha256').update(accessToken).digest().subarray(0, 16).toString('base64url'),
         ...(may('email') ? { email: account.email, email_verified: true } : {}),
         ...(may('profile') ? { name: account.name } : {}),
         ...(nonce === undefined ? {} : { nonce }),
-      })
-        .setProtectedHeader({ alg: 'RS256', kid: keyId, typ: 'JWT' })
-        .setIssuer(state.switches.issuer)
-        .setAudience(clientId)
-        .setSubject(account.sub)
-        .setIssuedAt(issuedAt)
-        .setExpirationTime(issuedAt + 3600)
-        .sign(key);
+        iat: issuedAt,
+        exp: issuedAt + 3600,
+      };
+      const { forgeIdToken } = state.switches;
+      return forgeIdToken === 'no' ? signed(claims, key, keyId) : forge[forgeIdToken](claims);
     },
   };
+}
+
+type Claims = JWTPayload & { iat: number };
+type SigningKey = CryptoKey | Uint8Array;
+
+function signed(claims: JWTPayload, key: SigningKey, kid: string, alg = 'RS256'): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg, kid, typ: 'JWT' }).sign(key);
+}
+
+/** Id tokens that each are right but for one thing, so that only the check of that thing can refuse them. */
+function forger(publicJwk: JWK, key: SigningKey): Record<Forgery, (claims: Claims) => Promise<string>> {
+  const { kid = '' } = publicJwk;
+  const changed = (change: (claims: Claims) => JWTPayload) => (claims: Claims) =>
+    signed({ ...claims, ...change(claims) }, key, kid);
+  const without = (name: string) => (claims: Claims) =>
+    signed(Object.fromEntries(Object.entries(claims).filter(([each]) => each !== name)), key, kid);
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const stranger = async () => (await generateKeyPair('RS256')).privateKey;
+  const hour = 3600;
+  return {
+    unsigned: async (claims) => `${encode({ alg: 'none', kid, typ: 'JWT' })}.${encode(claims)}.`,
+    // Whoever takes the algorithm from the token checks it with the public key as the secret.
+    hmac_of_public_key: (claims) => signed(claims, new TextEncoder().encode(toPem(publicJwk)), kid, 'HS256'),
+    other_key: async (claims) => signed(claims, await stranger(), kid),
+    unknown_key_id: async (claims) => signed(claims, await stranger(), 'unknown'),
+    other_subject: async (claims) => {
+      const [header, , signature] = (await signed(claims, key, kid)).split('.');
+      return [header, encode({ ...claims, sub: '100000000000000000666' }), signature].join('.');
+    },
+    other_audience: changed(() => ({ aud: 'other-app.apps.googleusercontent.com' })),
+    other_issuer: changed(() => ({ iss: 'https://accounts.google.com.example' })),
+    expired: changed(({ iat }) => ({ iat: iat - 2 * hour, exp: iat - hour })),
+    not_yet_valid: changed(({ iat }) => ({ iat: iat + hour, exp: iat + 2 * hour })),
+    other_nonce: changed(() => ({ nonce: 'x'.repeat(43) })),
+    no_nonce: without('nonce'),
+    no_subject: without('sub'),
+  };
+}
+
+function toPem(publicJwk: JWK): string {
+  const key = createPublicKey({ key: publicJwk as Record<string, unknown>, format: 'jwk' });
+  return key.export({ type: 'spki', format: 'pem' }).toString();
 }
 
 async function generateSigningKey(): Promise<JWK> {
@@ -64,10 +117,9 @@ export function idTokenRoutes(
     c.json({ keys: [signer.publicJwk] }, 200, cached),
   );
   // Google wraps the key in a certificate; google-auth-library takes the bare public key as well.
-  app.get('/oauth2/v1/certs', faults.around('certs'), (c) => {
-    const key = createPublicKey({ key: signer.publicJwk as Record<string, unknown>, format: 'jwk' });
-    return c.json({ [signer.keyId]: key.export({ type: 'spki', format: 'pem' }) }, 200, cached);
-  });
+  app.get('/oauth2/v1/certs', faults.around('certs'), (c) =>
+    c.json({ [signer.keyId]: toPem(signer.publicJwk) }, 200, cached),
+  );
   app.get('/.well-known/openid-configuration', (c) =>
     c.json({
       issuer: 'https://accounts.google.com',

@@ -45,6 +45,21 @@ export type StoredEvent = {
   purged?: boolean;
 };
 
+/** What is wrong with a forged id token; id-tokens.ts makes each. */
+export type Forgery =
+  | 'unsigned'
+  | 'hmac_of_public_key'
+  | 'other_key'
+  | 'unknown_key_id'
+  | 'other_subject'
+  | 'other_audience'
+  | 'other_issuer'
+  | 'expired'
+  | 'not_yet_valid'
+  | 'other_nonce'
+  | 'no_nonce'
+  | 'no_subject';
+
 /** Behaviours of Google that cannot be had both ways at once. The defaults are the common ones. */
 export type Switches = {
   /** Seconds that an access token lives, and `expires_in`. */
@@ -59,6 +74,8 @@ export type Switches = {
   publishingStatus: 'production' | 'testing';
   /** Google documents both as `iss` of its id tokens. */
   issuer: 'https://accounts.google.com' | 'accounts.google.com';
+  /** Send an id token that must not be believed, as somebody in between or another app might. */
+  forgeIdToken: 'no' | Forgery;
   /** Return `email` as the full name of the scope. Widely known, but not documented. */
   expandSignInScopes: boolean;
   /** Whether a cancelled event can be confirmed again. Reports of both exist. */
@@ -76,6 +93,7 @@ export const defaultSwitches: Switches = {
   refuseRefresh: 'no',
   publishingStatus: 'production',
   issuer: 'https://accounts.google.com',
+  forgeIdToken: 'no',
   expandSignInScopes: true,
   reviveCancelled: 'allowed',
   conference: 'success',

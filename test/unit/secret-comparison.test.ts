@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** What is compared by operators and methods that stop at the first difference, but for literals. */
+function comparisons(source: string): string[] {
+  const literal = /(?!['"`\d-]|undefined|null|true|false)/.source;
+  const operator = new RegExp(String.raw`([\w$.?()[\]]+)\s*[!=]==?\s*${literal}([\w$.?]+)`, 'g');
+  const method =
+    /([\w$.?()[\]]+)\.(equals|compare|includes|indexOf|localeCompare|startsWith|endsWith)\(([\w$.?]+)/g;
+  return [
+    ...[...source.matchAll(operator)].map(([, one, other]) => `${one} === ${other}`),
+    ...[...source.matchAll(method)].map(([, one, name, other]) => `${one}.${name}(${other})`),
+  ];
+}
+const secret =
+  /secret|signature|signed|hmac|mac\b|digest|hash|nonce|verifier|fingerprint|\blink\b|cookie|browser|token(?!Version)|password|expected|\bkey\b|sealed/i;
+
+/**
+ * Comparisons of something that is named like a secret, each with the reason why it may take a time that depends on
+ * what is compared.
+ */
+const harmless: Record<string, string> = {
+  // Only whoever has the key can make a state that names a link; so neither side is a guess.
+  'link === state.link': 'functions/oauth-callback/complete-connection.ts',
+  // How long a MAC is, everybody knows. What is in it, timingSafeEqual compares.
+  'it.length === expected.length': 'functions/payment-confirmed/signature.ts',
+};
+
+describe('secrets are compared in constant time', () => {
+  const root = join(import.meta.dirname, '../..');
+  const files = ['functions', 'shared'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => `${folder}/${name}`),
+  );
+  const found = files.flatMap((file) =>
+    comparisons(readFileSync(join(root, file), 'utf8')).map((comparison) => ({ file, comparison })),
+  );
+
+  it('and with nothing else, in all of the code', () => {
+    expect(files.length).toBeGreaterThan(60);
+    expect(found.length).toBeGreaterThan(50);
+    const suspicious = found.filter(({ comparison }) => secret.test(comparison));
+    expect(Object.fromEntries(suspicious.map(({ file, comparison }) => [comparison, file]))).toEqual(
+      harmless,
+    );
+  });
+
+  it('where signatures, nonces and cookies are compared', () => {
+    const using = files.filter((file) =>
+      /\b(timingSafeEqual|sameSecret)\(/.test(readFileSync(join(root, file), 'utf8')),
+    );
+    expect(using).toEqual([
+      'functions/oauth-callback/complete-connection.ts',
+      'functions/payment-confirmed/signature.ts',
+      'shared/oauth-state.ts',
+    ]);
+  });
+
+  it.each([
+    'if (signature === expected) return;',
+    'return it.equals(expectedSignature)',
+    'if (fingerprint(browser) !== state.browser) throw wrongBrowser();',
+    'identity.nonce == state.nonce',
+    'signatures.includes(expected)',
+  ])('which would be noticed: %s', (line) => {
+    expect(comparisons(line).some((each) => secret.test(each))).toBe(true);
+  });
+});
