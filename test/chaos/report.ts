@@ -5,8 +5,9 @@ import type { Answers } from './traffic.ts';
 
 /** Everything that is not as it must be; empty where all is right. */
 export function findings(result: ChaosResult): string[] {
-  const { planned, deliveries, changes, rows, events, doubles, connections, queue, told, settledAfter } =
-    result;
+  const { planned, traffic, rows, events, doubles, connections, queue, told, settledAfter } = result;
+  const { stripe, backend } = traffic;
+  const queued = queue.ready + queue.receipts.length;
   const rowOf = new Map(rows.map((row) => [row.bookingId, row]));
   const standing = events.filter(({ status }) => status !== 'cancelled');
   const eventsOf = Map.groupBy(standing, (event) => event.extendedProperties?.private?.leadscalendarBooking);
@@ -27,17 +28,14 @@ export function findings(result: ChaosResult): string[] {
       `It had not settled when the time of ${result.options.minutes} minutes was up.`,
     ),
     ...say(
-      deliveries.accepted < deliveries.planned,
-      `${deliveries.planned - deliveries.accepted} deliveries were never accepted.`,
+      stripe.accepted < stripe.planned,
+      `${stripe.planned - stripe.accepted} deliveries were never accepted.`,
     ),
     ...say(
-      changes.accepted < changes.planned,
-      `${changes.planned - changes.accepted} changes were never accepted.`,
+      backend.accepted < backend.planned,
+      `${backend.planned - backend.accepted} changes were never accepted.`,
     ),
-    ...say(
-      queue.ready + queue.inFlight > 0,
-      `The queue still holds ${queue.ready + queue.inFlight} messages.`,
-    ),
+    ...say(queued > 0, `The queue still holds ${queued} messages.`),
     ...say(queue.deadLetters > 0, `The dead-letter queue holds ${queue.deadLetters} messages.`),
     ...[...doubles].map(([id, count]) => `${id}: ${count} events stood at the same moment`),
     ...[...eventsOf].map(
@@ -86,8 +84,8 @@ function isSameTime(one: string | null | undefined, other: string): boolean {
 
 /** The table. */
 export function report(result: ChaosResult): string {
-  const { options, planned, deliveries, answers, changes, kills, googleCalls, events, doubles, queue, told } =
-    result;
+  const { options, planned, traffic, early, violence, googleCalls, events, doubles, queue, told } = result;
+  const { stripe, backend, users } = traffic;
   const standing = events.filter(({ status }) => status !== 'cancelled');
   const eventsOf = Map.groupBy(
     standing,
@@ -103,14 +101,14 @@ export function report(result: ChaosResult): string {
   const seconds = (time: number | undefined) => (time === undefined ? 'never' : `${time.toFixed(1)} s`);
   const lines: [string, string | number][] = [
     ['payments', `${planned.length} (${counts(planned.map(({ fate }) => fate))}), seed ${options.seed}`],
-    ['deliveries by Stripe', `${deliveries.planned}, ${deliveries.twice} of them duplicates`],
-    ['  answers', written(answers.stripe)],
-    ['moves and cancellations', changes.planned],
-    ['  answers', written(answers.backend)],
-    ['connecting users, answers', written(answers.users)],
-    ['kills of the service', `${kills.service}, started again each time`],
-    ['kills of Google', `${kills.google}, started again each time`],
-    ['messages cut off by kills', `${result.cutOff} times, redelivered`],
+    ['deliveries by Stripe', `${stripe.planned}, ${stripe.twice} of them duplicates`],
+    ['  answers', written(stripe.answers)],
+    ['moves and cancellations', backend.planned],
+    ['  answers', written(backend.answers)],
+    ['connecting users, answers', `early ${written(early.answers)}; late ${written(users.answers)}`],
+    ['kills of the service', `${violence.kills}, started again each time`],
+    ['kills of Google', `${violence.googleKills}, started again each time`],
+    ['messages cut off by kills', `${violence.cutOff.size} times, redelivered`],
     ['most receives of a message', `${result.mostReceives} of 5 before it is dead`],
     ['dead letters moved back by the operator', result.movedBack],
     ['calls to Google', `${googleCalls.length} (${counts(googleCalls.map(({ route }) => route))})`],
@@ -129,7 +127,7 @@ export function report(result: ChaosResult): string {
     ['bookings by status', counts(result.rows.map(({ status }) => status))],
     ['connections by status', counts(result.connections.map(({ status }) => status))],
     ['published', `${told.length}, ${toldTwice} of them again with the same id`],
-    ['queue at the end', `${queue.ready + queue.inFlight}, dead letters ${queue.deadLetters}`],
+    ['queue at the end', `${queue.ready + queue.receipts.length}, dead letters ${queue.deadLetters}`],
     [
       'other than in production',
       `messages come back after ${options.visibility} s, not 180; 4 runs of booking-sync side by side, not 20; booking-reconcile runs each 5 s, not 60, and ` +
