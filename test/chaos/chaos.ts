@@ -76,7 +76,7 @@ const googleDiesAtEach = 5;
 const longestBirth = 15;
 /** The killing ends with this share of the expected events, or after this share of the time. */
 const mostOfIt = 0.95;
-const longest = 0.4;
+const longest = 0.3;
 /** Though not before so many kills. */
 const leastKills = 3;
 /** Seconds. A token with less than a minute to live is refreshed at its next use. */
