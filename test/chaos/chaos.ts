@@ -262,7 +262,7 @@ async function rage(at: Battlefield, violence: Violence): Promise<void> {
   const { options, aws, google, service, history, users, traffic, callers, endsAt } = at;
   const { stripe } = traffic;
   const mostEvents = mostOfIt * at.planned.filter((booking) => expectedTime(booking)).length;
-  const lastsUntil = endsAt - options.minutes * 60_000 * (1 - longest);
+  const lastsUntil = Math.min(endsAt, Date.now() + options.minutes * 60_000 * longest);
   const isEnough = () =>
     (history.standing() >= mostEvents && violence.kills >= leastKills) ||
     violence.kills >= options.maxKills ||
