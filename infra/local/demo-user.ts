@@ -5,7 +5,9 @@ import { connectLink } from './links.ts';
 import { type BookingMetadata, checkoutCompleted, deliver, stripeSigningSecret } from './payment.ts';
 import type { LocalStack } from './stack.ts';
 
-export type ReachableStack = Pick<LocalStack, 'url' | 'secrets' | 'secretNames'>;
+export type ReachableStack = Pick<LocalStack, 'url' | 'secretNames'> & {
+  secrets: Pick<LocalStack['secrets'], 'get'>;
+};
 
 /**
  * Connects a user's calendar as a browser does: follows a connect link to Google, allows, and comes back with the

@@ -1,21 +1,30 @@
 /**
- * SQS on this machine: fauxqs in process, its queues as the template declares them. It differs from SQS in two
- * things: it deduplicates within the queue even where the template says within the message group, and it gives out
- * one message of a group at a time.
+ * SQS on this machine: fauxqs in process, or an endpoint that is there; its queues as the template declares them.
+ * fauxqs differs from SQS in two things: it deduplicates within the queue even where the template says within the
+ * message group, and it gives out one message of a group at a time.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
-import { SetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';
+import {
+  CreateQueueCommand,
+  GetQueueUrlCommand,
+  QueueDoesNotExist,
+  SetQueueAttributesCommand,
+  SQSClient,
+} from '@aws-sdk/client-sqs';
 import { startFauxqs } from 'fauxqs';
 import { localCredentials } from './dynamodb.ts';
 import { queueName, type ResolvedResource } from './resources.ts';
-import { accountId, region } from './template.ts';
+import { region } from './template.ts';
+
+export type QueuesKind = 'fauxqs' | { endpoint: string };
 
 export type LocalQueues = {
   endpoint: string;
-  /** Creates what is missing and brings the attributes of the rest up to date. */
-  create(queues: ResolvedResource[]): Promise<void>;
-  /** Messages of a queue by state, for tests. */
+  /**
+   * Messages of a queue by state, for tests.
+   * @throws Error where SQS is not in process
+   */
   messages(name: string): { ready: string[]; inFlight: string[] };
   close(): Promise<void>;
 };
@@ -24,7 +33,13 @@ export type LocalQueues = {
  * Starts SQS.
  * @param path folder of the data; in memory when absent
  */
-export async function startQueues(path?: string): Promise<LocalQueues> {
+export async function startQueues(kind: QueuesKind = 'fauxqs', path?: string): Promise<LocalQueues> {
+  if (kind !== 'fauxqs') {
+    const messages = (): never => {
+      throw new Error(`What is in the queues of ${kind.endpoint} cannot be seen from here.`);
+    };
+    return { endpoint: kind.endpoint, messages, close: async () => {} };
+  }
   const fauxqs = await startFauxqs({
     port: 0,
     logger: false,
@@ -39,26 +54,8 @@ export async function startQueues(path?: string): Promise<LocalQueues> {
     }
   };
   subscribe('net.server.socket', turnAway);
-  const endpoint = `http://127.0.0.1:${fauxqs.port}`;
   return {
-    endpoint,
-    async create(queues) {
-      const client = sqsClient(endpoint);
-      for (const queue of queues) {
-        const name = queueName(queue.logicalId, queue.properties);
-        const attributes = queueAttributes(queue.properties);
-        // Creating a queue that came back from disk would drop its messages.
-        if (!fauxqs.inspectQueue(name)) fauxqs.createQueue(name, { attributes });
-        else {
-          const Attributes = Object.fromEntries(
-            Object.entries(attributes).filter(([attribute]) => changeable.has(attribute)),
-          );
-          const QueueUrl = `${endpoint}/${accountId}/${name}`;
-          await client.send(new SetQueueAttributesCommand({ QueueUrl, Attributes }));
-        }
-      }
-      client.destroy();
-    },
+    endpoint: `http://127.0.0.1:${fauxqs.port}`,
     messages(name) {
       const queue = fauxqs.inspectQueue(name);
       if (!queue) throw new Error(`There is no queue named ${name}.`);
@@ -72,6 +69,31 @@ export async function startQueues(path?: string): Promise<LocalQueues> {
       await fauxqs.stop();
     },
   };
+}
+
+/** Creates the queues that are missing and brings the attributes of the rest up to date. */
+export async function createQueues(endpoint: string, queues: ResolvedResource[]): Promise<void> {
+  const client = sqsClient(endpoint);
+  try {
+    for (const queue of queues) await createQueue(client, queue);
+  } finally {
+    client.destroy();
+  }
+}
+
+async function createQueue(client: SQSClient, { logicalId, properties }: ResolvedResource): Promise<void> {
+  const QueueName = queueName(logicalId, properties);
+  const attributes = queueAttributes(properties);
+  try {
+    const { QueueUrl } = await client.send(new GetQueueUrlCommand({ QueueName }));
+    const Attributes = Object.fromEntries(
+      Object.entries(attributes).filter(([attribute]) => changeable.has(attribute)),
+    );
+    await client.send(new SetQueueAttributesCommand({ QueueUrl, Attributes }));
+  } catch (error) {
+    if (!(error instanceof QueueDoesNotExist)) throw error;
+    await client.send(new CreateQueueCommand({ QueueName, Attributes: attributes }));
+  }
 }
 
 /** A client of the local SQS. */

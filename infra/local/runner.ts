@@ -19,7 +19,7 @@ import { createFunction, type InvocationResult, type LogLine } from './functions
 import { type AwsCall, type OnCall, startGateway } from './gateway.ts';
 import { type Access, httpRoutes, startHttpApi } from './http-api.ts';
 import { createLogStreams } from './logs.ts';
-import { type LocalQueues, sqsClient, startQueues } from './queues.ts';
+import { createQueues, type LocalQueues, type QueuesKind, sqsClient, startQueues } from './queues.ts';
 import { type ResolvedResource, resolveResources } from './resources.ts';
 import { createRights } from './rights.ts';
 import { readSchedules, startSchedules } from './schedules.ts';
@@ -36,6 +36,7 @@ export type RunnerOptions = {
   /** Clears the state first. */
   fresh?: boolean;
   dynamodb?: DynamoDbKind;
+  queues?: QueuesKind;
   /** Whether schedules run by themselves (default). Without, use `invoke`. */
   schedules?: boolean;
   onEvent?: (event: BusEvent) => void;
@@ -100,7 +101,7 @@ export async function runAssembly(
   const tablesDir = dynamodbKind === 'dynamodb-local' ? 'dynamodb-local' : 'dynalite';
   const dynamodb = await startDynamoDb(dynamodbKind, stateOf(tablesDir));
   starting.defer(() => dynamodb.close());
-  const queues = await startQueues(stateOf('queues'));
+  const queues = await startQueues(options.queues, stateOf('queues'));
   starting.defer(() => queues.close());
   const secrets = createSecrets(stateOf('secrets.json'));
   const listeners = options.onEvent ? [options.onEvent] : [];
@@ -127,7 +128,7 @@ export async function runAssembly(
 
   const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: gateway.url });
   await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'));
-  await queues.create(resourcesOf('AWS::SQS::Queue'));
+  await createQueues(queues.endpoint, resourcesOf('AWS::SQS::Queue'));
   secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
   bus.create(resourcesOf('AWS::Events::EventBus'));
 

@@ -1,7 +1,7 @@
-import { ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
+import { GetQueueAttributesCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { handledMessages } from '../../infra/local/event-source.ts';
-import { sqsClient } from '../../infra/local/queues.ts';
+import { sqsClient, startQueues } from '../../infra/local/queues.ts';
 import { lambda, run, temporaryDirectory, writeAssembly } from './local-assembly.ts';
 
 describe('which messages of a batch count as handled', () => {
@@ -129,6 +129,29 @@ test('a function that throws leaves its messages in the queue', async () => {
   await send('group', 'body');
   await expect.poll(() => logs().map(({ text }) => text)).toContain('Error: no');
   expect(local.messages('work.fifo').inFlight).toEqual(['body']);
+});
+
+test('an SQS that is there keeps its messages when the stack ends, and its queues follow the template', async () => {
+  const there = await startQueues();
+  onTestFinished(() => there.close());
+  const workQueue = (VisibilityTimeout: number) =>
+    writeAssembly({
+      ...queues,
+      Work: { ...queues.Work, Properties: { ...queues.Work.Properties, VisibilityTimeout } },
+    });
+  const first = await run(workQueue(1), { queues: { endpoint: there.endpoint } });
+  const client = sqsClient(first.endpoints.sqs);
+  onTestFinished(() => client.destroy());
+  const QueueUrl = `${there.endpoint}/000000000000/work.fifo`;
+  const one = { MessageGroupId: 'group', MessageDeduplicationId: 'one' };
+  await client.send(new SendMessageCommand({ QueueUrl, MessageBody: 'kept', ...one }));
+  await first.close();
+  await run(workQueue(7), { queues: { endpoint: there.endpoint } });
+  expect(there.messages('work.fifo')).toEqual({ ready: ['kept'], inFlight: [] });
+  const { Attributes } = await client.send(
+    new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['VisibilityTimeout', 'FifoQueue'] }),
+  );
+  expect(Attributes).toEqual({ VisibilityTimeout: '7', FifoQueue: 'true' });
 });
 
 test('a record has the shape that Lambda gives it', async () => {

@@ -1,0 +1,109 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, inject, onTestFinished, test } from 'vitest';
+import { openJournal } from '../../infra/local/google/journal.ts';
+import { followCalendars } from './calendar-history.ts';
+import { type ChaosOptions, type ChaosResult, runChaos } from './chaos.ts';
+import { findings, report } from './report.ts';
+
+function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'leadscalendar-chaos-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+test('whatever is killed, lost and sent twice, every paid booking has its one event in the end', {
+  timeout: 300_000,
+}, async () => {
+  const options: ChaosOptions = {
+    payments: 60,
+    seed: 3,
+    errors: 10,
+    lost: 5,
+    killEvery: 1.5,
+    maxKills: 4,
+    minutes: 4,
+    // The shortest in which a batch can be worked on, and a lease of a run that was killed waited for.
+    visibility: 12,
+    assembly: inject('assembly'),
+    directory: temporaryDirectory(),
+  };
+  const progress: string[] = [];
+  const result = await runChaos(options, (line) => progress.push(line));
+  expect(findings(result), `${progress.join('\n')}\n${report(result)}`).toEqual([]);
+  expect(result.violence.kills).toBeGreaterThanOrEqual(3);
+  expect(result.traffic.stripe.twice).toBeGreaterThan(0);
+  expect(result.googleCalls.some(({ status }) => status >= 500)).toBe(true);
+  expect(report(result)).toMatch(/^payments +60 /);
+  judgesEachFault(result);
+});
+
+/** A judge that finds nothing in a run where all is right must find each thing that may be wrong. */
+function judgesEachFault(right: ChaosResult): void {
+  const wrong = (change: Partial<ChaosResult>) => findings({ ...right, ...change }).join('\n');
+  const [event] = right.events.filter(({ status }) => status !== 'cancelled');
+  if (!event) throw new Error('There is no event at all.');
+  const others = right.events.filter((each) => each !== event);
+  const id = event.extendedProperties?.private?.leadscalendarBooking as string;
+  expect(wrong({ events: others })).toContain(`${id} (`);
+  expect(wrong({ events: [...right.events, { ...event, id: 'another' }] })).toContain(
+    '2 events instead of 1',
+  );
+  const moved = { ...event, start: { dateTime: '2020-01-01T10:00:00Z' } };
+  expect(wrong({ events: [...others, moved] })).toContain('it stands at 2020-01-01T10:00:00Z');
+  const stranger = { ...event, extendedProperties: {} };
+  expect(wrong({ events: [...right.events, stranger] })).toContain('which nobody paid for');
+  expect(wrong({ rows: [] })).toContain('its status is that of no booking');
+  const pending = right.rows.map((row) => ({ ...row, status: 'pending' }));
+  expect(wrong({ rows: pending })).toContain('its status is pending');
+  expect(wrong({ doubles: new Map([[id, 2]]) })).toContain('2 events stood at the same moment');
+  expect(wrong({ told: [] })).toContain('LeadsCalendar was last told nothing');
+  expect(wrong({ settledAfter: undefined })).toContain('had not settled');
+  expect(wrong({ queue: { ...right.queue, ready: 1, deadLetters: 2 } })).toMatch(
+    /still holds 1 .*\n.*holds 2 /,
+  );
+  expect(wrong({ connections: [{ userId: 'user-0', status: 'disconnected' }] })).toContain('is disconnected');
+  const { stripe } = right.traffic;
+  const unheard = { ...stripe, accepted: stripe.planned - 1 };
+  expect(wrong({ traffic: { ...right.traffic, stripe: unheard } })).toContain('1 deliveries were never');
+}
+
+test('two events of a booking at the same moment are seen in the journal, before and after a restart', () => {
+  const directory = temporaryDirectory();
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, 'google.json');
+  let revision = 0;
+  const event = (bookingId: string, id: string, status: string) => ({
+    calendarId: 'calendar',
+    revision: ++revision,
+    resource: { id, status, extendedProperties: { private: { leadscalendarBooking: bookingId } } },
+  });
+  let journal = openJournal(path);
+  const put = (bookingId: string, id: string, status = 'confirmed') =>
+    journal.collection('events').set(id, event(bookingId, id, status));
+  put('once', 'a');
+  put('once', 'a', 'cancelled');
+  const history = followCalendars(path);
+  onTestFinished(() => history.close());
+  history.look();
+  put('once', 'b');
+  put('twice', 'c');
+  history.look();
+  expect([history.standing(), [...history.doubles()]]).toEqual([2, []]);
+  put('twice', 'd');
+  put('twice', 'c', 'cancelled');
+  journal.close();
+  // A start rewrites the file to what still stands: what was double before must not be forgotten with it.
+  journal = openJournal(path);
+  onTestFinished(() => journal.close());
+  put('again', 'e');
+  history.look();
+  expect([history.standing(), [...history.doubles()]]).toEqual([3, [['twice', 2]]]);
+  put('again', 'f');
+  history.look();
+  expect([...history.doubles()]).toEqual([
+    ['twice', 2],
+    ['again', 2],
+  ]);
+});

@@ -1,0 +1,33 @@
+/** Google in a process of its own: it fails and loses answers as told, and what it has acknowledged outlives it. */
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import { startGoogleSimulator } from '../../infra/local/google/simulator.ts';
+import { type GoogleSettings, ready } from './processes.ts';
+
+const settings = JSON.parse(process.argv[2] as string) as GoogleSettings;
+const { port, stateFile, client, accounts, errors, lost, accessTokenSeconds, seed } = settings;
+
+const { control } = await startGoogleSimulator({ port, stateFile, clients: [client], accounts });
+control.setSwitch('accessTokenSeconds', accessTokenSeconds);
+
+const calendarErrors: FaultEffect[] = [
+  { status: 500, reason: 'backendError' },
+  { status: 503, html: true },
+  { status: 429, reason: 'rateLimitExceeded' },
+  { status: 403, reason: 'userRateLimitExceeded' },
+];
+const tokenErrors: FaultEffect[] = [{ status: 500 }, { status: 503, html: true }];
+plan('events', calendarErrors);
+plan('token', tokenErrors);
+ready();
+
+/** The first fault that is drawn happens, so each is drawn from what the ones before have left. */
+function plan(on: 'events' | 'token', kinds: FaultEffect[]): void {
+  let left = 1;
+  const add = (share: number, how: FaultEffect) => {
+    if (share === 0) return;
+    control.fail({ on, probability: share / left, seed: Math.floor(seed * 1000 + left * 997), how });
+    left -= share;
+  };
+  for (const how of kinds) add(errors / kinds.length, how);
+  add(lost, { lose: 'response' });
+}

@@ -1,0 +1,80 @@
+/** What is to happen in a chaos run: bookings, who pays for them, and what becomes of each. */
+import type { Account } from '../../infra/local/google/state.ts';
+import { type BookingMetadata, hour, rfc3339 } from '../../infra/local/payment.ts';
+
+export type ChaosUser = { userId: string; account: Account; connectsLate: boolean };
+
+/** What becomes of a booking after its payment, or before it: messages overtake each other. */
+export type Fate = 'stands' | 'moved' | 'refunded' | 'cancelled';
+
+export type PlannedBooking = {
+  metadata: BookingMetadata;
+  /** Unique part of the ids of Stripe's objects. */
+  stripeId: string;
+  fate: Fate;
+  /** Start and end where the booking is moved, RFC 3339. */
+  movedTo: { start: string; end: string };
+};
+
+/** Percentages. */
+const refunded = 10;
+const cancelled = 5;
+const moved = 5;
+const bookingsOfUser = 50;
+
+export function planUsers(payments: number): ChaosUser[] {
+  return Array.from({ length: Math.max(2, Math.ceil(payments / bookingsOfUser)) }, (_, index) => ({
+    userId: `user-${index}`,
+    account: {
+      sub: String(200_000_000_000 + index),
+      email: `user-${index}@example.com`,
+      name: `User ${index}`,
+      timeZone: 'Europe/Vienna',
+    },
+    // One in ten is not there yet when others have paid.
+    connectsLate: index % 10 === 1,
+  }));
+}
+
+/**
+ * Bookings for these users, each more than a day ahead: within a day of its beginning an event is not looked at again.
+ * @param random 0..1, seeded, so that the same seed gives the same plan
+ * @param now epoch milliseconds
+ */
+export function planBookings(
+  payments: number,
+  users: ChaosUser[],
+  random: () => number,
+  now: number,
+): PlannedBooking[] {
+  const firstStart = Math.ceil(now / hour) * hour + 48 * hour;
+  return Array.from({ length: payments }, (_, index) => {
+    const { userId } = users[index % users.length] as ChaosUser;
+    const startsAt = firstStart + (index * hour) / 4;
+    const movedTo = startsAt + 30 * 24 * hour;
+    return {
+      metadata: {
+        booking_id: `booking-${index}`,
+        user_id: userId,
+        summary: `Appointment ${index}`,
+        start: rfc3339(startsAt),
+        end: rfc3339(startsAt + hour),
+      },
+      stripeId: `chaos${index}`,
+      fate: drawFate(random() * 100),
+      movedTo: { start: rfc3339(movedTo), end: rfc3339(movedTo + hour) },
+    };
+  });
+}
+
+function drawFate(percent: number): Fate {
+  if (percent < refunded) return 'refunded';
+  if (percent < refunded + cancelled) return 'cancelled';
+  return percent < refunded + cancelled + moved ? 'moved' : 'stands';
+}
+
+/** Where the event of a booking must stand in the end; undefined where there must be none. */
+export function expectedTime({ fate, metadata, movedTo }: PlannedBooking) {
+  if (fate === 'stands') return { start: metadata.start, end: metadata.end };
+  return fate === 'moved' ? movedTo : undefined;
+}

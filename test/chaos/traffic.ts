@@ -1,0 +1,173 @@
+/** Those who call the service: Stripe, LeadsCalendar's backend and users. None of them gives up. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connectUser, type ReachableStack } from '../../infra/local/demo-user.ts';
+import { bearerToken } from '../../infra/local/links.ts';
+import { checkoutCompleted, deliver, stripeSigningSecret } from '../../infra/local/payment.ts';
+import { readLocalSecret, readStackAddress } from '../../infra/local/state-files.ts';
+import { routes } from '../../shared/names.ts';
+import { charge, snapshot } from '../unit/stripe.ts';
+import type { ChaosUser, PlannedBooking } from './plan.ts';
+
+/** What callers were answered: how often by kind (`200`, `503`, `refused`, `cut off`, `error page`). */
+export type Answers = Map<string, number>;
+
+/** What some of the callers want, and how far they have come. */
+export type Errand = { planned: number; accepted: number; answers: Answers };
+
+export type Traffic = {
+  stripe: Errand & { twice: number };
+  backend: Errand;
+  users: Errand;
+  /** Epoch milliseconds at which everything was accepted. */
+  acceptedAt: number | undefined;
+  /** Resolves then, or when the signal ends all trying. */
+  ended: Promise<void>;
+};
+
+export type Callers = {
+  /** Folder of the state of the service, which says where it is and what its secrets are. */
+  stateDir: string;
+  random: () => number;
+  /** Ends all trying. */
+  signal: AbortSignal;
+};
+
+/** Share of deliveries that Stripe makes twice although the first was answered. */
+const twice = 0.2;
+/**
+ * Callers at a time. Each new life of the service starts a function for each of them at once, on the few processors of
+ * one machine: more of them would get no answer in a life of seconds.
+ */
+const atATime = { stripe: 8, backend: 3, users: 3 };
+
+/** Lets the users connect who are there before the first payment. */
+export async function connectUsers(callers: Callers, users: ChaosUser[]): Promise<Errand> {
+  const errand = newErrand(users.length);
+  await run(callers, errand, users, atATime.users, connect);
+  return errand;
+}
+
+/**
+ * Sends everything at once, in any order: payments and refunds, some of them twice, moves and cancellations. Users who
+ * come late connect when half of it is accepted.
+ */
+export function startTraffic(callers: Callers, planned: PlannedBooking[], late: ChaosUser[]): Traffic {
+  const { random, signal } = callers;
+  const events = planned.flatMap((booking) => stripeEvents(booking, Date.now()));
+  const again = events.filter(() => random() < twice);
+  const changed = planned.filter(({ fate }) => fate === 'moved' || fate === 'cancelled');
+  const stripe = { ...newErrand(events.length + again.length), twice: again.length };
+  const backend = newErrand(changed.length);
+  const users = newErrand(late.length);
+  const half = async () => {
+    while (stripe.accepted < stripe.planned / 2 && !signal.aborted) await sleep(200);
+  };
+  const traffic: Traffic = {
+    stripe,
+    backend,
+    users,
+    acceptedAt: undefined,
+    ended: Promise.all([
+      run(callers, stripe, shuffled([...events, ...again], random), atATime.stripe, deliverEvent),
+      run(callers, backend, changed, atATime.backend, changeBooking),
+      half().then(() => run(callers, users, late, atATime.users, connect)),
+    ]).then(() => {
+      if (!signal.aborted) traffic.acceptedAt = Date.now();
+    }),
+  };
+  return traffic;
+}
+
+function newErrand(planned: number): Errand {
+  return { planned, accepted: 0, answers: new Map() };
+}
+
+/** Calls for each of them until it is accepted, so many at a time. Nobody gives up before the run does. */
+async function run<T>(
+  callers: Callers,
+  errand: Errand,
+  all: T[],
+  width: number,
+  call: (stack: ReachableStack, one: T) => Promise<number>,
+): Promise<void> {
+  const left = [...all];
+  const insist = async (one: T) => {
+    while (!callers.signal.aborted) {
+      const answer = await call(reach(callers), one).catch(kindOfFailure);
+      errand.answers.set(String(answer), (errand.answers.get(String(answer)) ?? 0) + 1);
+      if (typeof answer === 'number' && answer < 300) {
+        errand.accepted += 1;
+        return;
+      }
+      await sleep(300 + 1500 * callers.random());
+    }
+  };
+  const work = async () => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) await insist(next);
+  };
+  await Promise.all(Array.from({ length: width }, work));
+}
+
+/** The events that Stripe sends for a booking. */
+function stripeEvents(booking: PlannedBooking, now: number): object[] {
+  const { metadata, stripeId, fate } = booking;
+  const paid = checkoutCompleted(metadata, now, stripeId);
+  if (fate !== 'refunded') return [paid];
+  const refunded = snapshot('charge.refunded', charge({ payment_intent: `pi_${stripeId}` }), {
+    id: `evt_refund_${stripeId}`,
+  });
+  return [paid, refunded];
+}
+
+/** Signed anew each time, as Stripe does. */
+async function deliverEvent({ url, secrets, secretNames }: ReachableStack, event: object): Promise<number> {
+  const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
+  const { status } = await deliver(
+    event,
+    { webhookUrl: `${url}${routes.stripeWebhook}`, signingSecret },
+    Date.now(),
+  );
+  return status;
+}
+
+/** As LeadsCalendar's backend does, which may be answered 404 until the payment has made the booking known. */
+async function changeBooking(
+  { url, secrets, secretNames }: ReachableStack,
+  { metadata, fate, movedTo }: PlannedBooking,
+): Promise<number> {
+  const tokenKeys = secrets.get(secretNames.tokenKeys) as string;
+  const token = await bearerToken(tokenKeys, metadata.user_id, Date.now());
+  const response = await fetch(`${url}${routes.booking.replace('{id}', metadata.booking_id)}`, {
+    ...(fate === 'cancelled' ? { method: 'DELETE' } : { method: 'PATCH', body: JSON.stringify(movedTo) }),
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+  });
+  await response.text();
+  return response.status;
+}
+
+/** Follows a connect link, as a user's browser does. */
+async function connect(stack: ReachableStack, { userId, account }: ChaosUser): Promise<number> {
+  const { response } = await connectUser(stack, { userId, account: account.email, now: Date.now() });
+  await response.text();
+  return response.status;
+}
+
+/** The service as its operator and LeadsCalendar know it, whichever process it runs in at the moment. */
+function reach({ stateDir }: Callers): ReachableStack {
+  const { url, secretNames } = readStackAddress(stateDir);
+  return { url, secretNames, secrets: { get: (name) => readLocalSecret(stateDir, name) } };
+}
+
+/** Nobody listened, or the connection ended before the answer: what was asked for may have been done. */
+function kindOfFailure(error: unknown): string {
+  const { code } = ((error as Error).cause ?? {}) as { code?: string };
+  if (code === 'ECONNREFUSED') return 'refused';
+  return error instanceof TypeError ? 'cut off' : 'error page';
+}
+
+function shuffled<T>(all: T[], random: () => number): T[] {
+  return all
+    .map((one) => ({ one, place: random() }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ one }) => one);
+}
