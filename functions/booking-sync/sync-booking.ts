@@ -266,6 +266,7 @@ async function insert(
   presence: Presence,
 ): Promise<Outcome> {
   const conflict = await lookForConflict(deps, session, booking);
+  if (typeof conflict === 'object') return concede(deps, session, booking, conflict);
   if (conflict === 'busy' && deps.conflictPolicy === 'hold') return conflicting(booking, deps.clock());
   const outcome = await enter(deps, session, booking, presence);
   const { booking: entered } = outcome;
@@ -277,12 +278,15 @@ async function insert(
   };
 }
 
-/** Whether something else stands at that time. What cannot be seen is unknown, and never free. */
+/**
+ * Whether something else stands at that time. What cannot be seen is unknown, and never free. Whether it is our own
+ * event that stands there must be known before anything is decided: a failure of that look ends the run.
+ */
 async function lookForConflict(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
-): Promise<'free' | 'busy' | 'unknown'> {
+): Promise<'free' | 'busy' | 'unknown' | CalendarFailure> {
   const { appointment, observed, generation, bookingId } = booking;
   if (deps.conflictPolicy === 'create' || !appointment || observed) return 'free';
   const { calendarId, scopes } = session.access.connection;
@@ -296,6 +300,7 @@ async function lookForConflict(
   // It may be our own event, from a run that was cut off.
   const id = calendarEventId(bookingId, calendarId, generation);
   const own = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
+  if (!own.ok && own.failure.kind !== 'not_found') return own.failure;
   return own.ok && isOurs(own.value, booking) ? 'free' : 'busy';
 }
 

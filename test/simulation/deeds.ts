@@ -52,9 +52,13 @@ export function drawPlan(random: Random): Plan {
     .filter(() => random() < 0.9)
     .map((user) => ({ at: Math.round(random() * 2000), do: 'connect', user }));
   const count = whole(random, 3, 16);
-  const span = oneOf(random, [5, 1000, 20 * minute]);
+  // All at once or one after the other, while users are still connecting or when they have.
+  const span = oneOf(random, [1000, 10 * minute, 20 * minute]);
+  const moments = Array.from({ length: whole(random, 1, 6) }, () => random() * span);
+  const spread = oneOf(random, [20, 1500, minute]);
+  const from = oneOf(random, [2000, minute]);
   for (let number = 0; number < count; number++) {
-    const at = 2000 + Math.round(random() * span);
+    const at = Math.round(from + oneOf(random, moments) + random() * spread);
     deeds.push(
       drawDeed(
         random,

@@ -180,7 +180,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
       const chance = calm || level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
       // These leave a booking failed or a connection broken, which hides what else would happen to it.
       const rare = fault === '403 forbidden' || fault === '403 scope missing';
-      return [fault, (rare && level < 0.9) || !groups[name](fault) ? 0 : chance];
+      return [fault, (rare && level < 0.8) || !groups[name](fault) ? 0 : chance];
     }),
   );
 }

@@ -159,6 +159,9 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
     const scopeRefused = world.injected.some(({ fault }) => fault === '403 scope missing');
     if (alive.has(token) && !scopeRefused)
       violations.push(`the connection of ${connection.userId} was marked broken although its grant is alive`);
+    const ends = truth.plan.deeds.some((deed) => deed.do === 'revoke at Google' || deed.do === 'disconnect');
+    if (!ends && world.injected.length === 0)
+      violations.push(`the connection of ${connection.userId} broke although nothing had gone wrong`);
   }
   const current = keys.current(Math.floor(world.now() / 1000));
   for (const connection of world.connections()) {

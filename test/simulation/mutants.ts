@@ -1,7 +1,8 @@
 import { registerHooks } from 'node:module';
 
 /** Mistakes that somebody might make one day. The simulation must notice each of them. */
-type Mutant = { name: string; file: string; from: string; to: string };
+type Mutant = Edit & { name: string; also?: Edit };
+type Edit = { file: string; from: string; to: string };
 
 const sync = 'functions/booking-sync/sync-booking.ts';
 const decide = 'functions/booking-sync/decide.ts';
@@ -63,10 +64,15 @@ export const mutants: Mutant[] = [
     to: "return grantRefused(deps, connection, 'invalid_grant');",
   },
   {
-    name: 'a connection is marked broken without a second look',
+    name: 'a connection is marked broken without a second look, over any version',
     file: tokens,
     from: 'if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);\n  await requireReauthorization',
     to: 'await requireReauthorization',
+    also: {
+      file: 'shared/connection-store.ts',
+      from: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: `refreshAt, refreshShard, ${endOfLease}`,\n        condition: stillVersion,",
+      to: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: `refreshAt, refreshShard, ${endOfLease}`,\n        condition: '(tokenVersion <= :version OR tokenVersion >= :version)',",
+    },
   },
   {
     name: 'a new refresh token is thrown away',
@@ -176,15 +182,17 @@ export const mutants: Mutant[] = [
 export function useMutant(name: string): void {
   const mutant = mutants.find((one) => one.name === name);
   if (!mutant) throw new Error(`There is no mutant "${name}".`);
-  const { file, from, to } = mutant;
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
-      if (!url.endsWith(`/${file}`)) return loaded;
-      const source = String(loaded.source);
-      if (source.split(from).length !== 2)
-        throw new Error(`Mutant "${name}": its text is not once in ${file}.`);
-      return { ...loaded, source: source.replace(from, () => to) };
+      const edits = [mutant, ...(mutant.also ? [mutant.also] : [])].filter(({ file }) => url.endsWith(`/${file}`));
+      if (edits.length === 0) return loaded;
+      let source = String(loaded.source);
+      for (const { file, from, to } of edits) {
+        if (source.split(from).length !== 2) throw new Error(`Mutant "${name}": its text is not once in ${file}.`);
+        source = source.replace(from, () => to);
+      }
+      return { ...loaded, source };
     },
   });
 }
