@@ -22,6 +22,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     mutant: { type: 'string' },
     story: { type: 'string' },
+    shrink: { type: 'boolean', default: false },
     save: { type: 'string' },
   },
 });
@@ -179,6 +180,7 @@ async function tellMutant(name: string): Promise<void> {
 
 if (values.mutants) await checkMutants();
 else if (values.mutant) await tellMutant(values.mutant);
+else if (values.story && values.shrink) await tellSmallest(Number(values.story));
 else if (values.story) {
   const { scenarioOf } = await import('./simulate.ts');
   await tellStory(scenarioOf(Number(values.story), profile as ProfileName));
