@@ -8,13 +8,18 @@ export type AppointmentTexts = Record<string, string>;
 
 type Moment = { time: EventTime; at: number };
 
+/** Characters that an event may have, as the API and payments take them. */
+export const longest = { summary: 1024, location: 1024, description: 8192 };
+
 const required = (field: string) =>
   z.string({ error: `"${field}" is missing.` }).check(z.minLength(1, `"${field}" is empty.`));
+const atMost = (field: keyof typeof longest) =>
+  z.maxLength(longest[field], `"${field}" must not be longer than ${longest[field]} characters.`);
 
 const schema = z.object({
-  summary: required('summary'),
-  location: z.optional(z.string()),
-  description: z.optional(z.string()),
+  summary: required('summary').check(atMost('summary')),
+  location: z.optional(z.string().check(atMost('location'))),
+  description: z.optional(z.string().check(atMost('description'))),
   start: required('start'),
   end: required('end'),
 });

@@ -102,6 +102,11 @@ describe('readAppointment', () => {
       { summary: undefined, start: undefined, end: undefined },
       ['summary', 'start', 'end'],
     ],
+    [
+      'texts that no event can hold',
+      { summary: 'x'.repeat(1025), location: 'x'.repeat(1025), description: 'x'.repeat(8193) },
+      ['summary', 'location', 'description'],
+    ],
     ['a time in words', { start: 'tomorrow at ten' }, ['start']],
     ['a day to start and a time to end', { start: '2026-12-01' }, ['end']],
     ['a day that ends before it is over', { start: '2026-12-01', end: '2026-12-01' }, ['end']],
