@@ -113,6 +113,7 @@ describe('changing a connection', () => {
       { calendarId: 'nowhere@group.calendar.google.com' },
       ['calendar_not_found'],
     ],
+    ['a calendar id with half a character', { calendarId: 'team\ud800' }, ['invalid_field']],
     ['a time zone that does not exist', { timeZone: 'Europe/Atlantis' }, ['invalid_field']],
     ['fields that nobody knows', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
     ['everything at once', { calendarId: '', timeZone: 7 }, ['invalid_field', 'invalid_field']],
