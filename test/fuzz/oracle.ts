@@ -1,5 +1,5 @@
 /** Sends a case to its handler and says what is wrong with what comes of it. */
-import * as z from 'zod';
+import type * as z from 'zod';
 import { matchRoute } from '../../infra/local/http-api.ts';
 import { toEvent, toResponse } from '../../infra/local/http-payload.ts';
 import { openApi } from '../../infra/openapi.ts';
@@ -251,7 +251,7 @@ function checkRedirect(routeKey: string, location: string, seen: () => string): 
 }
 
 /** One in so many of what was accepted is followed to its end. */
-const sample = 8;
+const sample = 16;
 let followed = 0;
 
 /** What was accepted has to be of use: messages to sync, bookings to those who read and list them. */
@@ -270,11 +270,11 @@ async function followUp(
       () => `Answered 200 with ${messages.length} messages: ${JSON.stringify(answer)}`,
     );
   }
+  if (routeKey === `PUT ${routes.booking}` || routeKey === `PATCH ${routes.booking}`)
+    await followBooking(service, event, request);
   const isLarge = messages.some((message) => message.length > 100_000);
   if (isLarge || followed++ % sample === 0)
     for (const message of messages) await followMessage(service, message);
-  if (routeKey === `PUT ${routes.booking}` || routeKey === `PATCH ${routes.booking}`)
-    await followBooking(service, event, request);
 }
 
 function parse(message: string): ReturnType<typeof parseBookingMessage> {

@@ -7,19 +7,20 @@ import { DeleteItemCommand, DynamoDBClient, PutItemCommand, ScanCommand } from '
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { PurgeQueueCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
+import { startAwsJsonServer } from '../../infra/local/aws-json.ts';
 import { createTables, dynamoDbClient, startDynamoDb } from '../../infra/local/dynamodb.ts';
 import { createEventBus } from '../../infra/local/event-bus.ts';
-import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { startGoogleSimulator } from '../../infra/local/google/simulator.ts';
+import { type Account, demoAccounts } from '../../infra/local/google/state.ts';
+import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { httpRoutes } from '../../infra/local/http-api.ts';
-import { startAwsJsonServer } from '../../infra/local/aws-json.ts';
 import { sqsClient, startQueues } from '../../infra/local/queues.ts';
 import { resolveResources } from '../../infra/local/resources.ts';
 import { createSecrets } from '../../infra/local/secrets.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import { lambdaEnvironment, variablesOf } from '../../infra/local/wiring.ts';
-import { connectionStore } from '../../shared/connection-store.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
+import { connectionStore } from '../../shared/connection-store.ts';
 import { calendarScope } from '../../shared/google-oauth.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { env, optionalScopes, routes } from '../../shared/names.ts';
@@ -215,9 +216,8 @@ export async function startService(assembly: string) {
 
   const connections = connectionStore(dynamo, tableNames.connections, Number(variables[env.indexShards]));
   const granted: string[] = [];
-  const accounts: Record<string, string> = { 'ada-user': 'ada@example.com', 'ben-user': 'ben@example.com' };
   async function connect(userId: string, scopes: string[]): Promise<GrantedConnection> {
-    const email = accounts[userId] as string;
+    const { email, sub } = demoAccounts[userId === 'ben-user' ? 1 : 0] as Account;
     const { accessToken, refreshToken = '' } = google.control.grant({
       clientId: client.clientId,
       email,
@@ -229,7 +229,7 @@ export async function startService(assembly: string) {
     return {
       userId,
       status: 'active',
-      googleSub: `${email}-sub`,
+      googleSub: sub,
       email,
       scopes,
       calendarId: 'primary',
@@ -265,9 +265,9 @@ export async function startService(assembly: string) {
   async function prepare(): Promise<void> {
     await reconnect('ada-user');
     await reconnect('ben-user');
-    const like = await connect('ada-user', []);
+    const like = await connect('broken-user', ['openid', calendarScope]);
     await connections.put(
-      { ...like, userId: 'broken-user', status: 'reauthorization_required', reason: 'invalid_grant' },
+      { ...like, status: 'reauthorization_required', reason: 'invalid_grant' },
       undefined,
     );
     await connections.put(
