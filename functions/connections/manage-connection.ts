@@ -48,8 +48,8 @@ export const changeSchema = z.strictObject({
     z.string().check(
       z.minLength(1),
       z.maxLength(254),
-      // Half a character cannot stand in an address.
-      z.refine((id) => id.isWellFormed(), 'It must be Unicode.'),
+      // What cannot stand in an address, or leads to another one of Google's.
+      z.refine((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
     ),
   ),
   timeZone: z.optional(

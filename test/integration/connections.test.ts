@@ -113,6 +113,8 @@ describe('changing a connection', () => {
       { calendarId: 'nowhere@group.calendar.google.com' },
       ['calendar_not_found'],
     ],
+    ['a calendar id that leads elsewhere', { calendarId: '..' }, ['invalid_field']],
+    ['a calendar id that leads nowhere', { calendarId: '.' }, ['invalid_field']],
     ['a calendar id with half a character', { calendarId: 'team\ud800' }, ['invalid_field']],
     ['a time zone that does not exist', { timeZone: 'Europe/Atlantis' }, ['invalid_field']],
     ['fields that nobody knows', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
