@@ -25,7 +25,7 @@ import { calendarScope } from '../../shared/google-oauth.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { env, optionalScopes, routes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
 import { sealToken } from '../../shared/token-vault.ts';
 import { attempt, challenge, type Keys, usedLink } from './credentials.ts';
 import { appointment, details } from './requests.ts';
@@ -215,7 +215,8 @@ export async function startService(assembly: string) {
   }
 
   const connections = connectionStore(dynamo, tableNames.connections, Number(variables[env.indexShards]));
-  const granted: string[] = [];
+  /** Tokens of Google's that stand in the table, by user. */
+  const granted = new Map<string, string[]>();
   async function connect(userId: string, scopes: string[]): Promise<GrantedConnection> {
     const { email, sub } = demoAccounts[userId === 'ben-user' ? 1 : 0] as Account;
     const { accessToken, refreshToken = '' } = google.control.grant({
@@ -223,7 +224,7 @@ export async function startService(assembly: string) {
       email,
       scopes,
     });
-    granted.push(accessToken, refreshToken);
+    granted.set(userId, [accessToken, refreshToken]);
     const seal = (purpose: 'access' | 'refresh', text: string) =>
       sealToken(keys.tokenKeys, now(), userId, purpose, text);
     return {
@@ -357,6 +358,15 @@ export async function startService(assembly: string) {
     return new URL(back).searchParams.get('code') ?? '';
   }
 
+  const lasting = [
+    signing.stripe.slice('whsec_'.length),
+    signing.standard.slice('whsec_'.length),
+    clientSecret,
+    attempt.verifier,
+    ...Object.values(JSON.parse(tokenKeysSecret) as Record<string, string>).filter((it) => it.length >= 32),
+    ...keys.tokenKeys.ids.map((id) => linkSigningKey(keys.tokenKeys, id)),
+  ];
+
   await prepare();
   const running = starting.move();
   return {
@@ -367,24 +377,11 @@ export async function startService(assembly: string) {
     restore,
     codeFor,
     /** What must never be seen from outside. */
-    secrets: (): string[] => [
-      signing.stripe.slice('whsec_'.length),
-      signing.standard.slice('whsec_'.length),
-      clientSecret,
-      attempt.verifier,
-      ...Object.values(JSON.parse(tokenKeysSecret) as Record<string, string>).filter((it) => it.length >= 32),
-      ...keys.tokenKeys.ids.map((id) => Buffer.from(keys.tokenKeys.key(id, 'link') as Uint8Array).toString()),
-      ...granted,
-    ],
+    secrets: (): string[] => [...lasting, ...[...granted.values()].flat()],
     async reconnect(userId: string) {
       await reconnect(userId);
       for (const [key, row] of await scan())
         if (key === `${tableNames.connections} ${userId}`) rows.set(key, row);
-    },
-    /** A booking as it stands in the table. */
-    async booking(bookingId: string): Promise<Row | undefined> {
-      const row = (await scan()).get(`${tableNames.bookings} booking#${bookingId}`);
-      return row && unmarshall(row as never);
     },
     /** Rows that are not as before every request, by table and key. */
     async changedRows(): Promise<string[]> {
