@@ -267,7 +267,7 @@ export const challenge = createHash('sha256').update(attempt.verifier).digest('b
 /** The link with which the connection of ada-user was made. */
 export const usedLink = 'used-link';
 
-const soundStates: fc.Arbitrary<State> = fc.record({
+export const soundStates: fc.Arbitrary<State> = fc.record({
   userId: fc.constantFrom(...whoever),
   link: fc.constantFrom('link-1', 'link-1', 'link-1', usedLink),
   expires: fc.constantFrom(600, 600, 600, 1, -1, -1e6),
