@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { check, checkRest, type Verdict } from './oracle.ts';
 import { type Case, type Target, targets } from './requests.ts';
 import type { Service } from './service.ts';
+import { type Watchdog, watch } from './watchdog.ts';
 
 export type FuzzOptions = {
   runs: number;
@@ -10,6 +11,8 @@ export type FuzzOptions = {
   /** Only endpoints whose name contains this. */
   only?: string | undefined;
   onProgress?: (progress: Progress) => void;
+  /** Ends it early, after the block at hand. */
+  signal?: AbortSignal;
 };
 
 export type Progress = { sent: number; runs: number; seconds: number; endpoint: string; findings: number };
@@ -33,12 +36,14 @@ export type Report = {
 
 /** Requests to one endpoint before the tables are looked at as a whole. */
 const block = 400;
+/** Seconds after which a request that blocks the whole process ends it. */
+const blockedFor = 60;
 /** An endpoint of which so much is known to be wrong is left alone. */
 const enough = 3;
 
 export async function fuzz(
   service: Service,
-  { runs, seed, only = '', onProgress }: FuzzOptions,
+  { runs, seed, only = '', onProgress, signal }: FuzzOptions,
 ): Promise<Report> {
   const chosen = targets.filter(({ endpoint }) => endpoint.includes(only));
   if (chosen.length === 0) {
@@ -69,6 +74,7 @@ export async function fuzz(
       onProgress?.({ sent, runs, seconds: seconds(), endpoint, findings: findings.length });
   };
 
+  const watchdog = watch(`seed ${seed}${only && `, only "${only}"`}`, blockedFor);
   for (let round = 0; sent < runs; round++) {
     const before = sent;
     for (const [index, target] of chosen.entries()) {
@@ -76,18 +82,15 @@ export async function fuzz(
       // Of a short run too, every endpoint has its share.
       const share = Math.ceil((Math.min(runs, block * 12) * target.weight) / weights);
       const numRuns = Math.min(share, runs - sent);
-      if (numRuns <= 0) break;
-      const found = await fuzzBlock(
-        service,
-        target,
-        { seed: seed * 1_000_003 + round * 101 + index, numRuns },
-        count,
-      );
+      if (numRuns <= 0 || signal?.aborted) break;
+      const blockSeed = seed * 1_000_003 + round * 101 + index;
+      const found = await fuzzBlock(service, target, { seed: blockSeed, numRuns }, { count, watchdog });
       if (found) findings.push(found);
     }
     // Nothing is left that is worth asking.
     if (sent === before) break;
   }
+  await watchdog.stop();
   return { sent, seconds: seconds(), endpoints, findings };
 }
 
@@ -95,11 +98,12 @@ async function fuzzBlock(
   service: Service,
   { endpoint, cases }: Target,
   { seed, numRuns }: { seed: number; numRuns: number },
-  count: (endpoint: string, verdict: Verdict) => void,
+  { count, watchdog }: { count: (endpoint: string, verdict: Verdict) => void; watchdog: Watchdog },
 ): Promise<Discovery | undefined> {
   // What is sent to make a finding smaller is not counted.
   let isFound = false;
   const property = fc.asyncProperty(cases, async (request) => {
+    watchdog.beat();
     try {
       const verdict = await check(service, request);
       if (!isFound) count(endpoint, verdict);

@@ -19,7 +19,9 @@ Options
   --seed <number>   which ones (default: by the clock); the same seed sends the same
   --only <text>     only endpoints whose name contains this, such as "PUT /bookings" or "queue"
   --replay <file>   sends one request that was kept in a file, and shows the answer
-  --help            print this`;
+  --help            print this
+
+Ctrl-C ends it after the requests at hand, and says what came of those so far.`;
 
 await runCommand(async () => {
   const { values } = parseArgs({
@@ -44,7 +46,10 @@ await runCommand(async () => {
   try {
     if (values.replay) return await replay(service, JSON.parse(readFileSync(values.replay, 'utf8')) as Case);
     console.log(`Sending ${runs} requests of seed ${seed}.`);
-    const report = await fuzz(service, { runs, seed, only: values.only, onProgress: showProgress() });
+    const stop = new AbortController();
+    process.once('SIGINT', () => stop.abort());
+    const { signal } = stop;
+    const report = await fuzz(service, { runs, seed, only: values.only, onProgress: showProgress(), signal });
     showReport(report, seed);
     if (report.findings.length > 0) process.exitCode = 1;
   } finally {

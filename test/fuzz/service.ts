@@ -27,6 +27,7 @@ import { env, optionalScopes, routes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
 import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
 import { sealToken } from '../../shared/token-vault.ts';
+import { signUserToken } from '../../shared/user-token.ts';
 import { attempt, challenge, type Keys, usedLink } from './credentials.ts';
 import { appointment, details } from './requests.ts';
 
@@ -289,7 +290,6 @@ export async function startService(assembly: string) {
   }
 
   async function seedBookings(): Promise<void> {
-    const { signUserToken } = await import('../../shared/user-token.ts');
     const send = async (method: string, id: string, body: unknown, userId = 'ada-user') => {
       const authorization = `Bearer ${await signUserToken(keys.tokenKeys, { userId, audience: 'leadscalendar-google/api', now: now() })}`;
       const routeKey = `${method} ${routes.booking}`;
