@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { routes } from '../../shared/names.ts';
 import { fuzz } from './fuzz.ts';
@@ -123,5 +124,17 @@ describe('the fuzzer finds', () => {
       await service.restore([{ operation: 'PutItemCommand', input: { TableName, Item: { id: { S: id } } } }]);
     }
     expect(await service.changedRows()).toEqual([]);
+  });
+
+  it('what blocks the whole process', () => {
+    const watchdog = new URL('./watchdog.ts', import.meta.url).href;
+    const blocking = `import { watch } from ${JSON.stringify(watchdog)}; (await watch('seed 9', 1)).beat(); for (;;);`;
+    const { signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', blocking], {
+      encoding: 'utf8',
+      timeout: 20_000,
+      killSignal: 'SIGTERM',
+    });
+    expect(stderr).toContain('Blocked for 1 s by request 1 of seed 9.');
+    expect(signal).toBe('SIGKILL');
   });
 });

@@ -74,7 +74,7 @@ export async function fuzz(
       onProgress?.({ sent, runs, seconds: seconds(), endpoint, findings: findings.length });
   };
 
-  const watchdog = watch(`seed ${seed}${only && `, only "${only}"`}`, blockedFor);
+  const watchdog = await watch(`seed ${seed}${only && `, only "${only}"`}`, blockedFor);
   for (let round = 0; sent < runs; round++) {
     const before = sent;
     for (const [index, target] of chosen.entries()) {

@@ -2,6 +2,7 @@
  * Ends the process where one request blocks it for good: a loop lets no timer of its own thread run, so another
  * thread looks on.
  */
+import { once } from 'node:events';
 import { writeSync } from 'node:fs';
 import { isMainThread, Worker, workerData } from 'node:worker_threads';
 
@@ -17,11 +18,13 @@ export type Watchdog = {
  * @param what says on standard error what was going on, when nothing is any more
  * @param patience seconds between two beats
  */
-export function watch(what: string, patience: number): Watchdog {
+export async function watch(what: string, patience: number): Promise<Watchdog> {
   const beats = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(new URL(import.meta.url), {
     workerData: { beats, patience, what } satisfies Watched,
+    execArgv: [],
   });
+  await once(worker, 'online');
   worker.unref();
   return { beat: () => void Atomics.add(beats, 0, 1), stop: () => worker.terminate() };
 }
