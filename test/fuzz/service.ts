@@ -14,7 +14,7 @@ import { startGoogleSimulator } from '../../infra/local/google/simulator.ts';
 import { type Account, demoAccounts } from '../../infra/local/google/state.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { httpRoutes } from '../../infra/local/http-api.ts';
-import { sqsClient, startQueues } from '../../infra/local/queues.ts';
+import { createQueues, sqsClient, startQueues } from '../../infra/local/queues.ts';
 import { resolveResources } from '../../infra/local/resources.ts';
 import { createSecrets } from '../../infra/local/secrets.ts';
 import { readAssembly } from '../../infra/local/template.ts';
@@ -71,7 +71,7 @@ export async function startService(assembly: string) {
     queueUrlBase: queues.endpoint,
   });
   await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'));
-  await queues.create(resourcesOf('AWS::SQS::Queue'));
+  await createQueues(queues.endpoint, resourcesOf('AWS::SQS::Queue'));
   secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
   bus.create(resourcesOf('AWS::Events::EventBus'));
   const functions = resourcesOf('AWS::Lambda::Function');
