@@ -373,7 +373,7 @@ async function checkMessage(service: Service, { body }: Case): Promise<Verdict> 
     const stays = staying.includes('m1');
     return {
       status: stays ? 422 : 200,
-      code: isOurs ? (stays ? '(stays, though ours)' : '') : '(not ours)',
+      code: isOurs ? (stays ? '(ours and yet it stays)' : '') : '(not ours)',
       ms: performance.now() - started,
     };
   } finally {
