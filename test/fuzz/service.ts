@@ -343,7 +343,7 @@ export async function startService(assembly: string) {
       client_id: client.clientId,
       redirect_uri: `${publicUrl}${routes.callback}`,
       response_type: 'code',
-      scope: ['openid', 'email', calendarScope].join(' '),
+      scope: ['openid', 'email', calendarScope, ...Object.values(optionalScopes)].join(' '),
       access_type: 'offline',
       prompt: 'consent',
       state,
