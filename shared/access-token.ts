@@ -73,7 +73,8 @@ export function open(
 
 /**
  * The revocation of a connection, its token sealed anew with the current key: all that a connection holds is sealed
- * with the one key that it names.
+ * with the one key that it names. One that does not open stays as it is: a grant that cannot be taken back is no reason
+ * to refuse a new one.
  */
 export async function resealedRevocation(
   deps: Pick<TokenDeps, 'tokenKeys' | 'clock'>,
@@ -82,10 +83,14 @@ export async function resealedRevocation(
 ): Promise<{ revocation?: Revocation }> {
   if (!revocation) return {};
   const keys = await deps.tokenKeys.get();
-  const token = await open(deps, { userId }, 'refresh', revocation.token);
-  return {
-    revocation: { ...revocation, token: await sealToken(keys, deps.clock(), userId, 'refresh', token) },
-  };
+  try {
+    const opened = await open(deps, { userId }, 'refresh', revocation.token);
+    const token = await sealToken(keys, deps.clock(), userId, 'refresh', opened);
+    return { revocation: { ...revocation, token } };
+  } catch (error) {
+    if (!hasCode(error, 'token_unreadable')) throw error;
+    return { revocation };
+  }
 }
 
 /** Records that the connection is in use, unless that is on record: see `useRecordedFor`. */

@@ -8,13 +8,18 @@ export type AppointmentTexts = Record<string, string>;
 
 type Moment = { time: EventTime; at: number };
 
+/** Characters that an event may have, as the API and payments take them. */
+export const longest = { summary: 1024, location: 1024, description: 8192 };
+
 const required = (field: string) =>
   z.string({ error: `"${field}" is missing.` }).check(z.minLength(1, `"${field}" is empty.`));
+const atMost = (field: keyof typeof longest) =>
+  z.maxLength(longest[field], `"${field}" must not be longer than ${longest[field]} characters.`);
 
 const schema = z.object({
-  summary: required('summary'),
-  location: z.optional(z.string()),
-  description: z.optional(z.string()),
+  summary: required('summary').check(atMost('summary')),
+  location: z.optional(z.string().check(atMost('location'))),
+  description: z.optional(z.string().check(atMost('description'))),
   start: required('start'),
   end: required('end'),
 });
@@ -44,8 +49,8 @@ export async function readAppointment(
       ],
     };
   }
-  const start = await readMoment('start', parsed.data.start, zone, zoneField);
-  const end = await readMoment('end', parsed.data.end, zone, zoneField);
+  const start = withinReach('start', await readMoment('start', parsed.data.start, zone, zoneField));
+  const end = withinReach('end', await readMoment('end', parsed.data.end, zone, zoneField));
   if ('code' in start || 'code' in end)
     return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
   if ('date' in start.time !== 'date' in end.time)
@@ -64,6 +69,15 @@ export async function readAppointment(
     },
     problems: [],
   };
+}
+
+/** Moments whose year has four digits in every zone: others cannot be written as RFC 3339. */
+const first = Date.parse('0001-01-02T00:00:00Z') / 1000;
+const last = Date.parse('9999-12-30T00:00:00Z') / 1000;
+
+function withinReach(field: string, moment: Moment | Problem): Moment | Problem {
+  if ('code' in moment || (moment.at >= first && moment.at <= last)) return moment;
+  return problem(field, `"${field}" must be within the years 1 to 9999.`);
 }
 
 /** Seconds by which the last zone on Earth is behind UTC. */
@@ -128,15 +142,16 @@ async function readLocal(field: string, clockTime: string, zone: string): Promis
 function moment(zoned: {
   toString(options: object): string;
   epochMilliseconds: number;
+  offsetNanoseconds: number;
   timeZoneId: string;
 }): Moment {
-  return {
-    time: {
-      dateTime: zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' }),
-      timeZone: zoned.timeZoneId,
-    },
-    at: zoned.epochMilliseconds / 1000,
-  };
+  const at = zoned.epochMilliseconds / 1000;
+  // Long ago clocks were apart by seconds too, which RFC 3339 cannot say: such a moment is told in UTC.
+  const dateTime =
+    zoned.offsetNanoseconds % 60e9 === 0
+      ? zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' })
+      : toIso(at);
+  return { time: { dateTime, timeZone: zoned.timeZoneId }, at };
 }
 
 /** Date.parse turns 30 February into 2 March. */

@@ -75,12 +75,17 @@ function entry(message: BookingMessage): {
   MessageGroupId: string;
   MessageDeduplicationId: string;
 } {
-  const body = JSON.stringify(message);
+  const body = JSON.stringify(message).replace(/[\ud800-\udfff\ufffe\uffff]/g, escaped);
   return {
     MessageBody: body,
     MessageGroupId: groupOf(message),
     MessageDeduplicationId: createHash('sha256').update(body).digest('hex'),
   };
+}
+
+/** JSON lets characters stand as they are that a queue may refuse: those beyond U+FFFD. */
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16)}`;
 }
 
 function groupOf(message: BookingMessage): string {

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import type { AppError } from '../../shared/app-error.ts';
-import { readAppointment } from '../../shared/appointment.ts';
+import { longest, readAppointment } from '../../shared/appointment.ts';
 import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking.ts';
 import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
 import { eventDetails } from '../../shared/event-details.ts';
@@ -11,10 +11,10 @@ import { isTimeZone } from '../../shared/time-zone.ts';
 /** What a caller wants to stand. */
 export type Desired = { appointment: Appointment; hold: boolean };
 
-const text = (longest: number) =>
+const text = (most: number) =>
   z
     .string({ error: ({ input }) => (input === undefined ? 'It is missing.' : 'It must be text.') })
-    .check(z.maxLength(longest, `It must not be longer than ${longest} characters.`));
+    .check(z.maxLength(most, `It must not be longer than ${most} characters.`));
 const unusable = {
   error: ({ code }: { code?: string | undefined }) =>
     code === 'unrecognized_keys' ? 'There is no such field.' : 'It must be an object.',
@@ -23,9 +23,9 @@ const unusable = {
 /** The body of PUT: an appointment, and whether its slot is held until it is paid. */
 export const bookingSchema = z.strictObject(
   {
-    summary: text(1024).check(z.minLength(1, 'It is empty.')),
-    location: z.optional(text(1024)),
-    description: z.optional(text(8192)),
+    summary: text(longest.summary).check(z.minLength(1, 'It is empty.')),
+    location: z.optional(text(longest.location)),
+    description: z.optional(text(longest.description)),
     start: text(64),
     end: text(64),
     timeZone: z.optional(
@@ -151,7 +151,7 @@ export function readListQuery(
 ): Required<Omit<ListQuery, 'userId' | 'after'>> &
   Pick<ListQuery, 'after'> & { status?: BookingStatus | undefined } {
   const { status, from, to, cursor, limit } = parseRequest(listSchema, query);
-  const first = from === undefined ? 0 : secondOf(from);
+  const first = from === undefined ? Number.MIN_SAFE_INTEGER : secondOf(from);
   const last = to === undefined ? Number.MAX_SAFE_INTEGER : secondOf(to) - 1;
   if (last < first) {
     throw invalidRequest([{ code: 'invalid_field', field: 'to', message: 'It must be later than "from".' }]);

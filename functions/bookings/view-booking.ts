@@ -28,7 +28,7 @@ export async function listBookings(
   const page = await deps.bookings.list({ userId, ...range });
   // The index may lag: what it named is looked at as it is now.
   const bookings = page.bookings.filter(({ userId: owner, status: current, appointment }) => {
-    const startsAt = appointment?.startsAt ?? -1;
+    const startsAt = appointment?.startsAt ?? Number.NaN;
     return (
       owner === userId && startsAt >= range.from && startsAt <= range.to && (status ?? current) === current
     );

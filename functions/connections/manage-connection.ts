@@ -44,7 +44,14 @@ export async function listCalendars(
 
 /** What may be changed of a connection. */
 export const changeSchema = z.strictObject({
-  calendarId: z.optional(z.string().check(z.minLength(1), z.maxLength(254))),
+  calendarId: z.optional(
+    z.string().check(
+      z.minLength(1),
+      z.maxLength(254),
+      // What cannot stand in an address, or leads to another one of Google's.
+      z.refine((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
+    ),
+  ),
   timeZone: z.optional(
     z.string().check(z.refine(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
   ),

@@ -53,6 +53,21 @@ describe(`POST ${routes.standardWebhook}`, () => {
     );
   });
 
+  it('takes texts with characters that a queue does not take', async () => {
+    const body = JSON.stringify({
+      type: 'payment.confirmed',
+      timestamp: '2026-11-23T08:00:00Z',
+      data: {
+        paymentId: 'order-79',
+        bookingId: 'odd-79',
+        userId: 'user-79',
+        booking: { summary: '🙂 \ufffe \uffff \u0000 \ud800', start: '2027-06-01', end: '2027-06-02' },
+      },
+    });
+    const answer = await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string));
+    expect(answer).toMatchObject({ status: 200, body: { booking_id: 'odd-79' } });
+  });
+
   it.each<[string, number, string, () => Record<string, string>]>([
     ['no signature', 400, 'signature_missing', () => ({})],
     [

@@ -383,6 +383,13 @@ describe('the list', () => {
     expect(await ids({ from: `${day}T11:00:00Z`, to: `${day}T13:00:00+01:00` })).toEqual(['list-b']);
   });
 
+  it('has those of long ago too', async () => {
+    const target = { userId: 'user-old', bookingId: 'list-old' };
+    await declareBooking(world.deps, target, { summary: 'old', start: '1969-07-20', end: '1969-07-21' });
+    const { bookings } = await list({}, 'user-old');
+    expect(bookings.map((booking) => booking.bookingId)).toEqual(['list-old']);
+  });
+
   it('takes a status', async () => {
     expect(await ids({ status: 'cancelled' })).toEqual(['list-b']);
   });

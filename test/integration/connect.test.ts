@@ -165,6 +165,19 @@ describe('a connection', () => {
     expect(connection.keyId).toBe('k2');
   });
 
+  it('to another account works although the old token does not open any more', async () => {
+    await connect('user-1');
+    // The key that it was sealed with was removed too early.
+    const masters = JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') });
+    world.tokenKeys.value = parseTokenKeys(masters);
+    world.time.now += 60;
+    const { connection } = await connect('user-1', { account: ben });
+    expect(connection).toMatchObject({ status: 'active', email: ben, keyId: 'k2' });
+    const { revocation } = connection;
+    if (!revocation) throw new Error('nothing to take back');
+    expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('pending');
+  });
+
   it('to an account that is to be taken back ends the taking back: Google would end the new grant with it', async () => {
     await connect('user-1');
     world.time.now += 60;

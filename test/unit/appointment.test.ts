@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readAppointment } from '../../shared/appointment.ts';
+import type { Appointment } from '../../shared/booking.ts';
 
 const valid = {
   summary: 'First meeting',
@@ -84,6 +85,14 @@ describe('readAppointment', () => {
     ]);
   });
 
+  it('keeps the instant of times when clocks were apart by seconds', async () => {
+    const berlin = { ...valid, start: '1800-01-01T10:00:00', time_zone: 'Europe/Berlin' };
+    const { appointment } = await readAppointment(berlin);
+    const { start, startsAt } = appointment as Appointment;
+    expect(start).toEqual({ dateTime: '1800-01-01T09:06:32Z', timeZone: 'Europe/Berlin' });
+    expect(startsAt).toBe(Date.parse('1800-01-01T09:06:32Z') / 1000);
+  });
+
   it('takes the earlier of two local times where clocks go back', async () => {
     const { appointment } = await readAppointment({
       ...valid,
@@ -102,6 +111,11 @@ describe('readAppointment', () => {
       { summary: undefined, start: undefined, end: undefined },
       ['summary', 'start', 'end'],
     ],
+    [
+      'texts that no event can hold',
+      { summary: 'x'.repeat(1025), location: 'x'.repeat(1025), description: 'x'.repeat(8193) },
+      ['summary', 'location', 'description'],
+    ],
     ['a time in words', { start: 'tomorrow at ten' }, ['start']],
     ['a day to start and a time to end', { start: '2026-12-01' }, ['end']],
     ['a day that ends before it is over', { start: '2026-12-01', end: '2026-12-01' }, ['end']],
@@ -112,6 +126,8 @@ describe('readAppointment', () => {
       { start: '2026-13-01T10:00:00Z', end: '2026-12-01T25:00:00Z' },
       ['start', 'end'],
     ],
+    ['a year of five digits in its zone', { end: '9999-12-31T23:59:59Z', time_zone: 'Asia/Tokyo' }, ['end']],
+    ['a year before the first', { start: '0000-01-01T00:00:00+23:59' }, ['start']],
     ['30 February', { start: '2026-02-30T10:00:00Z' }, ['start']],
     ['30 February in a zone', { start: '2026-02-30T10:00:00', time_zone: 'Europe/Berlin' }, ['start']],
     ['hour 24', { start: '2026-12-01T24:00:00Z' }, ['start']],

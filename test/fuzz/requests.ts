@@ -1,0 +1,659 @@
+/** What is sent to each endpoint: requests that are nearly right, and some that are nothing at all. */
+import fc from 'fast-check';
+import { routes } from '../../shared/names.ts';
+import { charge, dispute, intent, metadata, refund, session, snapshot, thin } from '../unit/stripe.ts';
+import {
+  type Signing,
+  type State,
+  soundStates,
+  standardSignings,
+  states,
+  stripeSignings,
+  type Token,
+  tokens,
+} from './credentials.ts';
+import { json, moments, tampered, texts, zones } from './values.ts';
+
+/**
+ * A request as it is described: all of it is JSON, so that it can be kept and sent again. Whatever depends on the time
+ * or on a secret is described too, and made when it is sent; `@token`, `@state` and `@code` in the query stand for it.
+ */
+export type Case = {
+  endpoint: string;
+  method: string;
+  path: string;
+  query: string;
+  headers: [string, string][];
+  body: string;
+  /** The body, where it is no text: base64. */
+  bytes?: string;
+  bearer?: Token;
+  link?: Token;
+  stripe?: Signing;
+  standard?: Signing;
+  state?: State;
+  /** How the user goes through Google's pages, to come by a code. */
+  consent?: 'allow' | 'box not ticked' | 'another attempt';
+  /** What the event of the function says that is not so. */
+  lie?: 'is base64' | 'is no base64' | 'nothing optional' | 'everything twice';
+};
+
+const words = (text: string): string[] => text.split(' ');
+
+const headerNames = [
+  ...words('accept content-type content-encoding transfer-encoding content-length host if-match'),
+  ...words('authorization cookie x-forwarded-for x-http-method-override stripe-signature'),
+  ...words('webhook-id webhook-timestamp webhook-signature __proto__ constructor toString'),
+  '',
+];
+const header: fc.Arbitrary<[string, string]> = fc.oneof(
+  { weight: 4, arbitrary: fc.tuple(fc.constantFrom(...headerNames), texts) },
+  { weight: 1, arbitrary: fc.tuple(texts, texts) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.constant('accept'), fc.constantFrom('text/html', '*/*', 'text/html;q=0')),
+  },
+);
+const noise = fc.oneof(
+  { weight: 6, arbitrary: fc.constant([]) },
+  { weight: 2, arbitrary: fc.array(header, { minLength: 1, maxLength: 4 }) },
+);
+const lies: fc.Arbitrary<Pick<Case, 'lie'>> = fc.oneof(
+  { weight: 12, arbitrary: fc.constant({}) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .constantFrom(
+        'is base64' as const,
+        'is no base64' as const,
+        'nothing optional' as const,
+        'everything twice' as const,
+      )
+      .map((lie) => ({ lie })),
+  },
+);
+const accepts = fc.constantFrom<[string, string][]>([], [['accept', 'text/html,*/*']]);
+const bodies = fc.oneof(
+  json.map((body) => ({ body })),
+  texts.map((body) => ({ body })),
+  fc
+    .uint8Array({ maxLength: 300 })
+    .map((bytes) => ({ body: '', bytes: Buffer.from(bytes).toString('base64') })),
+);
+
+/** `name=value&…`, now and then with a value changed, a name twice, or nothing that is a query at all. */
+function queries(bases: Record<string, string>[], extra: string[]): fc.Arbitrary<string> {
+  const values = fc.oneof(
+    { weight: 2, arbitrary: fc.constantFrom('', ...extra) },
+    { weight: 1, arbitrary: texts },
+  );
+  const names = [...new Set(bases.flatMap((base) => Object.keys(base))), '__proto__', 'constructor', 'x'];
+  const change = fc.tuple(fc.constantFrom('set', 'set', 'again', 'drop'), fc.constantFrom(...names), values);
+  return fc.oneof(
+    {
+      weight: 12,
+      arbitrary: fc
+        .tuple(fc.constantFrom(...bases), fc.array(change, { maxLength: 2 }))
+        .map(([base, changes]) => {
+          const query = new URLSearchParams(base);
+          for (const [kind, name, value] of changes) {
+            if (kind === 'set') query.set(name, value);
+            if (kind === 'again') query.append(name, value);
+            if (kind === 'drop') query.delete(name);
+          }
+          return query.toString().replaceAll('%40', '@');
+        }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.string({
+        unit: fc.constantFrom('&', '=', '%', '+', '%00', '%ff', 'state', 'limit', '@code', '?', ';'),
+        maxLength: 12,
+      }),
+    },
+    { weight: 1, arbitrary: texts.map(asPath) },
+  );
+}
+
+/** As a client would have to send it: encodeURI refuses what is no Unicode. */
+function asPath(text: string): string {
+  return encodeURI(text.toWellFormed());
+}
+
+function requests(endpoint: string, parts: fc.Arbitrary<Partial<Case>>): fc.Arbitrary<Case> {
+  const [method = '', path = ''] = endpoint.split(' ');
+  return fc.tuple(parts, noise, lies).map(([part, more, lie]) => ({
+    endpoint,
+    method,
+    path,
+    query: '',
+    body: '',
+    ...part,
+    ...lie,
+    headers: [...(part.headers ?? []), ...more],
+  }));
+}
+
+/** Requests of which the parts fit, and some of which nothing does. */
+function mixed(parts: fc.Arbitrary<Partial<Case>>): fc.Arbitrary<Partial<Case>> {
+  const raw = fc
+    .tuple(bodies, fc.oneof(fc.constant(''), texts.map(asPath)), fc.array(header, { maxLength: 5 }))
+    .map(([body, query, headers]): Partial<Case> => ({ ...body, query, headers }));
+  return fc.oneof({ weight: 7, arbitrary: parts }, { weight: 1, arbitrary: raw });
+}
+
+// Webhooks
+
+const stripeEvents = [
+  snapshot('checkout.session.completed', session()),
+  snapshot(
+    'checkout.session.completed',
+    session({
+      payment_intent: null,
+      metadata: { ...metadata, time_zone: 'Europe/Berlin', location: 'Here', description: 'A & B' },
+    }),
+  ),
+  snapshot('checkout.session.async_payment_failed', session()),
+  snapshot(
+    'checkout.session.expired',
+    session({ metadata: { ...metadata, start: '2027-03-28T02:30:00', time_zone: 'Europe/Berlin' } }),
+  ),
+  snapshot('payment_intent.succeeded', intent()),
+  snapshot(
+    'payment_intent.succeeded',
+    intent({ metadata: { user_id: 'ada-user', start: '2027-06-01', end: '2027-06-02', summary: 'Retreat' } }),
+  ),
+  snapshot('charge.refunded', charge()),
+  snapshot('refund.created', refund()),
+  snapshot('refund.failed', refund({ status: 'failed' })),
+  snapshot('charge.dispute.created', dispute()),
+  snapshot('charge.dispute.closed', dispute({ status: 'lost' })),
+  snapshot('invoice.paid', { object: 'invoice' }),
+  thin('v1.checkout.session.completed', '/v1/checkout/sessions/cs_1'),
+  thin('v1.charge.refunded', '/v1/charges/ch_1', { context: 'acct_1' }),
+];
+const stripeMembers = [
+  ...words('id object type created data metadata payment_intent payment_status amount_total amount'),
+  ...words('amount_received amount_refunded status charge related_object url context'),
+  ...words('snapshot_event booking_id user_id summary location description start end time_zone'),
+];
+const stripeWords = [
+  ...words('evt_1 pi_2 paid unpaid won lost charge.succeeded refund.updated event v2.core.event'),
+  ...words('declared'),
+  'x'.repeat(101),
+];
+
+const confirmed = {
+  type: 'payment.confirmed',
+  timestamp: '2026-11-01T10:00:00Z',
+  data: {
+    paymentId: 'order-1',
+    bookingId: 'booking-1',
+    userId: 'ada-user',
+    amount: 9000,
+    booking: {
+      summary: 'First meeting',
+      location: 'Here',
+      description: 'A & B',
+      start: '2027-06-01T10:00:00',
+      end: '2027-06-01T11:00:00',
+      timeZone: 'Europe/Berlin',
+    },
+  },
+};
+const standardEvents = [
+  confirmed,
+  { ...confirmed, data: { paymentId: 'order-2', bookingId: 'declared' } },
+  {
+    ...confirmed,
+    data: {
+      ...confirmed.data,
+      bookingId: undefined,
+      booking: { summary: 'Retreat', start: '2027-06-01', end: '2027-06-03' },
+    },
+  },
+  { ...confirmed, type: 'payment.failed' },
+  {
+    ...confirmed,
+    type: 'payment.refunded',
+    data: { paymentId: 'order-1', refundedAmount: 9000, refundId: 're-1' },
+  },
+  { ...confirmed, type: 'payment.refunded', data: { paymentId: 'order-of-scheduled', refundedAmount: 9000 } },
+];
+const standardMembers = [
+  ...words('type timestamp data paymentId bookingId userId amount booking summary location'),
+  ...words('description start end timeZone refundedAmount refundId'),
+];
+const standardWords = [
+  ...words('payment.confirmed payment.failed payment.refunded payment.disputed declared bens'),
+  ...words('ben-user'),
+  'x'.repeat(101),
+];
+
+const webhook = (texts: fc.Arbitrary<string>): fc.Arbitrary<Pick<Case, 'body'> & { bytes?: string }> =>
+  fc.oneof(
+    { weight: 20, arbitrary: texts.map((body) => ({ body })) },
+    // In another encoding than JSON has, though the signature is right.
+    {
+      weight: 1,
+      arbitrary: texts.map((body) => ({ body: '', bytes: Buffer.from(body, 'latin1').toString('base64') })),
+    },
+    {
+      weight: 1,
+      arbitrary: texts.map((body) => ({
+        body: '',
+        bytes: Buffer.from(`\ufeff${body}`, 'utf16le').toString('base64'),
+      })),
+    },
+    { weight: 1, arbitrary: bodies },
+  );
+const contentTypes = fc.constantFrom<[string, string][]>(
+  ...Array<[string, string][]>(6).fill([['content-type', 'application/json; charset=utf-8']]),
+  [],
+  [['content-type', 'application/octet-stream']],
+  [
+    ['content-type', 'application/json'],
+    ['content-type', 'text/plain'],
+  ],
+);
+
+// API of LeadsCalendar's backend
+
+const bearing = (parts: fc.Arbitrary<Partial<Case>>): fc.Arbitrary<Partial<Case>> =>
+  mixed(fc.tuple(tokens('api'), parts).map(([bearer, part]) => ({ bearer, ...part })));
+
+/** The bookings that the service holds before each request. */
+export const heldBookings = [
+  'declared',
+  'held',
+  'scheduled',
+  'whole-days',
+  'detailed',
+  'waiting',
+  'cancelled',
+  'failed',
+  'ownerless',
+  'bens',
+];
+const bookingIds = fc.oneof(
+  { weight: 10, arbitrary: fc.constantFrom(...heldBookings) },
+  {
+    weight: 6,
+    arbitrary: fc.constantFrom(
+      'new-1',
+      'new:2@x',
+      'a'.repeat(128),
+      'a'.repeat(129),
+      '.',
+      '..',
+      '%2e%2e',
+      'a%2Fb',
+      '%00',
+      '%',
+      '%ff',
+      'me/x',
+    ),
+  },
+  { weight: 1, arbitrary: texts.map(asSegment) },
+);
+function asSegment(text: string): string {
+  return encodeURIComponent(text.toWellFormed());
+}
+
+export const details = {
+  attendees: [{ email: 'guest@example.com', displayName: 'Guest', optional: true }],
+  sendUpdates: 'all',
+  meet: true,
+  reminders: [{ method: 'popup', minutes: 10 }],
+  colorId: '11',
+  visibility: 'private',
+  transparency: 'transparent',
+  source: { title: 'Offer', url: 'https://example.com/offer' },
+};
+export const appointment = {
+  summary: 'First meeting',
+  start: '2027-06-01T10:00:00',
+  end: '2027-06-01T11:00:00',
+  timeZone: 'Europe/Berlin',
+};
+const declarations = [
+  appointment,
+  { ...appointment, location: 'Here', description: 'A & B', hold: true },
+  { ...appointment, ...details },
+  { summary: 'Retreat', start: '2027-06-01', end: '2027-06-03' },
+  { summary: 'Call', start: '2027-06-01T10:00:00+02:00', end: '2027-06-01T10:30:00Z' },
+  // An end that leaves room for beginnings at the edges.
+  { ...appointment, start: '1900-01-01T00:00:00', end: '9999-12-29T00:00:00' },
+  { summary: 'Ages', start: '0001-01-02', end: '9999-12-30' },
+];
+const bookingMembers = [
+  ...new Set(declarations.flatMap((it) => Object.keys(it))),
+  'email',
+  'displayName',
+  'optional',
+  'method',
+  'minutes',
+  'title',
+  'url',
+];
+const bookingWords = ['Other', ...moments, ...zones.slice(0, -1)];
+const patches = [
+  {},
+  { summary: 'Other' },
+  { start: '2027-06-02T10:00:00+02:00', end: '2027-06-02T11:00:00+02:00' },
+  { timeZone: 'America/New_York', location: null, description: 'x' },
+  { ...details, reminders: [], attendees: [], hold: true },
+  { source: { title: 'y' }, meet: null, hold: false },
+];
+
+const matches = fc.constantFrom<[string, string][]>(
+  ...Array<[string, string][]>(12).fill([]),
+  [['if-match', '"1"']],
+  [['if-match', '"2", *']],
+  [['if-match', '"999"']],
+  [
+    ['if-match', '"1"'],
+    ['if-match', '"2"'],
+  ],
+  [['if-match', ',"'.repeat(4000)]],
+  [['if-match', '']],
+);
+
+const booking = (body: fc.Arbitrary<string> = fc.constant('')) =>
+  bearing(
+    fc.tuple(bookingIds, body, matches, contentTypes).map(([id, text, match, type]) => ({
+      path: `/bookings/${id}`,
+      body: text,
+      headers: [...match, ...type],
+    })),
+  );
+
+const listQueries = queries(
+  [
+    {},
+    { limit: '2' },
+    { status: 'scheduled', from: '2026-01-01T00:00:00Z', to: '2028-01-01T00:00:00+01:00', limit: '100' },
+    { cursor: Buffer.from('[1811836800,"declared"]').toString('base64url') },
+    { cursor: Buffer.from('[1811836800,"declared"]').toString('base64url'), from: '2000-01-01T00:00:00Z' },
+  ],
+  [
+    ...[
+      '1',
+      '0',
+      '101',
+      '1.5',
+      '1e2',
+      '0x10',
+      ' 5 ',
+      'Infinity',
+      'NaN',
+      '-1',
+      'pending',
+      'deleted_by_user',
+      'constructor',
+    ],
+    ...moments,
+    ...[
+      '[-1,"a"]',
+      '[1e308,"a"]',
+      '[1,"__proto__"]',
+      '[9007199254740993,"a"]',
+      '[[]]',
+      `[1,"${'a'.repeat(500)}"]`,
+    ].map((cursor) => Buffer.from(cursor).toString('base64url')),
+  ],
+);
+
+const changes = tampered(
+  [{ timeZone: 'Europe/Berlin' }, { calendarId: 'primary' }, { calendarId: 'primary', timeZone: 'UTC' }, {}],
+  ['calendarId', 'timeZone'],
+  [
+    ...zones.slice(0, -1),
+    'ada@example.com',
+    'nobody@example.com',
+    'a/b',
+    'a?b#c',
+    'x'.repeat(254),
+    'x'.repeat(255),
+  ],
+);
+
+// Browsers
+
+const cookies = fc.constantFrom<[string, string][]>(
+  ...Array<[string, string][]>(8).fill([['cookie', `__Host-leadscalendar-connect=${'b'.repeat(43)}`]]),
+  [],
+  [['cookie', `__Host-leadscalendar-connect=${'c'.repeat(43)}`]],
+  [['cookie', `__Host-leadscalendar-connect=x; __Host-leadscalendar-connect=${'b'.repeat(43)}`]],
+  [['cookie', `a=b;;;${'x'.repeat(8000)}; leadscalendar-connect=${'b'.repeat(43)}`]],
+  [
+    ['cookie', '__proto__=1; =; ;'],
+    ['cookie', `__Host-leadscalendar-connect=${'b'.repeat(43)}`],
+  ],
+);
+const returns = [
+  'https://app.example.com/x',
+  'https://app.example.com@evil.example',
+  '//app.example.com',
+  'https://app.example.com\\@evil.example',
+  'javascript:fuzz',
+  'https://a:b@app.example.com/',
+  'HTTPS://APP.EXAMPLE.COM',
+  'https://app.example.com/\r\nx: y',
+  `https://app.example.com/${'x'.repeat(9000)}`,
+  'https://app.example.com/#<script>',
+];
+
+const connects = mixed(
+  fc
+    .tuple(
+      tokens('connect'),
+      states,
+      cookies,
+      accepts,
+      queries(
+        [
+          { token: '@token' },
+          { token: '@token' },
+          { token: '@token', return_to: returns[0] as string },
+          { retry: '@state' },
+        ],
+        [...returns, '@state', '@token'],
+      ),
+    )
+    .map(([link, state, cookie, accept, query]) => ({ link, state, query, headers: [...cookie, ...accept] })),
+);
+
+const callbacks = mixed(
+  fc
+    .tuple(
+      states,
+      cookies,
+      accepts,
+      queries(
+        [
+          { state: '@state', code: 'no-code' },
+          { state: '@state', error: 'access_denied' },
+          {
+            state: '@state',
+            code: '4/0AX',
+            scope: 'openid',
+            iss: 'https://accounts.google.com',
+            authuser: '0',
+            prompt: 'consent',
+          },
+          { code: 'x' },
+        ],
+        [
+          '@state',
+          'access_denied',
+          'server_error',
+          'invalid_request',
+          'https://evil.example',
+          'openid https://www.googleapis.com/auth/calendar.events',
+        ],
+      ),
+    )
+    .map(([state, cookie, accept, query]) => ({ state, query, headers: [...cookie, ...accept] })),
+);
+/** Those that come by a code take a walk through all of Google's pages. */
+const consents = fc
+  .tuple(
+    soundStates,
+    cookies,
+    accepts,
+    fc.constantFrom(
+      'allow' as const,
+      'allow' as const,
+      'box not ticked' as const,
+      'another attempt' as const,
+    ),
+  )
+  .map(([state, cookie, accept, consent]) => ({
+    state,
+    consent,
+    query: 'state=@state&code=@code',
+    headers: [...cookie, ...accept],
+  }));
+
+const elsewhere: fc.Arbitrary<Case> = fc
+  .tuple(
+    fc.constantFrom(
+      'GET',
+      'HEAD',
+      'POST',
+      'PUT',
+      'PATCH',
+      'DELETE',
+      'OPTIONS',
+      'TRACE',
+      'get',
+      '__proto__',
+      '',
+    ),
+    fc.oneof(
+      fc.constantFrom(
+        ...Object.values(routes),
+        '/',
+        '//',
+        '/health/',
+        '/HEALTH',
+        '/webhooks',
+        '/webhooks/stripe/',
+        '/bookings/',
+        '/bookings//',
+        '/connections/me/calendars/x',
+        '/%2e%2e/health',
+        '/__proto__',
+        '/constructor',
+      ),
+      texts.map((text) => `/${asPath(text)}`),
+    ),
+    fc.oneof(fc.constant(undefined), tokens('api')),
+    bodies,
+  )
+  .map(([method, path, bearer, body]) => ({
+    endpoint: 'elsewhere',
+    method,
+    path,
+    query: '',
+    headers: [],
+    ...(bearer ? { bearer } : {}),
+    ...body,
+  }));
+
+const messages = tampered(
+  [
+    { type: 'sync', bookingId: 'scheduled', userId: 'ada-user', cause: 'x' },
+    { type: 'sync', bookingId: 'nothing', cause: 'x' },
+    { type: 'connection.activated', userId: 'new-user', tokenVersion: 1, page: 0 },
+    { type: 'payment', paymentId: 'standard:order-9', eventId: 'evt_9', facts: { refundedTotal: 1 } },
+    {
+      type: 'payment',
+      paymentId: 'standard:order-9',
+      eventId: 'evt_9',
+      facts: { confirmedAt: '2026-11-01T10:00:00Z', amount: 1 },
+      booking: { bookingId: 'new-1', userId: 'gone-user', problems: [] },
+    },
+  ],
+  [
+    'type',
+    'bookingId',
+    'userId',
+    'cause',
+    'tokenVersion',
+    'page',
+    'after',
+    'paymentId',
+    'eventId',
+    'facts',
+    'problems',
+    'confirmedAt',
+    'amount',
+    'refundedTotal',
+  ],
+  ['payment', 'sync', 'connection.activated'],
+);
+
+/** An endpoint, how often it is asked in proportion to the others, and what. */
+export type Target = { endpoint: string; weight: number; cases: fc.Arbitrary<Case> };
+
+const target = (endpoint: string, weight: number, parts: fc.Arbitrary<Partial<Case>>): Target => ({
+  endpoint,
+  weight,
+  cases: requests(endpoint, parts),
+});
+
+export const targets: Target[] = [
+  target(
+    `POST ${routes.stripeWebhook}`,
+    24,
+    mixed(
+      fc
+        .tuple(webhook(tampered(stripeEvents, stripeMembers, stripeWords)), stripeSignings, contentTypes)
+        .map(([body, stripe, headers]) => ({ ...body, stripe, headers })),
+    ),
+  ),
+  target(
+    `POST ${routes.standardWebhook}`,
+    24,
+    mixed(
+      fc
+        .tuple(
+          webhook(tampered(standardEvents, standardMembers, standardWords)),
+          standardSignings,
+          contentTypes,
+        )
+        .map(([body, standard, headers]) => ({ ...body, standard, headers })),
+    ),
+  ),
+  target(`GET ${routes.connect}`, 16, connects),
+  target(
+    `GET ${routes.callback}`,
+    8,
+    fc.oneof({ weight: 30, arbitrary: callbacks }, { weight: 1, arbitrary: consents }),
+  ),
+  target(`GET ${routes.connection}`, 4, bearing(fc.constant({}))),
+  target(
+    `PATCH ${routes.connection}`,
+    3,
+    bearing(fc.tuple(changes, contentTypes).map(([body, headers]) => ({ body, headers }))),
+  ),
+  target(`DELETE ${routes.connection}`, 1, bearing(bodies)),
+  target(`GET ${routes.calendars}`, 1, bearing(fc.constant({}))),
+  target(`PUT ${routes.booking}`, 16, booking(tampered(declarations, bookingMembers, bookingWords))),
+  target(`PATCH ${routes.booking}`, 10, booking(tampered(patches, bookingMembers, bookingWords))),
+  target(`GET ${routes.booking}`, 5, booking()),
+  target(`DELETE ${routes.booking}`, 2, booking()),
+  target(`GET ${routes.bookings}`, 6, bearing(listQueries.map((query) => ({ query })))),
+  target(`GET ${routes.health}`, 1, mixed(fc.constant({}))),
+  { endpoint: 'elsewhere', weight: 6, cases: elsewhere },
+  target(
+    'queue',
+    2,
+    fc.oneof(
+      { weight: 6, arbitrary: messages.map((body) => ({ body })) },
+      { weight: 1, arbitrary: texts.map((body) => ({ body })) },
+    ),
+  ),
+];

@@ -1,0 +1,423 @@
+/**
+ * The functions as they are, in this process: their handlers over the real engines, as the template wires them, with
+ * nothing in between that would cost a millisecond. One request at a time, as a Lambda environment has it.
+ */
+import { randomBytes } from 'node:crypto';
+import { DeleteItemCommand, DynamoDBClient, PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { PurgeQueueCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
+import { startAwsJsonServer } from '../../infra/local/aws-json.ts';
+import { createTables, dynamoDbClient, startDynamoDb } from '../../infra/local/dynamodb.ts';
+import { createEventBus } from '../../infra/local/event-bus.ts';
+import { startGoogleSimulator } from '../../infra/local/google/simulator.ts';
+import { type Account, demoAccounts } from '../../infra/local/google/state.ts';
+import { walkConsent } from '../../infra/local/google/walk-consent.ts';
+import { httpRoutes } from '../../infra/local/http-api.ts';
+import { createQueues, sqsClient, startQueues } from '../../infra/local/queues.ts';
+import { resolveResources } from '../../infra/local/resources.ts';
+import { createSecrets } from '../../infra/local/secrets.ts';
+import { readAssembly } from '../../infra/local/template.ts';
+import { lambdaEnvironment, variablesOf } from '../../infra/local/wiring.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
+import { connectionStore } from '../../shared/connection-store.ts';
+import { calendarScope } from '../../shared/google-oauth.ts';
+import type { HttpRequest } from '../../shared/http.ts';
+import { env, optionalScopes, routes } from '../../shared/names.ts';
+import { logTo } from '../../shared/observability.ts';
+import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
+import { sealToken } from '../../shared/token-vault.ts';
+import { signUserToken } from '../../shared/user-token.ts';
+import { attempt, challenge, type Keys, usedLink } from './credentials.ts';
+import { appointment, details } from './requests.ts';
+
+export const publicUrl = 'https://calendar.example.com';
+export const returnOrigin = 'https://app.example.com';
+export const tableNames = { bookings: 'BookingsTable', connections: 'ConnectionsTable' };
+
+export type Handler = (event: unknown, context: unknown) => Promise<unknown>;
+/** A call of the handlers that changes something. */
+export type Write = { operation: string; input: Record<string, unknown> };
+export type Service = Awaited<ReturnType<typeof startService>>;
+type Row = Record<string, unknown>;
+
+const reading = new Set(['GetItemCommand', 'BatchGetItemCommand', 'QueryCommand', 'GetSecretValueCommand']);
+const now = (): number => Math.floor(Date.now() / 1000);
+
+/** @param assembly folder of the synthesized app */
+export async function startService(assembly: string) {
+  await using starting = new AsyncDisposableStack();
+  const dynamodb = await startDynamoDb('dynalite');
+  starting.defer(() => dynamodb.close());
+  const queues = await startQueues();
+  starting.defer(() => queues.close());
+  const secrets = createSecrets();
+  const bus = createEventBus(() => {});
+  const awsJson = await startAwsJsonServer({ ...secrets.operations, ...bus.operations });
+  starting.defer(() => awsJson.close());
+  const clientSecret = `GOCSPX-${randomBytes(21).toString('base64url')}`;
+  const client = {
+    clientId: 'fuzz.apps.googleusercontent.com',
+    clientSecret,
+    redirectUris: [`${publicUrl}${routes.callback}`],
+  };
+  const google = await startGoogleSimulator({ clients: [client] });
+  starting.defer(() => google.close());
+  // Nothing expires while it runs.
+  google.control.setSwitch('accessTokenSeconds', 1e8);
+
+  const resourcesOf = resolveResources(readAssembly(assembly).template, {
+    apiUrl: publicUrl,
+    queueUrlBase: queues.endpoint,
+  });
+  await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'));
+  await createQueues(queues.endpoint, resourcesOf('AWS::SQS::Queue'));
+  secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
+  bus.create(resourcesOf('AWS::Events::EventBus'));
+  const functions = resourcesOf('AWS::Lambda::Function');
+  const variables = Object.assign({}, ...functions.map(variablesOf)) as Record<string, string>;
+  const before = { ...process.env };
+  Object.assign(process.env, lambdaEnvironment(''), variables, {
+    AWS_ACCESS_KEY_ID: 'local',
+    AWS_ENDPOINT_URL_DYNAMODB: dynamodb.endpoint,
+    AWS_ENDPOINT_URL_SQS: queues.endpoint,
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: awsJson.url,
+    AWS_ENDPOINT_URL_EVENTBRIDGE: awsJson.url,
+    [env.googleUrl]: google.url,
+    [env.publicUrl]: publicUrl,
+    [env.returnOrigins]: returnOrigin,
+    [env.optionalScopes]: Object.values(optionalScopes).join(' '),
+  });
+  delete process.env.AWS_ENDPOINT_URL;
+  starting.defer(() => {
+    process.env = before;
+  });
+
+  const signing = {
+    stripe: `whsec_${randomBytes(16).toString('hex')}`,
+    standard: `whsec_${randomBytes(32).toString('base64')}`,
+  };
+  secrets.put(
+    variables[env.webhookSecretId] as string,
+    JSON.stringify({ stripe: [signing.stripe], standard: [signing.standard] }),
+  );
+  secrets.put(
+    variables[env.googleClientSecretId] as string,
+    JSON.stringify({
+      web: { client_id: client.clientId, client_secret: clientSecret, redirect_uris: client.redirectUris },
+    }),
+  );
+  const tokenKeysSecret = secrets.get(variables[env.tokenKeysSecretId] as string) as string;
+  const keys: Keys = { ...signing, tokenKeys: parseTokenKeys(tokenKeysSecret) };
+
+  const writes: Write[] = [];
+  let recording = false;
+  const stopRecording = [DynamoDBClient, SQSClient, EventBridgeClient].map((sender) => {
+    const { send } = sender.prototype;
+    sender.prototype.send = function (
+      this: never,
+      command: { constructor: { name: string }; input: Record<string, unknown> },
+      ...rest: never[]
+    ) {
+      const operation = command.constructor.name;
+      if (recording && !reading.has(operation)) writes.push({ operation, input: command.input });
+      return (send as (...all: unknown[]) => unknown).call(this, command, ...rest);
+    } as never;
+    return () => {
+      sender.prototype.send = send as never;
+    };
+  });
+  starting.defer(() => stopRecording.forEach((stop) => void stop()));
+  const lines: string[] = [];
+  logTo((line) => lines.push(line));
+
+  const handlers = new Map<string, Handler>();
+  const load = async (name: string): Promise<Handler> => {
+    return ((await import(`../../functions/${name}/handler.ts`)) as { handler: Handler }).handler;
+  };
+  const httpRoutesOfTemplate = httpRoutes(
+    resourcesOf('AWS::ApiGatewayV2::Route'),
+    resourcesOf('AWS::ApiGatewayV2::Integration'),
+  );
+  for (const { functionArn, routeKey } of httpRoutesOfTemplate) {
+    const name = functions.find(({ arn }) => arn === functionArn)?.ref as string;
+    handlers.set(routeKey, await load(name));
+  }
+  handlers.set('queue', await load('booking-sync'));
+
+  const dynamo = dynamoDbClient(dynamodb.endpoint);
+  starting.defer(() => dynamo.destroy());
+  const sqs = sqsClient(queues.endpoint);
+  starting.defer(() => sqs.destroy());
+  const QueueUrl = process.env[env.bookingsQueueUrl] as string;
+
+  const context = { awsRequestId: 'fuzz', getRemainingTimeInMillis: () => 60_000 };
+  async function call(
+    handler: string,
+    event: unknown,
+  ): Promise<{ answer: unknown; writes: Write[]; lines: string[]; ms: number }> {
+    const handle = handlers.get(handler);
+    if (!handle) throw new Error(`There is no handler for ${handler}.`);
+    writes.length = 0;
+    lines.length = 0;
+    recording = true;
+    const startedAt = performance.now();
+    try {
+      const answer = await handle(event, context);
+      return { answer, writes: [...writes], lines: [...lines], ms: performance.now() - startedAt };
+    } finally {
+      recording = false;
+    }
+  }
+
+  const records = (bodies: string[]) =>
+    bodies.map((body, index) => ({
+      messageId: `m${index}`,
+      body,
+      attributes: { MessageGroupId: `g${index}`, ApproximateReceiveCount: '1' },
+    }));
+  /** Hands messages to booking-sync as the queue would, each in a group of its own; answers which are to stay. */
+  async function sync(bodies: string[]) {
+    const done = await call('queue', { Records: records(bodies) });
+    const { batchItemFailures } = done.answer as { batchItemFailures: { itemIdentifier: string }[] };
+    return { ...done, staying: batchItemFailures.map(({ itemIdentifier }) => itemIdentifier) };
+  }
+
+  // What stands in the tables before every request, by table and key.
+  const rows = new Map<string, Row>();
+  const keyOf = (table: string, row: Row): string => `${table} ${row.id ?? row.userId}`;
+  async function scan(): Promise<Map<string, Row>> {
+    const found = new Map<string, Row>();
+    for (const TableName of Object.values(tableNames)) {
+      const { Items = [], LastEvaluatedKey } = await dynamo.send(
+        new ScanCommand({ TableName, ConsistentRead: true }),
+      );
+      if (LastEvaluatedKey) throw new Error(`There is more in ${TableName} than one page.`);
+      for (const item of Items) found.set(keyOf(TableName, unmarshall(item)), item);
+    }
+    return found;
+  }
+  async function restore(done: Write[]): Promise<void> {
+    for (const { operation, input } of done) {
+      if (
+        operation === 'SendMessageCommand' ||
+        operation === 'SendMessageBatchCommand' ||
+        operation === 'PutEventsCommand'
+      )
+        continue;
+      const { TableName, Item, Key } = input as { TableName?: string; Item?: Row; Key?: Row };
+      if (!TableName || !(Item ?? Key)) throw new Error(`The fuzzer does not know how to undo ${operation}.`);
+      const { id, userId } = (Item ?? Key) as Row;
+      const key = (TableName === tableNames.bookings ? { id } : { userId }) as never;
+      const held = rows.get(keyOf(TableName, unmarshall(key)));
+      if (held) await dynamo.send(new PutItemCommand({ TableName, Item: held as never }));
+      else await dynamo.send(new DeleteItemCommand({ TableName, Key: key }));
+    }
+  }
+
+  const connections = connectionStore(dynamo, tableNames.connections, Number(variables[env.indexShards]));
+  /** Tokens of Google's that stand in the table, by user. */
+  const granted = new Map<string, string[]>();
+  async function connect(userId: string, scopes: string[]): Promise<GrantedConnection> {
+    const { email, sub } = demoAccounts[userId === 'ben-user' ? 1 : 0] as Account;
+    const { accessToken, refreshToken = '' } = google.control.grant({
+      clientId: client.clientId,
+      email,
+      scopes,
+    });
+    granted.set(userId, [accessToken, refreshToken]);
+    const seal = (purpose: 'access' | 'refresh', text: string) =>
+      sealToken(keys.tokenKeys, now(), userId, purpose, text);
+    return {
+      userId,
+      status: 'active',
+      googleSub: sub,
+      email,
+      scopes,
+      calendarId: 'primary',
+      accessToken: await seal('access', accessToken),
+      refreshToken: await seal('refresh', refreshToken),
+      accessTokenExpiresAt: now() + 1e7,
+      tokenVersion: 1,
+      keyId: keys.tokenKeys.current(now()),
+      lastUsedAt: now(),
+      lastRefreshedAt: now(),
+      refreshAt: now() + 1e7,
+      refreshFailures: 0,
+      usedLinks: [{ link: usedLink, until: now() + 1e7 }],
+      connectedAt: now(),
+      updatedAt: now(),
+    };
+  }
+  /** A connection of ada-user or ben-user, as at the beginning, also at Google. */
+  async function reconnect(userId: string): Promise<void> {
+    const wanted = ['openid', calendarScope, ...(userId === 'ada-user' ? Object.values(optionalScopes) : [])];
+    const connection = await connect(userId, wanted);
+    await dynamo.send(
+      new DeleteItemCommand({ TableName: tableNames.connections, Key: marshall({ userId }) }),
+    );
+    await connections.put(connection, undefined);
+  }
+  const keep = async () => {
+    rows.clear();
+    for (const [key, row] of await scan()) rows.set(key, row);
+  };
+
+  /** The rows of both tables, as they came to be in the service itself. */
+  async function prepare(): Promise<void> {
+    await reconnect('ada-user');
+    await reconnect('ben-user');
+    const like = await connect('broken-user', ['openid', calendarScope]);
+    await connections.put(
+      { ...like, status: 'reauthorization_required', reason: 'invalid_grant' },
+      undefined,
+    );
+    await connections.put(
+      {
+        userId: 'gone-user',
+        status: 'disconnected',
+        disconnectedAt: now(),
+        tokenVersion: 2,
+        refreshFailures: 0,
+        usedLinks: [],
+        updatedAt: now(),
+      },
+      undefined,
+    );
+    await seedBookings();
+    await keep();
+    await sqs.send(new PurgeQueueCommand({ QueueUrl }));
+  }
+
+  async function seedBookings(): Promise<void> {
+    const send = async (method: string, id: string, body: unknown, userId = 'ada-user') => {
+      const authorization = `Bearer ${await signUserToken(keys.tokenKeys, { userId, audience: 'leadscalendar-google/api', now: now() })}`;
+      const routeKey = `${method} ${routes.booking}`;
+      const event = {
+        routeKey,
+        rawQueryString: '',
+        headers: { authorization },
+        pathParameters: { id },
+        body: JSON.stringify(body),
+        isBase64Encoded: false,
+      };
+      const { answer, writes: done } = await call(routeKey, event as unknown as HttpRequest);
+      if ((answer as { statusCode: number }).statusCode >= 300)
+        throw new Error(`${method} ${id}: ${JSON.stringify(answer)}`);
+      const sent = sentIn(done);
+      if (sent.length > 0) await sync(sent);
+    };
+    const pay = (bookingId: string, userId: string | undefined, more: object = {}) =>
+      sync([
+        JSON.stringify({
+          type: 'payment',
+          paymentId: `standard:order-of-${bookingId}`,
+          eventId: `evt_${bookingId}`,
+          facts: { confirmedAt: '2026-11-01T10:00:00Z', amount: 9000 },
+          booking: { bookingId, ...(userId ? { userId } : {}), problems: [], ...more },
+        }),
+      ]);
+    const problems = [{ code: 'invalid_booking', field: 'start', message: 'It is missing.' }];
+    await send('PUT', 'declared', appointment);
+    await send('PUT', 'held', { ...appointment, hold: true });
+    await send('PUT', 'scheduled', { ...appointment, location: 'Here', description: 'A & B' });
+    await pay('scheduled', 'ada-user');
+    await send('PUT', 'whole-days', { summary: 'Retreat', start: '2027-06-01', end: '2027-06-03' });
+    await send('PUT', 'detailed', { ...appointment, ...details });
+    await pay('detailed', 'ada-user');
+    await send('PUT', 'waiting', appointment, 'gone-user');
+    await pay('waiting', 'gone-user');
+    await send('PUT', 'cancelled', appointment);
+    await send('DELETE', 'cancelled', null);
+    await pay('failed', 'ada-user', { problems });
+    await pay('ownerless', undefined, { problems });
+    await send('PUT', 'bens', appointment, 'ben-user');
+  }
+
+  /** A code of Google's for the state that a case holds. */
+  async function codeFor(
+    state: string,
+    how: 'allow' | 'box not ticked' | 'another attempt',
+  ): Promise<string> {
+    const query = new URLSearchParams({
+      client_id: client.clientId,
+      redirect_uri: `${publicUrl}${routes.callback}`,
+      response_type: 'code',
+      scope: ['openid', 'email', calendarScope, ...Object.values(optionalScopes)].join(' '),
+      access_type: 'offline',
+      prompt: 'consent',
+      state,
+      nonce: how === 'another attempt' ? 'another' : attempt.nonce,
+      code_challenge: challenge,
+      code_challenge_method: 'S256',
+    });
+    const back = await walkConsent(
+      `${google.url}/o/oauth2/v2/auth?${query}`,
+      how === 'box not ticked' ? { untick: [calendarScope] } : {},
+    );
+    return new URL(back).searchParams.get('code') ?? '';
+  }
+
+  const lasting = [
+    signing.stripe.slice('whsec_'.length),
+    signing.standard.slice('whsec_'.length),
+    clientSecret,
+    attempt.verifier,
+    ...Object.values(JSON.parse(tokenKeysSecret) as Record<string, string>).filter((it) => it.length >= 32),
+    ...keys.tokenKeys.ids.map((id) => linkSigningKey(keys.tokenKeys, id)),
+  ];
+
+  await prepare();
+  const running = starting.move();
+  return {
+    keys,
+    routes: httpRoutesOfTemplate,
+    call,
+    sync,
+    restore,
+    codeFor,
+    /** What must never be seen from outside. */
+    secrets: (): string[] => [...lasting, ...[...granted.values()].flat()],
+    async reconnect(userId: string) {
+      await reconnect(userId);
+      for (const [key, row] of await scan())
+        if (key === `${tableNames.connections} ${userId}`) rows.set(key, row);
+    },
+    /** Rows that are not as before every request, by table and key. */
+    async changedRows(): Promise<string[]> {
+      const found = await scan();
+      const same = (key: string) =>
+        JSON.stringify(sorted(rows.get(key))) === JSON.stringify(sorted(found.get(key)));
+      return [...new Set([...rows.keys(), ...found.keys()])].filter((key) => !same(key));
+    },
+    /** Takes everything out of the queue. */
+    async drain(): Promise<string[]> {
+      const { ready, inFlight } = queues.messages('BookingsQueue.fifo');
+      await sqs.send(new PurgeQueueCommand({ QueueUrl }));
+      google.control.clearRequests();
+      return [...ready, ...inFlight];
+    },
+    close: () => running.disposeAsync(),
+  };
+}
+
+/** Bodies of the messages that were put into the queue. */
+export function sentIn(writes: Write[]): string[] {
+  return writes.flatMap(({ operation, input }) => {
+    if (operation === 'SendMessageCommand') return [input.MessageBody as string];
+    if (operation === 'SendMessageBatchCommand')
+      return (input.Entries as { MessageBody: string }[]).map((entry) => entry.MessageBody);
+    return [];
+  });
+}
+
+/** The same value with the names of its members in order. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, inner]) => [name, sorted(inner)]),
+  );
+}
