@@ -39,8 +39,11 @@ export type Lease = { owner: string; until: number; now: number };
  */
 export type ConnectionStore = {
   get(userId: string): Promise<Connection | undefined>;
-  /** Stores a whole connection over version `expected`, or where there is none. */
-  put(connection: Connection, expected: number | undefined): Promise<boolean>;
+  /** Stores a whole connection over the one that was read, or where there was none. */
+  put(
+    connection: Connection,
+    read: Pick<Connection, 'tokenVersion' | 'choices'> | undefined,
+  ): Promise<boolean>;
   /** Takes the right to refresh an active connection of this version; answers the connection as it is then. */
   takeLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
   /** Takes the right to do what is due on a connection, if something is; answers the connection as it is then. */
@@ -56,7 +59,7 @@ export type ConnectionStore = {
   /** Records use, which moves the next refresh from the keep-alive rhythm to the expiry of the access token. */
   recordUse(userId: string, version: number, lastUsedAt: number, refreshAt: number): Promise<boolean>;
   /** Records what the user chose, on an active connection. */
-  choose(userId: string, version: number, choice: Choice): Promise<boolean>;
+  choose(userId: string, read: Fence, choice: Choice): Promise<boolean>;
   /** Replaces sealed tokens by the same ones under another key. */
   reseal(userId: string, version: number, tokens: ResealedTokens): Promise<boolean>;
   /** One page of user ids on which something is due. From an index: it may lag. */
@@ -72,6 +75,9 @@ export type Choice = Pick<Partial<GrantedConnection>, 'calendarId' | 'formerCale
   updatedAt: number;
 };
 
+/** What a connection must still be as it was read: its tokens and status, and what its user has chosen. */
+export type Fence = Pick<Connection, 'tokenVersion' | 'choices'>;
+
 export type UserPage = { userIds: string[]; cursor?: Cursor };
 
 // One refresh of one connection, and what each step requires:
@@ -84,6 +90,8 @@ export type UserPage = { userIds: string[]; cursor?: Cursor };
 // A callback or a second worker in between moves the version, and the later steps then do nothing.
 // A sweep needs no read before: it takes the lease where something is due, and is given the connection with it.
 const stillVersion = 'tokenVersion = :version';
+const sameChoice = ({ choices }: Fence): string =>
+  choices === undefined ? 'attribute_not_exists(choices)' : 'choices = :seen';
 const isActive = '#status = :active';
 const isDue = 'refreshAt <= :now';
 const leaseIsFree = '(attribute_not_exists(leaseUntil) OR leaseUntil <= :now)';
@@ -152,7 +160,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       return Item && fromItem<Connection>(Item);
     },
 
-    put(connection, expected) {
+    put(connection, read) {
       // The shard goes with `refreshAt`: both or neither, which keeps the index sparse.
       const refreshShard =
         connection.refreshAt === undefined ? undefined : shardOf(connection.userId, shardCount);
@@ -160,12 +168,15 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         dynamo.send(
           new PutItemCommand({
             TableName: table,
-            Item: toItem({ ...connection, refreshShard }),
-            ...(expected === undefined
+            Item: toItem({ ...connection, choices: read?.choices, refreshShard }),
+            ...(read === undefined
               ? { ConditionExpression: 'attribute_not_exists(userId)' }
               : {
-                  ConditionExpression: stillVersion,
-                  ExpressionAttributeValues: toItem({ ':version': expected }),
+                  ConditionExpression: `${stillVersion} AND ${sameChoice(read)}`,
+                  ExpressionAttributeValues: toItem({
+                    ':version': read.tokenVersion,
+                    ':choices': read.choices,
+                  }),
                 }),
           }),
         ),
@@ -238,11 +249,12 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       });
     },
 
-    choose(userId, version, choice) {
+    choose(userId, read, choice) {
+      const { tokenVersion, choices } = read;
       return changed(userId, {
-        set: choice,
-        condition: `${isActive} AND ${stillVersion}`,
-        values: { ':active': 'active', ':version': version },
+        set: { ...choice, choices: (choices ?? 0) + 1 },
+        condition: `${isActive} AND ${stillVersion} AND ${sameChoice(read)}`,
+        values: { ':active': 'active', ':version': tokenVersion, ':seen': choices },
       });
     },
 

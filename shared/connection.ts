@@ -23,6 +23,10 @@ type Common = {
   /** Who refreshes at present, and until when nobody else may. */
   leaseOwner?: string;
   leaseUntil?: number;
+  /** Calendars that events went to before, the latest first, until no attempt can have left an event there unseen. */
+  formerCalendars?: FormerCalendar[];
+  /** How often its user has chosen something: the fence against who stores a connection as a whole meanwhile. */
+  choices?: number;
   /** Links that completed a connection and may still be valid: none completes two. */
   usedLinks: { link: string; until: number }[];
   /** A grant that is to be taken back at Google, and has not been yet. */
@@ -40,8 +44,6 @@ export type GrantedConnection = Common & {
   scopes: string[];
   /** Calendar that new events go to. */
   calendarId: string;
-  /** Calendars chosen before, the latest first, until no attempt that began with them can have left an event there unseen. */
-  formerCalendars?: { calendarId: string; until: number }[];
   /** IANA zone that the user chose. */
   timeZone?: string;
   /** Sealed, see token-vault. */
@@ -57,6 +59,22 @@ export type GrantedConnection = Common & {
 
 /** What remains of a connection that the user has ended: no tokens, no account. */
 export type DisconnectedConnection = Common & { status: 'disconnected'; disconnectedAt: number };
+
+/** A calendar that was chosen before, and until when it is looked into for what an attempt may have left there. */
+export type FormerCalendar = { calendarId: string; until: number };
+
+/** How many calendars are remembered that were chosen before, and for how many seconds: longer than any message lives. */
+const rememberedCalendars = 3;
+const rememberedFor = 15 * 86_400;
+
+/** The calendars to remember of a connection once its events go elsewhere, from `now` on. */
+export function formerCalendarsOf(
+  { calendarId, formerCalendars = [] }: Pick<GrantedConnection, 'calendarId' | 'formerCalendars'>,
+  now: number,
+): FormerCalendar[] {
+  const others = formerCalendars.filter((former) => former.calendarId !== calendarId && former.until > now);
+  return [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
+}
 
 /** The sealed refresh token of a grant that is to be taken back. */
 export type Revocation = { token: string; googleSub: string };

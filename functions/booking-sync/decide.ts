@@ -218,14 +218,14 @@ function showsWhatIsDesired({ observed, revision }: Booking, presence: Presence)
 }
 
 /** What is to stand stands as it should, or there is nothing more that could be done for it. */
-function isSettled({ booking, connection, suspect }: Situation, presence: Presence): boolean {
+function isSettled({ booking, suspect }: Situation, presence: Presence): boolean {
   const { observed, status } = booking;
   if (!observed) return status === 'failed' || status === 'missed' || status === 'conflict';
   if (!showsWhatIsDesired(booking, presence)) return status === 'failed';
   if (status === 'deleted_by_user') return true;
   // A run that was to make sure of it has not come to an end.
   if (status === 'pending' || status === 'waiting_for_connection') return false;
-  return !suspect || connection?.status !== 'active';
+  return !suspect;
 }
 
 /** The time has come to look whether an event still stands. */

@@ -68,6 +68,11 @@ export type SyncDeps = TokenDeps & {
 const maxRounds = 8;
 /** Milliseconds before the one quick second try. */
 const quickRetryAfter = 300;
+/**
+ * Seconds for which a run believes what it has read of a booking. Lambda ends it before long; one that stood still for
+ * longer and goes on would write what nobody wants any more.
+ */
+const goodFor = 20;
 /** Seconds for which a refund is remembered whose payment nobody has named yet. */
 const rememberedFor = 90 * 86_400;
 
@@ -150,6 +155,7 @@ async function syncOnce(
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
   if (step.do === 'nothing') return 'done';
   const outcome = step.do === 'record' ? step.outcome : await act(deps, step, suspect);
+  if (!outcome) return 'overtaken after a change';
   if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }
@@ -226,6 +232,13 @@ async function retract(deps: SyncDeps, bookingId: string, paymentId: string): Pr
   throw contended();
 }
 
+/** Ends a run that may be working from what is not true any more; it begins anew. */
+function overtaken(): AppError {
+  return new AppError('conflict', 'The booking may have changed since this run has read it.', {
+    retryable: true,
+  });
+}
+
 function contended(): AppError {
   return new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
     retryable: true,
@@ -233,16 +246,25 @@ function contended(): AppError {
 }
 
 /** A user's calendar and the access to it, which is renewed on the way where Google asks for it. */
-type Session = { access: Access; refreshed: boolean };
+type Session = {
+  access: Access;
+  refreshed: boolean;
+  /** Epoch second until which what was read of the booking is taken to be true. */
+  until: number;
+};
 
-/** Gets a token and carries out what is to be done; every way this can go ends in an outcome. */
+/**
+ * Gets a token and carries out what is to be done; every way this can go ends in an outcome, or in nothing where the
+ * booking has changed meanwhile, or may have.
+ */
 async function act(
   deps: SyncDeps,
   { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
   suspect: boolean,
-): Promise<Outcome> {
+): Promise<Outcome | undefined> {
+  const until = deps.clock() + goodFor;
   try {
-    const session: Session = { access: await getAccess(deps, connection), refreshed: false };
+    const session: Session = { access: await getAccess(deps, connection), refreshed: false, until };
     const used = session.access.connection;
     const mayStray = work === 'verify' || !booking.observed || isUncertain({ booking, suspect });
     const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
@@ -251,6 +273,7 @@ async function act(
     return outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
+    if (error.code === 'conflict') return undefined;
     if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
     if (work === 'verify') return lookAgain(booking, deps.clock());
     if (error.code === 'reauthorization_required') return waiting(booking, deps.clock(), deps.random);
@@ -419,7 +442,10 @@ async function lookAndMend(
   return mend(deps, session, booking, presence, calendarId, found.value);
 }
 
-/** Changes an event of ours where it is not as it should be. */
+/**
+ * Changes an event of ours where it is not as it should be. It may be as somebody else has just made it who knows more,
+ * so the booking is read once more before.
+ */
 async function mend(
   deps: SyncDeps,
   session: Session,
@@ -429,6 +455,8 @@ async function mend(
   event: CalendarEvent,
 ): Promise<Outcome> {
   if (isRight(event, booking, presence)) return scheduled(booking, presence, calendarId, event, deps.clock());
+  const { booking: now } = await deps.readForSync({ bookingId: booking.bookingId });
+  if ((now?.version ?? 0) !== booking.version) throw overtaken();
   const body = toEventBody(booking, presence, `${event.id}-${booking.revision}`);
   const answer = await ask(deps, session, (token) =>
     patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking)),
@@ -474,6 +502,7 @@ async function ask<T>(
   call: (accessToken: string) => Promise<CalendarAnswer<T>>,
 ): Promise<CalendarAnswer<T>> {
   for (let tries = 1; ; tries++) {
+    if (deps.clock() > session.until) throw overtaken();
     const answer = await call(session.access.accessToken);
     if (answer.ok) return answer;
     switch (afterRefusal(answer.failure, tries, session.refreshed)) {

@@ -11,7 +11,12 @@ import {
   mayWrite,
 } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
-import type { Connection, DisconnectedConnection, GrantedConnection } from '../../shared/connection.ts';
+import {
+  type Connection,
+  type DisconnectedConnection,
+  formerCalendarsOf,
+  type GrantedConnection,
+} from '../../shared/connection.ts';
 import type { Choice } from '../../shared/connection-store.ts';
 import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
 import { optionalScopes } from '../../shared/names.ts';
@@ -89,7 +94,7 @@ export async function disconnect(
     const ended = endOf(connection, deps.clock());
     // Published first: once it is stored, nobody would publish it after a crash.
     await publishDisconnected(deps, ended);
-    if (!(await deps.connections.put(ended, connection.tokenVersion))) continue;
+    if (!(await deps.connections.put(ended, connection))) continue;
     log.info('Connection ended by its user', { userId });
     return { status: 'disconnected', revocation: await takeBackGrant(deps, ended) };
   }
@@ -113,6 +118,7 @@ function endOf(
     tokenVersion: tokenVersion + 1,
     ...(keyId === undefined ? {} : { keyId }),
     revocation: { token: refreshToken, googleSub },
+    formerCalendars: formerCalendarsOf(connection, now),
     refreshAt: now + takeOverAfter,
     refreshFailures: 0,
     usedLinks,
@@ -189,27 +195,14 @@ async function save(
     // Read again: asking Google may have refreshed the tokens.
     const connection = await findActive(deps, userId);
     const now = deps.clock();
-    const former = change.calendarId === undefined ? {} : formerCalendars(connection, change.calendarId, now);
+    const moves = change.calendarId !== undefined && change.calendarId !== connection.calendarId;
+    const former = moves ? { formerCalendars: formerCalendarsOf(connection, now) } : {};
     const choice = { ...change, ...former, updatedAt: now };
-    if (await deps.connections.choose(userId, connection.tokenVersion, choice)) {
+    if (await deps.connections.choose(userId, connection, choice)) {
       return toView({ ...connection, ...choice });
     }
   }
   throw contended();
-}
-
-/** How many calendars are remembered that were chosen before, and for how many seconds: longer than any message lives. */
-const rememberedCalendars = 3;
-const rememberedFor = 15 * 86_400;
-
-function formerCalendars(
-  { calendarId, formerCalendars = [] }: GrantedConnection,
-  chosen: string,
-  now: number,
-): Pick<Choice, 'formerCalendars'> {
-  const others = formerCalendars.filter((former) => former.calendarId !== calendarId && former.until > now);
-  const former = [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
-  return calendarId === chosen ? {} : { formerCalendars: former };
 }
 
 function toView(connection: Connection): ConnectionView {

@@ -111,7 +111,7 @@ async function store(
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     const connection = await toConnection(deps, state, granted, identity, known);
     await announce(deps, connection, known);
-    if (await deps.connections.put(connection, known?.tokenVersion)) {
+    if (await deps.connections.put(connection, known)) {
       metric('ConnectionActivated', 1);
       log.info('Connection activated', { userId: connection.userId });
       return connection;
@@ -148,7 +148,7 @@ async function toConnection(
     scopes: granted.scopes,
     // Another account has other calendars.
     calendarId: sameAccount?.calendarId ?? 'primary',
-    ...(sameAccount?.formerCalendars ? { formerCalendars: sameAccount.formerCalendars } : {}),
+    ...(known?.formerCalendars ? { formerCalendars: known.formerCalendars } : {}),
     ...(before?.timeZone === undefined ? {} : { timeZone: before.timeZone }),
     ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,

@@ -118,7 +118,11 @@ describe('a booking that is rescheduled', () => {
   });
 
   it('stays in its calendar when the user chooses another one meanwhile', async () => {
-    await world.deps.connections.choose('user-1', 1, { calendarId: 'another', updatedAt: 0 });
+    await world.deps.connections.choose(
+      'user-1',
+      { tokenVersion: 1 },
+      { calendarId: 'another', updatedAt: 0 },
+    );
     await reschedule(1);
     await again();
     expect((await stored()).observed?.calendarId).toBe('primary');
@@ -219,7 +223,7 @@ describe('an event that its owner deletes by hand', () => {
     world.time.now = syncDueAt ?? 0;
     await world.deps.connections.put(
       { ...(await world.connection('user-1')), tokenVersion: 2, accessTokenExpiresAt: 0 } as never,
-      1,
+      { tokenVersion: 1 },
     );
     await again();
     expect(await stored()).toMatchObject({ status: 'deleted_by_user' });

@@ -106,7 +106,7 @@ describe('a connection', () => {
         const seen = await get(userId);
         if (!overtaken && seen) {
           overtaken = true;
-          await world.deps.connections.put({ ...seen, tokenVersion: 2 } as Connection, 1);
+          await world.deps.connections.put({ ...seen, tokenVersion: 2 } as Connection, { tokenVersion: 1 });
         }
         return seen;
       },
@@ -120,11 +120,15 @@ describe('a connection', () => {
 
   it('to the same account keeps the calendar that was chosen', async () => {
     await connect('user-1');
-    await world.deps.connections.choose('user-1', 1, {
-      calendarId: 'team',
-      timeZone: 'Europe/Vienna',
-      updatedAt: 0,
-    });
+    await world.deps.connections.choose(
+      'user-1',
+      { tokenVersion: 1 },
+      {
+        calendarId: 'team',
+        timeZone: 'Europe/Vienna',
+        updatedAt: 0,
+      },
+    );
     world.time.now += 60;
     const { connection } = await connect('user-1');
     expect(connection).toMatchObject({ calendarId: 'team', timeZone: 'Europe/Vienna' });

@@ -121,7 +121,7 @@ describe('a full refund', () => {
     await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
     await sync(world.reported('b1', fullRefund));
     expect(await status('b1')).toBe('waiting_for_connection');
-    await world.deps.connections.put({ ...connection, tokenVersion: 3 } as never, 2);
+    await world.deps.connections.put({ ...connection, tokenVersion: 3 } as never, { tokenVersion: 2 });
     await sync({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'activated' });
     expect(await status('b1')).toBe('cancelled');
     expect(world.events()).toEqual([]);

@@ -384,7 +384,7 @@ describe('the keys of a stack', () => {
     await carryOverTokens(startEnvironment());
     const connection = (await world.connection('user-1')) as GrantedConnection;
     const revocation = { token: before.refreshToken, googleSub: 'another' };
-    await world.deps.connections.put({ ...connection, revocation }, connection.tokenVersion);
+    await world.deps.connections.put({ ...connection, revocation }, connection);
     expect(await operator().countSealedWith('k1')).toEqual({ count: 0, complete: true });
     expect(await operator().findSealedWith('k1')).toBe(1);
     expect(await operator().findSealedWith(id)).toBe(1);

@@ -143,8 +143,10 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
     it('puts a connection only over the version that was read', async () => {
       await connections.put(connection(), undefined);
       expect(await connections.put(connection({ tokenVersion: 2 }), undefined)).toBe(false);
-      expect(await connections.put(connection({ tokenVersion: 3 }), 2)).toBe(false);
-      expect(await connections.put(connection({ tokenVersion: 2, email: 'new' }), 1)).toBe(true);
+      expect(await connections.put(connection({ tokenVersion: 3 }), { tokenVersion: 2 })).toBe(false);
+      expect(await connections.put(connection({ tokenVersion: 2, email: 'new' }), { tokenVersion: 1 })).toBe(
+        true,
+      );
       expect(await connections.get(userId)).toMatchObject({ tokenVersion: 2, email: 'new' });
     });
 
@@ -166,7 +168,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       expect(await connections.get(userId)).toBeUndefined();
       await connections.put(connection({ status: 'reauthorization_required' }), undefined);
       expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
-      await connections.put(connection({ tokenVersion: 2 }), 1);
+      await connections.put(connection({ tokenVersion: 2 }), { tokenVersion: 1 });
       expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
     });
 
@@ -275,7 +277,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
         usedLinks: [],
         updatedAt: now,
       };
-      await connections.put({ ...ended, keyId: 'k1', revocation, refreshAt: now }, 1);
+      await connections.put({ ...ended, keyId: 'k1', revocation, refreshAt: now }, { tokenVersion: 1 });
       expect(await dueUsers(now)).toContain(userId);
       expect(await connections.endRevocation(userId, 2, true)).toBe(true);
       expect(await connections.get(userId)).toEqual(ended);
@@ -317,16 +319,24 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
       await connections.put(connection(), undefined);
       await connections.takeLease(userId, 1, lease());
       expect(
-        await connections.choose(userId, 1, { calendarId: 'team', timeZone: 'UTC', updatedAt: now + 1 }),
+        await connections.choose(
+          userId,
+          { tokenVersion: 1 },
+          { calendarId: 'team', timeZone: 'UTC', updatedAt: now + 1 },
+        ),
       ).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         calendarId: 'team',
         leaseOwner: 'me',
         tokenVersion: 1,
       });
-      expect(await connections.choose(userId, 2, { timeZone: 'UTC', updatedAt: now })).toBe(false);
+      expect(await connections.choose(userId, { tokenVersion: 2 }, { timeZone: 'UTC', updatedAt: now })).toBe(
+        false,
+      );
       await connections.requireReauthorization(userId, 1, 'invalid_grant', now);
-      expect(await connections.choose(userId, 2, { timeZone: 'UTC', updatedAt: now })).toBe(false);
+      expect(await connections.choose(userId, { tokenVersion: 2 }, { timeZone: 'UTC', updatedAt: now })).toBe(
+        false,
+      );
     });
 
     it('reads booking and connection together, either of which may be missing', async () => {

@@ -351,7 +351,9 @@ describe('when something here is away', () => {
 
   it("the operator's client secret: paid bookings are held, and nobody's connection is blamed", async () => {
     const connection = await world.connection('user-1');
-    await world.deps.connections.put({ ...connection, accessTokenExpiresAt: 0, tokenVersion: 2 } as never, 1);
+    await world.deps.connections.put({ ...connection, accessTokenExpiresAt: 0, tokenVersion: 2 } as never, {
+      tokenVersion: 1,
+    });
     world.googleClient.value = { ...world.googleClient.value, clientSecret: randomBytes(8).toString('hex') };
     await sync(world.payment('b1'));
     expect(await world.booking('b1')).toMatchObject({

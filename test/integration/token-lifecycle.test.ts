@@ -162,7 +162,7 @@ describe('a dead grant', () => {
     const stored = (await world.connection('user-1')) as GrantedConnection;
     const { leaseOwner: _, leaseUntil: __, ...again } = stored;
     const fresh = { ...again, tokenVersion: 2, accessTokenExpiresAt: world.time.now + 3599 };
-    expect(await world.deps.connections.put(fresh, 1)).toBe(true);
+    expect(await world.deps.connections.put(fresh, { tokenVersion: 1 })).toBe(true);
     expect((await asking).connection.tokenVersion).toBe(2);
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
     expect(world.bus.events).toEqual([]);

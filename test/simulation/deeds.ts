@@ -1,7 +1,9 @@
 /** What people, providers and operators do in a run, and when: drawn from the seed, told in one line each. */
 import { between, oneOf, type Random, whole } from './scheduler.ts';
 
-export type Deed = { at: number } & (
+/** `id` names a deed in every replay, whichever others are left out. */
+export type Deed = { id: number } & Drawn;
+type Drawn = { at: number } & (
   | { do: 'pay' | 'pay by session' | 'fail'; booking: string; payment: string; unusable?: true }
   | { do: 'refund'; payment: string; amount: number; state: 'pending' | 'succeeded' | 'failed' }
   | { do: 'refund charge'; payment: string; amount: number }
@@ -48,7 +50,7 @@ export function drawPlan(random: Random): Plan {
       oneOf(random, [40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2),
     ),
   }));
-  const deeds: Deed[] = users
+  const deeds: Drawn[] = users
     .filter(() => random() < 0.9)
     .map((user) => ({ at: Math.round(random() * 2000), do: 'connect', user }));
   const count = whole(random, 3, 16);
@@ -72,7 +74,7 @@ export function drawPlan(random: Random): Plan {
     users,
     accounts: { ada: 'ada', ben: random() < 0.15 ? 'ada' : 'ben' },
     bookings,
-    deeds: deeds.sort((one, other) => one.at - other.at),
+    deeds: deeds.sort((one, other) => one.at - other.at).map((deed, id) => ({ id, ...deed })),
     conflictPolicy: oneOf(random, ['create', 'create', 'flag', 'hold']),
     switches: {
       rotateRefreshToken: random() < 0.15,
@@ -85,7 +87,7 @@ export function drawPlan(random: Random): Plan {
   };
 }
 
-function drawDeed(random: Random, at: number, users: string[], bookings: string[]): Deed {
+function drawDeed(random: Random, at: number, users: string[], bookings: string[]): Drawn {
   const booking = oneOf(random, bookings);
   const user = oneOf(random, users);
   const payment = `pi_${random() < 0.85 ? 1 : 2}_${booking}`;
@@ -125,7 +127,7 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
 }
 
 /** A deed in words. */
-export function tell({ at: _, do: what, ...about }: Deed): string {
+export function tell({ id: _id, at: _at, do: what, ...about }: Deed): string {
   const details = Object.entries(about).map(([name, value]) => `${name} ${value}`);
   return [`* ${what}`, ...details].join(', ');
 }

@@ -224,6 +224,11 @@ function expectedContent({ truth: { plan, applied } }: Life, booking: string): C
   return content;
 }
 
+/** Google has refused something for good: then a booking may have failed, and says so. */
+function isRefused({ world }: Life): boolean {
+  return world.injected.some(({ fault }) => fault === '403 forbidden' || fault === '404');
+}
+
 function checkBooking(life: Life, id: string, user: string, booking: Booking | undefined): string[] {
   const { world, truth } = life;
   const wanted = presences(life, id);
@@ -262,6 +267,7 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
     // Nobody can take it out without access, and after the appointment nobody needs to.
     const isOver = Date.parse(content.end) <= world.now();
     if (!connected && (booking?.status === 'waiting_for_connection' || isOver)) return [];
+    if (booking?.status === 'failed' && isRefused(life)) return [];
     return [`nothing should stand: ${found}`];
   }
   const tentative = wanted[0] === 'tentative';
@@ -291,12 +297,8 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
       return truth.plan.conflictPolicy === 'hold' && events.length === 0 ? [] : [`no conflict: ${found}`];
     case 'waiting_for_connection':
       return connected ? [`it waits for a connection that is there: ${found}`] : [];
-    case 'failed': {
-      const refusals = ['403 forbidden', '404', '403 scope missing'];
-      return world.injected.some(({ fault }) => refusals.includes(fault))
-        ? []
-        : [`it failed without cause: ${found}`];
-    }
+    case 'failed':
+      return isRefused(life) ? [] : [`it failed without cause: ${found}`];
     case 'missed': {
       // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
       const hadTime =

@@ -79,7 +79,7 @@ export async function live(
 
   const poller = pollQueue(life);
   const clock = everySoOften(life);
-  const done = plan.deeds.map((deed, number) => carryOut(life, deed, number));
+  const done = plan.deeds.map((deed) => carryOut(life, deed));
   const last = plan.deeds.at(-1)?.at ?? 0;
   await world.scheduler.run(startsAt + last + 3 * minute);
 
@@ -227,11 +227,11 @@ export function isConnected({ world, truth }: Life, user: string): boolean {
   return connection?.status === 'active' && grant !== undefined;
 }
 
-async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
+async function carryOut(life: Life, deed: Deed): Promise<void> {
   const { world, truth } = life;
   await world.pause(deed.at);
   world.tell(tell(deed));
-  const key = `${number} ${deed.do}`;
+  const key = `${deed.id} ${deed.do}`;
   switch (deed.do) {
     case 'pay':
     case 'pay by session':
@@ -240,7 +240,7 @@ async function carryOut(life: Life, deed: Deed, number: number): Promise<void> {
     case 'refund charge':
     case 'dispute': {
       const twice = world.chance(`twice ${key}`)() < 0.25;
-      const body = JSON.stringify(stripeEvent(truth.plan, deed, number));
+      const body = JSON.stringify(stripeEvent(truth.plan, deed));
       await Promise.all([
         deliver(life, `${key}`, body),
         ...(twice ? [world.pause(1500).then(() => deliver(life, `${key} again`, body))] : []),
@@ -314,9 +314,9 @@ const describe = (ended: Ended<unknown>): string =>
   ended.is === 'failed' ? `failed: ${(ended.error as Error).message}` : ended.is;
 
 /** An event of Stripe's, as far as it is read. */
-function stripeEvent(plan: Plan, deed: Deed, number: number): object {
+function stripeEvent(plan: Plan, deed: Deed): object {
   const event = (type: string, object: object) => ({
-    id: `evt_${number}`,
+    id: `evt_${deed.id}`,
     object: 'event',
     type,
     created: seconds(startsAt + deed.at),

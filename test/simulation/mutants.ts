@@ -185,11 +185,14 @@ export function useMutant(name: string): void {
   registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
-      const edits = [mutant, ...(mutant.also ? [mutant.also] : [])].filter(({ file }) => url.endsWith(`/${file}`));
+      const edits = [mutant, ...(mutant.also ? [mutant.also] : [])].filter(({ file }) =>
+        url.endsWith(`/${file}`),
+      );
       if (edits.length === 0) return loaded;
       let source = String(loaded.source);
       for (const { file, from, to } of edits) {
-        if (source.split(from).length !== 2) throw new Error(`Mutant "${name}": its text is not once in ${file}.`);
+        if (source.split(from).length !== 2)
+          throw new Error(`Mutant "${name}": its text is not once in ${file}.`);
         source = source.replace(from, () => to);
       }
       return { ...loaded, source };
