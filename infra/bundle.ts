@@ -16,6 +16,8 @@ export const bundling = {
   format: 'cjs',
   // Packages that offer both are read as ES modules all the same: of those, what is not used stays out.
   mainFields: ['module', 'main'],
+  // Lazy imports stay within CommonJS: the ES module loader takes longer, and reads every property of what it loads.
+  supported: { 'dynamic-import': false },
   alias: {
     // The ways to credentials that Lambda never takes are a third of a bundle.
     '@aws-sdk/credential-provider-node': join(import.meta.dirname, 'lambda-credentials.ts'),
