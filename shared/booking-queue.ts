@@ -50,15 +50,21 @@ export type BookingQueue = {
 export const batchSize = 10;
 
 /** The queue at `queueUrl`. */
-export function bookingQueue(queueUrl: string, sqs: SQSClient = new SQSClient()): BookingQueue {
+export function bookingQueue(queueUrl: string, client?: SQSClient): BookingQueue {
+  // Made when first needed: sync holds a queue that it seldom uses.
+  let made = client;
+  const sqs = (): SQSClient => {
+    made ??= new SQSClient();
+    return made;
+  };
   return {
     async send(message) {
-      await sqs.send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message) }));
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message) }));
     },
     async sendBatch(messages) {
       if (messages.length === 0) return 0;
       const Entries = messages.map((message, index) => ({ Id: String(index), ...entry(message) }));
-      const { Successful = [] } = await sqs.send(
+      const { Successful = [] } = await sqs().send(
         new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }),
       );
       return Successful.length;

@@ -1,10 +1,11 @@
 import * as z from 'zod/mini';
+import type { Fetch } from './light-fetch.ts';
 
 /**
  * The calendar helper: Google Calendar API v3 over fetch. An answer is a value, not an exception, so that what
  * to do with it can be decided by a pure function. Source: developers.google.com/workspace/calendar/api/guides/errors.
  */
-export type CalendarApi = { fetch: typeof fetch; baseUrl: string };
+export type CalendarApi = { fetch: Fetch; baseUrl: string };
 
 /** What we need of Google's event resource. */
 export type CalendarEvent = z.infer<typeof eventSchema>;
@@ -261,7 +262,7 @@ async function call<T>(
   init: { method: string; body?: string; headers?: Record<string, string> } = { method: 'GET' },
 ): Promise<CalendarAnswer<T>> {
   let status: number;
-  let headers: Headers;
+  let headers: Pick<Headers, 'get'>;
   let text: string;
   try {
     const response = await api.fetch(`${api.baseUrl}${path}`, {
@@ -314,7 +315,7 @@ const errorEnvelope = z.object({
 });
 
 /** Reads Google's error envelope; where there is none (an HTML page of a proxy), the status alone decides. */
-export function httpFailure(status: number, headers: Headers, text: string): CalendarFailure {
+export function httpFailure(status: number, headers: Pick<Headers, 'get'>, text: string): CalendarFailure {
   const envelope = errorEnvelope.safeParse(parseJson(text));
   const error = envelope.success ? envelope.data.error : undefined;
   const reasons = [...(error?.errors ?? []), ...(error?.details ?? [])].flatMap(({ reason }) => reason ?? []);

@@ -10,6 +10,7 @@ import {
   requiredNumber,
 } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
+import { lightFetch } from '../../shared/light-fetch.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
@@ -26,7 +27,7 @@ const deps = {
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   paymentPolicy: paymentPolicy(),
   conflictPolicy: conflictPolicy(),
-  calendar: { fetch, baseUrl: googleEndpoints().calendar },
+  calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },
 };
 
 /** Messages of the queue `bookings.fifo`. */

@@ -10,11 +10,15 @@ import {
   jsonBody,
   operationFor,
 } from '../../shared/http.ts';
+import { lightFetch } from '../../shared/light-fetch.ts';
 import { routes } from '../../shared/names.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
 import { changeConnection, disconnect, listCalendars, viewConnection } from './manage-connection.ts';
 
-const deps = { ...tokenDeps(dynamoClient()), calendar: { fetch, baseUrl: googleEndpoints().calendar } };
+const deps = {
+  ...tokenDeps(dynamoClient()),
+  calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },
+};
 
 const operations: Record<string, (userId: string, request: HttpRequest) => Promise<unknown>> = {
   [`GET ${routes.connection}`]: (userId) => viewConnection(deps, userId),

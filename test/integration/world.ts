@@ -19,6 +19,7 @@ import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { calendarScope, googleOAuth } from '../../shared/google-oauth.ts';
+import { lightFetch } from '../../shared/light-fetch.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
 import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { sealToken } from '../../shared/token-vault.ts';
@@ -79,7 +80,7 @@ export async function startWorld() {
     tokenKeys,
     bus,
     queue,
-    calendar: { fetch, baseUrl: endpoints.calendar },
+    calendar: { fetch: lightFetch, baseUrl: endpoints.calendar },
     clock: () => time.now,
     random: () => 0.5,
     // Waiting is real, so that other workers get their turn; it is only shorter.

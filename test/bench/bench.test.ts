@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { coldStartChart } from './chart.ts';
+import { coldStart } from './cold-start.ts';
+import { functionNames } from './first-events.ts';
+import { median, type Row } from './part.ts';
+import { goalsOf, table } from './table.ts';
+
+// How long anything takes is for `npm run bench` to say: here it only has to run.
+test('the short mode starts every function, ours and what it is compared with', {
+  timeout: 300_000,
+}, async () => {
+  const progress: string[] = [];
+  const rows = await coldStart.measure({ short: true, progress: (text) => progress.push(text), values: {} });
+  expect(rows.map(({ what }) => what)).toEqual(functionNames);
+  for (const { what, ours, floor, empty, usual } of rows) {
+    for (const figure of [ours, floor, empty, usual]) expect(figure, what).toBeGreaterThan(0);
+  }
+  expect(progress.at(-1)).toBe('round 1 of 1');
+  const drawn = coldStartChart(rows);
+  for (const { what, ours } of rows) expect(drawn).toContain(`${what}: ours ${Math.round(ours)}`);
+});
+
+const row: Row = { what: 'sync', unit: 'ms', ours: 115, floor: 100, usual: 800 };
+
+test.each<[Partial<Row>, boolean[]]>([
+  [{ goal: { timesFloor: 1.2 } }, [true]],
+  [{ goal: { timesFloor: 1.14 } }, [false]],
+  [{ goal: { timesBetter: 6.9 } }, [true]],
+  [{ goal: { timesBetter: 7 } }, [false]],
+  [{ goal: { atMost: 115 } }, [true]],
+  [{ goal: { timesFloor: 1.14, timesBetter: 2, atMost: 100 } }, [false, true, false]],
+  [{}, []],
+])('the goals of %j are judged each by itself', (goal, met) => {
+  expect(goalsOf({ ...row, ...goal }).map((each) => each.met)).toEqual(met);
+});
+
+test('the table shows the columns that have figures, and whether goals are met', () => {
+  const rows: Row[] = [
+    { ...row, goal: { timesFloor: 1.1 } },
+    { what: 'memory', unit: 'MB', ours: 0.0123 },
+  ];
+  expect(table({ name: 'part', title: 'A part', seconds: 3, rows }).split('\n')).toEqual([
+    'A part (took 3 s)',
+    '          ours  unit  floor  × floor  usual  × better  goal',
+    'sync       115  ms      100     1.15    800      6.96  ✗ 1.1 × floor',
+    'memory  0.0123  MB',
+  ]);
+});
+
+test.each([
+  [[3, 1, 2], 2],
+  [[4, 1, 2, 3], 2.5],
+  [[7], 7],
+])('the median of %j is %d', (figures, middle) => {
+  expect(median(figures)).toBe(middle);
+});

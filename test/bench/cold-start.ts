@@ -1,0 +1,163 @@
+/**
+ * Cold starts: how long after the start of its process a function has answered its first event. Every start is a new
+ * process of this Node with the environment that Lambda would give it; AWS and Google answer over HTTP from here.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
+import { resolveResources } from '../../infra/local/resources.ts';
+import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
+import { readAssembly } from '../../infra/local/template.ts';
+import { functionConfig, lambdaEnvironment } from '../../infra/local/wiring.ts';
+import { env } from '../../shared/names.ts';
+import { type Bundle, buildVariants, bundleOf, type Variant, variants } from './bundles.ts';
+import { checkAnswer, eventsFor, type FunctionName, functionNames, type Side } from './first-events.ts';
+import { type Goal, type MeasureOptions, median, type Part, type Row } from './part.ts';
+
+const defaultRounds = 15;
+
+export const coldStart: Part = {
+  name: 'cold-start',
+  title: 'Cold start: process start to first answered event',
+  options: { rounds: { text: `starts of each bundle (default: ${defaultRounds})` } },
+  async measure(options) {
+    const directory = mkdtempSync(join(tmpdir(), 'bench-cold-start-'));
+    try {
+      options.progress('building');
+      await buildVariants(directory);
+      const assembly = join(directory, 'assembly');
+      const stack = await startLocalStack({ google: { kind: 'simulator' }, schedules: false, assembly });
+      try {
+        const times = await startAll(stack, directory, options);
+        return functionNames.map((name) => row(name, times[name]));
+      } finally {
+        await stack.close();
+      }
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  },
+};
+
+/** Milliseconds of each start. */
+type Times = Record<Variant, number[]>;
+
+/** Starts every variant of every function in turn, round by round: a busy moment of the machine hits all alike. */
+async function startAll(
+  stack: LocalStack,
+  directory: string,
+  { short, progress, values }: MeasureOptions,
+): Promise<Record<FunctionName, Times>> {
+  const rounds = short ? 1 : Number(values.rounds ?? defaultRounds);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds ${values.rounds} is no number.`);
+  const times = ofEach(functionNames, () => ofEach(variants, (): number[] => []));
+  const environments = environmentsOf(stack, join(directory, 'assembly'));
+  const { [env.connectionsTable]: connections = '', [env.bookingsTable]: bookings = '' } =
+    environments['booking-sync'];
+  const world = {
+    stack,
+    dynamo: dynamoDbClient(stack.endpoints.dynamodb),
+    tables: { connections, bookings },
+  };
+  // The first round warms up what answers here, and the files; it does not count.
+  for (let round = short ? 1 : 0; round <= rounds; round++) {
+    progress(`round ${round} of ${rounds}`);
+    const answers: Record<Side, Map<FunctionName, unknown>> = { ours: new Map(), usual: new Map() };
+    for (const name of functionNames) {
+      for (const variant of startingWith(variants, round)) {
+        const bundle = bundleOf(directory, variant, name);
+        let ms: number;
+        if (variant === 'ours' || variant === 'usual') {
+          const scene = {
+            side: variant,
+            answers: answers[variant],
+            now: Date.now(),
+            newId: `${variant}${round}`,
+          };
+          const started = await start(
+            bundle,
+            environments[name],
+            await eventsFor[name]({ ...world, ...scene }),
+          );
+          checkAnswer(name, started.answer);
+          answers[variant].set(name, started.answer);
+          ms = started.ms;
+        } else {
+          ({ ms } = await start(bundle, environments[name], {}));
+        }
+        if (round > 0) times[name][variant].push(ms);
+      }
+    }
+  }
+  world.dynamo.destroy();
+  return times;
+}
+
+/** What each function finds in its environment. Past the gateway: what it adds to a call is not the function's time. */
+function environmentsOf(
+  { url, endpoints, googleUrl = '' }: LocalStack,
+  assembly: string,
+): Record<FunctionName, Record<string, string>> {
+  const { template, assetPaths } = readAssembly(assembly);
+  const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: endpoints.sqs });
+  const everywhere = {
+    ...lambdaEnvironment(endpoints.dynamodb),
+    AWS_ENDPOINT_URL_SQS: endpoints.sqs,
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoints.secretsManager,
+    AWS_ENDPOINT_URL_EVENTBRIDGE: endpoints.eventBridge,
+    AWS_SESSION_TOKEN: 'local',
+    [env.googleUrl]: googleUrl,
+    // Where Lambda has the AWS SDK of its runtime, which only the usual way takes from there.
+    NODE_PATH: join(import.meta.dirname, '..', '..', 'node_modules'),
+  };
+  const configs = resourcesOf('AWS::Lambda::Function').map((resource) =>
+    functionConfig(resource, assetPaths, everywhere),
+  );
+  return ofEach(functionNames, (name) => configs.find((config) => config.name === name)?.environment ?? {});
+}
+
+const launcher = join(import.meta.dirname, 'launch.cjs');
+
+/** Starts a process that answers one event. @throws Error with what it wrote where it did not answer */
+async function start(
+  { file, handler }: Bundle,
+  environment: Record<string, string>,
+  event: unknown,
+): Promise<{ ms: number; answer: unknown }> {
+  const eventFile = `${file}.event.json`;
+  writeFileSync(eventFile, JSON.stringify(event));
+  const child = spawn(process.execPath, [launcher, file, handler, eventFile], {
+    env: environment,
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  });
+  const [answered, ...written] = await Promise.all(
+    [3, 1, 2].map((descriptor) => text(child.stdio[descriptor] as Readable)),
+  );
+  if (!answered) throw new Error(`${handler} of ${file} did not answer:\n${written.join('\n')}`);
+  return JSON.parse(answered);
+}
+
+/** Goals in multiples of the floor: two functions that somebody waits for, or that do most of the work. */
+const timesFloor: Partial<Record<FunctionName, number>> = { 'payment-confirmed': 1.15, 'booking-sync': 1.15 };
+
+function row(name: FunctionName, times: Times): Row {
+  const { ours, floor, empty, usual } = ofEach(variants, (variant) => median(times[variant]));
+  const goal: Goal = { timesFloor: timesFloor[name] ?? 1.5, timesBetter: 7 };
+  return { what: name, unit: 'ms', ours, floor, empty, usual, goal };
+}
+
+function ofEach<Key extends string, Value>(
+  keys: readonly Key[],
+  value: (key: Key) => Value,
+): Record<Key, Value> {
+  return Object.fromEntries(keys.map((key) => [key, value(key)])) as Record<Key, Value>;
+}
+
+/** The same in the same order, beginning elsewhere each round: none is always first after another function. */
+function startingWith<T>(list: readonly T[], index: number): T[] {
+  return list.map((_, offset) => list[(index + offset) % list.length] as T);
+}

@@ -1,0 +1,178 @@
+/**
+ * The floor of the cold starts: a hello-world of middy for each function, which makes that function's calls to AWS
+ * with the same clients, in the same order, and does nothing else: it checks and decides nothing, and never asks
+ * Google. Built like ours, each a bundle of its own that holds only the clients and commands it uses.
+ */
+import {
+  BatchGetItemCommand,
+  DynamoDBClient,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import middy from '@middy/core';
+import { required } from '../../shared/config.ts';
+import { env, indexes } from '../../shared/names.ts';
+
+export function health() {
+  return helloWorld(async () => {});
+}
+
+export function connect() {
+  const secrets = new SecretsManagerClient();
+  const dynamo = new DynamoDBClient();
+  return helloWorld(async () => {
+    await readSecret(secrets, env.tokenKeysSecretId);
+    await Promise.all([readSecret(secrets, env.googleClientSecretId), getConnection(dynamo)]);
+  });
+}
+
+export function oauthCallback() {
+  const secrets = new SecretsManagerClient();
+  const dynamo = new DynamoDBClient();
+  const bus = new EventBridgeClient();
+  const sqs = new SQSClient();
+  return helloWorld(async () => {
+    await readSecret(secrets, env.tokenKeysSecretId);
+    await getConnection(dynamo);
+    await readSecret(secrets, env.googleClientSecretId);
+    await publish(bus);
+    await dynamo.send(new PutItemCommand({ TableName: required(env.connectionsTable), Item: nobody }));
+    await send(sqs);
+  });
+}
+
+export function connections() {
+  const secrets = new SecretsManagerClient();
+  const dynamo = new DynamoDBClient();
+  new EventBridgeClient();
+  return helloWorld(async () => {
+    await readSecret(secrets, env.tokenKeysSecretId);
+    await getConnection(dynamo);
+  });
+}
+
+export function bookings() {
+  const secrets = new SecretsManagerClient();
+  const dynamo = new DynamoDBClient();
+  const sqs = new SQSClient();
+  return helloWorld(async () => {
+    await readSecret(secrets, env.tokenKeysSecretId);
+    await dynamo.send(new GetItemCommand({ TableName: required(env.bookingsTable), Key: nothing }));
+    await putBooking(dynamo);
+    await send(sqs);
+  });
+}
+
+export function paymentConfirmed() {
+  const secrets = new SecretsManagerClient();
+  const sqs = new SQSClient();
+  return helloWorld(async () => {
+    await readSecret(secrets, env.webhookSecretId);
+    await send(sqs);
+  });
+}
+
+export function bookingSync() {
+  const dynamo = new DynamoDBClient();
+  const secrets = new SecretsManagerClient();
+  const bus = new EventBridgeClient();
+  new SQSClient();
+  return helloWorld(async () => {
+    await dynamo.send(
+      new BatchGetItemCommand({
+        RequestItems: {
+          [required(env.bookingsTable)]: { Keys: [nothing] },
+          [required(env.connectionsTable)]: { Keys: [nobody] },
+        },
+      }),
+    );
+    await readSecret(secrets, env.tokenKeysSecretId);
+    await publish(bus);
+    await putBooking(dynamo);
+    await putBooking(dynamo);
+  });
+}
+
+export function bookingReconcile() {
+  const dynamo = new DynamoDBClient();
+  const sqs = new SQSClient();
+  return helloWorld(async () => {
+    const table = required(env.bookingsTable);
+    await Promise.all(shards().map((shard) => query(dynamo, table, indexes.syncDue, 'syncShard', shard)));
+    const QueueUrl = required(env.bookingsQueueUrl);
+    await sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries: [{ Id: '0', ...message() }] }));
+  });
+}
+
+export function tokenRefresh() {
+  const dynamo = new DynamoDBClient();
+  const secrets = new SecretsManagerClient();
+  new EventBridgeClient();
+  return helloWorld(async () => {
+    const table = required(env.connectionsTable);
+    for (const shard of shards()) await query(dynamo, table, indexes.refreshDue, 'refreshShard', shard);
+    await updateConnection(dynamo);
+    await readSecret(secrets, env.tokenKeysSecretId);
+    await readSecret(secrets, env.googleClientSecretId);
+    await updateConnection(dynamo);
+  });
+}
+
+const nobody = { userId: { S: 'nobody' } };
+const nothing = { id: { S: 'nothing' } };
+
+function helloWorld(callAws: () => Promise<void>) {
+  return middy({ timeoutEarlyInMillis: 0 }).handler(async () => {
+    await callAws();
+    return { statusCode: 200, body: 'Hello, world' };
+  });
+}
+
+function readSecret(secrets: SecretsManagerClient, variable: string) {
+  return secrets.send(new GetSecretValueCommand({ SecretId: required(variable) }));
+}
+
+function getConnection(dynamo: DynamoDBClient) {
+  return dynamo.send(new GetItemCommand({ TableName: required(env.connectionsTable), Key: nobody }));
+}
+
+function updateConnection(dynamo: DynamoDBClient) {
+  return dynamo.send(new UpdateItemCommand({ TableName: required(env.connectionsTable), Key: nobody }));
+}
+
+function putBooking(dynamo: DynamoDBClient) {
+  return dynamo.send(new PutItemCommand({ TableName: required(env.bookingsTable), Item: nothing }));
+}
+
+function query(dynamo: DynamoDBClient, TableName: string, IndexName: string, key: string, shard: string) {
+  return dynamo.send(
+    new QueryCommand({
+      TableName,
+      IndexName,
+      KeyConditionExpression: `${key} = :shard`,
+      ExpressionAttributeValues: { ':shard': { S: shard } },
+    }),
+  );
+}
+
+function publish(bus: EventBridgeClient) {
+  const entry = { EventBusName: required(env.eventBus), Source: 'bench', DetailType: 'hello', Detail: '{}' };
+  return bus.send(new PutEventsCommand({ Entries: [entry] }));
+}
+
+function send(sqs: SQSClient) {
+  return sqs.send(new SendMessageCommand({ QueueUrl: required(env.bookingsQueueUrl), ...message() }));
+}
+
+function message() {
+  return { MessageBody: 'Hello', MessageGroupId: 'nobody', MessageDeduplicationId: String(process.pid) };
+}
+
+function shards(): string[] {
+  return Array.from({ length: Number(required(env.indexShards)) }, (_, shard) => String(shard));
+}
