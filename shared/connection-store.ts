@@ -175,7 +175,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
                   ConditionExpression: `${stillVersion} AND ${sameChoice(read)}`,
                   ExpressionAttributeValues: toItem({
                     ':version': read.tokenVersion,
-                    ':choices': read.choices,
+                    ':seen': read.choices,
                   }),
                 }),
           }),

@@ -161,7 +161,7 @@ describe('changing a connection', () => {
 });
 
 describe('disconnecting', () => {
-  it('takes the grant back at Google by POST, keeps nothing, and says so once', async () => {
+  it('takes the grant back at Google by POST, keeps no token and no account, and says so once', async () => {
     await world.connect('user-1');
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'done' });
     expect(world.google.control.grants()).toEqual([]);
@@ -175,6 +175,7 @@ describe('disconnecting', () => {
       tokenVersion: 2,
       refreshFailures: 0,
       usedLinks: [],
+      formerCalendars: [{ calendarId: 'primary', until: world.time.now + 15 * 86_400 }],
       updatedAt: world.time.now,
     });
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'done' });

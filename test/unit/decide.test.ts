@@ -136,7 +136,12 @@ describe('a payment', () => {
       outcome: { event: 'booking.missed', booking: { status: 'missed' } },
     });
     const held = stored(waiting(paid, now, middle).booking);
-    expect(step(held, held, active, over)).toMatchObject({ outcome: { booking: { status: 'missed' } } });
+    expect(step(held, held, broken, over)).toMatchObject({ outcome: { booking: { status: 'missed' } } });
+  });
+
+  it('for an appointment that is over is looked for first where an attempt may have entered it unheard', () => {
+    const tried = stored(afterFailure(paid, failure('transient'), now, middle).booking);
+    expect(step(tried, tried, active, paid.appointment?.endsAt)).toMatchObject({ do: 'find' });
   });
 
   it('that comes again during a wait does not make us bother Google early', () => {
@@ -304,8 +309,18 @@ describe('the next step', () => {
     ['paid, over', { at: over }, 'record missed'],
     ['paid while it lasts', { at: over - 60 }, 'insert'],
     [
-      'tried in vain until it began',
+      'tried in vain until it began, perhaps not',
       { booking: { attempts: 3, syncDueAt: over - 60 }, stored: 'same', at: over - 60 },
+      'find',
+    ],
+    [
+      'tried in vain until it began, and nobody is connected',
+      {
+        booking: { attempts: 3, syncDueAt: over - 60 },
+        stored: 'same',
+        at: over - 60,
+        connection: broken,
+      },
       'record missed',
     ],
     ['paid, refused by Google before', { booking: { status: 'failed' }, stored: 'same' }, 'nothing'],
@@ -437,9 +452,9 @@ describe('the next step', () => {
       'record cancelled',
     ],
     [
-      'refunded, had failed',
+      'refunded, had failed: it may have been entered before',
       { booking: { payments: refunded, status: 'failed' }, stored: { status: 'failed' } },
-      'record cancelled',
+      'remove',
     ],
     ['refunded, gone', { booking: { payments: refunded, status: 'cancelled' }, stored: 'same' }, 'nothing'],
     [
