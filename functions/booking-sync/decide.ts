@@ -61,6 +61,8 @@ const lookBefore = 86_400;
 const spareTime = 60;
 /** Seconds by which the clocks of those who hand bookings over may differ. */
 const dueWithin = 5;
+/** Seconds after which a request that we have given up on can no longer take effect at Google. */
+const lateEffect = 120;
 /** A calendar that Google does not find may be a passing fault, but not for this many attempts. */
 const notFoundAttempts = 6;
 
@@ -173,7 +175,8 @@ export function nextStep(situation: Situation): Step {
   const active = connection?.status === 'active' ? connection : undefined;
   if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
     if (!isToBeVerified(situation)) return recordIfChanged({ booking });
-    if (active) return { do: 'verify', booking, presence, connection: active };
+    const work = presence === 'absent' ? 'remove' : 'verify';
+    if (active) return { do: work, booking, presence, connection: active };
     return { do: 'record', outcome: verified(booking, undefined, now) };
   }
   if (presence === 'absent' && hasNoEvent(situation))
@@ -228,11 +231,12 @@ function isSettled({ booking, suspect }: Situation, presence: Presence): boolean
   return !suspect;
 }
 
-/** The time has come to look whether an event still stands. */
+/** The time has come to look whether an event still stands, or has come to stand after all. */
 function isToBeVerified({ booking, stored, now }: Situation): boolean {
+  const atRest: BookingStatus[] = ['scheduled', 'cancelled', 'declared'];
   return (
     booking === stored &&
-    booking.status === 'scheduled' &&
+    atRest.includes(booking.status) &&
     (booking.syncDueAt ?? Number.POSITIVE_INFINITY) <= now + dueWithin
   );
 }
@@ -434,23 +438,34 @@ export function withNextId(booking: Booking, now: number): Outcome {
 
 /**
  * Nothing stands in the calendar any more. `generation` is that of the next event, should there be one. A slot that was
- * only held is free again: the booking is declared as before, and there is nothing to tell.
+ * only held is free again: the booking is declared as before, and there is nothing to tell. `uncertain`: an insert that
+ * we have given up on may yet take effect, so it is looked for once more.
  */
-export function cancelled(booking: Booking, generation: number, now: number): Outcome {
+export function cancelled(
+  booking: Booking,
+  generation: number,
+  now: number,
+  options: { uncertain?: boolean } = {},
+): Outcome {
   const { syncDueAt: _, observed, ...rest } = booking;
   const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
   const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
+  const status = released ? 'declared' : 'cancelled';
+  const isNews = booking.status !== status;
   return {
     booking: {
       ...rest,
-      status: released ? 'declared' : 'cancelled',
+      status,
       generation,
       problems: [],
       attempts: 0,
-      timeline: withEntry(booking.timeline, now, released ? 'slot released' : 'cancelled'),
+      ...(options.uncertain ? { syncDueAt: now + lateEffect } : {}),
+      timeline: isNews
+        ? withEntry(booking.timeline, now, released ? 'slot released' : 'cancelled')
+        : booking.timeline,
       updatedAt: toIso(now),
     },
-    ...(released ? {} : { event: 'booking.cancelled' }),
+    ...(isNews && !released ? { event: 'booking.cancelled' } : {}),
   };
 }
 

@@ -473,7 +473,7 @@ async function remove(deps: SyncDeps, session: Session, booking: Booking): Promi
   if (!booking.observed) {
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
     if (!found.ok && found.failure.kind === 'not_found')
-      return cancelled(booking, booking.generation, deps.clock());
+      return cancelled(booking, booking.generation, deps.clock(), { uncertain: booking.attempts > 0 });
     if (!found.ok) return concede(deps, session, booking, found.failure);
     if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
   }

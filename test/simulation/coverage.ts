@@ -19,6 +19,7 @@ export function startCoverage(): () => Promise<string[]> {
   return async () => {
     await started;
     const { result } = await session.post('Profiler.takePreciseCoverage');
+    await session.post('Profiler.stopPreciseCoverage');
     session.disconnect();
     return result
       .filter(({ url }) => watched.test(url) && (!url.includes('/shared/') || sharedFiles.test(url)))

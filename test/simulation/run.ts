@@ -102,7 +102,7 @@ async function simulateMany(): Promise<void> {
   table('How bookings ended', total.statuses);
   if (total.unreached.length > 0) {
     console.log(
-      `\nCode of sync and tokens that was never reached (${total.unreached.length} places, one thread's runs):`,
+      `\nCode of sync and tokens that was never reached (${total.unreached.length} places, in 1,500 runs at most):`,
     );
     for (const place of total.unreached) console.log(`  ${place}`);
   }

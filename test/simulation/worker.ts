@@ -14,13 +14,15 @@ export type Task = {
   mutant?: string;
   /** Stop at the first seed that fails. */
   stopAtFailure?: boolean;
-  /** Report which code was never reached. */
+  /** Report which code its first runs never reached. */
   coverage?: boolean;
 };
 export type Report = { summary?: ReturnType<typeof emptySummary>; unreached?: string[] };
 
 const { first, end, step, profile, mutant, stopAtFailure, coverage }: Task = workerData;
 const reportEvery = 20;
+/** Counting keeps every closure alive, so it ends before it fills the memory. */
+const coveredRuns = 1500;
 
 if (mutant) useMutant(mutant);
 const finishCoverage = coverage ? startCoverage() : undefined;
@@ -28,9 +30,13 @@ const finishCoverage = coverage ? startCoverage() : undefined;
 const { scenarioOf, simulate } = await import('./simulate.ts');
 
 let part = emptySummary();
+let unreached: string[] | undefined;
+let done = 0;
 const report = (message: Report): void => parentPort?.postMessage(message);
 for (let seed = first; seed < end; seed += step) {
   addResult(part, seed, await simulate(scenarioOf(seed, profile)));
+  done += 1;
+  if (done === coveredRuns) unreached = await finishCoverage?.();
   if (part.runs === reportEvery || part.failures.length > 0) {
     const failed = part.failures.length > 0;
     report({ summary: part });
@@ -38,4 +44,5 @@ for (let seed = first; seed < end; seed += step) {
     if (failed && stopAtFailure) break;
   }
 }
-report({ summary: part, ...(finishCoverage ? { unreached: await finishCoverage() } : {}) });
+if (finishCoverage) report({ unreached: unreached ?? (await finishCoverage()) });
+report({ summary: part });
