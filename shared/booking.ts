@@ -86,6 +86,11 @@ export type Booking = {
   attempts: number;
   /** Epoch second of the next attempt, or of the next look at an event that stands. Absent when nothing is due. */
   syncDueAt?: number;
+  /**
+   * A request to Google that was given up on may yet take effect: at `syncDueAt` the calendar is looked at as if a run
+   * had been cut off.
+   */
+  unsettled?: true;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
   timeline: TimelineEntry[];
   createdAt: string;

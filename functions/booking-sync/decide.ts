@@ -163,8 +163,10 @@ export type Situation = {
 };
 
 /** The next step for a booking. */
-export function nextStep(situation: Situation): Step {
-  const { booking, stored, connection, now, random, policy, suspect } = situation;
+export function nextStep(given: Situation): Step {
+  const { booking, stored, connection, now, random, policy } = given;
+  const suspect = given.suspect || isToBeSettled(given);
+  const situation = { ...given, suspect };
   const recordIfChanged = (outcome: Outcome): Step =>
     outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
   if (!booking.appointment) {
@@ -175,8 +177,7 @@ export function nextStep(situation: Situation): Step {
   const active = connection?.status === 'active' ? connection : undefined;
   if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
     if (!isToBeVerified(situation)) return recordIfChanged({ booking });
-    const work = presence === 'absent' ? 'remove' : 'verify';
-    if (active) return { do: work, booking, presence, connection: active };
+    if (active) return { do: 'verify', booking, presence, connection: active };
     return { do: 'record', outcome: verified(booking, undefined, now) };
   }
   if (presence === 'absent' && hasNoEvent(situation))
@@ -231,14 +232,19 @@ function isSettled({ booking, suspect }: Situation, presence: Presence): boolean
   return !suspect;
 }
 
-/** The time has come to look whether an event still stands, or has come to stand after all. */
+/** The time has come to look whether an event still stands. */
 function isToBeVerified({ booking, stored, now }: Situation): boolean {
-  const atRest: BookingStatus[] = ['scheduled', 'cancelled', 'declared'];
   return (
     booking === stored &&
-    atRest.includes(booking.status) &&
+    booking.status === 'scheduled' &&
     (booking.syncDueAt ?? Number.POSITIVE_INFINITY) <= now + dueWithin
   );
+}
+
+/** The time has come to look whether a request that was given up on has taken effect after all. */
+function isToBeSettled({ booking, connection, now }: Situation): boolean {
+  const isDue = (booking.syncDueAt ?? Number.POSITIVE_INFINITY) <= now + dueWithin;
+  return booking.unsettled === true && isDue && connection?.status === 'active';
 }
 
 /** Nothing stands, and that is on record. */
@@ -292,15 +298,19 @@ export function isOurs(event: CalendarEvent, booking: Booking): boolean {
   );
 }
 
-/** The event stands in the calendar as it should. */
+/**
+ * The event stands in the calendar as it should.
+ * @param unsettled a deletion that was given up on may yet take effect
+ */
 export function scheduled(
   booking: Booking,
   presence: Presence,
   calendarId: string,
   event: CalendarEvent,
   now: number,
+  unsettled = false,
 ): Outcome {
-  const { syncDueAt: _, observed: before, ...rest } = booking;
+  const { syncDueAt: _, unsettled: __, observed: before, ...rest } = booking;
   const tentative = presence === 'tentative';
   const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
   const meet = meetOf(booking, event);
@@ -321,6 +331,7 @@ export function scheduled(
         ...meet,
       },
       ...nextLook(booking, meet.meet?.state === 'pending', now),
+      ...(unsettled ? toBeSettled(now) : {}),
       // A slot that was held beside another appointment is no freer for being paid.
       problems: before?.tentative ? booking.problems.filter(isConflict) : [],
       attempts: 0,
@@ -438,16 +449,11 @@ export function withNextId(booking: Booking, now: number): Outcome {
 
 /**
  * Nothing stands in the calendar any more. `generation` is that of the next event, should there be one. A slot that was
- * only held is free again: the booking is declared as before, and there is nothing to tell. `uncertain`: an insert that
- * we have given up on may yet take effect, so it is looked for once more.
+ * only held is free again: the booking is declared as before, and there is nothing to tell.
+ * @param unsettled an insert that was given up on may yet take effect
  */
-export function cancelled(
-  booking: Booking,
-  generation: number,
-  now: number,
-  options: { uncertain?: boolean } = {},
-): Outcome {
-  const { syncDueAt: _, observed, ...rest } = booking;
+export function cancelled(booking: Booking, generation: number, now: number, unsettled = false): Outcome {
+  const { syncDueAt: _, unsettled: __, observed, ...rest } = booking;
   const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
   const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
   const status = released ? 'declared' : 'cancelled';
@@ -459,7 +465,7 @@ export function cancelled(
       generation,
       problems: [],
       attempts: 0,
-      ...(options.uncertain ? { syncDueAt: now + lateEffect } : {}),
+      ...(unsettled ? toBeSettled(now) : {}),
       timeline: isNews
         ? withEntry(booking.timeline, now, released ? 'slot released' : 'cancelled')
         : booking.timeline,
@@ -467,6 +473,11 @@ export function cancelled(
     },
     ...(isNews && !released ? { event: 'booking.cancelled' } : {}),
   };
+}
+
+/** Looked at once more when nothing that was given up on can take effect any longer. */
+function toBeSettled(now: number): Pick<Booking, 'unsettled' | 'syncDueAt'> {
+  return { unsettled: true, syncDueAt: now + lateEffect };
 }
 
 /** It cannot be put into the calendar as it is. */

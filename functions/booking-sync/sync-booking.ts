@@ -73,6 +73,8 @@ const quickRetryAfter = 300;
  * longer and goes on would write what nobody wants any more.
  */
 const goodFor = 20;
+/** Seconds in which a payment comes from its provider to here, and the queue hands its message out for the first time. */
+const freshFor = 150;
 /** Seconds for which a refund is remembered whose payment nobody has named yet. */
 const rememberedFor = 90 * 86_400;
 
@@ -89,9 +91,10 @@ export async function syncBooking(
 ): Promise<void> {
   // A message that comes again may come from a run that was cut off: between Google and the table, or between a booking
   // and the pointer to it, which may lead elsewhere by now.
-  let suspect = delivery.repeated;
-  const recorded = new Set<string>(delivery.repeated ? namedIn(message) : []);
+  let suspect = delivery.repeated || isOld(message, deps.clock());
+  const recorded = new Set<string>(suspect ? namedIn(message) : []);
   for (let round = 0; round < maxRounds; round++) {
+    const readAt = deps.clock();
     const seen = await see(deps, message);
     const booking =
       message.type === 'payment'
@@ -102,7 +105,7 @@ export async function syncBooking(
       if (await remember(deps, message, seen.pointer)) return;
       continue;
     }
-    const done = await syncOnce(deps, booking, seen, suspect);
+    const done = await syncOnce(deps, booking, seen, { suspect, readAt });
     if (done !== 'done') {
       suspect ||= done !== 'overtaken';
       continue;
@@ -114,6 +117,15 @@ export async function syncBooking(
     return;
   }
   throw contended();
+}
+
+/**
+ * Whether a message may have been tried before although the queue does not say so: when an operator hands it back from
+ * the dead-letter queue, its count begins anew.
+ */
+function isOld(message: PaymentReported | SyncRequested, now: number): boolean {
+  const confirmedAt = message.type === 'payment' ? message.facts.confirmedAt : undefined;
+  return confirmedAt !== undefined && now - Date.parse(confirmedAt) / 1000 > freshFor;
 }
 
 function namedIn(message: PaymentReported | SyncRequested): string[] {
@@ -149,12 +161,12 @@ async function syncOnce(
   deps: SyncDeps,
   booking: Booking,
   { booking: stored, connection }: Seen,
-  suspect: boolean,
+  { suspect, readAt }: { suspect: boolean; readAt: number },
 ): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
   if (step.do === 'nothing') return 'done';
-  const outcome = step.do === 'record' ? step.outcome : await act(deps, step, suspect);
+  const outcome = step.do === 'record' ? step.outcome : await act(deps, step, { suspect, readAt });
   if (!outcome) return 'overtaken after a change';
   if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
@@ -251,6 +263,8 @@ type Session = {
   refreshed: boolean;
   /** Epoch second until which what was read of the booking is taken to be true. */
   until: number;
+  /** Whether an earlier request of which nobody knows the outcome may yet take effect. */
+  uncertain: boolean;
 };
 
 /**
@@ -260,13 +274,14 @@ type Session = {
 async function act(
   deps: SyncDeps,
   { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
-  suspect: boolean,
+  { suspect, readAt }: { suspect: boolean; readAt: number },
 ): Promise<Outcome | undefined> {
-  const until = deps.clock() + goodFor;
+  const uncertain = !booking.unsettled && isUncertain({ booking, suspect });
   try {
-    const session: Session = { access: await getAccess(deps, connection), refreshed: false, until };
+    const access = await getAccess(deps, connection);
+    const session: Session = { access, refreshed: false, until: readAt + goodFor, uncertain };
     const used = session.access.connection;
-    const mayStray = work === 'verify' || !booking.observed || isUncertain({ booking, suspect });
+    const mayStray = work === 'verify' || !booking.observed || uncertain || booking.unsettled;
     const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
     if (refused) return work === 'verify' ? lookAgain(booking, deps.clock()) : refused;
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
@@ -454,7 +469,8 @@ async function mend(
   calendarId: string,
   event: CalendarEvent,
 ): Promise<Outcome> {
-  if (isRight(event, booking, presence)) return scheduled(booking, presence, calendarId, event, deps.clock());
+  if (isRight(event, booking, presence))
+    return scheduled(booking, presence, calendarId, event, deps.clock(), session.uncertain);
   const { booking: now } = await deps.readForSync({ bookingId: booking.bookingId });
   if ((now?.version ?? 0) !== booking.version) throw overtaken();
   const body = toEventBody(booking, presence, `${event.id}-${booking.revision}`);
@@ -473,7 +489,7 @@ async function remove(deps: SyncDeps, session: Session, booking: Booking): Promi
   if (!booking.observed) {
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
     if (!found.ok && found.failure.kind === 'not_found')
-      return cancelled(booking, booking.generation, deps.clock(), { uncertain: booking.attempts > 0 });
+      return cancelled(booking, booking.generation, deps.clock(), session.uncertain);
     if (!found.ok) return concede(deps, session, booking, found.failure);
     if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
   }

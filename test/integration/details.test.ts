@@ -65,7 +65,9 @@ describe('what an event carries beyond its words and times', () => {
       transparency: 'transparent',
       source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
       hangoutLink: expect.stringContaining('meet'),
-      extendedProperties: { private: { leadscalendarBooking: 'b1', leadscalendarRevision: expect.stringMatching(/^1\./) } },
+      extendedProperties: {
+        private: { leadscalendarBooking: 'b1', leadscalendarRevision: expect.stringMatching(/^1\./) },
+      },
     });
     expect(queries()[0]).toBe('events.insert ?sendUpdates=all&conferenceDataVersion=1');
   });
