@@ -74,7 +74,7 @@ describe('a full refund', () => {
     expect(await status('b1')).toBe('cancelled');
   });
 
-  it('during a wait takes effect at once', async () => {
+  it('during a wait takes effect at once, and is looked at once more', async () => {
     world.google.control.fail({
       on: 'events.insert',
       how: { status: 429, reason: 'rateLimitExceeded', retryAfter: 3000 },
@@ -82,7 +82,14 @@ describe('a full refund', () => {
     await sync(world.payment('b1'));
     await sync(world.reported('b1', fullRefund));
     expect(await status('b1')).toBe('cancelled');
+    // The insert that was given up on might yet take effect.
+    const { syncDueAt = 0 } = (await world.booking('b1')) ?? {};
+    expect(syncDueAt).toBe(world.time.now + 120);
+    world.time.now = syncDueAt;
+    await sync({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'due' });
     expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
+    expect(world.calls().slice(-2)).toEqual(['events.get', 'events.get']);
+    expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
   it('removes an event that a run left behind which was cut off', async () => {

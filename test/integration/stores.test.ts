@@ -11,16 +11,28 @@ import {
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../shared/connection-store.ts';
 import { shards } from '../../shared/dynamo.ts';
+import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { indexShards, startTables } from './world.ts';
+
+/** The tables of the simulation, as the other engines are started. */
+function simulatedTables() {
+  const engine = simulatedDynamo(tableShapes);
+  return {
+    dynamo: dynamoClientOf(async (command) => engine.execute(command)),
+    names: { bookings: 'bookings', connections: 'connections' },
+    close: async () => {},
+  };
+}
 
 const hasJava = spawnSync('java', ['-version']).status === 0;
 const now = 1_790_000_000;
 let number = 0;
 
-// The same contract on both engines: what holds on one only may not hold at AWS.
-describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engine) => {
+// The same contract on every engine: what holds on one only may not hold at AWS. The simulation's own proves nothing
+// unless it does as the others do.
+describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the stores on %s', (engine) => {
   describe.skipIf(engine === 'dynamodb-local' && !hasJava && !process.env.CI)('', () => {
-    let tables: Awaited<ReturnType<typeof startTables>>;
+    let tables: Pick<Awaited<ReturnType<typeof startTables>>, 'dynamo' | 'names' | 'close'>;
     let connections: ConnectionStore;
     let bookings: BookingStore;
     let read: ReadForSync;
@@ -28,7 +40,7 @@ describe.each(['dynalite', 'dynamodb-local'] as const)('the stores on %s', (engi
     let bookingId: string;
 
     beforeAll(async () => {
-      tables = await startTables(engine);
+      tables = engine === 'the simulation' ? simulatedTables() : await startTables(engine);
       connections = connectionStore(tables.dynamo, tables.names.connections, indexShards);
       bookings = bookingStore(tables.dynamo, tables.names.bookings, indexShards);
       read = syncReader(tables.dynamo, tables.names);

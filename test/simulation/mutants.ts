@@ -30,8 +30,8 @@ export const mutants: Mutant[] = [
   {
     name: '409 counts as entered, whatever stands there',
     file: sync,
-    from: 'if (isRight(event, booking, presence)) return scheduled',
-    to: 'return scheduled',
+    from: 'if (isRight(event, booking, presence))\n',
+    to: '\n',
   },
   {
     name: 'a message whose run failed is acknowledged',
@@ -54,8 +54,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a message that comes again is not suspect',
     file: sync,
-    from: 'let suspect = delivery.repeated;',
-    to: 'let suspect = false;',
+    from: 'let suspect = delivery.repeated || isOld(message, deps.clock());',
+    to: 'let suspect = false; void isOld;',
   },
   {
     name: 'a connection is marked broken at the first failure of any kind',
@@ -175,6 +175,48 @@ export const mutants: Mutant[] = [
     file: decide,
     from: '  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n',
     to: "  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
+  },
+  {
+    name: 'what was given up on is not looked at again',
+    file: decide,
+    from: '  return { unsettled: true, syncDueAt: now + lateEffect };',
+    to: '  void now;\n  return {};',
+  },
+  {
+    name: 'a run that stood still goes on with what it knew',
+    file: sync,
+    from: 'if (deps.clock() > session.until) throw overtaken();',
+    to: '',
+  },
+  {
+    name: 'an event is changed without a second look at its booking',
+    file: sync,
+    from: 'if ((now?.version ?? 0) !== booking.version) throw overtaken();',
+    to: 'void now;',
+  },
+  {
+    name: 'a message from the dead-letter queue is not suspect',
+    file: sync,
+    from: 'delivery.repeated || isOld(message, deps.clock());',
+    to: 'delivery.repeated; void isOld;',
+  },
+  {
+    name: 'a look that failed counts as a conflict',
+    file: sync,
+    from: "  if (!own.ok && own.failure.kind !== 'not_found') return own.failure;\n",
+    to: '',
+  },
+  {
+    name: 'who connects again overwrites what was chosen meanwhile',
+    file: 'shared/connection-store.ts',
+    from: "choices === undefined ? 'attribute_not_exists(choices)' : 'choices = :seen';",
+    to: "choices === undefined ? 'attribute_not_exists(nothing)' : '(choices <= :seen OR choices >= :seen)';",
+  },
+  {
+    name: 'a disconnected user forgets the calendar',
+    file: 'functions/connections/manage-connection.ts',
+    from: '    formerCalendars: formerCalendarsOf(connection, now),\n    refreshAt',
+    to: '    refreshAt',
   },
 ];
 

@@ -1,0 +1,123 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, inject, it } from 'vitest';
+import { readAssembly } from '../../infra/local/template.ts';
+import { drawPlan } from './deeds.ts';
+import { tableShapes } from './dynamodb.ts';
+import { mutants } from './mutants.ts';
+import { randomOf } from './scheduler.ts';
+import { shrink } from './shrink.ts';
+import { type Result, type Scenario, scenarioOf, simulate } from './simulate.ts';
+
+const lives = 150;
+
+describe('the simulation', () => {
+  it(`ends well in ${lives} lives, with everything looked at that is promised`, { timeout: 120_000 }, async () => {
+    const checks = new Set<string>();
+    const faults = new Set<string>();
+    for (let seed = 1; seed <= lives; seed++) {
+      const result = await simulate(scenarioOf(seed));
+      expect(result.violations, `seed ${seed}: npm run simulate -- --story ${seed} --shrink`).toEqual([]);
+      for (const name of Object.keys(result.checks)) checks.add(name);
+      for (const { fault } of result.injected) faults.add(fault);
+    }
+    expect([...checks].sort()).toEqual([
+      'booking versions follow each other',
+      'connection versions never go back',
+      'every token opens, and is sealed with the current key',
+      'news is published before it is stored',
+      'no connection is marked broken without cause',
+      'no event of ours without a booking',
+      'no secret in a bus event',
+      'no secret in a log line',
+      'one event at most, after each call',
+      'one refresh at a time',
+      'the calendar shows what is desired',
+    ]);
+    expect(faults.size).toBeGreaterThan(20);
+  });
+
+  it('lives the same life again from the same seed, to the millisecond', async () => {
+    for (let seed = 500; seed < 520; seed++) {
+      const [one, other] = [await simulate(scenarioOf(seed)), await simulate(scenarioOf(seed))];
+      expect(other.story).toEqual(one.story);
+    }
+  });
+
+  it('draws the same plan from the same seed, and another from another', () => {
+    expect(drawPlan(randomOf('plan 7'))).toEqual(drawPlan(randomOf('plan 7')));
+    expect(drawPlan(randomOf('plan 8'))).not.toEqual(drawPlan(randomOf('plan 7')));
+  });
+
+  it('has the tables and indexes of the template', () => {
+    const { template } = readAssembly(inject('assembly'));
+    const declared = Object.values(template.Resources)
+      .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
+      .map(({ Properties }) => Properties as unknown as Declared);
+    const shapes = declared.map(({ KeySchema, GlobalSecondaryIndexes }) => ({
+      key: KeySchema[0]?.AttributeName,
+      indexes: Object.fromEntries(
+        GlobalSecondaryIndexes.map(({ IndexName, KeySchema: [partition, sort], Projection }) => [
+          IndexName,
+          {
+            partition: partition?.AttributeName,
+            sort: sort?.AttributeName,
+            include: Projection.NonKeyAttributes ?? [],
+          },
+        ]),
+      ),
+    }));
+    expect(shapes).toEqual(expect.arrayContaining(Object.values(tableShapes)));
+    expect(shapes).toHaveLength(Object.values(tableShapes).length);
+  });
+});
+
+type Declared = {
+  KeySchema: { AttributeName: string }[];
+  GlobalSecondaryIndexes: {
+    IndexName: string;
+    KeySchema: { AttributeName: string }[];
+    Projection: { NonKeyAttributes?: string[] };
+  }[];
+};
+
+describe('a story that once ended badly', () => {
+  const folder = new URL('stories/', import.meta.url);
+  it.each(readdirSync(folder))('ends well: %s', async (file) => {
+    const scenario = JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as Scenario;
+    expect((await simulate(scenario)).violations).toEqual([]);
+  });
+});
+
+describe('a mutant', () => {
+  it.each(mutants.flatMap((mutant) => [mutant, ...(mutant.also ? [{ ...mutant, ...mutant.also }] : [])]))(
+    'finds its place in the code: $name',
+    ({ file, from, to }) => {
+      const code = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
+      expect(code.split(from)).toHaveLength(2);
+      expect(to).not.toBe(from);
+    },
+  );
+});
+
+describe('shrinking', () => {
+  it('leaves what is needed, and nothing else', async () => {
+    const all = scenarioOf(12);
+    const needed = all.plan.deeds.slice(1, 3).map(({ id }) => id);
+    // Fails while both deeds are there and the second of three faults takes place.
+    const simulated = async ({ plan, without }: Scenario): Promise<Result> => {
+      const ids = plan.deeds.map(({ id }) => id);
+      const operations = ['one/1', 'two/2', 'three/3'].filter((operation) => !without.includes(operation));
+      const fails = needed.every((id) => ids.includes(id)) && operations.includes('two/2');
+      return {
+        violations: fails ? ['it fails'] : [],
+        injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus' })),
+        checks: {},
+        statuses: {},
+        story: [],
+      };
+    };
+    const { plan, without } = await shrink(all, simulated);
+    expect(plan.deeds.map(({ id }) => id)).toEqual(needed);
+    expect(without.sort()).toEqual(['one/1', 'three/3']);
+  });
+});
