@@ -47,7 +47,7 @@ export function drawPlan(random: Random): Plan {
     id,
     user: oneOf(random, users),
     startsIn: Math.round(
-      oneOf(random, [40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2),
+      oneOf(random, [25, 40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2),
     ),
   }));
   const deeds: Drawn[] = users
