@@ -1,7 +1,7 @@
 /** What goes wrong, how often, and how: drawn for each operation from the chance of its process. */
 import { AppError } from '../../shared/app-error.ts';
 import { type Answer, answer } from './google.ts';
-import { between, type Course, oneOf, type Random } from './scheduler.ts';
+import { between, type Course, oneOf, type Random, whole } from './scheduler.ts';
 
 /** Where an operation goes. */
 export const targets = [
@@ -157,7 +157,11 @@ export const faultNames = Object.keys(faultsByName) as FaultName[];
 const faults: Record<FaultName, Fault> = faultsByName;
 
 /** How often each fault befalls an operation that it can befall. What is not named never does. */
-export type Profile = Partial<Record<FaultName, number>>;
+export type Profile = {
+  chances: Partial<Record<FaultName, number>>;
+  /** What befalls the operations of one kind, one after the other and then over again. */
+  script?: { target: Target; faults: (FaultName | 'none')[] };
+};
 
 const groups = {
   /** Any. */
@@ -174,15 +178,27 @@ export const profileNames = Object.keys(groups) as ProfileName[];
 /** Some faults often, some seldom, some never: what hides one bug shows another. */
 export function drawProfile(random: Random, name: ProfileName): Profile {
   const calm = random() < 0.1;
-  return Object.fromEntries(
-    faultNames.map((fault) => {
-      const level = random();
-      const chance = calm || level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
-      // These leave a booking failed or a connection broken, which hides what else would happen to it.
-      const rare = fault === '403 forbidden' || fault === '403 scope missing';
-      return [fault, (rare && level < 0.8) || !groups[name](fault) ? 0 : chance];
-    }),
+  const possible = calm ? [] : faultNames.filter(groups[name]);
+  const chances = possible.map((fault) => {
+    const level = random();
+    const chance = level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
+    // These leave a booking failed or a connection broken, which hides what else would happen to it.
+    const rare = fault === '403 forbidden' || fault === '403 scope missing';
+    return [fault, rare && level < 0.7 ? 0 : chance];
+  });
+  const target = oneOf<Target>(random, [
+    ...targets,
+    ...Array<Target>(6).fill('events.insert'),
+    'events.delete',
+  ]);
+  const ofTarget = possible.filter((fault) => faults[fault].on(target));
+  const script = Array.from({ length: whole(random, 2, 4) }, () =>
+    oneOf(random, [...ofTarget, 'none' as const]),
   );
+  return {
+    chances: Object.fromEntries(chances),
+    ...(random() < 0.4 && ofTarget.length > 0 ? { script: { target, faults: script } } : {}),
+  };
 }
 
 /** How long things take when nothing is wrong: milliseconds until the effect, and until the answer. */
@@ -200,9 +216,11 @@ export function courseOf(
   random: Random,
   profile: Profile,
   outage: boolean,
+  /** How many operations of this kind there have been before. */
+  before: number,
 ): { course: Course; fault?: FaultName; freezes: boolean } {
   const course = usual(target, random);
-  const fault = outage && random() < 0.7 ? outageOf(target) : drawFault(target, random, profile);
+  const fault = outage && random() < 0.7 ? outageOf(target) : drawFault(target, random, profile, before);
   if (!fault) return { course, freezes: false };
   return { course: { ...course, ...faults[fault].make(target, random) }, fault, freezes: fault === 'frozen' };
 }
@@ -211,10 +229,19 @@ function outageOf(target: Target): FaultName {
   return isGoogle(target) ? 'answered 5xx' : 'throttled';
 }
 
-function drawFault(target: Target, random: Random, profile: Profile): FaultName | undefined {
+function drawFault(
+  target: Target,
+  random: Random,
+  { chances, script }: Profile,
+  before: number,
+): FaultName | undefined {
+  if (script?.target === target) {
+    const fault = script.faults[before % script.faults.length];
+    return fault === 'none' ? undefined : fault;
+  }
   let left = random();
   return faultNames.find((name) => {
-    const chance = faults[name].on(target) ? (profile[name] ?? 0) : 0;
+    const chance = faults[name].on(target) ? (chances[name] ?? 0) : 0;
     left -= chance;
     return chance > 0 && left < 0;
   });

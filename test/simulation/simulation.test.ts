@@ -11,7 +11,9 @@ import { type Result, type Scenario, scenarioOf, simulate } from './simulate.ts'
 const lives = 150;
 
 describe('the simulation', () => {
-  it(`ends well in ${lives} lives, with everything looked at that is promised`, { timeout: 120_000 }, async () => {
+  it(`ends well in ${lives} lives, with everything looked at that is promised`, {
+    timeout: 120_000,
+  }, async () => {
     const checks = new Set<string>();
     const faults = new Set<string>();
     for (let seed = 1; seed <= lives; seed++) {

@@ -43,6 +43,7 @@ import { createScheduler, kill, type Process, randomOf } from './scheduler.ts';
 export const startsAt = Date.parse('2026-11-23T09:00:00Z');
 export const indexShards = 2;
 const refreshPolicy = { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 };
+const noFaults: Profile = { chances: {} };
 const paymentPolicy = { refunded: 'cancel', disputeLost: 'cancel' } as const;
 
 export type WorldOptions = {
@@ -111,6 +112,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   const tell = (what: string): void => {
     story.push(`${((now() - startsAt) / 1000).toFixed(3).padStart(12)} s  ${what}`);
   };
+  const operations = new Map<Target, number>();
   const environments = new Map<string, Environment[]>();
   let calm = false;
   let outage: { of: (target: Target) => boolean; until: number } | undefined;
@@ -125,10 +127,12 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     const operation = `${process.name}/${process.operations}`;
     const random = chance(operation);
     const out = outage !== undefined && now() < outage.until && outage.of(target);
-    const drawn = courseOf(target, random, calm ? {} : profile, out && !calm);
+    const earlier = operations.get(target) ?? 0;
+    operations.set(target, earlier + 1);
+    const drawn = courseOf(target, random, calm ? noFaults : profile, out && !calm, earlier);
     if (drawn.fault === undefined || without.has(operation)) {
       const { before, after } =
-        drawn.fault === undefined ? drawn.course : courseOf(target, random, {}, false).course;
+        drawn.fault === undefined ? drawn.course : courseOf(target, random, noFaults, false, earlier).course;
       return scheduler.operate(process, { before, after }, () => effect());
     }
     injected.push({ operation, fault: drawn.fault, target });
