@@ -17,6 +17,8 @@ export type Process = {
   /** Has stood still for a while: nobody can rely on its being gone by now. */
   frozen: boolean;
   onDeath: () => void;
+  /** Its invocation is over: what it still waits for comes, and is of no concern. */
+  ended: boolean;
   /** Operations so far: with the name they identify each of them, in every replay. */
   operations: number;
 };
@@ -69,7 +71,7 @@ export function createScheduler(startsAt: number) {
       return new Promise<T>((resolve, reject) => {
         const settle = (outcome: Outcome<T>): void =>
           at(after, () => {
-            if (crash === 'after') kill(process);
+            if (crash === 'after' && !process.ended) kill(process);
             if (process.dead) return;
             if (outcome.ok) resolve(outcome.value);
             else reject(outcome.error);
@@ -79,7 +81,7 @@ export function createScheduler(startsAt: number) {
         at(
           before,
           () => {
-            if (crash === 'before') return kill(process);
+            if (crash === 'before' && !process.ended) return kill(process);
             // What has been sent arrives, even if its sender is cut off meanwhile.
             if (refuse) return settle(attempt(refuse as () => T));
             if (lateBy !== undefined) {

@@ -370,6 +370,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         const once = (ended: Ended<T>): void => {
           if (over) return;
           over = true;
+          process.ended = true;
           end(ended);
         };
         const process: Process = {
@@ -378,6 +379,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
           skew,
           dead: false,
           frozen: false,
+          ended: false,
           onDeath: () => once({ is: 'cut off' }),
           operations: 0,
         };
