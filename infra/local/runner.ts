@@ -43,6 +43,8 @@ export type RunnerOptions = {
   onLog?: (line: LogLine) => void;
   onAccess?: (access: Access) => void;
   onCall?: OnCall;
+  /** Told how long each invocation took, cold starts and waiting for a free worker included. */
+  onInvocation?: (invocation: { functionName: string; ms: number }) => void;
 };
 
 /** What must be known of a template before its functions run. */
@@ -161,7 +163,10 @@ export async function runAssembly(
       const names = functions.map(({ config }) => config.name).join(', ');
       throw new Error(`There is no function "${nameOrArn}". The stack has ${names}.`);
     }
-    return found.invoke(event);
+    const startedAt = performance.now();
+    const result = await found.invoke(event);
+    options.onInvocation?.({ functionName: found.config.name, ms: performance.now() - startedAt });
+    return result;
   };
 
   const sqs = sqsClient(queues.endpoint);

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { calls } from './calls.ts';
 import { coldStartChart } from './chart.ts';
 import { coldStart } from './cold-start.ts';
+import { cost } from './cost.ts';
 import { functionNames } from './first-events.ts';
 import { median, type Row } from './part.ts';
 import { goalsOf, table } from './table.ts';
@@ -18,6 +20,38 @@ test('the short mode starts every function, ours and what it is compared with', 
   expect(progress.at(-1)).toBe('round 1 of 1');
   const drawn = coldStartChart(rows);
   for (const { what, ours } of rows) expect(drawn).toContain(`${what}: ours ${Math.round(ours)}`);
+});
+
+// Which calls they are, test/e2e/calls.test.ts says; how the money is computed, test/unit/cost-model.test.ts.
+test('the short mode counts calls and items of every operation', { timeout: 120_000 }, async () => {
+  const rows = await calls.measure({ short: true, progress: () => {}, values: {} });
+  expect(rows.filter(({ unit }) => unit === 'calls')).toHaveLength(17);
+  for (const { what, ours, floor, note } of rows) {
+    expect(ours, what).toBeGreaterThanOrEqual(floor ?? 0);
+    if (floor !== undefined && ours > floor) expect(note, what).toBeTruthy();
+  }
+});
+
+test('the short mode says what a month costs at the load that is asked for', {
+  timeout: 120_000,
+}, async () => {
+  const values = { payments: '2000000', connections: '300', active: '7.5' };
+  const rows = await cost.measure({ short: true, progress: () => {}, values });
+  const of = (what: string) => rows.find((each) => each.what === what)?.ours;
+  expect(of('2,000,000 payments')).toBeCloseTo(2 * (of('a million payments') ?? 0));
+  expect(of('refreshes, 7.5 % in use')).toBeGreaterThan(0);
+  for (const { what, ours, usual = 1 } of rows) {
+    expect(ours, what).toBeGreaterThan(0);
+    expect(usual, what).toBeGreaterThan(0);
+  }
+});
+
+test.each([
+  ['active', '101'],
+  ['payments', 'many'],
+])('cost does not take --%s %s', async (name, value) => {
+  const measuring = cost.measure({ short: true, progress: () => {}, values: { [name]: value } });
+  await expect(measuring).rejects.toThrow(`--${name} ${value} cannot be`);
 });
 
 const row: Row = { what: 'sync', unit: 'ms', ours: 115, floor: 100, usual: 800 };

@@ -3,13 +3,15 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { runCommand } from '../../infra/local/command.ts';
+import { calls } from './calls.ts';
 import { coldStartChart } from './chart.ts';
 import { coldStart } from './cold-start.ts';
+import { cost } from './cost.ts';
 import type { Part, Result } from './part.ts';
 import { table } from './table.ts';
 
 /** In the order in which they run. */
-const parts: Part[] = [coldStart];
+const parts: Part[] = [coldStart, calls, cost];
 
 const option = (name: string, text: string) => `  ${name.padEnd(22)} ${text}`;
 const help = `Measures what this service costs in time, calls, memory and money, beside the least that

@@ -1,90 +1,198 @@
-import { beforeAll, expect, inject, test } from 'vitest';
-import { startLocalStack } from '../../infra/local/stack.ts';
-import { countCalls, refreshedConnections } from './call-scenarios.ts';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
+import {
+  measureScenarios,
+  refreshedConnections,
+  startMeasuredStack,
+  waitingBookings,
+} from './call-scenarios.ts';
 
-let counted: Awaited<ReturnType<typeof countCalls>>;
+let measured: Awaited<ReturnType<typeof measureScenarios>>;
+type Scenario = keyof typeof measured;
 
 beforeAll(async () => {
-  const stack = await startLocalStack({
-    google: { kind: 'simulator' },
-    schedules: false,
-    assembly: inject('assembly'),
-  });
+  const stack = await startMeasuredStack(inject('assembly'));
   try {
-    counted = await countCalls(stack);
+    measured = await measureScenarios(stack);
   } finally {
     await stack.close();
   }
 });
 
+const callsOf = (scenario: Scenario) => measured[scenario].calls;
+
 const read = { 'dynamodb:BatchGetItem table/BookingsTable, table/ConnectionsTable': 1 };
-const insertAndRecord = {
-  'google:events.insert': 1,
-  'events:PutEvents': 1,
-  // The booking, and the pointer by which refunds of the payment find it.
-  'dynamodb:PutItem table/BookingsTable': 2,
-};
+const send = { 'sqs:SendMessage BookingsQueue.fifo': 1 };
+const accept = { 'payment-confirmed': send };
+const publish = { 'events:PutEvents': 1 };
+// The booking, and the pointer by which refunds of the payment find it.
+const tellAndRecord = { ...publish, 'dynamodb:PutItem table/BookingsTable': 2 };
+const tellAndUpdate = { ...publish, 'dynamodb:PutItem table/BookingsTable': 1 };
+const readConnection = { 'dynamodb:GetItem table/ConnectionsTable': 1 };
+// The lease, and the result.
+const writesOfARefresh = 2;
 
 test('a webhook is accepted with one call, and reads its secret once in the life of its environment', () => {
-  const send = { 'sqs:SendMessage BookingsQueue.fifo': 1 };
-  expect(counted['webhook accepts']).toEqual(send);
-  expect(counted['webhook accepts, cold']).toEqual({
+  expect(callsOf('first payment of a webhook')['payment-confirmed']).toEqual({
     'secretsmanager:GetSecretValue secret:WebhookSigning-local0': 1,
     ...send,
   });
+  expect(callsOf('payment')['payment-confirmed']).toEqual(send);
 });
 
-test('a sync reads once, inserts, tells and records', () => {
-  expect(counted['sync with a fresh token']).toEqual({ ...read, ...insertAndRecord });
+test('a payment is read once, inserted, told and recorded', () => {
+  expect(callsOf('payment')).toEqual({
+    ...accept,
+    'booking-sync': { ...read, ...tellAndRecord },
+    google: { 'events.insert': 1 },
+  });
 });
 
 test('an expired token costs a lease, a call to Google and a write', () => {
-  expect(counted['sync with an expired token']).toEqual({
-    ...read,
-    'dynamodb:UpdateItem table/ConnectionsTable': 2,
-    'google:token': 1,
-    ...insertAndRecord,
+  expect(callsOf('payment with an expired token')).toEqual({
+    ...accept,
+    'booking-sync': {
+      ...read,
+      'dynamodb:UpdateItem table/ConnectionsTable': writesOfARefresh,
+      ...tellAndRecord,
+    },
+    google: { token: 1, 'events.insert': 1 },
   });
 });
 
 test('a duplicate payment costs one read', () => {
-  expect(counted['sync of a duplicate']).toEqual(read);
+  expect(callsOf('duplicate')).toEqual({ ...accept, 'booking-sync': read });
+});
+
+test('a payment of a user who is not connected asks nothing of Google', () => {
+  expect(callsOf('payment of an unconnected user')).toEqual({
+    ...accept,
+    'booking-sync': { ...read, ...tellAndRecord },
+  });
+});
+
+test.each<[Scenario, string]>([
+  ['reschedule', 'events.patch'],
+  ['cancel', 'events.delete'],
+])('to %s costs a read, a write and a message, and a sync with one call to Google', (change, call) => {
+  expect(callsOf(change)).toEqual({
+    bookings: {
+      'dynamodb:GetItem table/BookingsTable': 1,
+      'dynamodb:PutItem table/BookingsTable': 1,
+      ...send,
+    },
+    'booking-sync': { ...read, ...tellAndUpdate },
+    google: { [call]: 1 },
+  });
 });
 
 test('connect looks for a known connection', () => {
-  expect(counted.connect).toEqual({ 'dynamodb:GetItem table/ConnectionsTable': 1 });
+  expect(callsOf('connect')).toEqual({ connect: readConnection });
 });
 
 test('showing a connection costs one read', () => {
-  expect(counted['show a connection']).toEqual({ 'dynamodb:GetItem table/ConnectionsTable': 1 });
+  expect(callsOf('show a connection')).toEqual({ connections: readConnection });
 });
 
-test('the callback redeems the code, stores, tells, and releases what waited', () => {
-  expect(counted.callback).toEqual({
-    'dynamodb:GetItem table/ConnectionsTable': 1,
-    'google:token': 1,
-    'events:PutEvents': 1,
-    'dynamodb:PutItem table/ConnectionsTable': 1,
-    'sqs:SendMessage BookingsQueue.fifo': 1,
-  });
-  expect(counted['release with nothing waiting']).toEqual({
-    'dynamodb:Query table/BookingsTable/index/waiting': 1,
+const complete = {
+  ...readConnection,
+  ...publish,
+  'dynamodb:PutItem table/ConnectionsTable': 1,
+  ...send,
+};
+
+test('the callback redeems the code, stores, tells, and looks for what waited', () => {
+  expect(callsOf('callback')).toEqual({
+    'oauth-callback': complete,
+    'booking-sync': { 'dynamodb:Query table/BookingsTable/index/waiting': 1 },
+    google: { token: 1 },
   });
 });
+
+test('a reconnect releases what waited with one query and one batch, and a sync for each booking', () => {
+  const { 'booking-sync': sync = {}, ...others } = callsOf('reconnect with waiting bookings');
+  expect(others).toEqual({
+    'oauth-callback': complete,
+    google: { token: 1, 'events.insert': waitingBookings },
+  });
+  // Several at once may start a further environment, which reads its secret.
+  const { 'secretsmanager:GetSecretValue secret:TokenKeys-local0': _, ...warm } = sync;
+  expect(warm).toEqual({
+    'dynamodb:Query table/BookingsTable/index/waiting': 1,
+    'sqs:SendMessageBatch BookingsQueue.fifo': 1,
+    'dynamodb:BatchGetItem table/BookingsTable, table/ConnectionsTable': waitingBookings,
+    'events:PutEvents': waitingBookings,
+    'dynamodb:PutItem table/BookingsTable': waitingBookings,
+  });
+});
+
+test('a disconnect tells, stores, looks for others of the account, and takes the grant back', () => {
+  expect(callsOf('disconnect')).toEqual({
+    connections: {
+      ...readConnection,
+      ...publish,
+      'dynamodb:PutItem table/ConnectionsTable': 1,
+      'dynamodb:Query table/ConnectionsTable/index/google-account': 1,
+      'dynamodb:UpdateItem table/ConnectionsTable': 1,
+    },
+    google: { revoke: 1 },
+  });
+});
+
+const sweep = { 'dynamodb:Query table/ConnectionsTable/index/refresh-due': 4 };
 
 test('schedules with nothing to do cost a query for each shard', () => {
-  expect(counted['reconcile with nothing due']).toEqual({
-    'dynamodb:Query table/BookingsTable/index/sync-due': 4,
+  expect(callsOf('reconcile with nothing due')).toEqual({
+    'booking-reconcile': { 'dynamodb:Query table/BookingsTable/index/sync-due': 4 },
   });
-  expect(counted['refresh with nothing due']).toEqual({
-    'dynamodb:Query table/ConnectionsTable/index/refresh-due': 4,
-  });
+  expect(callsOf('refresh with nothing due')).toEqual({ 'token-refresh': sweep });
 });
 
 test('a refresh costs a lease, a call to Google and a write for each connection', () => {
-  expect(counted['refresh of several connections']).toEqual({
-    ...counted['refresh with nothing due'],
-    'dynamodb:UpdateItem table/ConnectionsTable': 2 * refreshedConnections,
-    'google:token': refreshedConnections,
+  expect(callsOf('refresh of several connections')).toEqual({
+    'token-refresh': {
+      ...sweep,
+      'dynamodb:UpdateItem table/ConnectionsTable': writesOfARefresh * refreshedConnections,
+    },
+    google: { token: refreshedConnections },
+  });
+});
+
+// Budgets that no clock moves. Units are upper bounds: some items are about as large as a unit, and a number in them may
+// take a byte more or less.
+describe('items', () => {
+  test.each<[Scenario, { read: number; written: number; readUnits: number; writeUnits: number }]>([
+    // Read: the connection. Looking for booking and pointer costs a unit each.
+    // Written: the booking with its entries in two indexes, and the pointer.
+    ['payment', { read: 1, written: 2, readUnits: 3, writeUnits: 4 }],
+    ['duplicate', { read: 3, written: 0, readUnits: 3, writeUnits: 0 }],
+    ['payment with an expired token', { read: 1, written: 4, readUnits: 3, writeUnits: 10 }],
+    ['payment of an unconnected user', { read: 1, written: 2, readUnits: 3, writeUnits: 5 }],
+    ['reschedule', { read: 3, written: 2, readUnits: 3, writeUnits: 10 }],
+    ['cancel', { read: 3, written: 2, readUnits: 3, writeUnits: 9 }],
+    ['connect', { read: 0, written: 0, readUnits: 1, writeUnits: 0 }],
+    ['callback', { read: 0, written: 1, readUnits: 1.5, writeUnits: 5 }],
+    ['show a connection', { read: 1, written: 0, readUnits: 1, writeUnits: 0 }],
+    ['disconnect', { read: 1, written: 2, readUnits: 1.5, writeUnits: 9 }],
+    ['reconcile with nothing due', { read: 0, written: 0, readUnits: 2, writeUnits: 0 }],
+    ['refresh with nothing due', { read: 0, written: 0, readUnits: 2, writeUnits: 0 }],
+    [
+      'refresh of several connections',
+      {
+        read: refreshedConnections,
+        written: writesOfARefresh * refreshedConnections,
+        readUnits: 2,
+        writeUnits: 6 * refreshedConnections,
+      },
+    ],
+  ])('%s keeps its budget', (scenario, budget) => {
+    const { read, written, readUnits, writeUnits } = measured[scenario].items;
+    expect({ read, written }).toEqual({ read: budget.read, written: budget.written });
+    expect(readUnits).toBeLessThanOrEqual(budget.readUnits);
+    expect(writeUnits).toBeLessThanOrEqual(budget.writeUnits);
+  });
+
+  test('a message is one request of the queue, and an event one of the bus', () => {
+    for (const { messages, events } of Object.values(measured))
+      for (const bytes of [...messages, ...events]) expect(bytes).toBeLessThan(64 * 1024);
   });
 });

@@ -162,6 +162,16 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.get(userId)).toMatchObject({ tokenVersion: 2, email: 'new' });
     });
 
+    it('puts a connection over what its user has chosen only where that was read', async () => {
+      await connections.put(connection(), undefined);
+      await connections.choose(userId, { tokenVersion: 1 }, { timeZone: 'Europe/Berlin', updatedAt: now });
+      const again = connection({ tokenVersion: 2 });
+      expect(await connections.put(again, { tokenVersion: 1 })).toBe(false);
+      expect(await connections.put(again, { tokenVersion: 1, choices: 2 })).toBe(false);
+      expect(await connections.put(again, { tokenVersion: 1, choices: 1 })).toBe(true);
+      expect(await connections.get(userId)).toMatchObject({ tokenVersion: 2, choices: 1 });
+    });
+
     it('gives the lease to one worker at a time, and to the next when it has run out', async () => {
       await connections.put(connection(), undefined);
       expect(await connections.takeLease(userId, 1, lease())).toMatchObject({

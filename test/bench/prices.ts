@@ -1,0 +1,50 @@
+/**
+ * What AWS takes, in US dollars: region us-east-1, list prices of the first tier, without any free tier, as known in
+ * November 2026. AWS publishes its prices per region and changes them without notice: edit the figures here for another
+ * region or day.
+ *
+ * How well each is known:
+ * - `second-hand`: several dated accounts by others of 2025 or 2026 agree on it; AWS's own page shows figures only to a
+ *   browser, and could not be read here
+ * - `remembered`: nobody was found who states it with a date
+ */
+export type Price = { usd: number; per: number; known: 'second-hand' | 'remembered'; source: string };
+
+const million = 1_000_000;
+const aws = 'https://aws.amazon.com';
+
+export const prices = {
+  lambdaRequests: { usd: 0.2, per: million, known: 'second-hand', source: `${aws}/lambda/pricing/` },
+  /** arm64. */
+  lambdaGbSeconds: { usd: 0.0000133334, per: 1, known: 'second-hand', source: `${aws}/lambda/pricing/` },
+  /** HTTP API, for each 512 KB. */
+  apiRequests: { usd: 1, per: million, known: 'second-hand', source: `${aws}/api-gateway/pricing/` },
+  /** FIFO, for each 64 KB. */
+  queueRequests: { usd: 0.5, per: million, known: 'second-hand', source: `${aws}/sqs/pricing/` },
+  /** Custom events, for each 64 KB. */
+  events: { usd: 1, per: million, known: 'second-hand', source: `${aws}/eventbridge/pricing/` },
+  schedules: { usd: 1, per: million, known: 'second-hand', source: `${aws}/eventbridge/pricing/` },
+  /** On demand, since November 2024. */
+  readUnits: { usd: 0.125, per: million, known: 'second-hand', source: `${aws}/dynamodb/pricing/on-demand/` },
+  writeUnits: {
+    usd: 0.625,
+    per: million,
+    known: 'second-hand',
+    source: `${aws}/dynamodb/pricing/on-demand/`,
+  },
+  storedGbMonths: { usd: 0.25, per: 1, known: 'remembered', source: `${aws}/dynamodb/pricing/on-demand/` },
+  /** Point-in-time recovery. */
+  backupGbMonths: { usd: 0.2, per: 1, known: 'remembered', source: `${aws}/dynamodb/pricing/on-demand/` },
+  secretMonths: { usd: 0.4, per: 1, known: 'second-hand', source: `${aws}/secrets-manager/pricing/` },
+  secretReads: { usd: 0.05, per: 10_000, known: 'second-hand', source: `${aws}/secrets-manager/pricing/` },
+  keyMonths: { usd: 1, per: 1, known: 'second-hand', source: `${aws}/kms/pricing/` },
+  keyRequests: { usd: 0.03, per: 10_000, known: 'second-hand', source: `${aws}/kms/pricing/` },
+  /** Taken in by CloudWatch Logs. */
+  logGb: { usd: 0.5, per: 1, known: 'second-hand', source: `${aws}/cloudwatch/pricing/` },
+  metricMonths: { usd: 0.3, per: 1, known: 'second-hand', source: `${aws}/cloudwatch/pricing/` },
+  /** For each metric that an alarm looks at. */
+  alarmMetricMonths: { usd: 0.1, per: 1, known: 'remembered', source: `${aws}/cloudwatch/pricing/` },
+  traces: { usd: 5, per: million, known: 'remembered', source: `${aws}/xray/pricing/` },
+} satisfies Record<string, Price>;
+
+export type Priced = keyof typeof prices;
