@@ -21,11 +21,7 @@ export const bundling = {
   alias: {
     // The ways to credentials that Lambda never takes are a third of a bundle.
     '@aws-sdk/credential-provider-node': join(import.meta.dirname, 'lambda-credentials.ts'),
-    // All we use of it. Its index loads every other kind of Google's credentials too.
-    'google-auth-library': 'google-auth-library/build/src/auth/oauth2client.js',
   },
-  // Of google-auth-library, for a Node without fetch. It is never loaded: google-oauth.ts hands in Node's own.
-  external: ['node-fetch'],
   logLevel: 'warning',
 } satisfies BuildOptions;
 

@@ -14,8 +14,8 @@ export type GoogleEndpoints = {
   authorization: string;
   token: string;
   revoke: string;
-  /** PEM certificates by key id: the form google-auth-library reads in Node. */
-  certificates: string;
+  /** What id tokens are signed with, as a JSON Web Key Set. */
+  signingKeys: string;
   calendar: string;
 };
 
@@ -23,7 +23,7 @@ const realGoogle: GoogleEndpoints = {
   authorization: 'https://accounts.google.com/o/oauth2/v2/auth',
   token: 'https://oauth2.googleapis.com/token',
   revoke: 'https://oauth2.googleapis.com/revoke',
-  certificates: 'https://www.googleapis.com/oauth2/v1/certs',
+  signingKeys: 'https://www.googleapis.com/oauth2/v3/certs',
   calendar: 'https://www.googleapis.com/calendar/v3',
 };
 
@@ -35,7 +35,7 @@ export function googleEndpoints(baseUrl: string | undefined = process.env[env.go
     authorization: `${base}/o/oauth2/v2/auth`,
     token: `${base}/token`,
     revoke: `${base}/revoke`,
-    certificates: `${base}/oauth2/v1/certs`,
+    signingKeys: `${base}/oauth2/v3/certs`,
     calendar: `${base}/calendar/v3`,
   };
 }
