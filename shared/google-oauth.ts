@@ -1,6 +1,4 @@
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import { AppError } from './app-error.ts';
-import { systemMilliseconds } from './clock.ts';
 import type { GoogleEndpoints } from './config.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import { lightFetch } from './light-fetch.ts';
@@ -39,43 +37,24 @@ export type GoogleOAuth = {
   revoke(refreshToken: string): Promise<void>;
 };
 
+/** All that is needed of it once there is a connection. */
+export type GoogleTokens = Pick<GoogleOAuth, 'refresh' | 'revoke'>;
+
 export type CodeExchange = { code: string; verifier: string; redirectUri: string };
 
 /** Milliseconds to wait for the token endpoint; the refresh lease is longer. */
-const tokenTimeout = 8_000;
+export const tokenTimeout = 8_000;
 
 /**
  * Google's token endpoint, by hand: what is sent to it are two forms. google-auth-library would load an HTTP client of
  * its own (30 ms of a cold start), repeats POSTs after a lost answer, which kills a single-use code, and hides a new
  * refresh token behind the old one. In our tests it is the judge of what Google's simulator answers.
  */
-export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
-  const signingKey = googleSigningKey(endpoints.signingKeys);
-
-  /** Sent once: we decide about retries. */
-  async function requestTokens(client: GoogleClient, fields: Record<string, string>): Promise<TokenAnswer> {
-    const { clientId: client_id, clientSecret: client_secret } = client;
-    const { status, body } = await postForm(endpoints.token, { client_id, client_secret, ...fields });
-    if (status === 200) return body;
-    throw refusal(status, body);
-  }
-
+export function googleTokens(endpoints: GoogleEndpoints): GoogleTokens {
   return {
-    async exchangeCode(client, { code, verifier, redirectUri }) {
-      const answer = await requestTokens(client, {
-        grant_type: 'authorization_code',
-        code,
-        code_verifier: verifier,
-        redirect_uri: redirectUri,
-      });
-      const granted = readTokens(answer);
-      return { ...granted, identity: await verifyIdentity(signingKey, client, answer.id_token) };
-    },
-
     async refresh(client, refreshToken) {
-      return readTokens(
-        await requestTokens(client, { grant_type: 'refresh_token', refresh_token: refreshToken }),
-      );
+      const fields = { grant_type: 'refresh_token', refresh_token: refreshToken };
+      return (await requestTokens(endpoints, client, fields)).granted;
     },
 
     async revoke(refreshToken) {
@@ -84,6 +63,18 @@ export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
       if (status !== 200 && status !== 400) throw unexpectedStatus(status);
     },
   };
+}
+
+/** Asks for tokens, once: we decide about retries. `idToken` is as Google sent it, not verified. */
+export async function requestTokens(
+  endpoints: GoogleEndpoints,
+  { clientId, clientSecret }: GoogleClient,
+  fields: Record<string, string>,
+): Promise<{ granted: GrantedTokens; idToken: unknown }> {
+  const form = { client_id: clientId, client_secret: clientSecret, ...fields };
+  const { status, body } = await postForm(endpoints.token, form);
+  if (status !== 200) throw refusal(status, body);
+  return { granted: readTokens(body), idToken: body.id_token };
 }
 
 /** The fields of a JSON object that Google answered; none where it was something else. Each may be of any type. */
@@ -104,11 +95,12 @@ async function postForm(
     });
     return { status: response.status, body: parseObject(await response.text()) };
   } catch (error) {
-    const { name, code = name } = error as NodeJS.ErrnoException;
+    // A time-out has a code too: a number that nobody knows.
+    const { name, code } = error as NodeJS.ErrnoException;
     throw new AppError('google_unreachable', "Google's token endpoint could not be reached.", {
       status: 503,
       retryable: true,
-      details: { network: String(code) },
+      details: { network: typeof code === 'string' ? code : name },
     });
   }
 }
@@ -138,82 +130,6 @@ function readTokens({ access_token, expires_in, refresh_token, scope }: TokenAns
     ...(typeof refresh_token === 'string' && refresh_token ? { refreshToken: refresh_token } : {}),
     scopes: typeof scope === 'string' ? scope.split(' ').filter(Boolean) : [],
   };
-}
-
-/** Google writes its name in both ways. */
-const issuers = ['https://accounts.google.com', 'accounts.google.com'];
-/** Seconds by which Google's clock may differ from ours. */
-const clockTolerance = 300;
-/** Seconds: Google's id tokens live for an hour, and this one was made a moment ago. */
-const oldestIdToken = 3600;
-
-/** Signature, issuer, audience and times are checked here; the nonce by who knows it. */
-async function verifyIdentity(
-  signingKey: JWTVerifyGetKey,
-  client: GoogleClient,
-  idToken: unknown,
-): Promise<GoogleIdentity> {
-  try {
-    const { payload } = await jwtVerify(String(idToken), signingKey, {
-      algorithms: ['RS256'],
-      issuer: issuers,
-      audience: client.clientId,
-      clockTolerance,
-      maxTokenAge: oldestIdToken,
-      requiredClaims: ['sub', 'exp'],
-    });
-    const { sub, email, nonce } = payload;
-    if (typeof sub === 'string' && sub) {
-      return {
-        sub,
-        email: typeof email === 'string' ? email : '',
-        ...(typeof nonce === 'string' ? { nonce } : {}),
-      };
-    }
-  } catch (error) {
-    throw idTokenInvalid(error);
-  }
-  throw idTokenInvalid();
-}
-
-/**
- * Finds the key that signed a token among those Google publishes. They are kept for as long as Google says, and read
- * anew where none fits: Google may have begun to use another one.
- */
-function googleSigningKey(url: string): JWTVerifyGetKey {
-  let kept: { find: JWTVerifyGetKey; until: number } | undefined;
-
-  async function read(): Promise<JWTVerifyGetKey> {
-    const { status, headers, text } = await lightFetch(url, {
-      method: 'GET',
-      headers: {},
-      redirect: 'error',
-      signal: AbortSignal.timeout(tokenTimeout),
-    });
-    if (status !== 200) throw new Error(`Google answered ${status} to a request for its signing keys.`);
-    const find = createLocalJWKSet(JSON.parse(await text()) as JSONWebKeySet);
-    const seconds = /max-age=(\d+)/.exec(headers.get('cache-control') ?? '')?.[1] ?? 0;
-    kept = { find, until: systemMilliseconds() + Number(seconds) * 1000 };
-    return find;
-  }
-
-  return async (header, token) => {
-    if (!kept || systemMilliseconds() >= kept.until) return (await read())(header, token);
-    try {
-      return await kept.find(header, token);
-    } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      return (await read())(header, token);
-    }
-  };
-}
-
-function idTokenInvalid(cause?: unknown): AppError {
-  return new AppError(
-    'id_token_invalid',
-    "Google's proof of who consented could not be verified. Nothing was stored.",
-    { status: 502, cause },
-  );
 }
 
 function unexpectedStatus(status: number): AppError {

@@ -3,7 +3,7 @@ import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { googleEndpoints } from '../../shared/config.ts';
-import { googleOAuth } from '../../shared/google-oauth.ts';
+import { googleOAuth } from '../../shared/google-sign-in.ts';
 
 const client = { clientId: 'client-id', clientSecret: 'client-secret' };
 const request = { code: 'code', verifier: 'verifier', redirectUri: 'https://api.example.com/callback' };
