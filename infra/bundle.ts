@@ -1,7 +1,11 @@
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type BuildOptions, buildSync } from 'esbuild';
 
 const projectRoot = join(import.meta.dirname, '..');
+
+/** A package in a file of its own, loaded when first needed: it would be a fifth of a bundle, and its import time. */
+const seldomUsed = 'temporal-polyfill';
+const seldomUsedFile = `./${seldomUsed}.cjs`;
 
 /** How everything that is deployed is built. What each setting gives is measured in docs/performance.md. */
 export const bundling = {
@@ -23,9 +27,10 @@ export const bundling = {
     '@aws-sdk/credential-provider-node': join(import.meta.dirname, 'lambda-credentials.ts'),
     // All we use of it. Its index loads every other kind of Google's credentials too.
     'google-auth-library': 'google-auth-library/build/src/auth/oauth2client.js',
+    [seldomUsed]: seldomUsedFile,
   },
-  // Of google-auth-library, for a Node without fetch. It is never loaded: google-oauth.ts hands in Node's own.
-  external: ['node-fetch'],
+  // node-fetch is google-auth-library's, for a Node without fetch. It is never loaded: nothing is fetched through it.
+  external: [seldomUsedFile, 'node-fetch'],
   logLevel: 'warning',
 } satisfies BuildOptions;
 
@@ -37,9 +42,21 @@ export const bundling = {
  * the other, and prints about it: four times as long, in every synth, local start and test run.
  */
 export function bundleFunctions(names: readonly string[], outdir: string): void {
-  buildSync({
+  const { metafile } = buildSync({
     ...bundling,
     entryPoints: names.map((name) => ({ in: `functions/${name}/handler.ts`, out: `${name}/index` })),
     outdir,
+    metafile: true,
   });
+  const users = Object.entries(metafile.outputs).filter(([, { imports }]) =>
+    imports.some(({ path }) => path === seldomUsedFile),
+  );
+  for (const [file] of users) {
+    buildSync({
+      ...bundling,
+      alias: {},
+      entryPoints: [seldomUsed],
+      outfile: join(projectRoot, dirname(file), seldomUsedFile),
+    });
+  }
 }

@@ -11,7 +11,7 @@ import {
 } from './connection.ts';
 import type { ConnectionStore, Lease } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
-import type { GoogleOAuth, GrantedTokens } from './google-oauth.ts';
+import type { GoogleTokens, GrantedTokens } from './google-oauth.ts';
 import { log, metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
@@ -20,7 +20,7 @@ import { openToken, sealToken, sealTokens, type TokenKind } from './token-vault.
 /** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
 export type TokenDeps = {
   connections: ConnectionStore;
-  google: GoogleOAuth;
+  google: GoogleTokens;
   googleClient: Secret<GoogleClient>;
   tokenKeys: Secret<TokenKeys>;
   bus: Bus;

@@ -6,7 +6,7 @@ import { systemClock, systemRandom, systemSleep } from './clock.ts';
 import { googleEndpoints, refreshPolicy, required, requiredNumber } from './config.ts';
 import { connectionStore } from './connection-store.ts';
 import { parseGoogleClient } from './google-client-secret.ts';
-import { googleOAuth } from './google-oauth.ts';
+import { googleTokens } from './google-oauth.ts';
 import { env } from './names.ts';
 import { secret } from './secrets.ts';
 import { parseTokenKeys } from './token-keys.ts';
@@ -15,7 +15,7 @@ import { parseTokenKeys } from './token-keys.ts';
 export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
   return {
     connections: connectionStore(dynamo, required(env.connectionsTable), requiredNumber(env.indexShards)),
-    google: googleOAuth(googleEndpoints()),
+    google: googleTokens(googleEndpoints()),
     googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
     tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
     bus: eventBridgeBus(required(env.eventBus)),

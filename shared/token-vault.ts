@@ -1,9 +1,15 @@
-import { CompactEncrypt, compactDecrypt } from 'jose';
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { AppError } from './app-error.ts';
 import type { TokenKeys } from './token-keys.ts';
 
 /** What a sealed token is; bound into it, so that one kind cannot be passed off as the other. */
 export type TokenKind = 'access' | 'refresh';
+
+// The one form of JWE (RFC 7516) that is used here, by Node's own AES: a library's first use of WebCrypto takes 5 ms of a
+// cold start. In our tests, jose opens what is sealed here, and seals what is opened.
+const cipher = 'aes-256-gcm';
+const ivLength = 12;
+const tagLength = 16;
 
 /** Seals a token of Google's as a JWE (dir, A256GCM) with key id, user and kind as authenticated header. */
 export async function sealToken(
@@ -14,9 +20,14 @@ export async function sealToken(
   token: string,
 ): Promise<string> {
   const kid = keys.current(now);
-  return new CompactEncrypt(new TextEncoder().encode(token))
-    .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid, sub: userId, kind })
-    .encrypt(keys.key(kid, 'token') as Uint8Array);
+  const header = encode(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid, sub: userId, kind }));
+  const iv = randomBytes(ivLength);
+  const sealing = createCipheriv(cipher, keys.key(kid, 'token') as Uint8Array, iv, {
+    authTagLength: tagLength,
+  }).setAAD(Buffer.from(header));
+  const text = Buffer.concat([sealing.update(token, 'utf8'), sealing.final()]);
+  // The second part would be an encrypted key.
+  return [header, '', encode(iv), encode(text), encode(sealing.getAuthTag())].join('.');
 }
 
 /** Seals both tokens of a connection, and says with which key. */
@@ -26,11 +37,11 @@ export async function sealTokens(
   userId: string,
   tokens: { accessToken: string; refreshToken: string },
 ): Promise<{ keyId: string; accessToken: string; refreshToken: string }> {
-  const [accessToken, refreshToken] = await Promise.all([
-    sealToken(keys, now, userId, 'access', tokens.accessToken),
-    sealToken(keys, now, userId, 'refresh', tokens.refreshToken),
-  ]);
-  return { keyId: keys.current(now), accessToken, refreshToken };
+  return {
+    keyId: keys.current(now),
+    accessToken: await sealToken(keys, now, userId, 'access', tokens.accessToken),
+    refreshToken: await sealToken(keys, now, userId, 'refresh', tokens.refreshToken),
+  };
 }
 
 /**
@@ -44,18 +55,37 @@ export async function openToken(
   sealed: string,
 ): Promise<string> {
   try {
-    const { plaintext, protectedHeader } = await compactDecrypt(
-      sealed,
-      ({ kid }) => keys.key(kid ?? '', 'token') ?? Promise.reject(new Error('unknown key id')),
-      { keyManagementAlgorithms: ['dir'], contentEncryptionAlgorithms: ['A256GCM'] },
-    );
-    if (protectedHeader.sub === userId && protectedHeader.kind === kind) {
-      return new TextDecoder().decode(plaintext);
-    }
+    const { header, text } = decrypt(keys, sealed);
+    if (header.sub === userId && header.kind === kind) return text;
   } catch (error) {
     throw unreadable(error);
   }
   throw unreadable();
+}
+
+/** Throws on anything but a JWE (dir, A256GCM) under a key that is known. */
+function decrypt(keys: TokenKeys, sealed: string): { header: Record<string, unknown>; text: string } {
+  const [first = '', encryptedKey, iv = '', text = '', tag = '', ...rest] = sealed.split('.');
+  const header = JSON.parse(decode(first).toString('utf8')) as Record<string, unknown>;
+  if (header.alg !== 'dir' || header.enc !== 'A256GCM' || encryptedKey !== '' || rest.length > 0) {
+    throw new Error('not a JWE of ours');
+  }
+  const key = keys.key(String(header.kid), 'token');
+  if (!key) throw new Error('unknown key id');
+  // The length is given, or Node would take a shorter tag, which is easier to guess.
+  const opening = createDecipheriv(cipher, key, decode(iv), { authTagLength: tagLength })
+    .setAAD(Buffer.from(first))
+    .setAuthTag(decode(tag));
+  // Nothing of it is used before `final` has found that nothing was changed.
+  return { header, text: Buffer.concat([opening.update(decode(text)), opening.final()]).toString('utf8') };
+}
+
+function encode(value: string | Buffer): string {
+  return Buffer.from(value).toString('base64url');
+}
+
+function decode(text: string): Buffer {
+  return Buffer.from(text, 'base64url');
 }
 
 function unreadable(cause?: unknown): AppError {

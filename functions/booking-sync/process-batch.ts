@@ -1,5 +1,6 @@
-import { type BookingMessage, parseBookingMessage } from '../../shared/booking-queue.ts';
+import type { BookingMessage } from '../../shared/booking-queue.ts';
 import { describeError, log } from '../../shared/observability.ts';
+import { parseBookingMessage } from './read-message.ts';
 
 /** A message of the FIFO queue. */
 export type QueueRecord = {

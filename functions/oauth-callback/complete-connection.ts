@@ -9,14 +9,23 @@ import {
   nextRefresh,
   type Revocation,
 } from '../../shared/connection.ts';
-import { calendarScope, type GoogleIdentity, type GrantedTokens } from '../../shared/google-oauth.ts';
+import {
+  calendarScope,
+  type GoogleIdentity,
+  type GoogleOAuth,
+  type GrantedTokens,
+} from '../../shared/google-oauth.ts';
 import { routes } from '../../shared/names.ts';
 import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
 import { useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 
-export type CallbackDeps = Omit<TokenDeps, 'sleep' | 'newOwner'> & { queue: BookingQueue; publicUrl: string };
+export type CallbackDeps = Omit<TokenDeps, 'sleep' | 'newOwner'> & {
+  google: GoogleOAuth;
+  queue: BookingQueue;
+  publicUrl: string;
+};
 
 export type CallbackRequest = {
   /** Google's query parameters; ones we do not know are tolerated. */

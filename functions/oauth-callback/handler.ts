@@ -1,9 +1,10 @@
 import middy from '@middy/core';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { browserBinding } from '../../shared/browser-binding.ts';
-import { required } from '../../shared/config.ts';
+import { googleEndpoints, required } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { errorPage } from '../../shared/error-page.ts';
+import { googleOAuth } from '../../shared/google-sign-in.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
 import { env } from '../../shared/names.ts';
 import { page } from '../../shared/page.ts';
@@ -14,6 +15,7 @@ const publicUrl = required(env.publicUrl);
 const binding = browserBinding(publicUrl);
 const deps = {
   ...tokenDeps(dynamoClient()),
+  google: googleOAuth(googleEndpoints()),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   publicUrl,
 };

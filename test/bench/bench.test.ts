@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { calls } from './calls.ts';
 import { coldStartChart } from './chart.ts';
-import { coldStart } from './cold-start.ts';
+import { coldStart, firstCalls } from './cold-start.ts';
 import { cost } from './cost.ts';
 import { functionNames } from './first-events.ts';
 import { median, type Row } from './part.ts';
@@ -20,6 +20,14 @@ test('the short mode starts every function, ours and what it is compared with', 
   expect(progress.at(-1)).toBe('round 1 of 1');
   const drawn = coldStartChart(rows);
   for (const { what, ours } of rows) expect(drawn).toContain(`${what}: ours ${Math.round(ours)}`);
+});
+
+test('the floor calls what each function calls in its first event, no more and no less', {
+  timeout: 300_000,
+}, async () => {
+  const calls = await firstCalls(() => {});
+  for (const name of functionNames) expect(calls[name].floor, name).toEqual(calls[name].ours);
+  expect(calls['booking-sync'].ours).toContain('POST /calendar/v3/calendars/primary/events');
 });
 
 // Which calls they are, test/e2e/calls.test.ts says; how the money is computed, test/unit/cost-model.test.ts.

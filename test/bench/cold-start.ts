@@ -17,6 +17,7 @@ import { env } from '../../shared/names.ts';
 import { type Bundle, buildVariants, bundleOf, type Variant, variants } from './bundles.ts';
 import { checkAnswer, eventsFor, type FunctionName, functionNames, type Side } from './first-events.ts';
 import { type Goal, type MeasureOptions, median, type Part, type Row } from './part.ts';
+import { callRecorder } from './recorder.ts';
 
 const defaultRounds = 15;
 
@@ -24,38 +25,88 @@ export const coldStart: Part = {
   name: 'cold-start',
   title: 'Cold start: process start to first answered event',
   options: { rounds: { text: `starts of each bundle (default: ${defaultRounds})` } },
-  async measure(options) {
-    const directory = mkdtempSync(join(tmpdir(), 'bench-cold-start-'));
-    try {
-      options.progress('building');
-      await buildVariants(directory);
-      const assembly = join(directory, 'assembly');
-      const stack = await startLocalStack({ google: { kind: 'simulator' }, schedules: false, assembly });
-      try {
-        const times = await startAll(stack, directory, options);
-        return functionNames.map((name) => row(name, times[name]));
-      } finally {
-        await stack.close();
-      }
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  },
+  measure: (options) =>
+    withBundles(options.progress, async (stack, directory) => {
+      const times = ofEach(functionNames, () => ofEach(variants, (): number[] => []));
+      await startAll(stack, directory, options, (name, variant, ms) => times[name][variant].push(ms));
+      return functionNames.map((name) => row(name, times[name]));
+    }),
 };
+
+/**
+ * What ours and the floor call in their first event, each in order of the alphabet: calls side by side come in any.
+ * Shows that the floor is one: that it saves no call which ours makes.
+ */
+export function firstCalls(
+  progress: MeasureOptions['progress'],
+): Promise<Record<FunctionName, { ours: string[]; floor: string[] }>> {
+  return withBundles(progress, async (stack, directory) => {
+    const recorder = callRecorder();
+    try {
+      const { url, endpoints, googleUrl = '' } = stack;
+      const recorded = {
+        url,
+        googleUrl: await recorder.before(googleUrl),
+        endpoints: {
+          dynamodb: await recorder.before(endpoints.dynamodb),
+          sqs: await recorder.before(endpoints.sqs),
+          secretsManager: await recorder.before(endpoints.secretsManager),
+          eventBridge: await recorder.before(endpoints.eventBridge),
+        },
+      };
+      const calls = ofEach(functionNames, () => ({ ours: [] as string[], floor: [] as string[] }));
+      const options = { short: true, progress, values: {}, reached: recorded, before: () => recorder.take() };
+      await startAll(stack, directory, options, (name, variant) => {
+        if (variant === 'ours' || variant === 'floor') calls[name][variant] = recorder.take().sort();
+      });
+      return calls;
+    } finally {
+      await recorder.close();
+    }
+  });
+}
+
+/** Builds everything, and lets `use` start it beside a running local stack. */
+async function withBundles<T>(
+  progress: MeasureOptions['progress'],
+  use: (stack: LocalStack, directory: string) => Promise<T>,
+): Promise<T> {
+  const directory = mkdtempSync(join(tmpdir(), 'bench-cold-start-'));
+  try {
+    progress('building');
+    await buildVariants(directory);
+    const assembly = join(directory, 'assembly');
+    const stack = await startLocalStack({ google: { kind: 'simulator' }, schedules: false, assembly });
+    try {
+      return await use(stack, directory);
+    } finally {
+      await stack.close();
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Where functions find what they call. */
+type Reached = Pick<LocalStack, 'url' | 'endpoints' | 'googleUrl'>;
 
 /** Milliseconds of each start. */
 type Times = Record<Variant, number[]>;
 
-/** Starts every variant of every function in turn, round by round: a busy moment of the machine hits all alike. */
+/**
+ * Starts every variant of every function in turn, round by round: a busy moment of the machine hits all alike. Calls
+ * `before` before each start, and `answered` after each that counts. Functions find the stack where `reached` says.
+ */
 async function startAll(
   stack: LocalStack,
   directory: string,
-  { short, progress, values }: MeasureOptions,
-): Promise<Record<FunctionName, Times>> {
+  options: MeasureOptions & { reached?: Reached; before?: () => void },
+  answered: (name: FunctionName, variant: Variant, ms: number) => void,
+): Promise<void> {
+  const { short, progress, values, reached = stack, before } = options;
   const rounds = short ? 1 : Number(values.rounds ?? defaultRounds);
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds ${values.rounds} is no number.`);
-  const times = ofEach(functionNames, () => ofEach(variants, (): number[] => []));
-  const environments = environmentsOf(stack, join(directory, 'assembly'));
+  const environments = environmentsOf(reached, join(directory, 'assembly'));
   const { [env.connectionsTable]: connections = '', [env.bookingsTable]: bookings = '' } =
     environments['booking-sync'];
   const world = {
@@ -78,28 +129,26 @@ async function startAll(
             now: Date.now(),
             newId: `${variant}${round}`,
           };
-          const started = await start(
-            bundle,
-            environments[name],
-            await eventsFor[name]({ ...world, ...scene }),
-          );
+          const event = await eventsFor[name]({ ...world, ...scene });
+          before?.();
+          const started = await start(bundle, environments[name], event);
           checkAnswer(name, started.answer);
           answers[variant].set(name, started.answer);
           ms = started.ms;
         } else {
+          before?.();
           ({ ms } = await start(bundle, environments[name], {}));
         }
-        if (round > 0) times[name][variant].push(ms);
+        if (round > 0) answered(name, variant, ms);
       }
     }
   }
   world.dynamo.destroy();
-  return times;
 }
 
 /** What each function finds in its environment. Past the gateway: what it adds to a call is not the function's time. */
 function environmentsOf(
-  { url, endpoints, googleUrl = '' }: LocalStack,
+  { url, endpoints, googleUrl = '' }: Reached,
   assembly: string,
 ): Record<FunctionName, Record<string, string>> {
   const { template, assetPaths } = readAssembly(assembly);

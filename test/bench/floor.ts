@@ -1,7 +1,8 @@
 /**
- * The floor of the cold starts: a hello-world of middy for each function, which makes that function's calls to AWS
- * with the same clients, in the same order, and does nothing else: it checks and decides nothing, and never asks
- * Google. Built like ours, each a bundle of its own that holds only the clients and commands it uses.
+ * The floor of the cold starts: a hello-world of middy for each function, which makes that function's calls to AWS and
+ * Google with the same clients, in the same order, writes a line to the log, and does nothing else: it checks and
+ * decides nothing, and what it asks of Google is refused. Built like ours, each a bundle of its own that holds only the
+ * clients and commands it uses.
  */
 import {
   BatchGetItemCommand,
@@ -15,7 +16,8 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import middy from '@middy/core';
-import { required } from '../../shared/config.ts';
+import { googleEndpoints, required } from '../../shared/config.ts';
+import { lightFetch } from '../../shared/light-fetch.ts';
 import { env, indexes } from '../../shared/names.ts';
 
 export function health() {
@@ -40,6 +42,8 @@ export function oauthCallback() {
     await readSecret(secrets, env.tokenKeysSecretId);
     await getConnection(dynamo);
     await readSecret(secrets, env.googleClientSecretId);
+    await ask('POST', googleEndpoints().token);
+    await ask('GET', googleEndpoints().certificates);
     await publish(bus);
     await dynamo.send(new PutItemCommand({ TableName: required(env.connectionsTable), Item: nobody }));
     await send(sqs);
@@ -92,6 +96,7 @@ export function bookingSync() {
       }),
     );
     await readSecret(secrets, env.tokenKeysSecretId);
+    await ask('POST', `${googleEndpoints().calendar}/calendars/primary/events`);
     await publish(bus);
     await putBooking(dynamo);
     await putBooking(dynamo);
@@ -119,6 +124,7 @@ export function tokenRefresh() {
     await updateConnection(dynamo);
     await readSecret(secrets, env.tokenKeysSecretId);
     await readSecret(secrets, env.googleClientSecretId);
+    await ask('POST', googleEndpoints().token);
     await updateConnection(dynamo);
   });
 }
@@ -126,9 +132,10 @@ export function tokenRefresh() {
 const nobody = { userId: { S: 'nobody' } };
 const nothing = { id: { S: 'nothing' } };
 
-function helloWorld(callAws: () => Promise<void>) {
+function helloWorld(call: () => Promise<void>) {
   return middy({ timeoutEarlyInMillis: 0 }).handler(async () => {
-    await callAws();
+    await call();
+    process.stdout.write('{"level":"INFO","message":"Hello, world"}\n');
     return { statusCode: 200, body: 'Hello, world' };
   });
 }
@@ -158,6 +165,11 @@ function query(dynamo: DynamoDBClient, TableName: string, IndexName: string, key
       ExpressionAttributeValues: { ':shard': { S: shard } },
     }),
   );
+}
+
+async function ask(method: string, url: string) {
+  const init = { method, headers: {}, redirect: 'error', signal: AbortSignal.timeout(8_000) } as const;
+  await (await lightFetch(url, init)).text();
 }
 
 function publish(bus: EventBridgeClient) {

@@ -1,5 +1,6 @@
 /** Sends a case to its handler and says what is wrong with what comes of it. */
 import type * as z from 'zod';
+import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { matchRoute } from '../../infra/local/http-api.ts';
 import { toEvent, toResponse } from '../../infra/local/http-payload.ts';
 import { openApi } from '../../infra/openapi.ts';
@@ -13,7 +14,7 @@ import {
   healthSchema,
   receiptSchema,
 } from '../../shared/api-answers.ts';
-import { type PaymentReported, parseBookingMessage } from '../../shared/booking-queue.ts';
+import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { routes } from '../../shared/names.ts';
 import { makeState, makeToken, standardHeaders, stripeHeaders } from './credentials.ts';

@@ -1,6 +1,12 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer, globalAgent } from 'node:https';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 
@@ -67,4 +73,97 @@ test.each<[string, RequestListener]>([
   ],
 ])('rejects where the connection ends %s', async (_, answer) => {
   await expect(lightFetch(await serve(answer), init)).rejects.toMatchObject({ code: 'ECONNRESET' });
+});
+
+test('an answer without a body has no text', async () => {
+  const { status, text: read } = await lightFetch(
+    await serve((_, response) => void response.writeHead(204).end()),
+    { ...init, method: 'DELETE' },
+  );
+  expect([status, await read()]).toEqual([204, '']);
+});
+
+test('asks for no encoding that it could not read', async () => {
+  const url = await serve(({ headers }, response) => void response.end(String(headers['accept-encoding'])));
+  expect(await (await lightFetch(url, init)).text()).toBe('undefined');
+});
+
+test.each(['x\r\nx-injected: yes', 'x\ninjected', 'x\0'])('sends no header such as %j', async (value) => {
+  let requests = 0;
+  const url = await serve((_, response) => {
+    requests++;
+    response.end();
+  });
+  const sent = { ...init, headers: { authorization: value } };
+  await expect(lightFetch(url, sent)).rejects.toMatchObject({ code: 'ERR_INVALID_CHAR' });
+  expect(requests).toBe(0);
+});
+
+test('rejects at once where its signal was raised before', async () => {
+  const signal = AbortSignal.abort(new Error('too late'));
+  await expect(lightFetch('http://127.0.0.1:9/', { ...init, signal })).rejects.toThrow('too late');
+});
+
+describe('over TLS', () => {
+  /** A server with a certificate of its own for 127.0.0.1, made for this test; and the connections made to it. */
+  async function serveTls(answer: RequestListener): Promise<{ url: string; ca: Buffer; sockets: Socket[] }> {
+    const directory = mkdtempSync(join(tmpdir(), 'light-fetch-'));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
+    const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '1'];
+    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    execFileSync('openssl', ['req', '-x509', ...newKey, '-keyout', key, '-out', cert, ...subject], {
+      stdio: 'ignore',
+    });
+    const ca = readFileSync(cert);
+    const server = createTlsServer({ key: readFileSync(key), cert: ca }, answer);
+    const sockets: Socket[] = [];
+    server.on('secureConnection', (socket) => sockets.push(socket));
+    const port = await listen(server, 0);
+    onTestFinished(() => closeServer(server));
+    return { url: `https://127.0.0.1:${port}/`, ca, sockets };
+  }
+
+  function trust(ca: Buffer): void {
+    globalAgent.options.ca = ca;
+    onTestFinished(() => {
+      delete globalAgent.options.ca;
+    });
+  }
+
+  const post = { ...init, method: 'POST', body: 'once' };
+
+  test('uses one connection for calls in a row', async () => {
+    const { url, ca, sockets } = await serveTls((_, response) => void response.end('{"ok":true}'));
+    trust(ca);
+    for (let i = 0; i < 3; i++) expect(await (await lightFetch(url, post)).text()).toBe('{"ok":true}');
+    expect(sockets.length).toBe(1);
+  });
+
+  test('talks to nobody whose certificate is not trusted', async () => {
+    let requests = 0;
+    const { url } = await serveTls((_, response) => {
+      requests++;
+      response.end();
+    });
+    await expect(lightFetch(url, post)).rejects.toMatchObject({ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
+    expect(requests).toBe(0);
+  });
+
+  test('talks to nobody whose certificate is for somebody else', async () => {
+    const { url, ca } = await serveTls((_, response) => void response.end());
+    trust(ca);
+    const other = url.replace('127.0.0.1', 'localhost');
+    await expect(lightFetch(other, post)).rejects.toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
+  });
+
+  test('opens another connection where the kept one was ended while nobody looked', async () => {
+    const { url, ca, sockets } = await serveTls((_, response) => void response.end('answer'));
+    trust(ca);
+    await lightFetch(url, post);
+    sockets[0]?.end();
+    await expect.poll(() => Object.values(globalAgent.freeSockets).flat().length).toBe(0);
+    expect(await (await lightFetch(url, post)).text()).toBe('answer');
+    expect(sockets.length).toBe(2);
+  });
 });

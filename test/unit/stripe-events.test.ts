@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { type FetchObject, translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
 import { ignoredTypes, readers } from '../../functions/payment-confirmed/stripe-facts.ts';
 import { AppError } from '../../shared/app-error.ts';
-import { parseBookingMessage } from '../../shared/booking-queue.ts';
 import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {

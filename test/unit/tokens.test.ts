@@ -1,5 +1,5 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
-import { CompactEncrypt, SignJWT } from 'jose';
+import { CompactEncrypt, compactDecrypt, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { audiences } from '../../shared/names.ts';
 import { openState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
@@ -66,6 +66,44 @@ describe('token vault', () => {
     await expect(openToken(before, 'eve', 'refresh', [forged, ...rest].join('.'))).rejects.toThrow(
       coded('token_unreadable'),
     );
+  });
+
+  it('seals and opens what another library of JWE does', async () => {
+    const key = before.key('old', 'token') as Uint8Array;
+    const header = { alg: 'dir', enc: 'A256GCM', kid: 'old', sub: 'ada', kind: 'access' };
+    const { plaintext, protectedHeader } = await compactDecrypt(
+      await sealToken(before, now, 'ada', 'access', 'Grüße'),
+      key,
+    );
+    expect([new TextDecoder().decode(plaintext), protectedHeader]).toEqual(['Grüße', header]);
+    const foreign = new CompactEncrypt(new TextEncoder().encode('Grüße')).setProtectedHeader(header);
+    expect(await openToken(before, 'ada', 'access', await foreign.encrypt(key))).toBe('Grüße');
+  });
+
+  it('seals the same token differently each time', async () => {
+    const sealed = Array.from({ length: 20 }, () => sealToken(before, now, 'ada', 'access', 'token'));
+    expect(new Set(await Promise.all(sealed)).size).toBe(20);
+  });
+
+  it('does not open a token of which any part was changed, or whose tag was cut short', async () => {
+    const sealed = (await sealToken(before, now, 'ada', 'access', 'a token of some length')).split('.');
+    const [, , iv = '', text = '', tag = ''] = sealed;
+    const changed = (part: string) => (part.startsWith('A') ? 'B' : 'A') + part.slice(1);
+    const forgeries = [
+      sealed.with(1, 'AAAA'),
+      sealed.with(2, changed(iv)),
+      sealed.with(3, changed(text)),
+      sealed.with(3, ''),
+      sealed.with(4, changed(tag)),
+      sealed.with(4, Buffer.from(tag, 'base64url').subarray(0, 4).toString('base64url')),
+      sealed.with(4, ''),
+      [...sealed, ''],
+    ];
+    for (const forged of forgeries) {
+      await expect(openToken(before, 'ada', 'access', forged.join('.'))).rejects.toThrow(
+        coded('token_unreadable'),
+      );
+    }
   });
 
   it.each(['', 'abc', 'a.b.c.d.e', 'a..b.c.d'])('answers %j with a clear error', async (text) => {

@@ -1,0 +1,122 @@
+import { AppError } from './app-error.ts';
+import { systemMilliseconds } from './clock.ts';
+import type { GoogleEndpoints } from './config.ts';
+import type { GoogleClient } from './google-client-secret.ts';
+import {
+  type GoogleIdentity,
+  type GoogleOAuth,
+  googleTokens,
+  requestTokens,
+  tokenTimeout,
+} from './google-oauth.ts';
+import { lightFetch } from './light-fetch.ts';
+
+/** Google's token endpoint with all that a consent needs. Only the callback does: google-auth-library is not small. */
+export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
+  const certificates = googleCertificates(endpoints.certificates);
+  return {
+    ...googleTokens(endpoints),
+    async exchangeCode(client, { code, verifier, redirectUri }) {
+      const { granted, idToken } = await requestTokens(endpoints, client, {
+        grant_type: 'authorization_code',
+        code,
+        code_verifier: verifier,
+        redirect_uri: redirectUri,
+      });
+      return { ...granted, identity: await verifyIdentity(certificates, client, idToken) };
+    },
+  };
+}
+
+/** Google writes its name in both ways. */
+const issuers = ['https://accounts.google.com', 'accounts.google.com'];
+/** Seconds that may be left of an id token: Google gives it an hour, and clocks differ by up to five minutes. */
+const longestLife = 3900;
+
+/** Signature, issuer, audience and times are checked by Google's own library; the nonce by who knows it. */
+async function verifyIdentity(
+  certificates: Certificates,
+  client: GoogleClient,
+  idToken: unknown,
+): Promise<GoogleIdentity> {
+  // Loaded when it is needed: most ways through the callback end before.
+  const { OAuth2Client } = await import('google-auth-library');
+  const verifier = new OAuth2Client();
+  const verify = async (published: Published) => {
+    const audience = client.clientId;
+    const ticket = await verifier.verifySignedJwtWithCertsAsync(
+      String(idToken),
+      published,
+      audience,
+      issuers,
+      longestLife,
+    );
+    return ticket.getPayload();
+  };
+  try {
+    const payload = await certificates(verify);
+    if (payload?.sub) {
+      const { sub, email, nonce } = payload;
+      return { sub, email: email ?? '', ...(nonce === undefined ? {} : { nonce }) };
+    }
+  } catch (error) {
+    throw idTokenInvalid(error);
+  }
+  throw idTokenInvalid();
+}
+
+/** PEM certificates by key id. */
+type Published = Record<string, string>;
+/** Runs `verify` with the certificates that Google publishes. */
+type Certificates = <T>(verify: (published: Published) => Promise<T>) => Promise<T>;
+
+/**
+ * The certificates of the keys that Google signs with. They are kept for as long as Google says, and read anew where
+ * those kept verify nothing: Google may have begun to use another key. Read over our own HTTP: the library's client
+ * loads Node's `fetch`, 20 ms of a cold start.
+ */
+function googleCertificates(url: string): Certificates {
+  let kept: { published: Published; until: number } | undefined;
+
+  async function read(): Promise<Published> {
+    const { status, headers, text } = await lightFetch(url, {
+      method: 'GET',
+      headers: {},
+      redirect: 'error',
+      signal: AbortSignal.timeout(tokenTimeout),
+    });
+    if (status !== 200) throw new Error(`Google answered ${status} to a request for its certificates.`);
+    const published = JSON.parse(await text()) as Published;
+    const seconds = /max-age=(\d+)/.exec(headers.get('cache-control') ?? '')?.[1] ?? 0;
+    kept = { published, until: systemMilliseconds() + Number(seconds) * 1000 };
+    return published;
+  }
+
+  return async (verify) => {
+    if (!kept || systemMilliseconds() >= kept.until) return verify(await read());
+    try {
+      return await verify(kept.published);
+    } catch {
+      return verify(await read());
+    }
+  };
+}
+
+function idTokenInvalid(cause?: unknown): AppError {
+  return new AppError(
+    'id_token_invalid',
+    "Google's proof of who consented could not be verified. Nothing was stored.",
+    {
+      status: 502,
+      cause: cause instanceof Error ? new Error(withoutTokens(cause.message)) : undefined,
+    },
+  );
+}
+
+/** The library quotes the id token, and what is in it, in its messages. */
+function withoutTokens(message: string): string {
+  return message
+    .replace(/[\w-]{10,}\.[\w-]{10,}\.[\w-]*/g, '(token)')
+    .replace(/\{.*/s, '(content)')
+    .slice(0, 200);
+}

@@ -1,0 +1,75 @@
+import { createServer } from 'node:http';
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
+import { expect, onTestFinished, test } from 'vitest';
+import { closeServer, listen } from '../../infra/local/ports.ts';
+import { googleEndpoints } from '../../shared/config.ts';
+import { googleOAuth } from '../../shared/google-sign-in.ts';
+
+const client = { clientId: 'client-id', clientSecret: 'client-secret' };
+const request = { code: 'code', verifier: 'verifier', redirectUri: 'https://api.example.com/callback' };
+
+/** Google as far as it signs: what it publishes, and what it signs with, can be changed while it runs. */
+async function signingGoogle(cacheControl: string) {
+  const google = { published: new Map<string, string>(), keyReads: 0, sign: async () => '' };
+  const server = createServer(async ({ url }, response) => {
+    if (url?.startsWith('/oauth2/v1/certs')) {
+      google.keyReads++;
+      response.writeHead(200, { 'cache-control': cacheControl });
+      return response.end(JSON.stringify(Object.fromEntries(google.published)));
+    }
+    const tokens = { access_token: 'access', expires_in: 3599, refresh_token: 'refresh', scope: 'openid' };
+    return response.end(JSON.stringify({ ...tokens, id_token: await google.sign() }));
+  });
+  const port = await listen(server, 0);
+  onTestFinished(() => closeServer(server));
+
+  async function useKey(kid: string): Promise<void> {
+    const { publicKey, privateKey } = await generateKeyPair('RS256');
+    google.published.set(kid, await exportSPKI(publicKey));
+    google.sign = () =>
+      new SignJWT({ email: 'ada@example.com' })
+        .setProtectedHeader({ alg: 'RS256', kid })
+        .setIssuer('https://accounts.google.com')
+        .setAudience(client.clientId)
+        .setSubject('ada-sub')
+        .setIssuedAt()
+        .setExpirationTime('1h')
+        .sign(privateKey);
+  }
+  const { exchangeCode } = googleOAuth(googleEndpoints(`http://127.0.0.1:${port}`));
+  return { google, useKey, exchange: () => exchangeCode(client, request) };
+}
+
+const ada = { identity: { sub: 'ada-sub', email: 'ada@example.com' } };
+
+test("Google's signing keys are kept for as long as Google says", async () => {
+  const { google, useKey, exchange } = await signingGoogle('public, max-age=20000, must-revalidate');
+  await useKey('one');
+  for (let i = 0; i < 3; i++) expect(await exchange()).toMatchObject(ada);
+  expect(google.keyReads).toBe(1);
+});
+
+test('keys that may not be kept are read each time', async () => {
+  const { google, useKey, exchange } = await signingGoogle('no-store');
+  await useKey('one');
+  for (let i = 0; i < 2; i++) expect(await exchange()).toMatchObject(ada);
+  expect(google.keyReads).toBe(2);
+});
+
+test('a key that Google begins to use meanwhile is found', async () => {
+  const { google, useKey, exchange } = await signingGoogle('max-age=20000');
+  await useKey('one');
+  await exchange();
+  await useKey('two');
+  expect(await exchange()).toMatchObject(ada);
+  expect(google.keyReads).toBe(2);
+});
+
+test('a key that Google does not publish proves nothing, however often it is looked for', async () => {
+  const { google, useKey, exchange } = await signingGoogle('max-age=20000');
+  await useKey('one');
+  await exchange();
+  await useKey('two');
+  google.published.delete('two');
+  for (let i = 0; i < 2; i++) await expect(exchange()).rejects.toMatchObject({ code: 'id_token_invalid' });
+});
