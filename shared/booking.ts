@@ -91,6 +91,8 @@ export type Booking = {
    * had been cut off.
    */
   unsettled?: true;
+  /** Attempts at an earlier revision did not succeed, as far as we have heard: one may have taken effect all the same. */
+  unheard?: true;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
   timeline: TimelineEntry[];
   createdAt: string;

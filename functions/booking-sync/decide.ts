@@ -207,7 +207,7 @@ function hasRunOut({ booking, stored, now }: Situation): boolean {
 
 /** Whether something may stand in a calendar that the record does not tell of. */
 export function isUncertain({ booking, suspect }: Pick<Situation, 'booking' | 'suspect'>): boolean {
-  return suspect || booking.attempts > 0;
+  return suspect || booking.attempts > 0 || booking.unheard === true;
 }
 
 /** An event that the record may not tell the truth of is inserted again: Google then says what stands. */
@@ -310,7 +310,7 @@ export function scheduled(
   now: number,
   unsettled = false,
 ): Outcome {
-  const { syncDueAt: _, unsettled: __, observed: before, ...rest } = booking;
+  const { syncDueAt: _, unsettled: __, unheard: ___, observed: before, ...rest } = booking;
   const tentative = presence === 'tentative';
   const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
   const meet = meetOf(booking, event);
@@ -453,7 +453,7 @@ export function withNextId(booking: Booking, now: number): Outcome {
  * @param unsettled an insert that was given up on may yet take effect
  */
 export function cancelled(booking: Booking, generation: number, now: number, unsettled = false): Outcome {
-  const { syncDueAt: _, unsettled: __, observed, ...rest } = booking;
+  const { syncDueAt: _, unsettled: __, unheard: ___, observed, ...rest } = booking;
   const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
   const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
   const status = released ? 'declared' : 'cancelled';
@@ -498,7 +498,7 @@ export function failed(booking: Booking, problem: Problem, now: number): Outcome
 
 /** It is over, and was never in the calendar. */
 export function missed(booking: Booking, now: number): Outcome {
-  const { syncDueAt: _, ...rest } = booking;
+  const { syncDueAt: _, unheard: __, ...rest } = booking;
   return {
     booking: {
       ...rest,

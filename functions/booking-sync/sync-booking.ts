@@ -167,7 +167,8 @@ async function syncOnce(
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
   if (step.do === 'nothing') return 'done';
   const outcome = step.do === 'record' ? step.outcome : await act(deps, step, { suspect, readAt });
-  if (!outcome) return 'overtaken after a change';
+  // Whoever stood still may tell of an event that somebody else has taken out since, and not recorded yet.
+  if (!outcome || deps.clock() > readAt + goodFor) return 'overtaken after a change';
   if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }

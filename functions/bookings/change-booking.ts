@@ -144,7 +144,9 @@ function renewed(booking: Booking, now: number, what: string): Booking {
   const due = { ...next, syncDueAt: now };
   // A wait for the connection has been announced, and goes on. What has ended without an event needs no look at Google.
   const staysSo = booking.status === 'waiting_for_connection' || (next.cancelledAt && hasEnded(next));
-  return staysSo ? due : { ...due, status: 'pending', problems: [], attempts: 0 };
+  if (staysSo) return due;
+  const unheard = booking.attempts > 0 ? ({ unheard: true } as const) : {};
+  return { ...due, ...unheard, status: 'pending', problems: [], attempts: 0 };
 }
 
 /** Whether sync has anything to do for it: there may be an event, or there is to be one. */

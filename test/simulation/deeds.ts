@@ -15,6 +15,7 @@ type Drawn = { at: number } & (
   | { do: 'choose calendar'; user: string; calendar: 'primary' | 'second' }
   | { do: 'delete by hand' | 'edit by hand'; booking: string }
   | { do: 'rotate token keys' | 'rotate signing secret' | 'rotate client secret' }
+  | { do: 'redrive' }
   | { do: 'outage'; of: 'Google' | 'tables' | 'queue' | 'bus'; seconds: number }
 );
 
@@ -33,6 +34,7 @@ export type Plan = {
     conference: 'success' | 'pending' | 'failure';
     /** Whether the queue hands messages out again while they are still worked on. */
     earlyRedelivery: boolean;
+    maxReceived: number;
   };
   /** Whether users whose connection is broken mend it in the end. */
   mends: boolean;
@@ -61,14 +63,12 @@ export function drawPlan(random: Random): Plan {
   const from = oneOf(random, [2000, minute]);
   for (let number = 0; number < count; number++) {
     const at = Math.round(from + oneOf(random, moments) + random() * spread);
-    deeds.push(
-      drawDeed(
-        random,
-        at,
-        users,
-        bookings.map(({ id }) => id),
-      ),
-    );
+    const ids = bookings.map(({ id }) => id);
+    const deed = drawDeed(random, at, users, ids);
+    deeds.push(deed);
+    // Whoever connects anew may look at the settings while Google still asks in another window.
+    if (deed.do === 'connect' && random() < 0.4)
+      deeds.push(chooseCalendar(random, Math.round(at + random() * 45_000), deed.user));
   }
   return {
     users,
@@ -82,6 +82,7 @@ export function drawPlan(random: Random): Plan {
       reviveCancelled: oneOf(random, ['allowed', 'forbidden']),
       conference: oneOf(random, ['success', 'success', 'pending', 'failure']),
       earlyRedelivery: random() < 0.2,
+      maxReceived: oneOf(random, [5, 5, 2]),
     },
     mends: random() < 0.8,
   };
@@ -114,16 +115,21 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   if (draw < 75) return { at, do: 'connect', user };
   if (draw < 78) return { at, do: 'disconnect', user };
   if (draw < 81) return { at, do: 'revoke at Google', user };
-  if (draw < 84) return { at, do: 'choose calendar', user, calendar: oneOf(random, ['primary', 'second']) };
+  if (draw < 84) return chooseCalendar(random, at, user);
   if (draw < 87) return { at, do: oneOf(random, ['delete by hand', 'edit by hand']), booking };
   if (draw < 93)
     return { at, do: oneOf(random, ['rotate token keys', 'rotate signing secret', 'rotate client secret']) };
+  if (draw < 94.5) return { at, do: 'redrive' };
   return {
     at,
     do: 'outage',
     of: oneOf(random, ['Google', 'tables', 'queue', 'bus']),
     seconds: whole(random, 5, 900),
   };
+}
+
+function chooseCalendar(random: Random, at: number, user: string): Drawn {
+  return { at, do: 'choose calendar', user, calendar: oneOf(random, ['primary', 'second']) };
 }
 
 /** A deed in words. */

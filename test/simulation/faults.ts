@@ -92,7 +92,7 @@ const faultsByName = {
     make: (target, random) => ({
       before: 8000,
       answer: throws(timedOut(target)),
-      lateBy: random() < 0.5 ? between(random, 0, 30_000) : undefined,
+      lateBy: random() < 0.5 ? between(random, 0, oneOf(random, [1000, 30_000, 90_000])) : undefined,
     }),
   },
   'answered 5xx': {
@@ -192,8 +192,10 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
     'events.delete',
   ]);
   const ofTarget = possible.filter((fault) => faults[fault].on(target));
+  // What takes effect although nobody was told is what is hardest to get right.
+  const unheard = ofTarget.filter((fault) => fault === 'timed out' || fault === 'cut off after');
   const script = Array.from({ length: whole(random, 2, 4) }, () =>
-    oneOf(random, [...ofTarget, 'none' as const]),
+    oneOf(random, [...ofTarget, ...unheard, ...unheard, 'none' as const]),
   );
   return {
     chances: Object.fromEntries(chances),

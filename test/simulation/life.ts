@@ -67,6 +67,7 @@ export async function live(
   }));
   const world = createWorld({ ...options, conflictPolicy, accounts });
   Object.assign(world.google.state.switches, plan.switches);
+  world.maxReceived = plan.switches.maxReceived;
   const truth: Truth = {
     plan,
     applied: new Map(),
@@ -275,6 +276,10 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
       return rotateSigningSecret(world, key);
     case 'rotate client secret':
       return rotateClientSecret(world, key);
+    case 'redrive': {
+      if (world.queue.redrive() > 0) world.queue.onSend();
+      return;
+    }
     case 'outage': {
       const of = {
         Google: /^(events|freebusy|token|revoke)/,

@@ -7,12 +7,14 @@ type Kept = QueuedMessage & { visibleAt: number };
 /** Milliseconds, as the template has them: a message is hidden from others while it is worked on. */
 export const visibility = 180_000;
 const deduplication = 300_000;
-const maxReceived = 5;
 
 export type SimulatedQueue = ReturnType<typeof simulatedQueue>;
 
-/** @param now epoch milliseconds */
-export function simulatedQueue(now: () => number) {
+/**
+ * @param now epoch milliseconds
+ * @param maxReceived how often a message is handed out before it goes to the dead-letter queue
+ */
+export function simulatedQueue(now: () => number, maxReceived: () => number) {
   let messages: Kept[] = [];
   const dead: Kept[] = [];
   const sent = new Map<string, number>();
@@ -52,7 +54,7 @@ export function simulatedQueue(now: () => number) {
           blocked.add(message.groupId);
           continue;
         }
-        if (message.received >= maxReceived) {
+        if (message.received >= maxReceived()) {
           dead.push(message);
           messages = messages.filter((it) => it !== message);
           continue;

@@ -92,7 +92,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     tell(`${table}: ${id?.S ?? userId?.S} ${status?.S ?? ''} ${version.N ? `version ${version.N}` : ''}`);
     for (const watch of watchers) watch(table, item, before);
   });
-  const queue = simulatedQueue(now);
+  const queue = simulatedQueue(now, () => world.maxReceived);
   const google = simulatedGoogle({
     accounts,
     clientSecret: 'canary-client-secret-1',
@@ -209,9 +209,10 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       },
       refresh: async (client, refreshToken) => {
         const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
-        // A lease of 20 seconds on clocks that differ by up to three.
+        // A lease of 20 seconds on clocks that differ by up to three. Who stood still may go on past its own.
         const other = refreshing.get(refreshToken);
-        afterRefresh(other !== undefined && now() - other.since < 16_000 && !other.process.frozen);
+        const isFresh = other !== undefined && now() - other.since < 16_000;
+        afterRefresh(isFresh && !other.process.frozen && !process.frozen);
         refreshing.set(refreshToken, { process, since: now() });
         try {
           const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));
@@ -255,6 +256,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     story,
     tell,
     texts,
+    /** How often the queue hands a message out before it gives it up; the template has 5. */
+    maxReceived: 5,
     watchers,
     /** Bookings and connections as they are stored. */
     bookings: (): Booking[] =>
