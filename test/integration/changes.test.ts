@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { cancelBooking } from '../../functions/bookings/change-booking.ts';
 import type { Booking } from '../../shared/booking.ts';
 import { toIso } from '../../shared/clock.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -75,6 +76,24 @@ describe('a booking that is rescheduled', () => {
     expect(event).not.toHaveProperty('description');
   });
 
+  it('is not set back by a run that has read the booking before', async () => {
+    const read = world.deps.readForSync;
+    let overtaken = false;
+    const readForSync: typeof read = async (what) => {
+      const seen = await read(what);
+      if (!overtaken) {
+        overtaken = true;
+        await reschedule(2);
+        await again();
+      }
+      return seen;
+    };
+    const message = { type: 'sync', bookingId, userId: 'user-1', cause: 'test' } as const;
+    await syncBooking({ ...world.deps, readForSync }, message, { repeated: true });
+    expect(count('events.patch')).toBe(1);
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
+  });
+
   it('wins over what its owner has changed by hand, after a look', async () => {
     const { observed } = await stored();
     await world.deps.bookings.save({
@@ -145,6 +164,75 @@ describe('a booking that is cancelled', () => {
     await syncBooking(world.deps, world.payment(bookingId));
     expect(count('events.insert')).toBe(0);
     expect((await stored()).status).toBe('cancelled');
+  });
+});
+
+describe('a request that nobody heard of, and that takes effect late', () => {
+  type Fetch = typeof world.deps.calendar.fetch;
+  /** Keeps requests of one method back, as if the network had swallowed them, until they arrive all the same. */
+  function keepBack(method: string) {
+    const kept: (() => ReturnType<Fetch>)[] = [];
+    const fetch: Fetch = (url, init) => {
+      if (init.method !== method) return world.deps.calendar.fetch(url, init);
+      kept.push(() => world.deps.calendar.fetch(url, { ...init, signal: AbortSignal.timeout(5000) }));
+      return Promise.reject(new DOMException('The operation timed out', 'TimeoutError'));
+    };
+    const deps = { ...world.deps, calendar: { ...world.deps.calendar, fetch } };
+    return { deps, arrive: async () => void (await Promise.all(kept.map((send) => send()))) };
+  }
+  const cancel = () => cancelBooking(world.deps, { userId: 'user-1', bookingId });
+  const settle = async () => {
+    world.time.now = ((await stored()).syncDueAt ?? Number.NaN) + 1;
+    await again();
+  };
+
+  it('leaves no event of a booking that was cancelled after it was sent', async () => {
+    const { deps, arrive } = keepBack('POST');
+    await syncBooking(deps, world.payment(bookingId));
+    expect(await stored()).toMatchObject({ status: 'pending', attempts: 1 });
+    await cancel();
+    await again();
+    expect(await stored()).toMatchObject({ status: 'cancelled', unsettled: true });
+    await arrive();
+    expect(world.events()).toHaveLength(1);
+    await settle();
+    expect(world.events()).toEqual([]);
+    const settled = await stored();
+    expect(settled).toMatchObject({ status: 'cancelled' });
+    expect(settled).not.toHaveProperty('unsettled');
+    expect(settled).not.toHaveProperty('syncDueAt');
+    expect(world.bus.types()).toEqual(['booking.cancelled']);
+  });
+
+  it('and a look that finds nothing ends the wait for it', async () => {
+    await syncBooking(keepBack('POST').deps, world.payment(bookingId));
+    await cancel();
+    await again();
+    await settle();
+    const settled = await stored();
+    expect(settled).not.toHaveProperty('unsettled');
+    expect(settled).not.toHaveProperty('syncDueAt');
+  });
+});
+
+describe('a run that stood still', () => {
+  it('records nothing of what it has done, and looks anew', async () => {
+    const { fetch } = world.deps.calendar;
+    let stood = false;
+    const standStill: typeof fetch = async (url, init) => {
+      const answer = await fetch(url, init);
+      if (init.method === 'POST' && !stood) {
+        stood = true;
+        world.time.now += 190;
+        // Another run has taken the event out meanwhile, and was cut off.
+        for (const { id } of world.events()) world.google.control.deleteEvent(ada, id as string);
+      }
+      return answer;
+    };
+    const calendar = { ...world.deps.calendar, fetch: standStill };
+    await syncBooking({ ...world.deps, calendar }, world.payment(bookingId));
+    expect(world.events()).toHaveLength(1);
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
   });
 });
 

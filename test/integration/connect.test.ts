@@ -136,6 +136,31 @@ describe('a connection', () => {
     expect(world.bus.types()).toEqual(['connection.activated', 'connection.activated']);
   });
 
+  it('keeps the calendar that is chosen at the same moment', async () => {
+    await connect('user-1');
+    world.time.now += 60;
+    const { location, browser } = await begin('user-1');
+    const callback = await walkConsent(location);
+    const { get, choose } = world.deps.connections;
+    let chosen = false;
+    const connections = {
+      ...world.deps.connections,
+      get: async (userId: string) => {
+        const seen = await get(userId);
+        if (!chosen) {
+          chosen = true;
+          await choose(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: 0 });
+        }
+        return seen;
+      },
+    };
+    await completeConnection(
+      { ...world.deps, connections, publicUrl },
+      { query: new URL(callback).searchParams, browser },
+    );
+    expect(await world.connection('user-1')).toMatchObject({ tokenVersion: 2, calendarId: 'team' });
+  });
+
   it('to another account is accepted, recorded and published, and the old grant is taken back', async () => {
     await connect('user-1');
     const old = await refreshTokenOf('user-1');

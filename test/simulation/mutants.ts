@@ -189,12 +189,6 @@ export const mutants: Mutant[] = [
     to: '',
   },
   {
-    name: 'an event is changed without a second look at its booking',
-    file: sync,
-    from: 'if ((now?.version ?? 0) !== booking.version) throw overtaken();',
-    to: 'void now;',
-  },
-  {
     name: 'a message from the dead-letter queue is not suspect',
     file: sync,
     from: 'delivery.repeated || isOld(message, deps.clock());',
@@ -205,12 +199,6 @@ export const mutants: Mutant[] = [
     file: sync,
     from: "  if (!own.ok && own.failure.kind !== 'not_found') return own.failure;\n",
     to: '',
-  },
-  {
-    name: 'who connects again overwrites what was chosen meanwhile',
-    file: 'shared/connection-store.ts',
-    from: "choices === undefined ? 'attribute_not_exists(choices)' : 'choices = :seen';",
-    to: "choices === undefined ? 'attribute_not_exists(nothing)' : '(choices <= :seen OR choices >= :seen)';",
   },
   {
     name: 'a disconnected user forgets the calendar',
