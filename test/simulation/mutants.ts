@@ -177,12 +177,6 @@ export const mutants: Mutant[] = [
     to: "  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
   },
   {
-    name: 'what was given up on is not looked at again',
-    file: decide,
-    from: '  return { unsettled: true, syncDueAt: now + lateEffect };',
-    to: '  void now;\n  return {};',
-  },
-  {
     name: 'a run that stood still goes on with what it knew',
     file: sync,
     from: 'if (deps.clock() > session.until) throw overtaken();',
