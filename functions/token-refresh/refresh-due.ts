@@ -30,29 +30,54 @@ const stormAfter = 20;
 
 /**
  * Refreshes the connections that are due, and takes back grants that wait for it. Memory does not grow with their
- * number: one page is held at a time.
+ * number: two pages of ids are held at a time.
  */
 export async function refreshDueConnections(deps: SweepDeps): Promise<SweepReport> {
   const report: SweepReport = { refreshed: 0, revoked: 0, reauthorizationRequired: 0, failed: 0, skipped: 0 };
-  const now = deps.clock();
-  for (const shard of shards(deps.indexShards)) {
-    let cursor: Cursor | undefined;
-    do {
-      const page = await deps.connections.due(shard, now, pageSize, cursor);
-      await eachOf(page.userIds, deps.concurrency, (userId) => handleOne(deps, userId, report));
-      cursor = page.cursor;
-    } while (cursor && !report.endedEarly);
-    if (report.endedEarly) break;
-  }
+  await eachOf(dueUserIds(deps, report), deps.concurrency, (userId) => handleOne(deps, userId, report));
   log.info('Refresh sweep', report);
   metric('RefreshSweepFailures', report.failed);
   return report;
 }
 
+/** Users on whom something is due, until the sweep has to end. */
+async function* dueUserIds(deps: SweepDeps, report: SweepReport): AsyncGenerator<string> {
+  for await (const userIds of readAhead(duePages(deps))) {
+    for (const userId of userIds) {
+      if (!deps.timeLeft()) report.endedEarly ??= 'time';
+      if (report.endedEarly) return;
+      yield userId;
+    }
+  }
+}
+
+async function* duePages(deps: SweepDeps): AsyncGenerator<string[]> {
+  const now = deps.clock();
+  for (const shard of shards(deps.indexShards)) {
+    let cursor: Cursor | undefined;
+    do {
+      const page = await deps.connections.due(shard, now, pageSize, cursor);
+      yield page.userIds;
+      cursor = page.cursor;
+    } while (cursor);
+  }
+}
+
+/** The same pages, each asked for while the one before is worked on. */
+async function* readAhead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
+  let next = pages.next();
+  for (;;) {
+    const page = await next;
+    if (page.done) return;
+    next = pages.next();
+    // A failure is thrown where the page is awaited. Nobody does once the sweep has ended early.
+    next.catch(() => {});
+    yield page.value;
+  }
+}
+
 /** Two calls to the table per connection: the lease, which answers the connection, and the result. */
 async function handleOne(deps: SweepDeps, userId: string, report: SweepReport): Promise<void> {
-  if (!deps.timeLeft()) report.endedEarly ??= 'time';
-  if (report.endedEarly) return;
   try {
     const connection = await deps.connections.takeLeaseIfDue(userId, newLease(deps));
     if (!connection) {

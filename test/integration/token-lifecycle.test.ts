@@ -293,4 +293,89 @@ describe('a refresh sweep', () => {
     expect(await sweep(() => left-- > 0)).toMatchObject({ refreshed: 5, endedEarly: 'time' });
     expect(await sweep()).toMatchObject({ refreshed: 7 });
   });
+
+  it('holds nobody up for one slow connection, at the end of no page and no shard', async () => {
+    for (let index = 0; index < 40; index++) await expired(`due-${index}`);
+    const { google } = world.deps;
+    let asked = 0;
+    let answerTheFirst = () => {};
+    const allAsked = new Promise<void>((resolve) => {
+      answerTheFirst = resolve;
+    });
+    const refresh: typeof google.refresh = async (...request) => {
+      asked += 1;
+      if (asked === 40) answerTheFirst();
+      if (asked === 1) await allAsked;
+      return google.refresh(...request);
+    };
+    const report = await refreshDueConnections({
+      ...world.deps,
+      google: { ...google, refresh },
+      timeLeft: () => true,
+    });
+    expect(report).toMatchObject({ refreshed: 40 });
+  });
+
+  it('reads one page ahead and no more', async () => {
+    for (let index = 0; index < 40; index++) await expired(`due-${index}`);
+    const { google, connections } = world.deps;
+    const pages: number[] = [];
+    let refreshed = 0;
+    let furthest = 0;
+    const report = await refreshDueConnections({
+      ...world.deps,
+      concurrency: 2,
+      connections: {
+        ...connections,
+        async due(...query) {
+          const page = await connections.due(...query);
+          pages.push(page.userIds.length);
+          furthest = Math.max(furthest, pages.reduce((sum, length) => sum + length) - refreshed);
+          return page;
+        },
+      },
+      google: {
+        ...google,
+        async refresh(...request) {
+          refreshed += 1;
+          return google.refresh(...request);
+        },
+      },
+      timeLeft: () => true,
+    });
+    expect(report).toMatchObject({ refreshed: 40 });
+    expect(pages).toHaveLength(4);
+    // Two pages, and those whose lease is being taken.
+    const two = Math.max(...pages.slice(1).map((length, index) => length + (pages[index] ?? 0)));
+    expect(furthest).toBeLessThanOrEqual(two + 2);
+    expect(furthest).toBeGreaterThan(Math.max(...pages));
+  });
+
+  it('that cannot read a page ends what it has begun, and then says so', async () => {
+    for (let index = 0; index < 40; index++) await expired(`due-${index}`);
+    const { connections } = world.deps;
+    let pages = 0;
+    let onFirstPage = 0;
+    const failing = refreshDueConnections({
+      ...world.deps,
+      connections: {
+        ...connections,
+        async due(...query) {
+          pages += 1;
+          if (pages === 2) throw new Error('The table is away.');
+          const page = await connections.due(...query);
+          onFirstPage = page.userIds.length;
+          return page;
+        },
+      },
+      timeLeft: () => true,
+    });
+    await expect(failing).rejects.toThrow('The table is away.');
+    expect(pages).toBe(2);
+    expect(onFirstPage).toBeGreaterThan(0);
+    const versions = await Promise.all(
+      Array.from({ length: 40 }, async (_, index) => (await world.connection(`due-${index}`))?.tokenVersion),
+    );
+    expect(versions.filter((version) => version === 2)).toHaveLength(onFirstPage);
+  });
 });
