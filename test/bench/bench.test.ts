@@ -5,6 +5,8 @@ import { coldStart, firstCalls } from './cold-start.ts';
 import { cost } from './cost.ts';
 import { functionNames } from './first-events.ts';
 import { median, type Row } from './part.ts';
+import { refresh } from './refresh.ts';
+import { simulatedSweep } from './refresh-simulated.ts';
 import { goalsOf, table } from './table.ts';
 
 // How long anything takes is for `npm run bench` to say: here it only has to run.
@@ -61,6 +63,36 @@ test.each([
   const measuring = cost.measure({ short: true, progress: () => {}, values: { [name]: value } });
   await expect(measuring).rejects.toThrow(`--${name} ${value} cannot be`);
 });
+
+test('the short mode sweeps what is due, simulated and for true', { timeout: 300_000 }, async () => {
+  const rows = await refresh.measure({ short: true, progress: () => {}, values: {} });
+  const ours = (part: string) => rows.filter(({ what }) => what.includes(part)).map((row) => row.ours);
+  // Seven sweeps, each of which has refreshed all that was due: anything else ends the bench.
+  expect(ours('side by side')).toHaveLength(6);
+  expect(ours('calls to the table per connection')[0]).toBeLessThan(2.1);
+  expect(ours('items read from the index per connection')).toEqual([1]);
+  for (const { what, ours } of rows) expect(ours, what).toBeGreaterThan(0);
+});
+
+// In simulated time, so this is no matter of the machine.
+test.each([
+  [1000, 20, 0.92],
+  [4000, 100, 0.88],
+])(
+  'a sweep over %d connections keeps %d lanes busy',
+  { timeout: 60_000 },
+  async (due, concurrency, least) => {
+    const { report, seconds } = await simulatedSweep({
+      connections: due,
+      due,
+      concurrency,
+      tableLatency: 4,
+      tokenLatency: 120,
+    });
+    expect(report).toMatchObject({ refreshed: due, failed: 0 });
+    expect(due / seconds / (concurrency / 0.12)).toBeGreaterThan(least);
+  },
+);
 
 const row: Row = { what: 'sync', unit: 'ms', ours: 115, floor: 100, usual: 800 };
 
