@@ -51,15 +51,15 @@ async function* dueUserIds(deps: SweepDeps, report: SweepReport): AsyncGenerator
   }
 }
 
+/** A page of each shard in turn: none takes all the writes at a time, and none is always last when time runs out. */
 async function* duePages(deps: SweepDeps): AsyncGenerator<string[]> {
   const now = deps.clock();
-  for (const shard of shards(deps.indexShards)) {
-    let cursor: Cursor | undefined;
-    do {
-      const page = await deps.connections.due(shard, now, pageSize, cursor);
-      yield page.userIds;
-      cursor = page.cursor;
-    } while (cursor);
+  const unread: { shard: string; cursor?: Cursor }[] = shards(deps.indexShards).map((shard) => ({ shard }));
+  for (let next = unread.shift(); next; next = unread.shift()) {
+    const { shard } = next;
+    const { userIds, cursor } = await deps.connections.due(shard, now, pageSize, next.cursor);
+    if (cursor) unread.push({ shard, cursor });
+    yield userIds;
   }
 }
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import { getAccess, recordUse } from '../../shared/access-token.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
+import { shardOf, shards } from '../../shared/dynamo.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openToken } from '../../shared/token-vault.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -351,6 +352,30 @@ describe('a refresh sweep', () => {
     expect(furthest).toBeGreaterThan(Math.max(...pages));
   });
 
+  it('gets to every shard, however little time there is', async () => {
+    for (let index = 0; index < 40; index++) await expired(`due-${index}`);
+    const { connections, indexShards } = world.deps;
+    let left = 24;
+    const report = await refreshDueConnections({
+      ...world.deps,
+      concurrency: 2,
+      connections: {
+        ...connections,
+        due: (shard, now, _limit, cursor) => connections.due(shard, now, 3, cursor),
+      },
+      timeLeft: () => left-- > 0,
+    });
+    expect(report).toMatchObject({ refreshed: 24, endedEarly: 'time' });
+    const refreshed: Record<string, number> = {};
+    for (let index = 0; index < 40; index++) {
+      const connection = await world.connection(`due-${index}`);
+      if (connection?.tokenVersion !== 2) continue;
+      const shard = shardOf(connection.userId, indexShards);
+      refreshed[shard] = (refreshed[shard] ?? 0) + 1;
+    }
+    expect(refreshed).toEqual(Object.fromEntries(shards(indexShards).map((shard) => [shard, 6])));
+  });
+
   it('that cannot read a page ends what it has begun, and then says so', async () => {
     for (let index = 0; index < 40; index++) await expired(`due-${index}`);
     const { connections } = world.deps;
@@ -377,5 +402,26 @@ describe('a refresh sweep', () => {
       Array.from({ length: 40 }, async (_, index) => (await world.connection(`due-${index}`))?.tokenVersion),
     );
     expect(versions.filter((version) => version === 2)).toHaveLength(onFirstPage);
+  });
+
+  it('that has ended needs nothing of the page that it read ahead', async () => {
+    for (let index = 0; index < 40; index++) await expired(`due-${index}`);
+    const { connections } = world.deps;
+    let pages = 0;
+    let left = 1;
+    const report = await refreshDueConnections({
+      ...world.deps,
+      connections: {
+        ...connections,
+        async due(...query) {
+          pages += 1;
+          if (pages > 1) throw new Error('The table is away.');
+          return connections.due(...query);
+        },
+      },
+      timeLeft: () => left-- > 0,
+    });
+    expect(report).toMatchObject({ refreshed: 1, endedEarly: 'time' });
+    expect(pages).toBe(2);
   });
 });
