@@ -51,10 +51,10 @@ export type Load = {
   refreshEvery: { inUse: number; idle: number };
 };
 
-const monthSeconds = 30 * 86_400;
+export const monthSeconds = 30 * 86_400;
 const gigabyte = 1024 ** 3;
 /** Lambda gives one whole processor at this memory, and less below in proportion. */
-const wholeCpuMb = 1769;
+export const wholeCpuMb = 1769;
 
 export function dollars(units: Units, table: Record<Priced, Price> = prices): number {
   return Object.entries(units).reduce((sum, [name, amount]) => {

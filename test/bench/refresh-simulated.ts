@@ -1,27 +1,32 @@
-/** A sweep in simulated time: what its order of work costs where processors are endlessly fast. */
-import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+/** Connections by the million, in memory, and sweeps over them in simulated time. */
+import {
+  type AttributeValue,
+  type DynamoDBClient,
+  PutItemCommand,
+  QueryCommand,
+} from '@aws-sdk/client-dynamodb';
 import { refreshDueConnections, type SweepReport } from '../../functions/token-refresh/refresh-due.ts';
+import type { Connection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
+import { shardOf, toItem } from '../../shared/dynamo.ts';
+import { indexes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
+import { sealToken } from '../../shared/token-vault.ts';
 import { heldSecret } from '../fakes/secret.ts';
-import { useImmediateCrypto } from '../simulation/crypto.ts';
-import { dynamoClientOf } from '../simulation/dynamodb.ts';
+import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { createScheduler, type Process, randomOf } from '../simulation/scheduler.ts';
-import { fill, indexShards, table, tableInMemory, tokenKeys } from './refresh-table.ts';
 
-export type Simulated = {
-  report: SweepReport;
-  /** Of simulated time. */
-  seconds: number;
-  calls: Record<string, number>;
-  itemsRead: number;
-};
+/** What a sweep asked: calls to the table and to Google, and items that queries of the index answered. */
+export type Asked = { calls: number; itemsOfIndex: number };
+export const nothingAsked = (): Asked => ({ calls: 0, itemsOfIndex: 0 });
+
+export type Simulated = { report: SweepReport; asked: Asked; seconds: number };
 
 /**
- * The real use case and store on the table in memory, which answers after `tableLatency`. Google answers after
- * `tokenLatency` on average: half of that, and what is left varies as waiting times do, up to a second and more.
- * Both in milliseconds.
+ * Sweeps once, in simulated time: what the order of work costs where processors are endlessly fast. Use case and store
+ * are the real ones. The table answers after `tableLatency`. Google answers after `tokenLatency` on average: half of
+ * that, and what is left varies as waiting times do, up to a second and more. Both in milliseconds.
  */
 export async function simulatedSweep({
   connections,
@@ -36,16 +41,19 @@ export async function simulatedSweep({
   tableLatency: number;
   tokenLatency: number;
 }): Promise<Simulated> {
-  useImmediateCrypto();
   logTo(() => {});
   const startsAt = Date.parse('2026-11-23T09:00:00Z');
   const { now, at, operate, run } = createScheduler(startsAt);
   const clock = (): number => Math.floor(now() / 1000);
   const random = randomOf('refresh at scale');
-  const { execute } = tableInMemory();
+  const keys = parseTokenKeys(JSON.stringify({ current: 'k1', k1: 'bench'.padEnd(64, '.') }));
+  const table = 'connections';
+  // As by default in infra/config.ts.
+  const indexShards = 4;
+  const execute = tableInMemory(table);
   await fill(
     dynamoClientOf(async (command) => execute(command)),
-    { connections, due, now: clock() },
+    { table, indexShards, keys, connections, due, now: clock() },
   );
 
   const process: Process = {
@@ -55,16 +63,15 @@ export async function simulatedSweep({
     dead: false,
     frozen: false,
     onDeath: () => {},
+    ended: false,
     operations: 0,
   };
-  const calls: Record<string, number> = {};
-  let itemsRead = 0;
+  const asked = nothingAsked();
   const course = { before: tableLatency / 2, after: tableLatency / 2 };
-  const dynamo: DynamoDBClient = dynamoClientOf(async (command) => {
-    const { name } = command.constructor;
-    calls[name] = (calls[name] ?? 0) + 1;
+  const dynamo = dynamoClientOf(async (command) => {
+    asked.calls += 1;
     const answer = (await operate(process, course, () => execute(command))) as { Items?: unknown[] };
-    itemsRead += answer.Items?.length ?? 0;
+    asked.itemsOfIndex += answer.Items?.length ?? 0;
     return answer;
   });
   let owners = 0;
@@ -73,16 +80,16 @@ export async function simulatedSweep({
   const sweep = refreshDueConnections({
     connections: connectionStore(dynamo, table, indexShards),
     google: {
-      exchangeCode: unused,
       revoke: unused,
       async refresh() {
+        asked.calls += 1;
         const latency = (tokenLatency / 2) * (1 - Math.log(1 - random()));
         await new Promise<void>((resolve) => at(latency, resolve));
         return { accessToken: 'access'.padEnd(220, '.'), expiresIn: 3599, scopes: [] };
       },
     },
-    googleClient: heldSecret({ clientId: 'bench', clientSecret: 'bench', redirectUris: [] }),
-    tokenKeys: heldSecret(parseTokenKeys(tokenKeys)),
+    googleClient: heldSecret({ clientId: 'bench', clientSecret: 'bench' }),
+    tokenKeys: heldSecret(keys),
     bus: { publish: unused },
     clock,
     random,
@@ -94,5 +101,110 @@ export async function simulatedSweep({
     timeLeft: () => true,
   });
   await run(Number.POSITIVE_INFINITY);
-  return { report: await sweep, seconds: (now() - startsAt) / 1000, calls, itemsRead };
+  return { report: await sweep, asked, seconds: (now() - startsAt) / 1000 };
+}
+
+type Item = Record<string, AttributeValue>;
+
+/** Stores connections as DynamoDB would hold them. So many are due, anywhere among the others; those will be within the hour. */
+export async function fill(
+  dynamo: DynamoDBClient,
+  {
+    table,
+    indexShards,
+    keys,
+    connections,
+    due,
+    now,
+  }: { table: string; indexShards: number; keys: TokenKeys; connections: number; due: number; now: number },
+): Promise<void> {
+  const seal = (userId: string, kind: 'access' | 'refresh', length: number) =>
+    sealToken(keys, now, userId, kind, `${kind}.`.padEnd(length, '.'));
+  const alike = {
+    status: 'active',
+    email: 'somebody@example.com',
+    scopes: ['openid', 'https://www.googleapis.com/auth/calendar.events'],
+    calendarId: 'primary',
+    // A sweep does not open the access token.
+    accessToken: await seal('somebody', 'access', 220),
+    refreshToken: await seal('somebody', 'refresh', 103),
+    accessTokenExpiresAt: now + 900,
+    tokenVersion: 7,
+    keyId: keys.current(now),
+    lastUsedAt: now,
+    lastRefreshedAt: now - 2700,
+    refreshFailures: 0,
+    usedLinks: [],
+    connectedAt: now - 86_400,
+    updatedAt: now - 2700,
+  } satisfies Partial<Connection>;
+  // Attributes that are alike are the same objects: a million of them fit.
+  const common = toItem(alike);
+  for (let index = 0; index < connections; index++) {
+    const userId = `user-${index}`;
+    const isDue = Math.floor((index * due) / connections) !== Math.floor(((index + 1) * due) / connections);
+    const own = {
+      userId,
+      googleSub: `1${String(index).padStart(20, '0')}`,
+      refreshShard: shardOf(userId, indexShards),
+      refreshAt: isDue ? now - (index % 300) : now + 1800 + (index % 2700),
+      ...(isDue ? { refreshToken: await seal(userId, 'refresh', 103) } : {}),
+    };
+    await dynamo.send(new PutItemCommand({ TableName: table, Item: { ...common, ...toItem(own) } }));
+  }
+}
+
+/**
+ * Carries out commands on the table that the simulation has. Its index `refresh-due` is kept in order here: the
+ * simulation's own looks through the whole table for each page.
+ */
+export function tableInMemory(table: string): (command: object) => unknown {
+  const due = dueIndex();
+  const dynamo = simulatedDynamo({ [table]: tableShapes.connections }, (_, item, before) =>
+    due.move(item, before),
+  );
+  return (command) => {
+    if (!(command instanceof QueryCommand)) return dynamo.execute(command);
+    const { IndexName, KeyConditionExpression } = command.input;
+    if (IndexName !== indexes.refreshDue || !KeyConditionExpression?.includes('refreshAt <= :now'))
+      throw new Error('Only what is due is asked for.');
+    return due.query(command.input);
+  };
+}
+
+/** Users by shard and second. */
+function dueIndex() {
+  const shards = new Map<string, Map<number, Set<string>>>();
+  const usersAt = ({ refreshShard, refreshAt }: Item): Set<string> => {
+    const seconds = shards.get(refreshShard?.S as string) ?? new Map();
+    shards.set(refreshShard?.S as string, seconds);
+    const users = seconds.get(Number(refreshAt?.N)) ?? new Set();
+    seconds.set(Number(refreshAt?.N), users);
+    return users;
+  };
+  return {
+    move(item: Item, before: Item | undefined): void {
+      if (before?.refreshAt?.N === item.refreshAt?.N) return;
+      const user = item.userId?.S as string;
+      if (before?.refreshAt) usersAt(before).delete(user);
+      if (item.refreshAt) usersAt(item).add(user);
+    },
+    query({ ExpressionAttributeValues = {}, Limit, ExclusiveStartKey }: QueryCommand['input']) {
+      const shard = ExpressionAttributeValues[':shard']?.S as string;
+      const now = Number(ExpressionAttributeValues[':now']?.N);
+      const fromSecond = Number(ExclusiveStartKey?.refreshAt?.N ?? 0);
+      const fromUser = ExclusiveStartKey?.userId?.S ?? '';
+      const seconds = shards.get(shard) ?? new Map<number, Set<string>>();
+      const Items: Item[] = [];
+      const passed = [...seconds.keys()].filter((at) => at >= fromSecond && at <= now);
+      for (const at of passed.sort((one, other) => one - other)) {
+        for (const userId of [...(seconds.get(at) ?? [])].sort()) {
+          if (at === fromSecond && userId <= fromUser) continue;
+          Items.push({ userId: { S: userId }, refreshShard: { S: shard }, refreshAt: { N: String(at) } });
+          if (Items.length === Limit) return { Items, LastEvaluatedKey: Items.at(-1) };
+        }
+      }
+      return { Items };
+    },
+  };
 }

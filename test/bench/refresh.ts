@@ -1,189 +1,144 @@
 /**
  * The refresh sweep: how near it comes to what Google's latency allows, what it costs per connection, and whether its
- * memory stays where it is. A sweep runs bundled as its function is, the table and Google in processes of their own.
+ * memory stays where it is. Measured as the bundle that is deployed, in a process of its own; counted and calculated
+ * where there are too many connections for that.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, loadavg, tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { build } from 'esbuild';
-import { bundling } from '../../infra/bundle.ts';
+import type { SweepReport } from '../../functions/token-refresh/refresh-due.ts';
+import { readConfig } from '../../infra/config.ts';
 import { synthesize } from '../../infra/synthesize.ts';
+import { env } from '../../shared/names.ts';
+import { monthSeconds, refreshesOf, wholeCpuMb } from './cost-model.ts';
 import type { MeasureOptions, Part, Row } from './part.ts';
-import type { Task } from './refresh-process.ts';
-import type { Simulated } from './refresh-simulated.ts';
-import type { SweepSettings, Swept } from './refresh-sweep.ts';
-import { indexShards, table, tokenKeys } from './refresh-table.ts';
+import { type Asked, simulatedSweep } from './refresh-simulated.ts';
+import type { Deployed, WorldSettings } from './refresh-world.ts';
 
 /** Milliseconds that Google and DynamoDB take to answer. */
 const tokenLatency = 120;
 const tableLatency = 4;
-/** Refreshes side by side, as deployed by default, and the most that can be set. */
-const usual = 20;
-const most = 200;
-/** Memory of the function, in megabytes. */
-const functionMegabytes = 512;
+/** As deployed by default. */
+const settings = readConfig(() => undefined);
+const { refreshConcurrency: usual } = settings;
+/** Megabytes of the function, and seconds of each run in which it takes up connections. */
+const deployed = { memory: 512, sweepsFor: 280 };
+/** Seconds that Google's access tokens live. */
+const tokenLifetime = 3600;
 /** Nine tenths of what concurrency and Google's latency allow. */
-const goal = { timesFloor: 1.11 };
+const paceGoal = { timesFloor: 1.11 };
 
 export const refresh: Part = {
   name: 'refresh',
   title: 'Refresh at scale: sweeps over connections that are due',
-  async measure({ short, progress }) {
-    const directory = mkdtempSync(join(tmpdir(), 'bench-refresh-'));
-    try {
-      await build({
-        ...bundling,
-        entryPoints: [join(import.meta.dirname, 'refresh-sweep.ts')],
-        outfile: bundleIn(directory),
-      });
-      const simulated = await simulatedRows({ short, progress });
-      const measured = await measuredRows(directory, { short, progress });
-      return [...simulated, ...measured.rows, ...onPaper(measured.cpuSeconds)];
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
+  async measure(options) {
+    const simulated = await simulatedRows(options);
+    const { rows, cpuSeconds } = await measuredRows(options);
+    return [...rows, ...simulated, ...tenMillion(cpuSeconds)];
   },
 };
 
-const bundleIn = (directory: string): string => join(directory, 'sweep.cjs');
-
-type Options = Pick<MeasureOptions, 'short' | 'progress'>;
-
 /** In simulated time: no processor, no engine and no other load has a part in these. */
-async function simulatedRows({ short, progress }: Options): Promise<Row[]> {
-  const rows: Row[] = [];
-  const simulate = async (connections: number, due: number, concurrency: number): Promise<Simulated> => {
+async function simulatedRows({ short, progress }: MeasureOptions): Promise<Row[]> {
+  const simulate = async (connections: number, due: number) => {
     progress(`simulating ${count(due)} due of ${count(connections)}`);
-    const simulated = await withProcesses((start) =>
-      start<Simulated>({ role: 'simulation', connections, due, concurrency, tableLatency, tokenLatency }),
-    );
-    if (simulated.report.refreshed !== due) throw new Error(`Refreshed: ${JSON.stringify(simulated.report)}`);
-    return simulated;
+    const swept = await simulatedSweep({ connections, due, concurrency: usual, tableLatency, tokenLatency });
+    return complete(swept, due);
   };
-  const sizes = short
-    ? [[100, usual] as const]
-    : ([
-        [1000, usual],
-        [10_000, usual],
-        [10_000, most],
-      ] as const);
-  for (const [due, concurrency] of sizes) {
-    const swept = await simulate(due, due, concurrency);
-    rows.push(paceRow('simulated', due, concurrency, swept, concurrency === usual ? goal : undefined));
-  }
-  if (!short) {
-    const { refreshesPerSecond, sweeps } = load(0.1);
-    const share = Math.round((refreshesPerSecond * interval) / sweeps);
-    const { seconds } = await simulate(share, share, usual);
-    rows.push({
-      what: `simulated: ${count(share)} due, one sweep's share of 10 million, 10 % in use`,
-      unit: 's',
-      ours: seconds,
-      goal: { atMost: sweepsFor },
-    });
-  }
+  const rows: Row[] = [];
+  for (const due of short ? [100] : [1000, 10_000, 100_000])
+    rows.push(paceRow('simulated', due, usual, await simulate(due, due)));
   const [few, many, due] = short ? [100, 1000, 50] : [20_000, 1_000_000, 10_000];
-  const amongFew = await simulate(few, due, usual);
-  const amongMany = await simulate(many, due, usual);
-  const calls = ({ calls }: Simulated): number => Object.values(calls).reduce((sum, each) => sum + each);
-  const of = `${count(due)} due of ${count(many)}, beside ${count(few)}`;
+  const amongFew = await simulate(few, due);
+  const amongMany = await simulate(many, due);
+  const beside = (what: string, unit: string, ours: number, floor: number): Row => ({
+    what: `simulated: ${count(due)} due of ${count(many)}, ${what}`,
+    unit,
+    ours,
+    floor,
+    goal: { timesFloor: 1.01 },
+    note: `floor: ${count(due)} due of ${count(few)}`,
+  });
   rows.push(
-    {
-      what: `calls: ${of}`,
-      unit: 'calls',
-      ours: calls(amongMany),
-      floor: calls(amongFew),
-      goal: { timesFloor: 1.01 },
-    },
-    {
-      what: `items read: ${of}`,
-      unit: 'items',
-      ours: amongMany.itemsRead,
-      floor: amongFew.itemsRead,
-      goal: { timesFloor: 1.01 },
-    },
-    {
-      what: `time: ${of}`,
-      unit: 's',
-      ours: amongMany.seconds,
-      floor: amongFew.seconds,
-      goal: { timesFloor: 1.01 },
-      note: 'simulated',
-    },
+    beside('time', 's', amongMany.seconds, amongFew.seconds),
+    beside('calls', 'calls', amongMany.asked.calls, amongFew.asked.calls),
+    beside('items read', 'items', amongMany.asked.itemsOfIndex, amongFew.asked.itemsOfIndex),
   );
   return rows;
 }
 
 /** In real time: with all that a sweep does itself, and what else runs on this machine. */
-async function measuredRows(
-  directory: string,
-  { short, progress }: Options,
-): Promise<{ rows: Row[]; cpuSeconds: number }> {
-  const rows: Row[] = [];
-  const sweep = async (due: number, concurrency: number, engine: 'memory' | 'dynalite' = 'memory') => {
-    progress(`sweeping ${count(due)}, ${concurrency} side by side, ${engine}`);
-    const swept = await sweepOnce(directory, { due, concurrency, engine });
-    if (swept.report.refreshed !== due) throw new Error(`Refreshed: ${JSON.stringify(swept.report)}`);
-    const [busy = 0] = loadavg();
-    return { ...swept, load: `, load ${busy.toFixed(1)} on ${availableParallelism()} cores` };
-  };
-  const [small, middle, large] = short ? [100, 200, 400] : [1000, 10_000, 100_000];
+async function measuredRows({
+  short,
+  progress,
+}: MeasureOptions): Promise<{ rows: Row[]; cpuSeconds: number }> {
+  const assembly = mkdtempSync(join(tmpdir(), 'bench-refresh-'));
+  try {
+    progress('building');
+    synthesize(assembly);
+    const sweep = async (due: number, concurrency: number, engine: 'memory' | 'dynalite' = 'memory') => {
+      progress(`sweeping ${count(due)}, ${concurrency} side by side`);
+      return complete(
+        await sweepOnce({ assembly, engine, due, tableLatency, tokenLatency }, concurrency),
+        due,
+      );
+    };
+    const [small, middle, large] = short ? [100, 200, 400] : [1000, 10_000, 100_000];
+    // Twenty side by side would take ten minutes for the many.
+    const more = 60;
 
-  const atUsual = await sweep(small, usual);
-  rows.push(paceRow('measured', small, usual, atUsual, goal));
-  const onDynalite = await sweep(small, usual, 'dynalite');
-  rows.push(paceRow('measured, dynalite', small, usual, onDynalite));
-
-  const [ofSmall, ofMiddle, ofLarge] = [
-    await sweep(small, most),
-    await sweep(middle, most),
-    await sweep(large, most),
-  ];
-  for (const [due, swept] of [
-    [small, ofSmall],
-    [middle, ofMiddle],
-    [large, ofLarge],
-  ] as const) {
-    rows.push(paceRow('measured', due, most, swept));
+    const onDynalite = await sweep(small, usual, 'dynalite');
+    const ofSmall = await sweep(small, usual);
+    const ofMiddle = await sweep(middle, usual);
+    const ofLarge = await sweep(large, more);
+    const memory = (due: number, { peakMegabytes }: Swept): Row => ({
+      what: `peak memory, ${count(due)} due`,
+      unit: 'MB',
+      ours: peakMegabytes,
+      floor: ofSmall.peakMegabytes,
+      goal: { timesFloor: 1.15 },
+      note: `floor: ${count(small)} due`,
+    });
+    const { calls, itemsOfIndex } = ofLarge.asked;
+    const cpuSeconds = ofLarge.cpuSeconds / large;
+    const rows = [
+      paceRow('measured', small, usual, ofSmall),
+      paceRow('measured', middle, usual, ofMiddle),
+      paceRow('measured', large, more, ofLarge),
+      paceRow('measured, dynalite', small, usual, onDynalite),
+      memory(middle, ofMiddle),
+      memory(large, ofLarge),
+      // The lease, Google and the tokens, and a page for each hundred.
+      {
+        what: 'calls per connection',
+        unit: 'calls',
+        ours: calls / large,
+        floor: 3,
+        goal: { timesFloor: 1.01 },
+      },
+      {
+        what: 'items read from the index per connection',
+        unit: 'items',
+        ours: itemsOfIndex / large,
+        floor: 1,
+        goal: { timesFloor: 1.01 },
+      },
+      { what: 'processor time per connection', unit: 'ms', ours: 1000 * cpuSeconds },
+    ];
+    return { rows, cpuSeconds };
+  } finally {
+    rmSync(assembly, { recursive: true, force: true });
   }
-  const calls = Object.values(ofLarge.calls).reduce((sum, each) => sum + each);
-  rows.push(
-    {
-      what: `peak memory at ${count(large)}, beside ${count(small)}`,
-      unit: 'MB',
-      ours: ofLarge.peakMegabytes,
-      floor: ofSmall.peakMegabytes,
-      goal: { timesFloor: 1.15 },
-    },
-    {
-      what: `peak memory at ${count(middle)}, beside ${count(small)}`,
-      unit: 'MB',
-      ours: ofMiddle.peakMegabytes,
-      floor: ofSmall.peakMegabytes,
-      goal: { timesFloor: 1.15 },
-    },
-    { what: 'calls to the table per connection', unit: 'calls', ours: calls / large, goal: { atMost: 2.02 } },
-    {
-      what: 'items read from the index per connection',
-      unit: 'items',
-      ours: ofLarge.itemsRead / large,
-      goal: { atMost: 1.01 },
-    },
-    { what: 'processor time per connection', unit: 'ms', ours: (1000 * ofLarge.cpuSeconds) / large },
-    { what: 'of which sealing and opening tokens', unit: 'ms', ours: ofLarge.vaultMilliseconds },
-  );
-  return { rows, cpuSeconds: ofLarge.cpuSeconds / large };
 }
 
-/** A sweep beside what it would take if only Google's answers took time. */
+/** A sweep beside what it would take if nothing but Google's answers took time. */
 function paceRow(
   how: string,
   due: number,
   concurrency: number,
   { seconds, load = '' }: { seconds: number; load?: string },
-  goal?: Row['goal'],
 ): Row {
   const ideal = (due * tokenLatency) / 1000 / concurrency;
   return {
@@ -191,113 +146,114 @@ function paceRow(
     unit: 's',
     ours: seconds,
     floor: ideal,
-    ...(goal ? { goal } : {}),
+    goal: paceGoal,
     note: `${Math.round(due / seconds)}/s, ${(ideal / seconds).toFixed(2)} of the ideal${load}`,
   };
 }
 
-/** Seconds from one run of token-refresh to the next, and for how many of them it takes up connections. */
-const interval = 300;
-const sweepsFor = 280;
+/** The same. @throws Error where not all that was due was refreshed: its figures would say nothing. */
+function complete<T extends { report: SweepReport }>(swept: T, due: number): T {
+  if (swept.report.refreshed === due) return swept;
+  throw new Error(`Of ${count(due)} due, not all were refreshed: ${JSON.stringify(swept.report)}`);
+}
 
-/**
- * What ten million connections ask for, by the share of them that was used within a day. A connection in use is
- * refreshed when its token of an hour has a quarter of an hour left, the others each third day.
- */
-function load(inUse: number): { refreshesPerSecond: number; sweeps: number; shards: number } {
-  const refreshesPerSecond = 10_000_000 * (inUse / (3600 - 900) + (1 - inUse) / (3 * 86_400));
-  const bySweep = (usual / ((tokenLatency + 2 * tableLatency) / 1000)) * (sweepsFor / interval);
-  // A new `refreshAt` is two writes to the index. A shard carries 1,000 a second, of which half are counted on.
-  return {
-    refreshesPerSecond,
-    sweeps: Math.ceil(refreshesPerSecond / bySweep),
-    shards: Math.ceil((2 * refreshesPerSecond) / 500),
+/** Changes a second that a partition of DynamoDB takes; two for each refresh, whose entry in the index moves. */
+const shardTakes = 1000 / 2;
+
+/** What follows for ten million connections, on paper. `cpuSeconds`: processor time that one refresh takes here. */
+function tenMillion(cpuSeconds: number): Row[] {
+  const interval = settings.refreshEveryMinutes * 60;
+  const sweeping = deployed.sweepsFor / interval;
+  const waiting = (usual / ((tokenLatency + 2 * tableLatency) / 1000)) * sweeping;
+  const working = (deployed.memory / wholeCpuMb / cpuSeconds) * sweeping;
+  // What is due waits for the next sweep, half its interval on average.
+  const refreshEvery = {
+    inUse: tokenLifetime - settings.refreshMarginMinutes * 60 + interval / 2,
+    idle: settings.keepAliveDays * 86_400 + interval / 2,
   };
-}
-
-/** What follows by calculation. `cpuSeconds`: processor time that one refresh takes here. */
-function onPaper(cpuSeconds: number): Row[] {
-  const rows: Row[] = [0.01, 0.1, 0.5, 1].flatMap((inUse) => {
-    const { refreshesPerSecond, sweeps, shards } = load(inUse);
-    const what = `on paper: 10 million, ${inUse * 100} % in use`;
-    return [
-      { what, unit: 'refreshes/s', ours: refreshesPerSecond },
-      { what, unit: `sweeps of ${usual}`, ours: sweeps },
-      { what, unit: 'shards', ours: shards },
-      { what, unit: 'processors', ours: refreshesPerSecond * cpuSeconds },
-    ];
-  });
-  // Lambda gives a whole processor to 1,769 MB.
-  const carried = [functionMegabytes, 1769].map((megabytes): Row => {
-    const what = `on paper: carried by the processor of ${count(megabytes)} MB`;
-    return { what, unit: 'refreshes/s', ours: megabytes / 1769 / cpuSeconds };
-  });
-  return [...rows, ...carried];
-}
-
-/** Runs one sweep in a process of its own, against a table and a token endpoint in theirs. */
-async function sweepOnce(
-  directory: string,
-  { due, concurrency, engine }: { due: number; concurrency: number; engine: 'memory' | 'dynalite' },
-): Promise<Swept> {
-  const warmUp = Math.min(due, 1000);
-  const filling = { connections: due + warmUp, due: due + warmUp, now: Math.floor(Date.now() / 1000) };
-  const assembly = join(directory, 'assembly');
-  if (engine === 'dynalite') synthesize(assembly);
-  return withProcesses(async (start) => {
-    const tableUrl = await start<string>(
-      engine === 'memory'
-        ? { role: 'memory', latency: tableLatency, ...filling }
-        : { role: 'dynalite', assembly, ...filling },
-    );
-    const googleUrl = await start<string>({ role: 'token', latency: tokenLatency });
-    const settings: SweepSettings = {
-      tableUrl,
-      table,
-      googleUrl,
-      concurrency,
-      warmUp,
-      indexShards,
-      tokenKeys,
+  const load = (active: number): Row => {
+    const perSecond = refreshesOf({ connections: 10_000_000, active, refreshEvery }) / monthSeconds;
+    const functions = Math.ceil(perSecond / Math.min(waiting, working));
+    // Half of what they take is kept for sweeps that find much at once.
+    const shards = Math.ceil(perSecond / (shardTakes / 2));
+    return {
+      what: `on paper: 10 million, ${100 * active} % in use on a day`,
+      unit: '/s',
+      ours: perSecond,
+      note: `functions at once: ${functions}, shards: ${shards}`,
     };
-    return start<Swept>(settings, bundleIn(directory), [`--max-old-space-size=${functionMegabytes / 2}`]);
-  });
+  };
+  return [
+    { what: `on paper: one function, ${usual} side by side`, unit: '/s', ours: waiting },
+    {
+      what: `on paper: one function, by the processor of ${deployed.memory} MB`,
+      unit: '/s',
+      ours: working,
+      note: `as fast as this one, a whole one at ${wholeCpuMb} MB`,
+    },
+    ...[0.01, 0.05, 0.1, 0.5].map(load),
+  ];
 }
 
-/** Starts a process for a task and answers its first message. @throws Error with its last words where it has none */
-type Start = <Answer>(task: Task | SweepSettings, file?: string, execArgv?: string[]) => Promise<Answer>;
+/** What a run of the function took. */
+type Run = { report: SweepReport; seconds: number; cpuSeconds: number; peakMegabytes: number };
+type Swept = Run & { asked: Asked; load: string };
 
-/** Lets `work` start processes, and ends them when it is done. */
-async function withProcesses<T>(work: (start: Start) => Promise<T>): Promise<T> {
-  const children: ChildProcess[] = [];
-  const start: Start = async (
-    task,
-    file = join(import.meta.dirname, 'refresh-process.ts'),
-    execArgv = [],
-  ) => {
-    const child = fork(file, [JSON.stringify(task)], {
-      execArgv,
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    });
-    children.push(child);
-    let lastWords = '';
-    child.stderr?.on('data', (chunk) => {
-      lastWords = `${lastWords}${chunk}`.slice(-4000);
-    });
-    const ended = new AbortController();
-    child.once('exit', () => ended.abort());
-    try {
-      const [message] = await once(child, 'message', { signal: ended.signal });
-      return message;
-    } catch {
-      throw new Error(`A process of the bench ended without an answer: ${lastWords}`);
-    }
-  };
+/** Runs the function once over all that is due, after a run that warms it up. */
+async function sweepOnce(settings: WorldSettings, concurrency: number): Promise<Swept> {
+  const warmUp = Math.min(settings.due, 1000);
+  const world = answering(join(import.meta.dirname, 'refresh-world.ts'));
   try {
-    return await work(start);
+    const { bundle, environment } = await world.ask<Deployed>({ ...settings, due: settings.due + warmUp });
+    const sweep = answering(join(import.meta.dirname, 'refresh-sweep.cjs'), [bundle], {
+      ...environment,
+      [env.refreshConcurrency]: String(concurrency),
+    });
+    try {
+      await sweep.ask<Run>(warmUp);
+      await world.ask<Asked>('what was asked');
+      const run = await sweep.ask<Run>(null);
+      const load = `, load ${loadavg()[0]?.toFixed(1)}`;
+      return { ...run, asked: await world.ask<Asked>('what was asked'), load };
+    } finally {
+      sweep.end();
+    }
   } finally {
-    for (const child of children) child.kill('SIGKILL');
+    world.end();
   }
+}
+
+/** A process of this bench that answers each message with one. */
+type Answering = {
+  /** @throws Error with its last words where it ends instead */
+  ask<Answer>(message: unknown): Promise<Answer>;
+  end(): void;
+};
+
+function answering(file: string, args: string[] = [], environment = process.env): Answering {
+  const child: ChildProcess = fork(file, args, {
+    env: environment,
+    execArgv: [],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  let lastWords = '';
+  child.stderr?.on('data', (chunk) => {
+    lastWords = `${lastWords}${chunk}`.slice(-4000);
+  });
+  const ended = new AbortController();
+  child.once('exit', () => ended.abort());
+  return {
+    async ask(message) {
+      const answer = once(child, 'message', { signal: ended.signal });
+      child.send(message as object, () => {});
+      try {
+        return (await answer)[0];
+      } catch {
+        throw new Error(`A process of the bench ended without an answer: ${lastWords}`);
+      }
+    },
+    end: () => child.kill('SIGKILL'),
+  };
 }
 
 const count = (items: number): string => items.toLocaleString('en');
