@@ -15,18 +15,22 @@ import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { sealToken } from '../../shared/token-vault.ts';
 import { heldSecret } from '../fakes/secret.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
-import { createScheduler, type Process, randomOf } from '../simulation/scheduler.ts';
+import { createScheduler, type Process, type Random, randomOf } from '../simulation/scheduler.ts';
 
-/** What a sweep asked: calls to the table and to Google, and items that queries of the index answered. */
-export type Asked = { calls: number; itemsOfIndex: number };
-export const nothingAsked = (): Asked => ({ calls: 0, itemsOfIndex: 0 });
+/** What a sweep asked: calls to the table and to Google, items that the index answered, and how long Google took for all. */
+export type Asked = { calls: number; itemsOfIndex: number; googleSeconds: number };
+export const nothingAsked = (): Asked => ({ calls: 0, itemsOfIndex: 0, googleSeconds: 0 });
+
+/** Milliseconds of one answer of Google's: half of the mean, and what is left varies as waiting times do. */
+export function oneLatency(mean: number, random: Random): number {
+  return (mean / 2) * (1 - Math.log(1 - random()));
+}
 
 export type Simulated = { report: SweepReport; asked: Asked; seconds: number };
 
 /**
  * Sweeps once, in simulated time: what the order of work costs where processors are endlessly fast. Use case and store
- * are the real ones. The table answers after `tableLatency`. Google answers after `tokenLatency` on average: half of
- * that, and what is left varies as waiting times do, up to a second and more. Both in milliseconds.
+ * are the real ones. The table answers after `tableLatency` milliseconds, Google after `tokenLatency` on average.
  */
 export async function simulatedSweep({
   connections,
@@ -83,7 +87,8 @@ export async function simulatedSweep({
       revoke: unused,
       async refresh() {
         asked.calls += 1;
-        const latency = (tokenLatency / 2) * (1 - Math.log(1 - random()));
+        const latency = oneLatency(tokenLatency, random);
+        asked.googleSeconds += latency / 1000;
         await new Promise<void>((resolve) => at(latency, resolve));
         return { accessToken: 'access'.padEnd(220, '.'), expiresIn: 3599, scopes: [] };
       },

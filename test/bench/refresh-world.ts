@@ -18,9 +18,13 @@ import { functionConfig, lambdaEnvironment } from '../../infra/local/wiring.ts';
 import { env } from '../../shared/names.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { dynamoClientOf } from '../simulation/dynamodb.ts';
-import { type Asked, fill, nothingAsked, tableInMemory } from './refresh-simulated.ts';
+import { randomOf } from '../simulation/scheduler.ts';
+import { type Asked, fill, nothingAsked, oneLatency, tableInMemory } from './refresh-simulated.ts';
 
-/** `due`: connections, all of which are due. Latencies in milliseconds; dynalite takes the time that it takes. */
+/**
+ * `due`: connections, all of which are due. Latencies in milliseconds, Google's on average; dynalite takes the time that
+ * it takes.
+ */
 export type WorldSettings = {
   assembly: string;
   engine: 'memory' | 'dynalite';
@@ -86,9 +90,20 @@ async function start({
       dynamoClientOf(async (command) => execute(command)),
       filling,
     );
-    dynamoUrl = await serve(tableLatency, (request) => answerDynamo(execute, request));
+    dynamoUrl = await serve(async (request) => {
+      const answer = await answerDynamo(execute, request);
+      await sleep(tableLatency);
+      return answer;
+    });
   }
-  const googleUrl = await serve(tokenLatency, answerToken);
+  const random = randomOf('refresh at scale');
+  const googleUrl = await serve(async (request) => {
+    const askedAt = performance.now();
+    const answer = await answerToken(request);
+    await sleep(oneLatency(tokenLatency, random));
+    asked.googleSeconds += (performance.now() - askedAt) / 1000;
+    return answer;
+  });
   const { url } = await startAwsJsonServer(secrets.operations);
   return {
     bundle: join(deployed.directory, 'index.cjs'),
@@ -105,13 +120,9 @@ async function start({
 type Answer = { status: number; type: string; body: unknown };
 
 /** @returns where it answers */
-async function serve(
-  latency: number,
-  answer: (request: IncomingMessage) => Promise<Answer>,
-): Promise<string> {
+async function serve(answer: (request: IncomingMessage) => Promise<Answer>): Promise<string> {
   const server = createServer(async (request, response) => {
     const { status, type, body } = await answer(request);
-    await sleep(latency);
     response.writeHead(status, { 'content-type': type }).end(JSON.stringify(body));
   });
   return `http://127.0.0.1:${await listen(server, 0)}`;
