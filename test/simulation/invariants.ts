@@ -250,7 +250,8 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
   if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
   if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
 
-  if (wanted.includes('absent') && (wanted.length === 1 || events.length === 0)) {
+  const isGivenUp = booking?.status === 'cancelled' || booking?.status === 'declared';
+  if (wanted.includes('absent') && (wanted.length === 1 || events.length === 0 || isGivenUp)) {
     if (events.length === 0) {
       const resting = [
         'cancelled',
