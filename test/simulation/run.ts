@@ -89,7 +89,13 @@ const show = (line: string): void => {
 
 async function simulateMany(): Promise<void> {
   let shown = 0;
+  let told = 0;
   const total = await runSeeds({ coverage: true }, ({ runs: done, failures }) => {
+    for (const { seed, violations } of failures.slice(told)) {
+      show('');
+      console.log(`seed ${seed}: ${violations[0]}`);
+    }
+    told = failures.length;
     show(`${done} of ${runs} runs, ${failures.length} failed, ${elapsed()}`);
     if (!process.stdout.isTTY && done >= shown + runs / 10) {
       shown = done;
@@ -111,8 +117,6 @@ async function simulateMany(): Promise<void> {
   );
   const [first] = total.failures;
   if (!first) return;
-  for (const { seed, violations } of total.failures.slice(0, 10))
-    console.log(`  seed ${seed}: ${violations[0]}`);
   await tellSmallest(first.seed);
   process.exitCode = 1;
 }
