@@ -1,0 +1,306 @@
+/**
+ * Latency and throughput: how long the webhook takes to answer, and how long it is from a payment to its event, for
+ * several latencies of Google. Beside it, in the same run, the webhook that calls Google before it answers. Sender,
+ * service, Google and the in-line webhook are a process each, and everything between them is HTTP.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ObservedRequest, seededRandom } from '../../infra/local/google/faults.ts';
+import { freePort } from '../../infra/local/ports.ts';
+import { routes } from '../../shared/names.ts';
+import { type Floor, type FloorTimes, openFloor } from './latency-floor.ts';
+import {
+  type Answered,
+  atOnce,
+  newPayment,
+  type Payment,
+  sendPayment,
+  steadily,
+  steadyEvery,
+} from './latency-load.ts';
+import { startProcess } from './latency-process.ts';
+import type { MeasureOptions, Part, Row } from './part.ts';
+
+/** Milliseconds that Google takes for each answer. */
+const googleLatencies = [0, 120, 500];
+const sliceSeconds = 6;
+const defaultSlices = 8;
+const burstSize = 1000;
+/** Calls of the floor in each round. */
+const floorSize = 50;
+/** Until the outcomes of the last payments are recorded, and the next ones meet a quiet machine. */
+const settleMs = 500;
+const longestDrainMs = 120_000;
+
+const accounts = { ours: 'ada@example.com', inline: 'ben@example.com' } as const;
+type Way = keyof typeof accounts;
+const ways: Way[] = ['ours', 'inline'];
+const userId = 'user-of-ours';
+
+export const latency: Part = {
+  name: 'latency',
+  title: 'Latency and throughput: webhook answer, payment to event',
+  options: {
+    slices: { text: `times ${sliceSeconds} s of steady load for each latency (default: ${defaultSlices})` },
+  },
+  async measure(options) {
+    await using running = new AsyncDisposableStack();
+    options.progress('starting');
+    const scene = await startScene(running);
+    const { sent, floor } = await sendAll(scene, options);
+    const created = await scene.google.created();
+    return rowsOf(
+      sent.map((each) => withEvent(each, created)),
+      floor,
+    );
+  },
+};
+
+type Scene = {
+  google: SimulatedGoogle;
+  webhooks: Record<Way, string>;
+  signingSecret: string;
+  /** Needs a booking of ours that is recorded. */
+  openFloor: () => Promise<Floor>;
+};
+
+async function startScene(running: AsyncDisposableStack): Promise<Scene> {
+  const port = await freePort();
+  const client = {
+    clientId: `${randomBytes(6).toString('hex')}.apps.googleusercontent.com`,
+    clientSecret: `GOCSPX-${randomBytes(21).toString('base64url')}`,
+    redirectUris: [`http://localhost:${port}${routes.callback}`],
+  };
+  const { told: googleTold, end: endGoogle } = await startProcess('google', { client });
+  running.defer(endGoogle);
+  const google = simulatedGoogle(googleTold.url);
+  const { told: service, end: endService } = await startProcess('service', {
+    port,
+    googleUrl: googleTold.url,
+    client,
+    userId,
+    account: accounts.ours,
+  });
+  running.defer(endService);
+  const { signingSecret } = service;
+  const accessToken = await google.accessToken(client.clientId, accounts.inline);
+  const settings = { googleUrl: googleTold.url, accessToken, signingSecret };
+  const { told: inline, end: endInline } = await startProcess('inline', settings);
+  running.defer(endInline);
+  return {
+    google,
+    webhooks: { ours: `${service.url}${routes.stripeWebhook}`, inline: inline.url },
+    signingSecret,
+    openFloor: () => openFloor(service, userId),
+  };
+}
+
+type SimulatedGoogle = {
+  latency(ms: number): Promise<unknown>;
+  clearRequests(): Promise<unknown>;
+  /** Events that were entered since. */
+  inserted(): Promise<number>;
+  accessToken(clientId: string, email: string): Promise<string>;
+  /** Epoch milliseconds at which the event of each booking came to stand in a calendar. */
+  created(): Promise<Map<string, number>>;
+};
+
+function simulatedGoogle(url: string): SimulatedGoogle {
+  const ask = async <T>(method: string, path: string, body?: object): Promise<T> => {
+    const response = await fetch(`${url}/_simulator${path}`, {
+      method,
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    });
+    if (!response.ok) throw new Error(`The simulator answered ${response.status} to ${path}.`);
+    return (await response.json()) as T;
+  };
+  return {
+    latency: (ms) => ask('PUT', '/latency', { ms }),
+    clearRequests: () => ask('DELETE', '/requests'),
+    async inserted() {
+      const { requests } = await ask<{ requests: ObservedRequest[] }>('GET', '/requests');
+      return requests.filter(({ route, status }) => route === 'events.insert' && status === 200).length;
+    },
+    async accessToken(clientId, email) {
+      const scopes = ['https://www.googleapis.com/auth/calendar.events'];
+      return (await ask<{ accessToken: string }>('POST', '/grants', { clientId, email, scopes })).accessToken;
+    },
+    async created() {
+      const lists = await Promise.all(
+        Object.values(accounts).map((email) =>
+          ask<{ events: { summary: string; created: string }[] }>('GET', `/events?email=${email}`),
+        ),
+      );
+      return new Map(
+        lists.flatMap(({ events }) => events.map(({ summary, created }) => [summary, Date.parse(created)])),
+      );
+    },
+  };
+}
+
+type Load = 'steady' | 'burst';
+
+/** A payment that was sent while Google took so many milliseconds. */
+type Sent = Answered & { way: Way; load: Load; google: number };
+
+/** All payments of the run. Latencies and ways take turns in short slices: the machine's busy moments hit all alike. */
+async function sendAll(
+  scene: Scene,
+  { short, progress, values }: MeasureOptions,
+): Promise<{ sent: Sent[]; floor: FloorTimes[] }> {
+  const slices = short ? 1 : Number(values.slices ?? defaultSlices);
+  if (!Number.isInteger(slices) || slices < 1) throw new Error(`--slices ${values.slices} is no number.`);
+  const latencies = short ? [0] : googleLatencies;
+  const size = short
+    ? { warmUp: 5, steady: 5, burst: 10, floor: 3 }
+    : { warmUp: 300, steady: (sliceSeconds * 1000) / steadyEvery, burst: burstSize, floor: floorSize };
+  const random = seededRandom(1);
+  const sent: Sent[] = [];
+  const floor: FloorTimes[] = [];
+
+  const send = async (way: Way, load: Load, google: number, count: number): Promise<Sent[]> => {
+    const payments = Array.from({ length: count }, () => newPayment(way, userId, scene.signingSecret));
+    await scene.google.latency(google);
+    await scene.google.clearRequests();
+    const post = (payment: Payment) => sendPayment(scene.webhooks[way], payment);
+    const answered = await (load === 'steady' ? steadily(payments, post, random) : atOnce(payments, post));
+    await untilInserted(scene.google, count);
+    await sleep(short ? 0 : settleMs);
+    return answered.map((each) => ({ way, load, google, ...each }));
+  };
+
+  progress('warming up');
+  for (const way of ways) {
+    // Google's slowest keeps every worker busy that a burst will keep busy.
+    for (const google of latencies.toReversed()) await send(way, 'burst', google, size.warmUp);
+    await send(way, 'steady', 0, size.steady);
+  }
+  using bare = await scene.openFloor();
+  await bare.measure(size.floor);
+  for (let slice = 1; slice <= slices; slice++) {
+    for (const google of latencies) {
+      progress(`steady load, slice ${slice} of ${slices}, Google at ${google} ms`);
+      for (const way of slice % 2 ? ways : ways.toReversed()) {
+        sent.push(...(await send(way, 'steady', google, size.steady)));
+      }
+    }
+    floor.push(...(await bare.measure(size.floor)));
+  }
+  for (const google of latencies) {
+    progress(`bursts, Google at ${google} ms`);
+    for (const way of ways) sent.push(...(await send(way, 'burst', google, size.burst)));
+  }
+  return { sent, floor };
+}
+
+async function untilInserted(google: SimulatedGoogle, count: number): Promise<void> {
+  const giveUpAt = performance.now() + longestDrainMs;
+  for (;;) {
+    const inserted = await google.inserted();
+    if (inserted >= count) return;
+    if (performance.now() > giveUpAt) {
+      throw new Error(
+        `${count - inserted} of ${count} payments have no event after ${longestDrainMs / 1000} s.`,
+      );
+    }
+    await sleep(200);
+  }
+}
+
+/** A payment and what became of it; `event` is how many milliseconds after it was sent its event stood. */
+type Outcome = Sent & { event: number };
+
+function withEvent(sent: Sent, created: Map<string, number>): Outcome {
+  const at = created.get(sent.bookingId);
+  if (at === undefined) throw new Error(`The payment for ${sent.bookingId} has no event.`);
+  return { ...sent, event: at - sent.sentAt };
+}
+
+function rowsOf(outcomes: Outcome[], floorTimes: FloorTimes[]): Row[] {
+  const latencies = [...new Set(outcomes.map(({ google }) => google))];
+  const floors = floorTimes.map(({ http, queue, read, writes }) => http + queue + read + writes);
+  const of = (way: Way, load: Load, google: number) =>
+    outcomes.filter((each) => each.way === way && each.load === load && each.google === google);
+  /** A row for each latency of Google, of what is made of the payments of each way. */
+  const rows = (
+    load: Load,
+    what: string,
+    figure: (outcomes: Outcome[], google: number) => number,
+    more: Partial<Row> = {},
+  ): Row[] =>
+    latencies.map((google) => {
+      const ours = of('ours', load, google);
+      return {
+        what: `${load}, Google ${google} ms: ${what}`,
+        unit: 'ms',
+        ours: figure(ours, google),
+        usual: figure(of('inline', load, google), google),
+        ...more,
+      };
+    });
+  const loads: Load[] = ['steady', 'burst'];
+  return [
+    ...loads.flatMap((load) =>
+      shares.flatMap(([name, share]) =>
+        rows(load, `answer, ${name}`, (all) => percentile(all.map(answer), share)),
+      ),
+    ),
+    ...slownessOf(latencies, (google) => ({
+      ours: percentile(of('ours', 'steady', google).map(answer), 0.99),
+      usual: percentile(of('inline', 'steady', google).map(answer), 0.99),
+    })),
+    ...loads.flatMap((load) =>
+      shares.flatMap(([name, share]) =>
+        rows(load, `event, ${name}`, (all) => percentile(all.map(event), share)),
+      ),
+    ),
+    ...shares.flatMap(([name, share]) =>
+      rows(
+        'steady',
+        `event without Google, ${name}`,
+        (all, google) => percentile(all.map(event), share) - google,
+        {
+          floor: percentile(floors, share),
+          goal: { timesFloor: 3 },
+        },
+      ),
+    ),
+    ...rows('burst', 'all answered', (all) => last(all, answer)),
+    ...rows('burst', 'all in the calendar', (all) => last(all, event)),
+  ];
+}
+
+const shares = [
+  ['p50', 0.5],
+  ['p99', 0.99],
+] as const;
+
+const answer = ({ answeredAfter }: Outcome) => answeredAfter;
+const event = (outcome: Outcome) => outcome.event;
+
+/** Milliseconds from the first payment's sending to the end of what comes last. */
+function last(outcomes: Outcome[], end: (outcome: Outcome) => number): number {
+  const startedAt = Math.min(...outcomes.map(({ sentAt }) => sentAt));
+  return Math.max(...outcomes.map((outcome) => outcome.sentAt + end(outcome))) - startedAt;
+}
+
+/** How much slower the answers become with the slowest Google than with the fastest. */
+function slownessOf(latencies: number[], p99: (google: number) => { ours: number; usual: number }): Row[] {
+  const [slowest, fastest] = [Math.max(...latencies), Math.min(...latencies)];
+  if (slowest === fastest) return [];
+  return [
+    {
+      what: `steady: answer p99, Google ${slowest} ms : ${fastest} ms`,
+      unit: '×',
+      ours: p99(slowest).ours / p99(fastest).ours,
+      usual: p99(slowest).usual / p99(fastest).usual,
+      goal: { atMost: 1.2 },
+    },
+  ];
+}
+
+/** The least figure that such a share (0..1) of all does not exceed. */
+export function percentile(figures: number[], share: number): number {
+  const sorted = figures.toSorted((one, other) => one - other);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}
