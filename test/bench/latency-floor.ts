@@ -20,7 +20,7 @@ import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
 import { sqsClient } from '../../infra/local/queues.ts';
 import type { Endpoints } from '../../infra/local/wiring.ts';
 import { routes } from '../../shared/names.ts';
-import { exchange } from './latency-load.ts';
+import { closeConnections, exchange } from './latency-load.ts';
 
 /**
  * Milliseconds of a round trip to a function that only answers, of a message that is sent and received, of the read
@@ -95,6 +95,7 @@ export async function openFloor(
     async measure(times) {
       const all: FloorTimes[] = [];
       while (all.length < times) all.push(await once());
+      closeConnections();
       return all;
     },
     [Symbol.dispose]() {

@@ -69,7 +69,12 @@ export async function sendPayment(
 
 const agent = new Agent({ keepAlive: true });
 
-/** One request over a connection that is kept, and the milliseconds until all of its answer was there. */
+/** To be called after each slice: a server may close a connection that has been idle for seconds while it is used again. */
+export function closeConnections(): void {
+  agent.destroy();
+}
+
+/** One request, over a connection that is kept unless the options name another agent, and the milliseconds until all of its answer was there. */
 export async function exchange(
   url: string,
   options: RequestOptions,

@@ -12,6 +12,8 @@ import { type Floor, type FloorTimes, openFloor } from './latency-floor.ts';
 import {
   type Answered,
   atOnce,
+  closeConnections,
+  exchange,
   newPayment,
   type Payment,
   sendPayment,
@@ -23,11 +25,11 @@ import type { MeasureOptions, Part, Row } from './part.ts';
 
 /** Milliseconds that Google takes for each answer. */
 const googleLatencies = [0, 120, 500];
-const sliceSeconds = 6;
-const defaultSlices = 8;
+const sliceSeconds = 3;
+const defaultSlices = 16;
 const burstSize = 1000;
 /** Calls of the floor in each round. */
-const floorSize = 50;
+const floorSize = 25;
 /** Until the outcomes of the last payments are recorded, and the next ones meet a quiet machine. */
 const settleMs = 500;
 const longestDrainMs = 120_000;
@@ -107,12 +109,13 @@ type SimulatedGoogle = {
 
 function simulatedGoogle(url: string): SimulatedGoogle {
   const ask = async <T>(method: string, path: string, body?: object): Promise<T> => {
-    const response = await fetch(`${url}/_simulator${path}`, {
-      method,
-      ...(body ? { body: JSON.stringify(body) } : {}),
-    });
-    if (!response.ok) throw new Error(`The simulator answered ${response.status} to ${path}.`);
-    return (await response.json()) as T;
+    const answer = await exchange(
+      `${url}/_simulator${path}`,
+      { agent: false, method },
+      body ? JSON.stringify(body) : '',
+    );
+    if (answer.status >= 300) throw new Error(`The simulator answered ${answer.status} to ${path}.`);
+    return JSON.parse(answer.body) as T;
   };
   return {
     latency: (ms) => ask('PUT', '/latency', { ms }),
@@ -164,6 +167,7 @@ async function sendAll(
     await scene.google.clearRequests();
     const post = (payment: Payment) => sendPayment(scene.webhooks[way], payment);
     const answered = await (load === 'steady' ? steadily(payments, post, random) : atOnce(payments, post));
+    closeConnections();
     await untilInserted(scene.google, count);
     await sleep(short ? 0 : settleMs);
     return answered.map((each) => ({ way, load, google, ...each }));
@@ -208,7 +212,7 @@ async function untilInserted(google: SimulatedGoogle, count: number): Promise<vo
 }
 
 /** A payment and what became of it; `event` is how many milliseconds after it was sent its event stood. */
-type Outcome = Sent & { event: number };
+export type Outcome = Sent & { event: number };
 
 function withEvent(sent: Sent, created: Map<string, number>): Outcome {
   const at = created.get(sent.bookingId);
@@ -216,7 +220,8 @@ function withEvent(sent: Sent, created: Map<string, number>): Outcome {
   return { ...sent, event: at - sent.sentAt };
 }
 
-function rowsOf(outcomes: Outcome[], floorTimes: FloorTimes[]): Row[] {
+/** The table: our payments beside those of the in-line way, and what of their time is not Google's beside the floor. */
+export function rowsOf(outcomes: Outcome[], floorTimes: FloorTimes[]): Row[] {
   const latencies = [...new Set(outcomes.map(({ google }) => google))];
   const floors = floorTimes.map(({ http, queue, read, writes }) => http + queue + read + writes);
   const of = (way: Way, load: Load, google: number) =>
@@ -235,6 +240,7 @@ function rowsOf(outcomes: Outcome[], floorTimes: FloorTimes[]): Row[] {
         unit: 'ms',
         ours: figure(ours, google),
         usual: figure(of('inline', load, google), google),
+        note: `${ours.length} payments`,
         ...more,
       };
     });
@@ -262,12 +268,23 @@ function rowsOf(outcomes: Outcome[], floorTimes: FloorTimes[]): Row[] {
         {
           floor: percentile(floors, share),
           goal: { timesFloor: 3 },
+          note: inParts(floorTimes, share),
         },
       ),
     ),
     ...rows('burst', 'all answered', (all) => last(all, answer)),
     ...rows('burst', 'all in the calendar', (all) => last(all, event)),
   ];
+}
+
+/** What the floor is made of. */
+function inParts(times: FloorTimes[], share: number): string {
+  const part = (name: keyof FloorTimes) =>
+    `${name} ${percentile(
+      times.map((each) => each[name]),
+      share,
+    ).toFixed(1)}`;
+  return `floor of ${times.length}: ${part('http')}, ${part('queue')}, ${part('read')}, ${part('writes')}`;
 }
 
 const shares = [
