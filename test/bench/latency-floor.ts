@@ -1,6 +1,6 @@
 /**
- * The floor of the latency part: the calls to this machine that a payment cannot do without, one after the other and
- * without anything between them.
+ * The floor of the latency part: the calls on this machine that a payment cannot do without, and those that this
+ * design adds to them before it calls Google, one after the other and without anything between them.
  */
 import { randomBytes } from 'node:crypto';
 import {

@@ -29,47 +29,51 @@ export function newPayment(prefix: string, userId: string, secret: string): Paym
   };
 }
 
-/** A payment that was answered. Milliseconds, `sentAt` since the epoch. */
-export type Answered = { bookingId: string; sentAt: number; answeredAfter: number };
-type Post = (payment: Payment) => Promise<Answered>;
+/**
+ * A payment that was answered: when it was made, and when the answer was there (epoch milliseconds); and how many
+ * milliseconds the answer took.
+ */
+export type Answered = { bookingId: string; paidAt: number; answeredAt: number; answeredAfter: number };
 
 /** One in each interval, at any moment of it: even ones would always meet the answers of Google to earlier ones. */
-export function steadily(payments: Payment[], post: Post, random: () => number): Promise<Answered[]> {
+export function steadily(url: string, payments: Payment[], random: () => number): Promise<Answered[]> {
   const startedAt = performance.now();
   return Promise.all(
     payments.map(async (payment, index) => {
       await sleep(startedAt + (index + random()) * steadyEvery - performance.now());
-      return post(payment);
+      return sendPayment(url, payment, Date.now());
     }),
   );
 }
 
-/** All as fast as so many connections can. */
-export async function atOnce(payments: Payment[], post: Post): Promise<Answered[]> {
+/** All are made in the same moment, and wait here until one of so many connections is free for them. */
+export async function atOnce(url: string, payments: Payment[]): Promise<Answered[]> {
+  const paidAt = Date.now();
   const left = [...payments];
   const answered: Answered[] = [];
   const work = async () => {
-    for (let next = left.shift(); next; next = left.shift()) answered.push(await post(next));
+    for (let next = left.shift(); next; next = left.shift())
+      answered.push(await sendPayment(url, next, paidAt));
   };
   await Promise.all(Array.from({ length: burstConnections }, work));
   return answered;
 }
 
 /** @throws Error where the webhook does not take the payment: how long that took says nothing */
-export async function sendPayment(
+async function sendPayment(
   url: string,
   { bookingId, payload, signature }: Payment,
+  paidAt: number,
 ): Promise<Answered> {
-  const sentAt = Date.now();
   const headers = { 'content-type': 'application/json; charset=utf-8', 'stripe-signature': signature };
   const { status, body, ms } = await exchange(url, { method: 'POST', headers }, payload);
   if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
-  return { bookingId, sentAt, answeredAfter: ms };
+  return { bookingId, paidAt, answeredAt: Date.now(), answeredAfter: ms };
 }
 
 const agent = new Agent({ keepAlive: true });
 
-/** To be called after each slice: a server may close a connection that has been idle for seconds while it is used again. */
+/** To be called after each load: a server may close a connection that has been idle for seconds while it is used again. */
 export function closeConnections(): void {
   agent.destroy();
 }

@@ -1,5 +1,14 @@
 import { expect, test } from 'vitest';
-import { latency, type Outcome, percentile, rowsOf } from './latency.ts';
+import {
+  type Load,
+  latency,
+  type Outcome,
+  outcomesOf,
+  percentile,
+  rowsOf,
+  type Sent,
+  type Way,
+} from './latency.ts';
 import { goalsOf } from './table.ts';
 
 // How long anything takes is for `npm run bench` to say: here it only has to run.
@@ -29,49 +38,78 @@ test('the short mode pays both ways and finds an event for each payment', { time
   expect(progress).toContain('steady load, slice 1 of 1, Google at 0 ms');
 });
 
-const outcomes = (way: Outcome['way'], google: number, answer: number, event: number): Outcome[] =>
-  [1, 2, 3].map((number) => ({
-    way,
-    load: 'steady',
-    google,
-    bookingId: `${way}-${google}-${number}`,
-    sentAt: 1000 * number,
-    answeredAfter: answer + number,
-    event: event + number,
-  }));
-
-test('what Google takes is no part of our own share, and is seen in the answers of who waits for it', () => {
-  const rows = rowsOf(
-    [
-      ...outcomes('ours', 0, 7, 20),
-      ...outcomes('ours', 500, 8, 530),
-      ...outcomes('inline', 0, 2, 1),
-      ...outcomes('inline', 500, 502, 501),
-    ],
-    [
-      { http: 2, queue: 3, read: 1, writes: 4 },
-      { http: 2, queue: 3, read: 1, writes: 4 },
-    ],
-  );
-  const row = (what: string) => {
-    const found = rows.find((each) => each.what === what);
-    if (!found) throw new Error(`There is no row "${what}".`);
-    return { ...found, met: goalsOf(found).map(({ met }) => met) };
-  };
-  const share = 'event without Google, p50';
-  expect(row(`steady, Google 0 ms: ${share}`)).toMatchObject({ ours: 22, usual: 3, floor: 10, met: [true] });
-  expect(row(`steady, Google 500 ms: ${share}`)).toMatchObject({
-    ours: 32,
-    usual: 3,
-    floor: 10,
-    met: [false],
+/** Three payments, a second after each other; `burst`: in the same moment. */
+const outcomes = (way: Way, load: Load, google: number, answer: number, event: number): Outcome[] =>
+  [1, 2, 3].map((number) => {
+    const paidAt = load === 'burst' ? 0 : 1000 * number;
+    return {
+      way,
+      load,
+      google,
+      bookingId: `${way}-${load}-${google}-${number}`,
+      paidAt,
+      answeredAt: paidAt + answer + number,
+      answeredAfter: answer + number,
+      eventAfter: event + number,
+    };
   });
+
+const rows = rowsOf(
+  [
+    ...outcomes('ours', 'steady', 0, 7, 14),
+    ...outcomes('ours', 'steady', 500, 8, 530),
+    ...outcomes('inline', 'steady', 0, 2, 1),
+    ...outcomes('inline', 'steady', 500, 502, 501),
+    ...outcomes('ours', 'burst', 0, 10, 40),
+    ...outcomes('ours', 'burst', 500, 13, 540),
+  ],
+  [
+    { http: 2, queue: 3, read: 1, writes: 4 },
+    { http: 2, queue: 3, read: 1, writes: 4 },
+  ],
+);
+
+function row(what: string) {
+  const found = rows.find((each) => each.what === what);
+  if (!found) throw new Error(`There is no row "${what}".`);
+  return { ...found, met: goalsOf(found).map(({ met }) => met) };
+}
+
+test('what Google takes is no part of our own share, which is held against the floor', () => {
+  const share = 'event without Google, p50';
+  expect(row(`steady, Google 0 ms: ${share}`)).toMatchObject({ ours: 16, usual: 3, floor: 6, met: [true] });
+  expect(row(`steady, Google 500 ms: ${share}`)).toMatchObject({ ours: 32, floor: 6, met: [false] });
+  expect(row(`steady, Google 0 ms: ${share}`).note).toBe(
+    'floor: http 2.0, writes 4.0; besides: queue 3.0, read 1.0',
+  );
+});
+
+test('what Google takes is seen in the answers of who waits for it', () => {
   expect(row('steady, Google 500 ms: answer, p99')).toMatchObject({ ours: 11, usual: 505 });
-  expect(row('steady: answer p99, Google 500 ms : 0 ms')).toMatchObject({
+  expect(row('steady: answer, p99, Google 500 ms : 0 ms')).toMatchObject({
     ours: 11 / 10,
     usual: 505 / 5,
     met: [true],
   });
+  expect(row('burst: answer, p99, Google 500 ms : 0 ms')).toMatchObject({ ours: 16 / 13, met: [false] });
+});
+
+test('a burst lasts from its beginning to its last answer, and to its last event', () => {
+  expect(row('burst, Google 500 ms: all answered').ours).toBe(16);
+  expect(row('burst, Google 500 ms: all in the calendar').ours).toBe(543);
+});
+
+test.each([
+  ['none', [], 'has 0 events instead of one'],
+  ['two', [1100, 1200], 'has 2 events instead of one'],
+])('a payment with %s is no outcome', (_, created, message) => {
+  const sent: Sent[] = outcomes('ours', 'burst', 0, 1, 1).slice(0, 1);
+  expect(() => outcomesOf(sent, new Map([['ours-burst-0-1', created]]))).toThrow(message);
+});
+
+test('the time to an event runs from the moment of the payment', () => {
+  const sent: Sent[] = outcomes('ours', 'steady', 0, 1, 1).slice(0, 1);
+  expect(outcomesOf(sent, new Map([['ours-steady-0-1', [1100]]]))).toMatchObject([{ eventAfter: 100 }]);
 });
 
 test.each([

@@ -15,27 +15,27 @@ import {
   closeConnections,
   exchange,
   newPayment,
-  type Payment,
-  sendPayment,
   steadily,
   steadyEvery,
 } from './latency-load.ts';
 import { startProcess } from './latency-process.ts';
-import type { MeasureOptions, Part, Row } from './part.ts';
+import { type MeasureOptions, median, type Part, type Row } from './part.ts';
 
 /** Milliseconds that Google takes for each answer. */
 const googleLatencies = [0, 120, 500];
 const sliceSeconds = 3;
 const defaultSlices = 16;
 const burstSize = 1000;
-/** Calls of the floor in each round. */
+/** Bursts for each latency and way. */
+const bursts = 3;
+/** Rounds of the floor's calls in each slice. */
 const floorSize = 25;
 /** Until the outcomes of the last payments are recorded, and the next ones meet a quiet machine. */
 const settleMs = 500;
 const longestDrainMs = 120_000;
 
 const accounts = { ours: 'ada@example.com', inline: 'ben@example.com' } as const;
-type Way = keyof typeof accounts;
+export type Way = keyof typeof accounts;
 const ways: Way[] = ['ours', 'inline'];
 const userId = 'user-of-ours';
 
@@ -51,10 +51,7 @@ export const latency: Part = {
     const scene = await startScene(running);
     const { sent, floor } = await sendAll(scene, options);
     const created = await scene.google.created();
-    return rowsOf(
-      sent.map((each) => withEvent(each, created)),
-      floor,
-    );
+    return rowsOf(outcomesOf(sent, created), floor);
   },
 };
 
@@ -103,8 +100,8 @@ type SimulatedGoogle = {
   /** Events that were entered since. */
   inserted(): Promise<number>;
   accessToken(clientId: string, email: string): Promise<string>;
-  /** Epoch milliseconds at which the event of each booking came to stand in a calendar. */
-  created(): Promise<Map<string, number>>;
+  /** For each booking, when each event of it came to stand in a calendar (epoch milliseconds). */
+  created(): Promise<Map<string, number[]>>;
 };
 
 function simulatedGoogle(url: string): SimulatedGoogle {
@@ -129,22 +126,22 @@ function simulatedGoogle(url: string): SimulatedGoogle {
       return (await ask<{ accessToken: string }>('POST', '/grants', { clientId, email, scopes })).accessToken;
     },
     async created() {
-      const lists = await Promise.all(
-        Object.values(accounts).map((email) =>
-          ask<{ events: { summary: string; created: string }[] }>('GET', `/events?email=${email}`),
-        ),
-      );
-      return new Map(
-        lists.flatMap(({ events }) => events.map(({ summary, created }) => [summary, Date.parse(created)])),
-      );
+      const created = new Map<string, number[]>();
+      for (const email of Object.values(accounts)) {
+        const path = `/events?email=${email}`;
+        const { events } = await ask<{ events: { summary: string; created: string }[] }>('GET', path);
+        for (const { summary, created: at } of events)
+          created.set(summary, [...(created.get(summary) ?? []), Date.parse(at)]);
+      }
+      return created;
     },
   };
 }
 
-type Load = 'steady' | 'burst';
+export type Load = 'steady' | 'burst';
 
 /** A payment that was sent while Google took so many milliseconds. */
-type Sent = Answered & { way: Way; load: Load; google: number };
+export type Sent = Answered & { way: Way; load: Load; google: number };
 
 /** All payments of the run. Latencies and ways take turns in short slices: the machine's busy moments hit all alike. */
 async function sendAll(
@@ -155,8 +152,14 @@ async function sendAll(
   if (!Number.isInteger(slices) || slices < 1) throw new Error(`--slices ${values.slices} is no number.`);
   const latencies = short ? [0] : googleLatencies;
   const size = short
-    ? { warmUp: 5, steady: 5, burst: 10, floor: 3 }
-    : { warmUp: 300, steady: (sliceSeconds * 1000) / steadyEvery, burst: burstSize, floor: floorSize };
+    ? { warmUp: 5, steady: 5, burst: 10, bursts: 1, floor: 3 }
+    : {
+        warmUp: 300,
+        steady: (sliceSeconds * 1000) / steadyEvery,
+        burst: burstSize,
+        bursts,
+        floor: floorSize,
+      };
   const random = seededRandom(1);
   const sent: Sent[] = [];
   const floor: FloorTimes[] = [];
@@ -165,8 +168,8 @@ async function sendAll(
     const payments = Array.from({ length: count }, () => newPayment(way, userId, scene.signingSecret));
     await scene.google.latency(google);
     await scene.google.clearRequests();
-    const post = (payment: Payment) => sendPayment(scene.webhooks[way], payment);
-    const answered = await (load === 'steady' ? steadily(payments, post, random) : atOnce(payments, post));
+    const url = scene.webhooks[way];
+    const answered = await (load === 'steady' ? steadily(url, payments, random) : atOnce(url, payments));
     closeConnections();
     await untilInserted(scene.google, count);
     await sleep(short ? 0 : settleMs);
@@ -190,9 +193,11 @@ async function sendAll(
     }
     floor.push(...(await bare.measure(size.floor)));
   }
-  for (const google of latencies) {
-    progress(`bursts, Google at ${google} ms`);
-    for (const way of ways) sent.push(...(await send(way, 'burst', google, size.burst)));
+  for (let burst = 1; burst <= size.bursts; burst++) {
+    for (const google of latencies) {
+      progress(`burst ${burst} of ${size.bursts}, Google at ${google} ms`);
+      for (const way of ways) sent.push(...(await send(way, 'burst', google, size.burst)));
+    }
   }
   return { sent, floor };
 }
@@ -211,109 +216,97 @@ async function untilInserted(google: SimulatedGoogle, count: number): Promise<vo
   }
 }
 
-/** A payment and what became of it; `event` is how many milliseconds after it was sent its event stood. */
-export type Outcome = Sent & { event: number };
+/** A payment and what became of it: how many milliseconds after it was made its event stood. */
+export type Outcome = Sent & { eventAfter: number };
 
-function withEvent(sent: Sent, created: Map<string, number>): Outcome {
-  const at = created.get(sent.bookingId);
-  if (at === undefined) throw new Error(`The payment for ${sent.bookingId} has no event.`);
-  return { ...sent, event: at - sent.sentAt };
+/** @throws Error where a payment has no event, or more than one */
+export function outcomesOf(sent: Sent[], created: Map<string, number[]>): Outcome[] {
+  return sent.map((payment) => {
+    const [at, ...others] = created.get(payment.bookingId) ?? [];
+    if (at === undefined || others.length > 0) {
+      const count = at === undefined ? 0 : 1 + others.length;
+      throw new Error(`The payment for ${payment.bookingId} has ${count} events instead of one.`);
+    }
+    return { ...payment, eventAfter: at - payment.paidAt };
+  });
 }
 
-/** The table: our payments beside those of the in-line way, and what of their time is not Google's beside the floor. */
-export function rowsOf(outcomes: Outcome[], floorTimes: FloorTimes[]): Row[] {
-  const latencies = [...new Set(outcomes.map(({ google }) => google))];
-  const floors = floorTimes.map(({ http, queue, read, writes }) => http + queue + read + writes);
-  const of = (way: Way, load: Load, google: number) =>
-    outcomes.filter((each) => each.way === way && each.load === load && each.google === google);
-  /** A row for each latency of Google, of what is made of the payments of each way. */
-  const rows = (
-    load: Load,
-    what: string,
-    figure: (outcomes: Outcome[], google: number) => number,
-    more: Partial<Row> = {},
-  ): Row[] =>
-    latencies.map((google) => {
-      const ours = of('ours', load, google);
-      return {
-        what: `${load}, Google ${google} ms: ${what}`,
-        unit: 'ms',
-        ours: figure(ours, google),
-        usual: figure(of('inline', load, google), google),
-        note: `${ours.length} payments`,
-        ...more,
-      };
-    });
-  const loads: Load[] = ['steady', 'burst'];
-  return [
-    ...loads.flatMap((load) =>
-      shares.flatMap(([name, share]) =>
-        rows(load, `answer, ${name}`, (all) => percentile(all.map(answer), share)),
-      ),
-    ),
-    ...slownessOf(latencies, (google) => ({
-      ours: percentile(of('ours', 'steady', google).map(answer), 0.99),
-      usual: percentile(of('inline', 'steady', google).map(answer), 0.99),
-    })),
-    ...loads.flatMap((load) =>
-      shares.flatMap(([name, share]) =>
-        rows(load, `event, ${name}`, (all) => percentile(all.map(event), share)),
-      ),
-    ),
-    ...shares.flatMap(([name, share]) =>
-      rows(
-        'steady',
-        `event without Google, ${name}`,
-        (all, google) => percentile(all.map(event), share) - google,
-        {
-          floor: percentile(floors, share),
-          goal: { timesFloor: 3 },
-          note: inParts(floorTimes, share),
-        },
-      ),
-    ),
-    ...rows('burst', 'all answered', (all) => last(all, answer)),
-    ...rows('burst', 'all in the calendar', (all) => last(all, event)),
-  ];
-}
-
-/** What the floor is made of. */
-function inParts(times: FloorTimes[], share: number): string {
-  const part = (name: keyof FloorTimes) =>
-    `${name} ${percentile(
-      times.map((each) => each[name]),
-      share,
-    ).toFixed(1)}`;
-  return `floor of ${times.length}: ${part('http')}, ${part('queue')}, ${part('read')}, ${part('writes')}`;
-}
-
+const loads: Load[] = ['steady', 'burst'];
 const shares = [
   ['p50', 0.5],
   ['p99', 0.99],
 ] as const;
 
-const answer = ({ answeredAfter }: Outcome) => answeredAfter;
-const event = (outcome: Outcome) => outcome.event;
-
-/** Milliseconds from the first payment's sending to the end of what comes last. */
-function last(outcomes: Outcome[], end: (outcome: Outcome) => number): number {
-  const startedAt = Math.min(...outcomes.map(({ sentAt }) => sentAt));
-  return Math.max(...outcomes.map((outcome) => outcome.sentAt + end(outcome))) - startedAt;
+/** The table: our payments beside those of the in-line way, and what of their time is not Google's beside the floor. */
+export function rowsOf(outcomes: Outcome[], floors: FloorTimes[]): Row[] {
+  const latencies = [...new Set(outcomes.map(({ google }) => google))];
+  const of = (way: Way, load: Load, google: number) =>
+    outcomes.filter((each) => each.way === way && each.load === load && each.google === google);
+  /** A row for each latency of Google, of what is made of the payments of each way. */
+  const rows = (load: Load, what: string, figure: (outcomes: Outcome[]) => number): Row[] =>
+    latencies.map((google) => ({
+      what: `${load}, Google ${google} ms: ${what}`,
+      unit: 'ms',
+      ours: figure(of('ours', load, google)),
+      usual: figure(of('inline', load, google)),
+      note: `${of('ours', load, google).length} payments`,
+    }));
+  const answers = (share: number) => (all: Outcome[]) =>
+    percentile(
+      all.map(({ answeredAfter }) => answeredAfter),
+      share,
+    );
+  const events = (share: number) => (all: Outcome[]) =>
+    percentile(
+      all.map(({ eventAfter }) => eventAfter),
+      share,
+    );
+  /** How much slower answers are with the slowest Google than with the fastest. */
+  const slowness = (load: Load): Row[] => {
+    const [slowest, fastest] = [Math.max(...latencies), Math.min(...latencies)];
+    if (slowest === fastest) return [];
+    const ratio = (way: Way) => answers(0.99)(of(way, load, slowest)) / answers(0.99)(of(way, load, fastest));
+    const what = `${load}: answer, p99, Google ${slowest} ms : ${fastest} ms`;
+    return [{ what, unit: '×', ours: ratio('ours'), usual: ratio('inline'), goal: { atMost: 1.2 } }];
+  };
+  /** Our own share of the time to an event. */
+  const ownShare = (name: string, share: number): Row[] =>
+    latencies.map((google) => ({
+      what: `steady, Google ${google} ms: event without Google, ${name}`,
+      unit: 'ms',
+      ours: events(share)(of('ours', 'steady', google)) - google,
+      usual: events(share)(of('inline', 'steady', google)) - google,
+      ...floorOf(floors, share),
+      goal: { timesFloor: 3 },
+    }));
+  return [
+    ...loads.flatMap((load) => [
+      ...shares.flatMap(([name, share]) => rows(load, `answer, ${name}`, answers(share))),
+      ...slowness(load),
+    ]),
+    ...loads.flatMap((load) =>
+      shares.flatMap(([name, share]) => rows(load, `event, ${name}`, events(share))),
+    ),
+    ...shares.flatMap(([name, share]) => ownShare(name, share)),
+    ...rows('burst', 'all answered', (all) => lastOf(all, ({ paidAt, answeredAt }) => answeredAt - paidAt)),
+    ...rows('burst', 'all in the calendar', (all) => lastOf(all, ({ eventAfter }) => eventAfter)),
+  ];
 }
 
-/** How much slower the answers become with the slowest Google than with the fastest. */
-function slownessOf(latencies: number[], p99: (google: number) => { ours: number; usual: number }): Row[] {
-  const [slowest, fastest] = [Math.max(...latencies), Math.min(...latencies)];
-  if (slowest === fastest) return [];
-  return [
-    {
-      what: `steady: answer p99, Google ${slowest} ms : ${fastest} ms`,
-      unit: '×',
-      ours: p99(slowest).ours / p99(fastest).ours,
-      usual: p99(slowest).usual / p99(fastest).usual,
-      goal: { atMost: 1.2 },
-    },
-  ];
+/** The floor, and in words what it is made of and what else this design needs before the event can be entered. */
+function floorOf(times: FloorTimes[], share: number): { floor: number; note: string } {
+  const of = (figure: (times: FloorTimes) => number) => percentile(times.map(figure), share);
+  const text = (name: keyof FloorTimes) => `${name} ${of((each) => each[name]).toFixed(1)}`;
+  return {
+    floor: of(({ http, writes }) => http + writes),
+    note: `floor: ${text('http')}, ${text('writes')}; besides: ${text('queue')}, ${text('read')}`,
+  };
+}
+
+/** Milliseconds from the beginning of a burst to the last of it; the median of all bursts. */
+function lastOf(outcomes: Outcome[], after: (outcome: Outcome) => number): number {
+  const bursts = Map.groupBy(outcomes, ({ paidAt }) => paidAt);
+  return median([...bursts.values()].map((burst) => Math.max(...burst.map(after))));
 }
 
 /** The least figure that such a share (0..1) of all does not exceed. */
