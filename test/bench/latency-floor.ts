@@ -20,7 +20,7 @@ import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
 import { sqsClient } from '../../infra/local/queues.ts';
 import type { Endpoints } from '../../infra/local/wiring.ts';
 import { routes } from '../../shared/names.ts';
-import { closeConnections, exchange } from './latency-load.ts';
+import { closeConnections, exchange, steadily } from './latency-load.ts';
 
 /**
  * Milliseconds of a round trip to a function that only answers, of a message that is sent and received, of the read
@@ -28,7 +28,8 @@ import { closeConnections, exchange } from './latency-load.ts';
  */
 export type FloorTimes = { http: number; queue: number; read: number; writes: number };
 
-export type Floor = Disposable & { measure(times: number): Promise<FloorTimes[]> };
+/** Measures at the pace of the steady load: what follows a pause takes longer than what follows at once. */
+export type Floor = Disposable & { measure(times: number, random: () => number): Promise<FloorTimes[]> };
 
 type Item = Record<string, AttributeValue>;
 
@@ -58,8 +59,7 @@ export async function openFloor(
     Item: { ...item, id: { S: id } },
     ConditionExpression: 'attribute_not_exists(id)',
   });
-  const once = async (): Promise<FloorTimes> => {
-    const newId = randomBytes(12).toString('hex');
+  const once = async (newId: string): Promise<FloorTimes> => {
     const ids = { booking: `booking#floor-${newId}`, pointer: `payment#floor-${newId}` };
     const { ms: http } = await exchange(`${url}${routes.health}`, { method: 'GET' });
     let receipt: string | undefined;
@@ -92,9 +92,9 @@ export async function openFloor(
   };
 
   return {
-    async measure(times) {
-      const all: FloorTimes[] = [];
-      while (all.length < times) all.push(await once());
+    async measure(times, random) {
+      const newIds = Array.from({ length: times }, () => randomBytes(12).toString('hex'));
+      const all = await steadily(newIds, once, random);
       closeConnections();
       return all;
     },

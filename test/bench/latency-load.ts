@@ -6,8 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Stripe } from 'stripe';
 import { checkoutCompleted, demoBooking, hour } from '../../infra/local/payment.ts';
 
-/** Milliseconds: a payment in each tenth of a second, which is little for the machine. */
+/** Milliseconds. With Google at 500 ms five payments are under way, half of what the local stack takes on at a time. */
 export const steadyEvery = 100;
+/** The sender's connections in a burst. */
 const burstConnections = 50;
 
 /** A payment as Stripe would post it. Its booking's id is the summary of its event. */
@@ -35,18 +36,22 @@ export function newPayment(prefix: string, userId: string, secret: string): Paym
  */
 export type Answered = { bookingId: string; paidAt: number; answeredAt: number; answeredAfter: number };
 
-/** One in each interval, at any moment of it: even ones would always meet the answers of Google to earlier ones. */
-export function steadily(url: string, payments: Payment[], random: () => number): Promise<Answered[]> {
+/** Acts on one in each interval, at any moment of it: even ones would always meet what earlier ones cause. */
+export function steadily<Item, Result>(
+  items: Item[],
+  act: (item: Item) => Promise<Result>,
+  random: () => number,
+): Promise<Result[]> {
   const startedAt = performance.now();
   return Promise.all(
-    payments.map(async (payment, index) => {
+    items.map(async (item, index) => {
       await sleep(startedAt + (index + random()) * steadyEvery - performance.now());
-      return sendPayment(url, payment, Date.now());
+      return act(item);
     }),
   );
 }
 
-/** All are made in the same moment, and wait here until one of so many connections is free for them. */
+/** All payments are made in the same moment, and wait here until one of the sender's connections is free for them. */
 export async function atOnce(url: string, payments: Payment[]): Promise<Answered[]> {
   const paidAt = Date.now();
   const left = [...payments];
@@ -60,10 +65,10 @@ export async function atOnce(url: string, payments: Payment[]): Promise<Answered
 }
 
 /** @throws Error where the webhook does not take the payment: how long that took says nothing */
-async function sendPayment(
+export async function sendPayment(
   url: string,
   { bookingId, payload, signature }: Payment,
-  paidAt: number,
+  paidAt = Date.now(),
 ): Promise<Answered> {
   const headers = { 'content-type': 'application/json; charset=utf-8', 'stripe-signature': signature };
   const { status, body, ms } = await exchange(url, { method: 'POST', headers }, payload);

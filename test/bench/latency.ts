@@ -15,6 +15,7 @@ import {
   closeConnections,
   exchange,
   newPayment,
+  sendPayment,
   steadily,
   steadyEvery,
 } from './latency-load.ts';
@@ -23,13 +24,14 @@ import { type MeasureOptions, median, type Part, type Row } from './part.ts';
 
 /** Milliseconds that Google takes for each answer. */
 const googleLatencies = [0, 120, 500];
-const sliceSeconds = 3;
-const defaultSlices = 16;
+const sliceSeconds = 5;
+/** A thousand payments for each latency and way: ten of them lie beyond p99. */
+const defaultSlices = 20;
 const burstSize = 1000;
 /** Bursts for each latency and way. */
 const bursts = 3;
 /** Rounds of the floor's calls in each slice. */
-const floorSize = 25;
+const floorSize = 50;
 /** Until the outcomes of the last payments are recorded, and the next ones meet a quiet machine. */
 const settleMs = 500;
 const longestDrainMs = 120_000;
@@ -169,7 +171,9 @@ async function sendAll(
     await scene.google.latency(google);
     await scene.google.clearRequests();
     const url = scene.webhooks[way];
-    const answered = await (load === 'steady' ? steadily(url, payments, random) : atOnce(url, payments));
+    const answered = await (load === 'steady'
+      ? steadily(payments, (payment) => sendPayment(url, payment), random)
+      : atOnce(url, payments));
     closeConnections();
     await untilInserted(scene.google, count);
     await sleep(short ? 0 : settleMs);
@@ -183,7 +187,7 @@ async function sendAll(
     await send(way, 'steady', 0, size.steady);
   }
   using bare = await scene.openFloor();
-  await bare.measure(size.floor);
+  await bare.measure(size.floor, random);
   for (let slice = 1; slice <= slices; slice++) {
     for (const google of latencies) {
       progress(`steady load, slice ${slice} of ${slices}, Google at ${google} ms`);
@@ -191,7 +195,7 @@ async function sendAll(
         sent.push(...(await send(way, 'steady', google, size.steady)));
       }
     }
-    floor.push(...(await bare.measure(size.floor)));
+    floor.push(...(await bare.measure(size.floor, random)));
   }
   for (let burst = 1; burst <= size.bursts; burst++) {
     for (const google of latencies) {
