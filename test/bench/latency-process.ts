@@ -4,7 +4,7 @@
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposableSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectUser } from '../../infra/local/demo-user.ts';
@@ -39,13 +39,12 @@ const begin: { [Name in RoleName]: (settings: Roles[Name]['settings']) => Promis
     return { url };
   },
   async service({ port, googleUrl, client, userId, account }) {
-    const directory = mkdtempSync(join(tmpdir(), 'bench-latency-'));
-    const clientFile = join(directory, 'client.json');
+    using directory = mkdtempDisposableSync(join(tmpdir(), 'bench-latency-'));
+    const clientFile = join(directory.path, 'client.json');
     writeFileSync(clientFile, clientJson(client), { mode: 0o600 });
     const google = { kind: 'url', url: googleUrl, clientFile } as const;
     // Schedules stay out: what one of them does now and then is no payment's latency.
     const stack = await startLocalStack({ port, google, schedules: false });
-    rmSync(directory, { recursive: true });
     const { response } = await connectUser(stack, { userId, account, now: Date.now() });
     if (!response.ok) throw new Error(`The user was not connected: ${await response.text()}`);
     const { url, endpoints, secrets, secretNames } = stack;
@@ -83,7 +82,8 @@ export async function startProcess<Name extends RoleName>(
   return {
     told,
     async end() {
-      child.kill();
+      // Not by a signal: at its exit, the local stack removes what it has synthesized.
+      child.disconnect();
       await exited;
     },
   };

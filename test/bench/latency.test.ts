@@ -38,6 +38,11 @@ test('the short mode pays both ways and finds an event for each payment', { time
   expect(progress).toContain('steady load, slice 1 of 1, Google at 0 ms');
 });
 
+test.each(['0', '2.5', 'many'])('latency does not take --slices %s', async (slices) => {
+  const measuring = latency.measure({ short: false, progress: () => {}, values: { slices } });
+  await expect(measuring).rejects.toThrow(`--slices ${slices} cannot be`);
+});
+
 /** Three payments, a second after each other; `burst`: in the same moment. */
 const outcomes = (way: Way, load: Load, google: number, answer: number, event: number): Outcome[] =>
   [1, 2, 3].map((number) => {

@@ -27,11 +27,6 @@ const googleLatencies = [0, 120, 500];
 const sliceSeconds = 5;
 /** A thousand payments for each latency and way: ten of them lie beyond p99. */
 const defaultSlices = 20;
-const burstSize = 1000;
-/** Bursts for each latency and way. */
-const bursts = 3;
-/** Rounds of the floor's calls in each slice. */
-const floorSize = 50;
 /** Until the outcomes of the last payments are recorded, and the next ones meet a quiet machine. */
 const settleMs = 500;
 const longestDrainMs = 120_000;
@@ -48,10 +43,11 @@ export const latency: Part = {
     slices: { text: `times ${sliceSeconds} s of steady load for each latency (default: ${defaultSlices})` },
   },
   async measure(options) {
+    const extent = extentOf(options);
     await using running = new AsyncDisposableStack();
     options.progress('starting');
     const scene = await startScene(running);
-    const { sent, floor } = await sendAll(scene, options);
+    const { sent, floor } = await sendAll(scene, extent, options.progress);
     const created = await scene.google.created();
     return rowsOf(outcomesOf(sent, created), floor);
   },
@@ -145,29 +141,38 @@ export type Load = 'steady' | 'burst';
 /** A payment that was sent while Google took so many milliseconds. */
 export type Sent = Answered & { way: Way; load: Load; google: number };
 
+/** How much is measured: Google's latencies, how often each load is sent, and how many payments that is each time. */
+type Extent = {
+  latencies: number[];
+  warmUp: number;
+  slices: number;
+  steady: number;
+  floor: number;
+  bursts: number;
+  burst: number;
+};
+
+function extentOf({ short, values }: MeasureOptions): Extent {
+  if (short) return { latencies: [0], warmUp: 5, slices: 1, steady: 5, floor: 3, bursts: 1, burst: 10 };
+  const slices = Number(values.slices ?? defaultSlices);
+  if (!Number.isInteger(slices) || slices < 1)
+    throw new Error(`--slices ${values.slices} cannot be: it is a whole number from 1.`);
+  const steady = (sliceSeconds * 1000) / steadyEvery;
+  return { latencies: googleLatencies, warmUp: 300, slices, steady, floor: steady, bursts: 3, burst: 1000 };
+}
+
 /** All payments of the run. Latencies and ways take turns in short slices: the machine's busy moments hit all alike. */
 async function sendAll(
   scene: Scene,
-  { short, progress, values }: MeasureOptions,
+  { latencies, slices, bursts, ...count }: Extent,
+  progress: MeasureOptions['progress'],
 ): Promise<{ sent: Sent[]; floor: FloorTimes[] }> {
-  const slices = short ? 1 : Number(values.slices ?? defaultSlices);
-  if (!Number.isInteger(slices) || slices < 1) throw new Error(`--slices ${values.slices} is no number.`);
-  const latencies = short ? [0] : googleLatencies;
-  const size = short
-    ? { warmUp: 5, steady: 5, burst: 10, bursts: 1, floor: 3 }
-    : {
-        warmUp: 300,
-        steady: (sliceSeconds * 1000) / steadyEvery,
-        burst: burstSize,
-        bursts,
-        floor: floorSize,
-      };
   const random = seededRandom(1);
   const sent: Sent[] = [];
   const floor: FloorTimes[] = [];
 
-  const send = async (way: Way, load: Load, google: number, count: number): Promise<Sent[]> => {
-    const payments = Array.from({ length: count }, () => newPayment(way, userId, scene.signingSecret));
+  const send = async (way: Way, load: Load, google: number, length: number): Promise<Sent[]> => {
+    const payments = Array.from({ length }, () => newPayment(way, userId, scene.signingSecret));
     await scene.google.latency(google);
     await scene.google.clearRequests();
     const url = scene.webhooks[way];
@@ -175,32 +180,32 @@ async function sendAll(
       ? steadily(payments, (payment) => sendPayment(url, payment), random)
       : atOnce(url, payments));
     closeConnections();
-    await untilInserted(scene.google, count);
-    await sleep(short ? 0 : settleMs);
+    await untilInserted(scene.google, length);
+    await sleep(settleMs);
     return answered.map((each) => ({ way, load, google, ...each }));
   };
 
   progress('warming up');
   for (const way of ways) {
     // Google's slowest keeps every worker busy that a burst will keep busy.
-    for (const google of latencies.toReversed()) await send(way, 'burst', google, size.warmUp);
-    await send(way, 'steady', 0, size.steady);
+    for (const google of latencies.toReversed()) await send(way, 'burst', google, count.warmUp);
+    await send(way, 'steady', 0, count.steady);
   }
   using bare = await scene.openFloor();
-  await bare.measure(size.floor, random);
+  await bare.measure(count.floor, random);
   for (let slice = 1; slice <= slices; slice++) {
     for (const google of latencies) {
       progress(`steady load, slice ${slice} of ${slices}, Google at ${google} ms`);
       for (const way of slice % 2 ? ways : ways.toReversed()) {
-        sent.push(...(await send(way, 'steady', google, size.steady)));
+        sent.push(...(await send(way, 'steady', google, count.steady)));
       }
     }
-    floor.push(...(await bare.measure(size.floor, random)));
+    floor.push(...(await bare.measure(count.floor, random)));
   }
-  for (let burst = 1; burst <= size.bursts; burst++) {
+  for (let burst = 1; burst <= bursts; burst++) {
     for (const google of latencies) {
-      progress(`burst ${burst} of ${size.bursts}, Google at ${google} ms`);
-      for (const way of ways) sent.push(...(await send(way, 'burst', google, size.burst)));
+      progress(`burst ${burst} of ${bursts}, Google at ${google} ms`);
+      for (const way of ways) sent.push(...(await send(way, 'burst', google, count.burst)));
     }
   }
   return { sent, floor };
