@@ -7,12 +7,13 @@ import { calls } from './calls.ts';
 import { coldStartChart } from './chart.ts';
 import { coldStart } from './cold-start.ts';
 import { cost } from './cost.ts';
+import { latency } from './latency.ts';
 import type { Part, Result } from './part.ts';
 import { refresh } from './refresh.ts';
 import { table } from './table.ts';
 
 /** In the order in which they run. */
-const parts: Part[] = [coldStart, refresh, calls, cost];
+const parts: Part[] = [coldStart, latency, refresh, calls, cost];
 
 const option = (name: string, text: string) => `  ${name.padEnd(22)} ${text}`;
 const help = `Measures what this service costs in time, calls, memory and money, beside the least that
