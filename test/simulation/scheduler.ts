@@ -41,7 +41,11 @@ export type Course = {
 
 export type Scheduler = ReturnType<typeof createScheduler>;
 
+/** More than happens in any life that comes to an end. */
+const mostThings = 100_000;
+
 export function createScheduler(startsAt: number) {
+  let happened = 0;
   let now = startsAt;
   let sequence = 0;
   const events = heap<{ at: number; order: number; run: () => void; resumes: boolean }>(
@@ -102,6 +106,7 @@ export function createScheduler(startsAt: number) {
       await settled();
       for (let event = events.peek(); event && event.at <= until; event = events.peek()) {
         events.pop();
+        if (++happened > mostThings) throw new Error('It does not come to an end.');
         now = Math.max(now, event.at);
         event.run();
         // Whoever was answered goes on until it asks something of the world again.
