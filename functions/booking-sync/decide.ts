@@ -165,7 +165,7 @@ export type Situation = {
 /** The next step for a booking. */
 export function nextStep(given: Situation): Step {
   const { booking, stored, connection, now, random, policy } = given;
-  const suspect = given.suspect || isToBeSettled(given);
+  const suspect = given.suspect || (connection?.status === 'active' && isToBeSettled(booking, now));
   const situation = { ...given, suspect };
   const recordIfChanged = (outcome: Outcome): Step =>
     outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
@@ -242,9 +242,8 @@ function isToBeVerified({ booking, stored, now }: Situation): boolean {
 }
 
 /** The time has come to look whether a request that was given up on has taken effect after all. */
-function isToBeSettled({ booking, connection, now }: Situation): boolean {
-  const isDue = (booking.syncDueAt ?? Number.POSITIVE_INFINITY) <= now + dueWithin;
-  return booking.unsettled === true && isDue && connection?.status === 'active';
+export function isToBeSettled({ unsettled, syncDueAt }: Booking, now: number): boolean {
+  return unsettled === true && (syncDueAt ?? Number.POSITIVE_INFINITY) <= now + dueWithin;
 }
 
 /** Nothing stands, and that is on record. */

@@ -39,6 +39,7 @@ import {
   isConflict,
   isOurs,
   isRight,
+  isToBeSettled,
   isUncertain,
   lookAgain,
   missed,
@@ -277,12 +278,13 @@ async function act(
   { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
   { suspect, readAt }: { suspect: boolean; readAt: number },
 ): Promise<Outcome | undefined> {
-  const uncertain = !booking.unsettled && isUncertain({ booking, suspect });
+  const isSettling = isToBeSettled(booking, readAt);
+  const uncertain = !isSettling && (booking.unsettled === true || isUncertain({ booking, suspect }));
   try {
     const access = await getAccess(deps, connection);
     const session: Session = { access, refreshed: false, until: readAt + goodFor, uncertain };
     const used = session.access.connection;
-    const mayStray = work === 'verify' || !booking.observed || uncertain || booking.unsettled;
+    const mayStray = work === 'verify' || !booking.observed || uncertain || isSettling;
     const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
     if (refused) return work === 'verify' ? lookAgain(booking, deps.clock()) : refused;
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
@@ -356,7 +358,11 @@ async function enter(
   const answer = await ask(deps, session, (token) =>
     insertEvent(deps.calendar, token, calendarId, id, body, writeOptions(booking)),
   );
-  if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
+  if (answer.ok) {
+    // An earlier request may yet enter it into the calendar that was chosen then.
+    const unsettled = session.uncertain && chosenBefore(deps, session).length > 0;
+    return scheduled(booking, presence, calendarId, answer.value, deps.clock(), unsettled);
+  }
   if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
 
   // The id is taken: by our own event, if an earlier run got so far and no further; otherwise by one in the way.
@@ -426,10 +432,9 @@ async function removeStrays(
   session: Session,
   booking: Booking,
 ): Promise<Outcome | undefined> {
-  const { calendarId: chosen, formerCalendars = [] } = session.access.connection;
+  const chosen = session.access.connection.calendarId;
   const home = booking.observed?.calendarId ?? chosen;
-  const lately = formerCalendars.filter(({ until }) => until > deps.clock());
-  for (const calendarId of new Set([chosen, ...lately.map((former) => former.calendarId)])) {
+  for (const calendarId of new Set([chosen, ...chosenBefore(deps, session)])) {
     if (calendarId === home) continue;
     const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
@@ -442,6 +447,12 @@ async function removeStrays(
     if (!answer.ok) return concede(deps, session, booking, answer.failure);
   }
   return undefined;
+}
+
+/** The calendars that the user had chosen lately. */
+function chosenBefore(deps: SyncDeps, { access: { connection } }: Session): string[] {
+  const lately = (connection.formerCalendars ?? []).filter(({ until }) => until > deps.clock());
+  return lately.map(({ calendarId }) => calendarId);
 }
 
 /** Reads what stands under an id, and changes it where it is ours and not as it should be. */

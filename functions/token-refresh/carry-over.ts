@@ -20,8 +20,10 @@ export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOve
   let carriedOver = 0;
   for (const keyId of keys.ids.filter((id) => id !== current)) {
     let left = 0;
-    // Always the first page: those carried over have left it. A page without success ends it, to be tried at the next run.
-    for (let before = -1; before !== carriedOver && deps.timeLeft(); ) {
+    // Always the first page: those carried over have left it, unless the key has come into use meanwhile. A page without
+    // success ends it, to be tried at the next run.
+    const isOld = () => keyId !== keys.current(deps.clock());
+    for (let before = -1; isOld() && before !== carriedOver && deps.timeLeft(); ) {
       before = carriedOver;
       const { userIds } = await deps.connections.sealedWith(keyId, pageSize);
       left = userIds.length;

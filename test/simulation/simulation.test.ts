@@ -112,7 +112,7 @@ describe('shrinking', () => {
       const fails = needed.every((id) => ids.includes(id)) && operations.includes('two/2');
       return {
         violations: fails ? ['it fails'] : [],
-        injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus' })),
+        injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus', at: 0 })),
         checks: {},
         statuses: {},
         story: [],

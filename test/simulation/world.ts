@@ -56,7 +56,7 @@ export type WorldOptions = {
 };
 
 /** A fault that took place: in which operation, and where that went. */
-export type Injected = { operation: string; fault: FaultName; target: Target };
+export type Injected = { operation: string; fault: FaultName; target: Target; at: number };
 
 /** A function's execution environment: it keeps what it has read of the secrets from one invocation to the next. */
 type Environment = { process?: Process; secrets: Secrets; inUse: boolean };
@@ -135,7 +135,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         drawn.fault === undefined ? drawn.course : courseOf(target, random, noFaults, false, earlier).course;
       return scheduler.operate(process, { before, after }, () => effect());
     }
-    injected.push({ operation, fault: drawn.fault, target });
+    injected.push({ operation, fault: drawn.fault, target, at: now() });
     tell(`! ${drawn.fault}: ${target} in ${process.name}, operation ${process.operations}`);
     if (drawn.freezes) process.frozen = true;
     const { fault } = drawn;
@@ -212,7 +212,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         // A lease of 20 seconds on clocks that differ by up to three. Who stood still may go on past its own.
         const other = refreshing.get(refreshToken);
         const isFresh = other !== undefined && now() - other.since < 16_000;
-        afterRefresh(isFresh && !other.process.frozen && !process.frozen);
+        const isAtIt = isFresh && !other.process.dead && !other.process.frozen;
+        afterRefresh(isAtIt && !process.frozen);
         refreshing.set(refreshToken, { process, since: now() });
         try {
           const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));
