@@ -207,7 +207,7 @@ function hasRunOut({ booking, stored, now }: Situation): boolean {
 
 /** Whether something may stand in a calendar that the record does not tell of. */
 export function isUncertain({ booking, suspect }: Pick<Situation, 'booking' | 'suspect'>): boolean {
-  return suspect || booking.attempts > 0 || booking.unheard === true;
+  return suspect || booking.attempts > 0 || booking.unheard === true || booking.unsettled === true;
 }
 
 /** An event that the record may not tell the truth of is inserted again: Google then says what stands. */

@@ -279,7 +279,7 @@ async function act(
   { suspect, readAt }: { suspect: boolean; readAt: number },
 ): Promise<Outcome | undefined> {
   const isSettling = isToBeSettled(booking, readAt);
-  const uncertain = !isSettling && (booking.unsettled === true || isUncertain({ booking, suspect }));
+  const uncertain = !isSettling && isUncertain({ booking, suspect });
   try {
     const access = await getAccess(deps, connection);
     const session: Session = { access, refreshed: false, until: readAt + goodFor, uncertain };
