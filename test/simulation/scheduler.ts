@@ -41,10 +41,8 @@ export type Course = {
 
 export type Scheduler = ReturnType<typeof createScheduler>;
 
-/** More than happens in any life that comes to an end. */
-const mostThings = 100_000;
-
-export function createScheduler(startsAt: number) {
+/** @param mostThings throws where more than this happens */
+export function createScheduler(startsAt: number, mostThings = Number.POSITIVE_INFINITY) {
   let happened = 0;
   let now = startsAt;
   let sequence = 0;

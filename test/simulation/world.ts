@@ -41,6 +41,8 @@ import { createScheduler, kill, type Process, randomOf } from './scheduler.ts';
 /** The service and the world around it, all in memory, in one simulated time and under one seed. */
 
 export const startsAt = Date.parse('2026-11-23T09:00:00Z');
+/** More than happens in any life that comes to an end. */
+const mostThings = 100_000;
 export const indexShards = 2;
 const refreshPolicy = { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 };
 const noFaults: Profile = { chances: {} };
@@ -83,7 +85,7 @@ export type Deps = CallbackDeps &
 export type World = ReturnType<typeof createWorld>;
 
 export function createWorld({ seed, profile, conflictPolicy, without, accounts }: WorldOptions) {
-  const scheduler = createScheduler(startsAt);
+  const scheduler = createScheduler(startsAt, mostThings);
   const { now } = scheduler;
   const chance = (what: string) => randomOf(`${seed} ${what}`);
   const watchers: Written[] = [];
