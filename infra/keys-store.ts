@@ -91,7 +91,7 @@ export function keysStore(
           ConsistentRead: true,
           // A grant that is to be taken back may be older than the tokens beside it, and `keyId` is theirs.
           FilterExpression: 'keyId = :keyId OR attribute_exists(revocation)',
-          ProjectionExpression: 'accessToken, refreshToken, revocation',
+          ProjectionExpression: 'tokens, revocation',
           ExpressionAttributeValues: toItem({ ':keyId': keyId }),
         },
       );
@@ -104,16 +104,16 @@ export function keysStore(
   };
 }
 
-type HeldTokens = Partial<Pick<GrantedConnection, 'accessToken' | 'refreshToken' | 'revocation'>>;
+type HeldTokens = Partial<Pick<GrantedConnection, 'tokens' | 'revocation'>>;
 
-function holdsTokenOf({ accessToken, refreshToken, revocation }: HeldTokens, keyId: string): boolean {
-  return [accessToken, refreshToken, revocation?.token].some((token) => token && keyIdOf(token) === keyId);
+function holdsTokenOf({ tokens, revocation }: HeldTokens, keyId: string): boolean {
+  return [tokens, revocation?.tokens].some((sealed) => sealed && keyIdOf(sealed) === keyId);
 }
 
-/** Undefined for a damaged token, which no key opens. */
-function keyIdOf(token: string): string | undefined {
+/** Undefined for damaged tokens, which no key opens. */
+function keyIdOf(sealed: string): string | undefined {
   try {
-    return decodeProtectedHeader(token).kid;
+    return decodeProtectedHeader(sealed).kid;
   } catch {
     return undefined;
   }

@@ -15,7 +15,7 @@ import type { GoogleTokens, GrantedTokens } from './google-oauth.ts';
 import { log, metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
-import { openToken, sealToken, sealTokens, type TokenKind } from './token-vault.ts';
+import { openTokens, sealTokens, type Tokens } from './token-vault.ts';
 
 /** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
 export type TokenDeps = {
@@ -58,21 +58,21 @@ export async function getAccess(
   const now = deps.clock();
   const fresh = connection.accessTokenExpiresAt > now + usableFor && connection.tokenVersion !== refused;
   if (!fresh) return refresh(deps, connection, { used: true });
-  return { connection, accessToken: await open(deps, connection, 'access', connection.accessToken) };
+  const { accessToken } = await open(deps, connection, connection.tokens);
+  return { connection, accessToken };
 }
 
-/** Opens a token; with newer keys where another worker has sealed it with one that is not known here yet. */
+/** Opens tokens; with newer keys where another worker has sealed them with one that is not known here yet. */
 export function open(
   deps: Pick<TokenDeps, 'tokenKeys'>,
   { userId }: { userId: string },
-  kind: TokenKind,
   sealed: string,
-): Promise<string> {
-  return useSecret(deps.tokenKeys, ['token_unreadable'], (keys) => openToken(keys, userId, kind, sealed));
+): Promise<Tokens> {
+  return useSecret(deps.tokenKeys, ['token_unreadable'], (keys) => openTokens(keys, userId, sealed));
 }
 
 /**
- * The revocation of a connection, its token sealed anew with the current key: all that a connection holds is sealed
+ * The revocation of a connection, its tokens sealed anew with the current key: all that a connection holds is sealed
  * with the one key that it names. One that does not open stays as it is: a grant that cannot be taken back is no reason
  * to refuse a new one.
  */
@@ -84,9 +84,9 @@ export async function resealedRevocation(
   if (!revocation) return {};
   const keys = await deps.tokenKeys.get();
   try {
-    const opened = await open(deps, { userId }, 'refresh', revocation.token);
-    const token = await sealToken(keys, deps.clock(), userId, 'refresh', opened);
-    return { revocation: { ...revocation, token } };
+    const opened = await open(deps, { userId }, revocation.tokens);
+    const { tokens } = await sealTokens(keys, deps.clock(), userId, opened);
+    return { revocation: { ...revocation, tokens } };
   } catch (error) {
     if (!hasCode(error, 'token_unreadable')) throw error;
     return { revocation };
@@ -157,7 +157,7 @@ export async function refreshUnderLease(
   options: { used: boolean },
 ): Promise<Access> {
   try {
-    const refreshToken = await open(deps, connection, 'refresh', connection.refreshToken);
+    const { refreshToken } = await open(deps, connection, connection.tokens);
     const granted = await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
       deps.google.refresh(client, refreshToken),
     );
@@ -192,7 +192,7 @@ async function saveGranted(
   const now = deps.clock();
   const lastUsedAt = options.used ? now : connection.lastUsedAt;
   const accessTokenExpiresAt = now + granted.expiresIn;
-  const tokens = {
+  const refreshed = {
     // Both sealed anew, even when Google sent no new refresh token: so every token moves on to the current key.
     ...(await sealTokens(keys, now, userId, {
       accessToken: granted.accessToken,
@@ -204,10 +204,10 @@ async function saveGranted(
     lastRefreshedAt: now,
     refreshAt: nextRefresh({ lastUsedAt, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
   };
-  if (await deps.connections.saveTokens(userId, tokenVersion, tokens)) {
+  if (await deps.connections.saveTokens(userId, tokenVersion, refreshed)) {
     metric('TokenRefreshed', 1);
     return {
-      connection: { ...connection, ...tokens, tokenVersion: tokenVersion + 1, refreshFailures: 0 },
+      connection: { ...connection, ...refreshed, tokenVersion: tokenVersion + 1, refreshFailures: 0 },
       accessToken: granted.accessToken,
     };
   }

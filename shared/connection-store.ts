@@ -19,14 +19,13 @@ import { indexes } from './names.ts';
 /** New tokens of a connection after a refresh, sealed with the key `keyId`. */
 export type RefreshedTokens = Pick<
   GrantedConnection,
-  'accessToken' | 'refreshToken' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt'
+  'tokens' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt'
 > & { keyId: string; refreshAt: number; revocation?: Revocation };
 
 /** The same tokens sealed anew. */
 export type ResealedTokens = {
   keyId: string;
-  accessToken?: string;
-  refreshToken?: string;
+  tokens?: string;
   revocation?: Revocation;
 };
 

@@ -46,9 +46,8 @@ export type GrantedConnection = Common & {
   calendarId: string;
   /** IANA zone that the user chose. */
   timeZone?: string;
-  /** Sealed, see token-vault. */
-  accessToken: string;
-  refreshToken: string;
+  /** Google's access and refresh token, sealed together: see token-vault. */
+  tokens: string;
   accessTokenExpiresAt: number;
   lastUsedAt: number;
   lastRefreshedAt: number;
@@ -76,8 +75,8 @@ export function formerCalendarsOf(
   return [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
 }
 
-/** The sealed refresh token of a grant that is to be taken back. */
-export type Revocation = { token: string; googleSub: string };
+/** The sealed tokens of a grant that is to be taken back. */
+export type Revocation = { tokens: string; googleSub: string };
 
 /** When connections are refreshed. All in seconds. */
 export type RefreshPolicy = {

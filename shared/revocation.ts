@@ -41,7 +41,8 @@ async function ask(
   const { userId, refreshFailures } = connection;
   if (await deps.connections.sharesAccount(revocation.googleSub, userId)) return 'shared';
   try {
-    await deps.google.revoke(await open(deps, connection, 'refresh', revocation.token));
+    const { refreshToken } = await open(deps, connection, revocation.tokens);
+    await deps.google.revoke(refreshToken);
     return 'done';
   } catch (error) {
     if (!(error instanceof AppError)) throw error;

@@ -2,8 +2,8 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { AppError } from './app-error.ts';
 import type { TokenKeys } from './token-keys.ts';
 
-/** What a sealed token is; bound into it, so that one kind cannot be passed off as the other. */
-export type TokenKind = 'access' | 'refresh';
+/** Google's tokens of one grant, in clear. */
+export type Tokens = { accessToken: string; refreshToken: string };
 
 // The one form of JWE (RFC 7516) that is used here, by Node's own AES: a library's first use of WebCrypto takes 5 ms of a
 // cold start. In our tests, jose opens what is sealed here, and seals what is opened.
@@ -11,52 +11,39 @@ const cipher = 'aes-256-gcm';
 const ivLength = 12;
 const tagLength = 16;
 
-/** Seals a token of Google's as a JWE (dir, A256GCM) with key id, user and kind as authenticated header. */
-export async function sealToken(
-  keys: TokenKeys,
-  now: number,
-  userId: string,
-  kind: TokenKind,
-  token: string,
-): Promise<string> {
-  const kid = keys.current(now);
-  const header = encode(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid, sub: userId, kind }));
-  const iv = randomBytes(ivLength);
-  const sealing = createCipheriv(cipher, keys.key(kid, 'token') as Uint8Array, iv, {
-    authTagLength: tagLength,
-  }).setAAD(Buffer.from(header));
-  const text = Buffer.concat([sealing.update(token, 'utf8'), sealing.final()]);
-  // The second part would be an encrypted key.
-  return [header, '', encode(iv), encode(text), encode(sealing.getAuthTag())].join('.');
-}
-
-/** Seals both tokens of a connection, and says with which key. */
+/**
+ * Seals the tokens of a grant as one JWE (dir, A256GCM) with key id and user as authenticated header, and says with
+ * which key. One for both: two would take the row over a kilobyte, and DynamoDB counts each begun one.
+ */
 export async function sealTokens(
   keys: TokenKeys,
   now: number,
   userId: string,
-  tokens: { accessToken: string; refreshToken: string },
-): Promise<{ keyId: string; accessToken: string; refreshToken: string }> {
-  return {
-    keyId: keys.current(now),
-    accessToken: await sealToken(keys, now, userId, 'access', tokens.accessToken),
-    refreshToken: await sealToken(keys, now, userId, 'refresh', tokens.refreshToken),
-  };
+  { accessToken, refreshToken }: Tokens,
+): Promise<{ keyId: string; tokens: string }> {
+  const keyId = keys.current(now);
+  const header = encode(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid: keyId, sub: userId }));
+  const iv = randomBytes(ivLength);
+  const sealing = createCipheriv(cipher, keys.key(keyId, 'token') as Uint8Array, iv, {
+    authTagLength: tagLength,
+  }).setAAD(Buffer.from(header));
+  const clear = JSON.stringify([accessToken, refreshToken]);
+  const text = Buffer.concat([sealing.update(clear, 'utf8'), sealing.final()]);
+  // The second part would be an encrypted key.
+  return { keyId, tokens: [header, '', encode(iv), encode(text), encode(sealing.getAuthTag())].join('.') };
 }
 
 /**
- * Opens a sealed token of this user and kind.
+ * Opens the sealed tokens of this user.
  * Errors: `token_unreadable` where the key is unknown, the text was changed, or it belongs to another user.
  */
-export async function openToken(
-  keys: TokenKeys,
-  userId: string,
-  kind: TokenKind,
-  sealed: string,
-): Promise<string> {
+export async function openTokens(keys: TokenKeys, userId: string, sealed: string): Promise<Tokens> {
   try {
     const { header, text } = decrypt(keys, sealed);
-    if (header.sub === userId && header.kind === kind) return text;
+    if (header.sub === userId) {
+      const [accessToken, refreshToken] = JSON.parse(text) as [string, string];
+      return { accessToken, refreshToken };
+    }
   } catch (error) {
     throw unreadable(error);
   }
@@ -91,7 +78,7 @@ function decode(text: string): Buffer {
 function unreadable(cause?: unknown): AppError {
   return new AppError(
     'token_unreadable',
-    'A stored token cannot be opened: its key was removed from the secret token-keys, or the row was changed.',
+    'Stored tokens cannot be opened: their key was removed from the secret token-keys, or the row was changed.',
     { cause },
   );
 }

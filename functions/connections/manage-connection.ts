@@ -110,14 +110,14 @@ function endOf(
   connection: GrantedConnection,
   now: number,
 ): DisconnectedConnection & Required<Pick<Connection, 'revocation'>> {
-  const { userId, tokenVersion, usedLinks, refreshToken, googleSub, keyId } = connection;
+  const { userId, tokenVersion, usedLinks, tokens, googleSub, keyId } = connection;
   return {
     userId,
     status: 'disconnected',
     disconnectedAt: now,
     tokenVersion: tokenVersion + 1,
     ...(keyId === undefined ? {} : { keyId }),
-    revocation: { token: refreshToken, googleSub },
+    revocation: { tokens, googleSub },
     formerCalendars: formerCalendarsOf(connection, now),
     refreshAt: now + takeOverAfter,
     refreshFailures: 0,

@@ -181,7 +181,7 @@ async function toConnection(
 function grantToTakeBack(known: Connection | undefined, identity: GoogleIdentity): Revocation | undefined {
   const abandoned =
     known && known.status !== 'disconnected' && known.googleSub !== identity.sub
-      ? { token: known.refreshToken, googleSub: known.googleSub }
+      ? { tokens: known.tokens, googleSub: known.googleSub }
       : known?.revocation;
   return abandoned?.googleSub === identity.sub ? undefined : abandoned;
 }
@@ -193,7 +193,7 @@ function grantToTakeBack(known: Connection | undefined, identity: GoogleIdentity
 async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undefined): Promise<string> {
   if (known) {
     try {
-      const refreshToken = await open(deps, known, 'refresh', known.refreshToken);
+      const { refreshToken } = await open(deps, known, known.tokens);
       await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
         deps.google.refresh(client, refreshToken),
       );

@@ -66,7 +66,6 @@ async function resealed(
   const { userId } = connection;
   const revocation = await resealedRevocation(deps, userId, connection.revocation);
   if (connection.status === 'disconnected') return { keyId: keys.current(now), ...revocation };
-  const accessToken = await open(deps, connection, 'access', connection.accessToken);
-  const refreshToken = await open(deps, connection, 'refresh', connection.refreshToken);
-  return { ...(await sealTokens(keys, now, userId, { accessToken, refreshToken })), ...revocation };
+  const tokens = await open(deps, connection, connection.tokens);
+  return { ...(await sealTokens(keys, now, userId, tokens)), ...revocation };
 }

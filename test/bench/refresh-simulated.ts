@@ -12,7 +12,7 @@ import { shardOf, toItem } from '../../shared/dynamo.ts';
 import { indexes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
 import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
-import { sealToken } from '../../shared/token-vault.ts';
+import { sealTokens } from '../../shared/token-vault.ts';
 import { heldSecret } from '../fakes/secret.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { createScheduler, type Process, type Random, randomOf } from '../simulation/scheduler.ts';
@@ -123,19 +123,19 @@ export async function fill(
     now,
   }: { table: string; indexShards: number; keys: TokenKeys; connections: number; due: number; now: number },
 ): Promise<void> {
-  const seal = (userId: string, kind: 'access' | 'refresh', length: number) =>
-    sealToken(keys, now, userId, kind, `${kind}.`.padEnd(length, '.'));
+  const seal = (userId: string) =>
+    sealTokens(keys, now, userId, {
+      accessToken: 'access'.padEnd(220, '.'),
+      refreshToken: 'refresh'.padEnd(103, '.'),
+    });
   const alike = {
     status: 'active',
     email: 'somebody@example.com',
     scopes: ['openid', 'https://www.googleapis.com/auth/calendar.events'],
     calendarId: 'primary',
-    // A sweep does not open the access token.
-    accessToken: await seal('somebody', 'access', 220),
-    refreshToken: await seal('somebody', 'refresh', 103),
+    ...(await seal('somebody')),
     accessTokenExpiresAt: now + 900,
     tokenVersion: 7,
-    keyId: keys.current(now),
     lastUsedAt: now,
     lastRefreshedAt: now - 2700,
     refreshFailures: 0,
@@ -153,7 +153,7 @@ export async function fill(
       googleSub: `1${String(index).padStart(20, '0')}`,
       refreshShard: shardOf(userId, indexShards),
       refreshAt: isDue ? now - (index % 300) : now + 1800 + (index % 2700),
-      ...(isDue ? { refreshToken: await seal(userId, 'refresh', 103) } : {}),
+      ...(isDue ? await seal(userId) : {}),
     };
     await dynamo.send(new PutItemCommand({ TableName: table, Item: { ...common, ...toItem(own) } }));
   }

@@ -26,7 +26,7 @@ import type { HttpRequest } from '../../shared/http.ts';
 import { env, optionalScopes, routes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
 import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
-import { sealToken } from '../../shared/token-vault.ts';
+import { sealTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { attempt, challenge, type Keys, usedLink } from './credentials.ts';
 import { appointment, details } from './requests.ts';
@@ -226,8 +226,6 @@ export async function startService(assembly: string) {
       scopes,
     });
     granted.set(userId, [accessToken, refreshToken]);
-    const seal = (purpose: 'access' | 'refresh', text: string) =>
-      sealToken(keys.tokenKeys, now(), userId, purpose, text);
     return {
       userId,
       status: 'active',
@@ -235,11 +233,9 @@ export async function startService(assembly: string) {
       email,
       scopes,
       calendarId: 'primary',
-      accessToken: await seal('access', accessToken),
-      refreshToken: await seal('refresh', refreshToken),
+      ...(await sealTokens(keys.tokenKeys, now(), userId, { accessToken, refreshToken })),
       accessTokenExpiresAt: now() + 1e7,
       tokenVersion: 1,
-      keyId: keys.tokenKeys.current(now()),
       lastUsedAt: now(),
       lastRefreshedAt: now(),
       refreshAt: now() + 1e7,

@@ -10,7 +10,7 @@ import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { audiences, optionalScopes } from '../../shared/names.ts';
 import { takeBackGrant } from '../../shared/revocation.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
-import { openToken } from '../../shared/token-vault.ts';
+import { openTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
@@ -59,8 +59,8 @@ async function connect(userId: string, walk?: Walk, change?: Partial<ConnectDeps
   return finish(await walkConsent(location, walk), browser);
 }
 const refreshTokenOf = async (userId: string): Promise<string> => {
-  const { refreshToken } = (await world.connection(userId)) as GrantedConnection;
-  return openToken(world.tokenKeys.value, userId, 'refresh', refreshToken);
+  const { tokens } = (await world.connection(userId)) as GrantedConnection;
+  return (await openTokens(world.tokenKeys.value, userId, tokens)).refreshToken;
 };
 
 describe('a connection', () => {
@@ -168,12 +168,9 @@ describe('a connection', () => {
     const { connection } = await connect('user-1', { account: ben });
     expect(connection).toMatchObject({ email: ben, calendarId: 'primary', accountChangedAt: world.time.now });
     expect(world.bus.types().slice(1)).toEqual(['connection.activated', 'connection.account_changed']);
-    expect(
-      await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.revocation?.token ?? ''),
-    ).toBe(old);
-
     const { revocation } = connection;
     if (!revocation) throw new Error('nothing to take back');
+    expect((await openTokens(world.tokenKeys.value, 'user-1', revocation.tokens)).refreshToken).toBe(old);
     expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('done');
     expect(world.google.control.grants().map(({ email }) => email)).toEqual([ben]);
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
@@ -189,8 +186,8 @@ describe('a connection', () => {
     };
     world.time.now += 60;
     const { connection } = await connect('user-1', { account: ben });
-    const sealed = [connection.accessToken, connection.refreshToken, connection.revocation?.token ?? ''];
-    expect(sealed.map((token) => decodeProtectedHeader(token).kid)).toEqual(['k2', 'k2', 'k2']);
+    const sealed = [connection.tokens, connection.revocation?.tokens ?? ''];
+    expect(sealed.map((each) => decodeProtectedHeader(each).kid)).toEqual(['k2', 'k2']);
     expect(connection.keyId).toBe('k2');
   });
 

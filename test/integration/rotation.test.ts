@@ -19,7 +19,7 @@ import type { GrantedConnection } from '../../shared/connection.ts';
 import { audiences } from '../../shared/names.ts';
 import { secret, secretMinimumAge, secretTimeToLive } from '../../shared/secrets.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
-import { openToken } from '../../shared/token-vault.ts';
+import { openTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { logged } from '../setup.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
@@ -280,20 +280,16 @@ describe('carrying tokens over', () => {
 
     expect(await carryOverTokens(startEnvironment())).toEqual({ carriedOver: 2 });
     expect(world.calls()).toEqual([]);
-    const sealedAnew = {
-      keyId: id,
-      accessToken: expect.any(String),
-      refreshToken: expect.any(String),
-    };
+    const sealedAnew = { keyId: id, tokens: expect.any(String) };
     expect(await world.connection('idle')).toEqual({ ...idle, ...sealedAnew });
     expect(await world.connection('broken')).toEqual({ ...broken, ...sealedAnew });
     for (const [userId, before] of [
       ['idle', idle],
       ['broken', broken as GrantedConnection],
     ] as const) {
-      const { refreshToken } = (await world.connection(userId)) as GrantedConnection;
-      expect(await openToken(onlyKey(id), userId, 'refresh', refreshToken)).toBe(
-        await openToken(world.tokenKeys.value, userId, 'refresh', before.refreshToken),
+      const { tokens } = (await world.connection(userId)) as GrantedConnection;
+      expect(await openTokens(onlyKey(id), userId, tokens)).toEqual(
+        await openTokens(world.tokenKeys.value, userId, before.tokens),
       );
     }
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 0 })]);
@@ -331,7 +327,7 @@ describe('carrying tokens over', () => {
     expect(await carrying).toEqual({ carriedOver: 0 });
     const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(stored).toMatchObject({ tokenVersion: 2, keyId: 'k1' });
-    expect(await openToken(world.tokenKeys.value, 'user-1', 'access', stored.accessToken)).toBe(accessToken);
+    expect(await openTokens(world.tokenKeys.value, 'user-1', stored.tokens)).toMatchObject({ accessToken });
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 1 })]);
 
     expect(await carryOverTokens(environment)).toEqual({ carriedOver: 1 });
@@ -383,7 +379,7 @@ describe('the keys of a stack', () => {
     passTo(from);
     await carryOverTokens(startEnvironment());
     const connection = (await world.connection('user-1')) as GrantedConnection;
-    const revocation = { token: before.refreshToken, googleSub: 'another' };
+    const revocation = { tokens: before.tokens, googleSub: 'another' };
     await world.deps.connections.put({ ...connection, revocation }, connection);
     expect(await operator().countSealedWith('k1')).toEqual({ count: 0, complete: true });
     expect(await operator().findSealedWith('k1')).toBe(1);

@@ -59,8 +59,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       email: 'ada@example.com',
       scopes: ['openid'],
       calendarId: 'primary',
-      accessToken: 'sealed access',
-      refreshToken: 'sealed refresh',
+      tokens: 'sealed',
       accessTokenExpiresAt: now + 3600,
       tokenVersion: 1,
       keyId: 'k1',
@@ -176,7 +175,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       await connections.put(connection(), undefined);
       expect(await connections.takeLease(userId, 1, lease())).toMatchObject({
         leaseOwner: 'me',
-        refreshToken: 'sealed refresh',
+        tokens: 'sealed',
       });
       expect(await connections.takeLease(userId, 1, lease({ owner: 'you' }))).toBeUndefined();
       expect(await connections.takeLease(userId, 1, lease({ owner: 'you', now: now + 19 }))).toBeUndefined();
@@ -197,20 +196,19 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('saves tokens once per version and ends the lease', async () => {
       await connections.put(connection({ refreshFailures: 3 }), undefined);
       await connections.takeLease(userId, 1, lease());
-      const tokens = {
-        accessToken: 'new',
-        refreshToken: 'new refresh',
+      const refreshed = {
+        tokens: 'sealed anew',
         keyId: 'k2',
         accessTokenExpiresAt: now + 7200,
         lastUsedAt: now,
         lastRefreshedAt: now + 1,
         refreshAt: now + 6300,
       };
-      expect(await connections.saveTokens(userId, 1, tokens)).toBe(true);
-      expect(await connections.saveTokens(userId, 1, { ...tokens, accessToken: 'late' })).toBe(false);
+      expect(await connections.saveTokens(userId, 1, refreshed)).toBe(true);
+      expect(await connections.saveTokens(userId, 1, { ...refreshed, tokens: 'late' })).toBe(false);
       const saved = await connections.get(userId);
       expect(saved).toMatchObject({
-        ...tokens,
+        ...refreshed,
         tokenVersion: 2,
         refreshFailures: 0,
         updatedAt: now + 1,
@@ -284,7 +282,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     });
 
     it('ends a revocation: all that is left of a disconnected one, and nothing else of an active one', async () => {
-      const revocation = { token: 'sealed', googleSub: 'old' };
+      const revocation = { tokens: 'sealed', googleSub: 'old' };
       await connections.put(connection({ revocation }), undefined);
       expect(await connections.endRevocation(userId, 2, false)).toBe(false);
       expect(await connections.endRevocation(userId, 1, false)).toBe(true);
@@ -309,16 +307,11 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('finds whose tokens are sealed with a key, until they are sealed anew', async () => {
       await connections.put(connection({ keyId: `key-of-${userId}` }), undefined);
       expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([userId]);
-      expect(await connections.reseal(userId, 2, { keyId: 'k2', accessToken: 'a', refreshToken: 'r' })).toBe(
-        false,
-      );
-      expect(await connections.reseal(userId, 1, { keyId: 'k2', accessToken: 'a', refreshToken: 'r' })).toBe(
-        true,
-      );
+      expect(await connections.reseal(userId, 2, { keyId: 'k2', tokens: 'late' })).toBe(false);
+      expect(await connections.reseal(userId, 1, { keyId: 'k2', tokens: 'sealed anew' })).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         keyId: 'k2',
-        accessToken: 'a',
-        refreshToken: 'r',
+        tokens: 'sealed anew',
         tokenVersion: 1,
       });
       expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([]);

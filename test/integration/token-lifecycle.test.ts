@@ -5,7 +5,7 @@ import { getAccess, recordUse } from '../../shared/access-token.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { shardOf, shards } from '../../shared/dynamo.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
-import { openToken } from '../../shared/token-vault.ts';
+import { openTokens, type Tokens } from '../../shared/token-vault.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -17,6 +17,8 @@ afterEach(() => world.close());
 const coded = (code: string) => expect.objectContaining({ code });
 const tokenCalls = () => world.calls().filter((route) => route === 'token').length;
 const sweep = (timeLeft = () => true) => refreshDueConnections({ ...world.deps, timeLeft });
+const opened = ({ userId, tokens }: GrantedConnection): Promise<Tokens> =>
+  openTokens(world.tokenKeys.value, userId, tokens);
 const expired = (userId: string) =>
   world.connect(userId, { accessTokenExpiresAt: world.time.now + 30, refreshAt: world.time.now - 1 });
 
@@ -37,7 +39,7 @@ describe('an access token', () => {
       accessTokenExpiresAt: world.time.now + 3599,
       status: 'active',
     });
-    expect(await openToken(world.tokenKeys.value, 'user-1', 'access', stored.accessToken)).toBe(accessToken);
+    expect((await opened(stored)).accessToken).toBe(accessToken);
     expect(connection.tokenVersion).toBe(2);
   });
 
@@ -74,19 +76,19 @@ describe('an access token', () => {
 describe('a refresh token', () => {
   it('is kept when Google sends none', async () => {
     const connection = await expired('user-1');
-    const before = await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.refreshToken);
+    const before = (await opened(connection)).refreshToken;
     await getAccess(world.deps, connection);
     const stored = (await world.connection('user-1')) as GrantedConnection;
-    expect(await openToken(world.tokenKeys.value, 'user-1', 'refresh', stored.refreshToken)).toBe(before);
+    expect((await opened(stored)).refreshToken).toBe(before);
   });
 
   it('is replaced when Google sends another, which its library hides', async () => {
     world.google.control.setSwitch('rotateRefreshToken', true);
     const connection = await expired('user-1');
-    const before = await openToken(world.tokenKeys.value, 'user-1', 'refresh', connection.refreshToken);
+    const before = (await opened(connection)).refreshToken;
     await getAccess(world.deps, connection);
     const stored = (await world.connection('user-1')) as GrantedConnection;
-    expect(await openToken(world.tokenKeys.value, 'user-1', 'refresh', stored.refreshToken)).not.toBe(before);
+    expect((await opened(stored)).refreshToken).not.toBe(before);
     world.time.now += 4000;
     await getAccess(world.deps, stored);
     expect((await world.connection('user-1'))?.tokenVersion).toBe(3);
@@ -103,8 +105,10 @@ describe('a refresh token', () => {
     };
     await sweep();
     const stored = (await world.connection('user-1')) as GrantedConnection;
-    expect(await openToken(onlyNew, 'user-1', 'refresh', stored.refreshToken)).toMatch(/.+/);
-    expect(await openToken(onlyNew, 'user-1', 'access', stored.accessToken)).toMatch(/.+/);
+    expect(await openTokens(onlyNew, 'user-1', stored.tokens)).toEqual({
+      accessToken: expect.stringMatching(/.+/),
+      refreshToken: expect.stringMatching(/.+/),
+    });
   });
 
   it('sealed with a key that is not known here yet is opened after a look at the keys, and nobody is blamed', async () => {

@@ -23,7 +23,7 @@ import { googleOAuth } from '../../shared/google-sign-in.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
 import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
-import { sealToken } from '../../shared/token-vault.ts';
+import { sealTokens } from '../../shared/token-vault.ts';
 import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { heldSecret } from '../fakes/secret.ts';
@@ -114,17 +114,12 @@ export async function startWorld() {
         email: ada,
         scopes,
         calendarId: 'primary',
-        accessToken: await sealToken(tokenKeys.value, time.now, userId, 'access', granted.accessToken),
-        refreshToken: await sealToken(
-          tokenKeys.value,
-          time.now,
-          userId,
-          'refresh',
-          granted.refreshToken as string,
-        ),
+        ...(await sealTokens(tokenKeys.value, time.now, userId, {
+          accessToken: granted.accessToken,
+          refreshToken: granted.refreshToken as string,
+        })),
         accessTokenExpiresAt: time.now + 3599,
         tokenVersion: 1,
-        keyId: 'k1',
         lastUsedAt: time.now,
         lastRefreshedAt: time.now,
         refreshAt: time.now + 2700,

@@ -3,7 +3,7 @@ import type { BusEventType } from '../../shared/bus.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { fromItem } from '../../shared/dynamo.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
-import { openToken } from '../../shared/token-vault.ts';
+import { openTokens } from '../../shared/token-vault.ts';
 import { type Deed, price } from './deeds.ts';
 import { type Content, changeOf, contentOf, eventsOfBooking, isConnected, type Life } from './life.ts';
 import type { World } from './world.ts';
@@ -171,9 +171,9 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
   const keys = parseTokenKeys(world.texts['token-keys'] as string);
   for (const { connection, alive } of watch.broken) {
     count('no connection is marked broken without cause');
-    const token = await openToken(keys, connection.userId, 'refresh', connection.refreshToken);
+    const { refreshToken } = await openTokens(keys, connection.userId, connection.tokens);
     const scopeRefused = world.injected.some(({ fault }) => fault === '403 scope missing');
-    if (alive.has(token) && !scopeRefused)
+    if (alive.has(refreshToken) && !scopeRefused)
       violations.push(`the connection of ${connection.userId} was marked broken although its grant is alive`);
     const ends = truth.plan.deeds.some((deed) => deed.do === 'revoke at Google' || deed.do === 'disconnect');
     if (!ends && world.injected.length === 0)
@@ -185,7 +185,7 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
     if (connection.keyId !== undefined && connection.keyId !== current)
       violations.push(`tokens of ${connection.userId} are still sealed with ${connection.keyId}`);
     if (connection.status !== 'disconnected')
-      await openToken(keys, connection.userId, 'refresh', connection.refreshToken).catch(() =>
+      await openTokens(keys, connection.userId, connection.tokens).catch(() =>
         violations.push(`the tokens of ${connection.userId} cannot be opened`),
       );
     if (connection.leaseUntil !== undefined && connection.leaseUntil * 1000 > world.now())

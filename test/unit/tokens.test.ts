@@ -3,8 +3,8 @@ import { CompactEncrypt, compactDecrypt, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { audiences } from '../../shared/names.ts';
 import { openState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
-import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
-import { openToken, sealToken } from '../../shared/token-vault.ts';
+import { linkSigningKey, parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
+import { openTokens, sealTokens } from '../../shared/token-vault.ts';
 import { signUserToken, verifyUserToken } from '../../shared/user-token.ts';
 
 const now = 1_790_000_000;
@@ -37,56 +37,59 @@ describe('token keys', () => {
 });
 
 describe('token vault', () => {
+  const tokens = { accessToken: 'ya29.access', refreshToken: '1//refresh' };
+  const seal = async (keys: TokenKeys, clear = tokens): Promise<string> =>
+    (await sealTokens(keys, now, 'ada', clear)).tokens;
+
   it('opens what it sealed, and never shows it', async () => {
-    const sealed = await sealToken(before, now, 'ada', 'refresh', '1//canary');
+    const canaries = { accessToken: 'ya29.canary', refreshToken: '1//canary' };
+    const sealed = await seal(before, canaries);
     expect(sealed).not.toContain('canary');
-    expect(await openToken(before, 'ada', 'refresh', sealed)).toBe('1//canary');
+    expect(await openTokens(before, 'ada', sealed)).toEqual(canaries);
   });
 
   it('seals with the current key and opens with any: rotation needs no downtime', async () => {
-    const sealed = await sealToken(before, now, 'ada', 'access', 'token');
-    expect(await openToken(rotated, 'ada', 'access', sealed)).toBe('token');
-    const carriedOver = await sealToken(rotated, now, 'ada', 'access', 'token');
-    expect(await openToken(after, 'ada', 'access', carriedOver)).toBe('token');
-    await expect(openToken(after, 'ada', 'access', sealed)).rejects.toThrow(coded('token_unreadable'));
+    const sealed = await seal(before);
+    expect(await openTokens(rotated, 'ada', sealed)).toEqual(tokens);
+    const carriedOver = await sealTokens(rotated, now, 'ada', tokens);
+    expect(carriedOver.keyId).toBe('new');
+    expect(await openTokens(after, 'ada', carriedOver.tokens)).toEqual(tokens);
+    await expect(openTokens(after, 'ada', sealed)).rejects.toThrow(coded('token_unreadable'));
   });
 
-  it('does not open a token that was copied to another user, or passed off as another kind', async () => {
-    const sealed = await sealToken(before, now, 'ada', 'refresh', 'token');
-    await expect(openToken(before, 'grace', 'refresh', sealed)).rejects.toThrow(coded('token_unreadable'));
-    await expect(openToken(before, 'ada', 'access', sealed)).rejects.toThrow(coded('token_unreadable'));
+  it('does not open tokens that were copied to another user', async () => {
+    await expect(openTokens(before, 'grace', await seal(before))).rejects.toThrow(coded('token_unreadable'));
   });
 
-  it('does not open a token whose header was changed to another user', async () => {
-    const sealed = await sealToken(before, now, 'ada', 'refresh', 'token');
+  it('does not open tokens whose header was changed to another user', async () => {
+    const sealed = await seal(before);
     const [header = '', ...rest] = sealed.split('.');
     const forged = Buffer.from(Buffer.from(header, 'base64url').toString().replace('ada', 'eve')).toString(
       'base64url',
     );
-    await expect(openToken(before, 'eve', 'refresh', [forged, ...rest].join('.'))).rejects.toThrow(
+    await expect(openTokens(before, 'eve', [forged, ...rest].join('.'))).rejects.toThrow(
       coded('token_unreadable'),
     );
   });
 
   it('seals and opens what another library of JWE does', async () => {
     const key = before.key('old', 'token') as Uint8Array;
-    const header = { alg: 'dir', enc: 'A256GCM', kid: 'old', sub: 'ada', kind: 'access' };
-    const { plaintext, protectedHeader } = await compactDecrypt(
-      await sealToken(before, now, 'ada', 'access', 'Grüße'),
-      key,
-    );
-    expect([new TextDecoder().decode(plaintext), protectedHeader]).toEqual(['Grüße', header]);
-    const foreign = new CompactEncrypt(new TextEncoder().encode('Grüße')).setProtectedHeader(header);
-    expect(await openToken(before, 'ada', 'access', await foreign.encrypt(key))).toBe('Grüße');
+    const header = { alg: 'dir', enc: 'A256GCM', kid: 'old', sub: 'ada' };
+    const greetings = { accessToken: 'Grüße', refreshToken: 'Grüße zurück' };
+    const clear = JSON.stringify(Object.values(greetings));
+    const { plaintext, protectedHeader } = await compactDecrypt(await seal(before, greetings), key);
+    expect([new TextDecoder().decode(plaintext), protectedHeader]).toEqual([clear, header]);
+    const foreign = new CompactEncrypt(new TextEncoder().encode(clear)).setProtectedHeader(header);
+    expect(await openTokens(before, 'ada', await foreign.encrypt(key))).toEqual(greetings);
   });
 
-  it('seals the same token differently each time', async () => {
-    const sealed = Array.from({ length: 20 }, () => sealToken(before, now, 'ada', 'access', 'token'));
+  it('seals the same tokens differently each time', async () => {
+    const sealed = Array.from({ length: 20 }, () => seal(before));
     expect(new Set(await Promise.all(sealed)).size).toBe(20);
   });
 
-  it('does not open a token of which any part was changed, or whose tag was cut short', async () => {
-    const sealed = (await sealToken(before, now, 'ada', 'access', 'a token of some length')).split('.');
+  it('does not open tokens of which any part was changed, or whose tag was cut short', async () => {
+    const sealed = (await seal(before)).split('.');
     const [, , iv = '', text = '', tag = ''] = sealed;
     const changed = (part: string) => (part.startsWith('A') ? 'B' : 'A') + part.slice(1);
     const forgeries = [
@@ -100,14 +103,12 @@ describe('token vault', () => {
       [...sealed, ''],
     ];
     for (const forged of forgeries) {
-      await expect(openToken(before, 'ada', 'access', forged.join('.'))).rejects.toThrow(
-        coded('token_unreadable'),
-      );
+      await expect(openTokens(before, 'ada', forged.join('.'))).rejects.toThrow(coded('token_unreadable'));
     }
   });
 
   it.each(['', 'abc', 'a.b.c.d.e', 'a..b.c.d'])('answers %j with a clear error', async (text) => {
-    await expect(openToken(before, 'ada', 'access', text)).rejects.toThrow(coded('token_unreadable'));
+    await expect(openTokens(before, 'ada', text)).rejects.toThrow(coded('token_unreadable'));
   });
 });
 
