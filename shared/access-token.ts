@@ -5,6 +5,7 @@ import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
 import {
   type Connection,
   type GrantedConnection,
+  linksInUse,
   nextRefresh,
   type RefreshPolicy,
   type Revocation,
@@ -17,7 +18,7 @@ import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
 import { openTokens, sealTokens, type Tokens } from './token-vault.ts';
 
-/** What the life of a token needs of the world. `newOwner` names a holder of a lease. */
+/** What the life of a token needs of the world. */
 export type TokenDeps = {
   connections: ConnectionStore;
   google: GoogleTokens;
@@ -27,7 +28,6 @@ export type TokenDeps = {
   clock: Clock;
   random: Random;
   sleep: Sleep;
-  newOwner: () => string;
   refreshPolicy: RefreshPolicy;
 };
 
@@ -137,9 +137,9 @@ function takeLease(
 }
 
 /** A lease that starts now. */
-export function newLease(deps: Pick<TokenDeps, 'clock' | 'newOwner'>): Lease {
+export function newLease(deps: Pick<TokenDeps, 'clock'>): Lease {
   const now = deps.clock();
-  return { owner: deps.newOwner(), until: now + leaseDuration, now };
+  return { until: now + leaseDuration, now };
 }
 
 /** The connection as it is now. Errors: `reauthorization_required` where it is not active. */
@@ -202,6 +202,7 @@ async function saveGranted(
     accessTokenExpiresAt,
     lastUsedAt,
     lastRefreshedAt: now,
+    usedLinks: linksInUse(connection, now),
     refreshAt: nextRefresh({ lastUsedAt, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
   };
   if (await deps.connections.saveTokens(userId, tokenVersion, refreshed)) {

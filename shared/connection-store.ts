@@ -19,7 +19,7 @@ import { indexes } from './names.ts';
 /** New tokens of a connection after a refresh, sealed with the key `keyId`. */
 export type RefreshedTokens = Pick<
   GrantedConnection,
-  'tokens' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt'
+  'tokens' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt' | 'usedLinks'
 > & { keyId: string; refreshAt: number; revocation?: Revocation };
 
 /** The same tokens sealed anew. */
@@ -29,8 +29,8 @@ export type ResealedTokens = {
   revocation?: Revocation;
 };
 
-/** Who takes the right to refresh, and until when. */
-export type Lease = { owner: string; until: number; now: number };
+/** Until when the right to refresh is taken. */
+export type Lease = { until: number; now: number };
 
 /**
  * The table of connections. Every write names the token version it was decided on and reports whether it took
@@ -94,7 +94,7 @@ const sameChoice = ({ choices }: Fence): string =>
 const isActive = '#status = :active';
 const isDue = 'refreshAt <= :now';
 const leaseIsFree = '(attribute_not_exists(leaseUntil) OR leaseUntil <= :now)';
-const endOfLease = 'leaseOwner, leaseUntil';
+const endOfLease = 'leaseUntil';
 
 /** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
 export function connectionStore(dynamo: DynamoDBClient, table: string, shardCount: number): ConnectionStore {
@@ -182,18 +182,18 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       );
     },
 
-    async takeLease(userId, version, { owner, until, now }) {
+    async takeLease(userId, version, { until, now }) {
       const leased = await update(userId, {
-        set: { leaseOwner: owner, leaseUntil: until },
+        set: { leaseUntil: until },
         condition: `${isActive} AND ${stillVersion} AND ${leaseIsFree}`,
         values: { ':active': 'active', ':version': version, ':now': now },
       });
       return leased as GrantedConnection | undefined;
     },
 
-    takeLeaseIfDue(userId, { owner, until, now }) {
+    takeLeaseIfDue(userId, { until, now }) {
       return update(userId, {
-        set: { leaseOwner: owner, leaseUntil: until },
+        set: { leaseUntil: until },
         condition: `${isDue} AND ${leaseIsFree}`,
         values: { ':now': now },
       });

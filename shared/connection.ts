@@ -20,8 +20,7 @@ type Common = {
   refreshShard?: string;
   /** Attempts in a row that failed for a reason that may pass. */
   refreshFailures: number;
-  /** Who refreshes at present, and until when nobody else may. */
-  leaseOwner?: string;
+  /** Until when nobody else may refresh, since somebody does. */
   leaseUntil?: number;
   /** Calendars that events went to before, the latest first, until no attempt can have left an event there unseen. */
   formerCalendars?: FormerCalendar[];
@@ -73,6 +72,14 @@ export function formerCalendarsOf(
 ): FormerCalendar[] {
   const others = formerCalendars.filter((former) => former.calendarId !== calendarId && former.until > now);
   return [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
+}
+
+/** The links that completed a connection and may still be valid. */
+export function linksInUse(
+  { usedLinks }: Pick<Connection, 'usedLinks'>,
+  now: number,
+): Connection['usedLinks'] {
+  return usedLinks.filter(({ until }) => until > now);
 }
 
 /** The sealed tokens of a grant that is to be taken back. */

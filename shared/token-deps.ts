@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { TokenDeps } from './access-token.ts';
 import { eventBridgeBus } from './bus.ts';
@@ -22,7 +21,6 @@ export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
     clock: systemClock,
     random: systemRandom,
     sleep: systemSleep,
-    newOwner: randomUUID,
     refreshPolicy: refreshPolicy(),
   };
 }

@@ -6,6 +6,7 @@ import { toIso } from '../../shared/clock.ts';
 import {
   type Connection,
   type GrantedConnection,
+  linksInUse,
   nextRefresh,
   type Revocation,
 } from '../../shared/connection.ts';
@@ -21,7 +22,7 @@ import { describeError, log, metric } from '../../shared/observability.ts';
 import { useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 
-export type CallbackDeps = Omit<TokenDeps, 'sleep' | 'newOwner'> & {
+export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;
   queue: BookingQueue;
   publicUrl: string;
@@ -166,10 +167,7 @@ async function toConnection(
     lastRefreshedAt: now,
     refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
     refreshFailures: 0,
-    usedLinks: [
-      ...(known?.usedLinks ?? []).filter(({ until }) => until > now),
-      { link: state.link, until: now + usedLinkKept },
-    ],
+    usedLinks: [...(known ? linksInUse(known, now) : []), { link: state.link, until: now + usedLinkKept }],
     ...(accountChangedAt === undefined ? {} : { accountChangedAt }),
     ...(await resealedRevocation(deps, userId, grantToTakeBack(known, identity))),
     connectedAt: now,

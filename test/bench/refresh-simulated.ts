@@ -78,7 +78,6 @@ export async function simulatedSweep({
     asked.itemsOfIndex += answer.Items?.length ?? 0;
     return answer;
   });
-  let owners = 0;
   const unused = (): Promise<never> =>
     Promise.reject(new Error('A sweep of active connections needs none of it.'));
   const sweep = refreshDueConnections({
@@ -99,7 +98,6 @@ export async function simulatedSweep({
     clock,
     random,
     sleep: unused,
-    newOwner: () => String(++owners),
     refreshPolicy: { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 },
     indexShards,
     concurrency,

@@ -95,7 +95,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       const pages = await Promise.all(shards(indexShards).map((shard) => bookings.due(shard, at, 100)));
       return pages.flatMap((page) => page.bookings);
     };
-    const lease = (change: object = {}) => ({ owner: 'me', until: now + 20, now, ...change });
+    const lease = (change: object = {}) => ({ until: now + 20, now, ...change });
 
     const startingAt = (id: string, startsAt: number, change: Partial<Booking> = {}) =>
       booking({
@@ -174,14 +174,14 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('gives the lease to one worker at a time, and to the next when it has run out', async () => {
       await connections.put(connection(), undefined);
       expect(await connections.takeLease(userId, 1, lease())).toMatchObject({
-        leaseOwner: 'me',
+        leaseUntil: now + 20,
         tokens: 'sealed',
       });
-      expect(await connections.takeLease(userId, 1, lease({ owner: 'you' }))).toBeUndefined();
-      expect(await connections.takeLease(userId, 1, lease({ owner: 'you', now: now + 19 }))).toBeUndefined();
-      expect(
-        await connections.takeLease(userId, 1, lease({ owner: 'you', now: now + 20, until: now + 40 })),
-      ).toMatchObject({ leaseOwner: 'you' });
+      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease({ now: now + 19 }))).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, lease({ now: now + 20, until: now + 40 }))).toMatchObject(
+        { leaseUntil: now + 40 },
+      );
     });
 
     it('gives no lease on another version, a broken connection, or none', async () => {
@@ -203,6 +203,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         lastUsedAt: now,
         lastRefreshedAt: now + 1,
         refreshAt: now + 6300,
+        usedLinks: [],
       };
       expect(await connections.saveTokens(userId, 1, refreshed)).toBe(true);
       expect(await connections.saveTokens(userId, 1, { ...refreshed, tokens: 'late' })).toBe(false);
@@ -213,7 +214,6 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         refreshFailures: 0,
         updatedAt: now + 1,
       });
-      expect(saved).not.toHaveProperty('leaseOwner');
       expect(saved).not.toHaveProperty('leaseUntil');
     });
 
@@ -261,9 +261,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         refreshFailures: 1,
         tokenVersion: 1,
       });
-      expect(await connections.takeLease(userId, 1, lease({ owner: 'you' }))).toMatchObject({
-        leaseOwner: 'you',
-      });
+      expect(await connections.takeLease(userId, 1, lease())).toMatchObject({ leaseUntil: now + 20 });
       expect(await connections.recordUse(userId, 1, now + 5, now + 99)).toBe(true);
       expect(await connections.recordUse(userId, 2, now + 6, now + 99)).toBe(false);
       expect(await connections.get(userId)).toMatchObject({ lastUsedAt: now + 5, refreshAt: now + 99 });
@@ -274,7 +272,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.takeLeaseIfDue(userId, lease())).toBeUndefined();
       expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 1 }))).toMatchObject({
         userId,
-        leaseOwner: 'me',
+        leaseUntil: now + 20,
       });
       expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 2 }))).toBeUndefined();
       expect(await connections.takeLeaseIfDue('nobody', lease())).toBeUndefined();
@@ -342,7 +340,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       ).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         calendarId: 'team',
-        leaseOwner: 'me',
+        leaseUntil: now + 20,
         tokenVersion: 1,
       });
       expect(await connections.choose(userId, { tokenVersion: 2 }, { timeZone: 'UTC', updatedAt: now })).toBe(

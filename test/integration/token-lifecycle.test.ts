@@ -14,6 +14,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
+type UsedLink = GrantedConnection['usedLinks'][number];
 const coded = (code: string) => expect.objectContaining({ code });
 const tokenCalls = () => world.calls().filter((route) => route === 'token').length;
 const sweep = (timeLeft = () => true) => refreshDueConnections({ ...world.deps, timeLeft });
@@ -54,7 +55,7 @@ describe('an access token', () => {
   it('whose refresher died is refreshed by the next when the lease has run out', async () => {
     const connection = await expired('user-1');
     const { now } = world.time;
-    await world.deps.connections.takeLease('user-1', 1, { owner: 'dead', until: now + 20, now });
+    await world.deps.connections.takeLease('user-1', 1, { until: now + 20, now });
     setTimeout(() => {
       world.time.now += 11;
     }, 60);
@@ -70,6 +71,19 @@ describe('an access token', () => {
     await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
     expect(tokenCalls()).toBe(0);
+  });
+});
+
+describe('a refresh', () => {
+  it('forgets links that cannot be used any more, and no other: each would be paid for with every write', async () => {
+    const { now } = world.time;
+    const [over, valid] = [now, now + 1].map((until) => ({ link: `until ${until}`, until })) as [
+      UsedLink,
+      UsedLink,
+    ];
+    const connection = await world.connect('user-1', { accessTokenExpiresAt: now, usedLinks: [over, valid] });
+    await getAccess(world.deps, connection);
+    expect(await world.connection('user-1')).toMatchObject({ usedLinks: [valid] });
   });
 });
 
@@ -165,7 +179,7 @@ describe('a dead grant', () => {
     const asking = getAccess(world.deps, connection);
     await new Promise((resolve) => setTimeout(resolve, 30));
     const stored = (await world.connection('user-1')) as GrantedConnection;
-    const { leaseOwner: _, leaseUntil: __, ...again } = stored;
+    const { leaseUntil: _, ...again } = stored;
     const fresh = { ...again, tokenVersion: 2, accessTokenExpiresAt: world.time.now + 3599 };
     expect(await world.deps.connections.put(fresh, { tokenVersion: 1 })).toBe(true);
     expect((await asking).connection.tokenVersion).toBe(2);

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import {
@@ -86,7 +86,6 @@ export async function startWorld() {
     random: () => 0.5,
     // Waiting is real, so that other workers get their turn; it is only shorter.
     sleep: (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds / 10)),
-    newOwner: (): string => randomUUID(),
     refreshPolicy: { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 },
     indexShards,
     concurrency: 20,

@@ -316,7 +316,6 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         refreshPolicy,
         publicUrl,
       };
-      let names = 0;
       const random = process.random;
       return {
         ...oauth,
@@ -329,7 +328,6 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
           await call(process, 'sleep', () => {});
           await new Promise<void>((resolve) => scheduler.at(milliseconds, () => process.dead || resolve()));
         },
-        newOwner: () => `${process.name} ${++names}`,
         randomSecret: () => `random ${process.name} ${Math.floor(random() * 2 ** 48).toString(36)}`,
         indexShards,
         concurrency: 3,
