@@ -234,6 +234,26 @@ describe('a run that stood still', () => {
     expect(world.events()).toHaveLength(1);
     expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
   });
+
+  it('asks nothing of Google on what it knew before, not even for a moment', async () => {
+    const { readForSync } = world.deps;
+    let stood = false;
+    const standStill: typeof readForSync = async (keys) => {
+      const seen = await readForSync(keys);
+      if (!stood) {
+        stood = true;
+        world.time.now += 190;
+        // Another run has entered the booking meanwhile, and its user has cancelled it.
+        await syncBooking(world.deps, world.payment(bookingId));
+        await cancelBooking(world.deps, { userId: 'user-1', bookingId });
+        await again();
+      }
+      return seen;
+    };
+    await syncBooking({ ...world.deps, readForSync: standStill }, world.payment(bookingId));
+    expect(count('events.insert')).toBe(1);
+    expect(await stored()).toMatchObject({ status: 'cancelled' });
+  });
 });
 
 describe('a booking that is declared before it is paid', () => {

@@ -55,6 +55,8 @@ export function drawPlan(random: Random): Plan {
   const deeds: Drawn[] = users
     .filter(() => random() < 0.9)
     .map((user) => ({ at: Math.round(random() * 2000), do: 'connect', user }));
+  for (const { user } of [...deeds] as { user: string }[])
+    if (random() < 0.3) deeds.push(chooseCalendar(random, between(random, 2500, 20_000), user));
   const count = whole(random, 3, 16);
   // All at once or one after the other, while users are still connecting or when they have.
   const span = oneOf(random, [1000, 10 * minute, 20 * minute]);
@@ -69,6 +71,9 @@ export function drawPlan(random: Random): Plan {
     // Whoever connects anew may look at the settings while Google still asks in another window.
     if (deed.do === 'connect' && random() < 0.4)
       deeds.push(chooseCalendar(random, Math.round(at + random() * 45_000), deed.user));
+    // Whoever has disconnected to start afresh connects again soon.
+    if (deed.do === 'disconnect' && random() < 0.6)
+      deeds.push({ at: Math.round(at + random() * 90_000), do: 'connect', user: deed.user });
   }
   return {
     users,

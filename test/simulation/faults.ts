@@ -193,9 +193,11 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
   ]);
   const ofTarget = possible.filter((fault) => faults[fault].on(target));
   // What takes effect although nobody was told is what is hardest to get right.
-  const unheard = ofTarget.filter((fault) => fault === 'timed out' || fault === 'cut off after');
+  const unheard = ofTarget.filter((fault) => /^(timed out|cut off after|frozen)$/.test(fault));
+  // And what comes after it, where nothing else is tried.
+  const final = ofTarget.filter((fault) => fault === '403 forbidden' || fault === '404');
   const script = Array.from({ length: whole(random, 2, 4) }, () =>
-    oneOf(random, [...ofTarget, ...unheard, ...unheard, 'none' as const]),
+    oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, 'none' as const]),
   );
   return {
     chances: Object.fromEntries(chances),

@@ -177,12 +177,6 @@ export const mutants: Mutant[] = [
     to: "  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
   },
   {
-    name: 'a run that stood still goes on with what it knew',
-    file: sync,
-    from: 'if (deps.clock() > session.until) throw overtaken();',
-    to: '',
-  },
-  {
     name: 'a message from the dead-letter queue is not suspect',
     file: sync,
     from: 'delivery.repeated || isOld(message, deps.clock());',
