@@ -479,14 +479,15 @@ function toBeSettled(now: number): Pick<Booking, 'unsettled' | 'syncDueAt'> {
   return { unsettled: true, syncDueAt: now + lateEffect };
 }
 
-/** It cannot be put into the calendar as it is. */
-export function failed(booking: Booking, problem: Problem, now: number): Outcome {
+/** It cannot be put into the calendar as it is. That counts as an attempt: the refusal may not have been the first answer. */
+function failed(booking: Booking, problem: Problem, now: number): Outcome {
   const { syncDueAt: _, ...rest } = booking;
   return {
     booking: {
       ...rest,
       ...doubted(booking),
       status: 'failed',
+      attempts: booking.attempts + 1,
       problems: [problem],
       timeline: withEntry(booking.timeline, now, 'failed', problem.code),
       updatedAt: toIso(now),

@@ -204,6 +204,30 @@ describe('a request that nobody heard of, and that takes effect late', () => {
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
+  it('leaves none either where the same run was then refused', async () => {
+    const { deps, arrive } = keepBack('POST');
+    const { fetch } = deps.calendar;
+    let refused = false;
+    const calendar: typeof deps.calendar = {
+      ...deps.calendar,
+      async fetch(url, init) {
+        if (refused) return world.deps.calendar.fetch(url, init);
+        refused = true;
+        world.google.control.fail({ on: 'events.insert', how: { status: 403, reason: 'forbidden' } });
+        return fetch(url, init);
+      },
+    };
+    await syncBooking({ ...deps, calendar }, world.payment(bookingId));
+    expect((await stored()).status).toBe('failed');
+    await cancel();
+    await again();
+    await arrive();
+    expect(world.events()).toHaveLength(1);
+    await settle();
+    expect(world.events()).toEqual([]);
+    expect((await stored()).status).toBe('cancelled');
+  });
+
   it('and a look that finds nothing ends the wait for it', async () => {
     await syncBooking(keepBack('POST').deps, world.payment(bookingId));
     await cancel();
