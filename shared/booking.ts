@@ -50,7 +50,7 @@ export type ObservedEvent = {
  * - `cancelled`: nothing stands in the calendar, and nothing should
  * - `conflict`: something else stands in the calendar at that time, and the operator wants it not entered then
  * - `deleted_by_user`: its owner has deleted the event by hand; left so unless the booking changes
- * - `missed`: the appointment was over, or had begun after failed attempts, before it could be put into the calendar
+ * - `missed`: the appointment was over, or had begun after failed attempts, before it, or its last change, could be put into the calendar
  * - `failed`: cannot be carried out as it is; `problems` says why
  */
 export type BookingStatus =

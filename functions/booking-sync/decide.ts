@@ -53,8 +53,9 @@ const retryRanges = {
   quota: { first: 3600, longest: 6 * 3600 },
   connection: { first: 60, longest: 6 * 3600 },
 };
-/** Seconds after which a Meet link is looked for that Google was still making. */
+/** Seconds after which a Meet link is looked for that Google was still making, first and later. */
 const meetWait = 60;
+const longestMeetWait = 6 * 3600;
 /** Seconds before an appointment at which its event is looked at once more, where it was entered well before that. */
 const lookBefore = 86_400;
 /** Seconds until somebody else takes over what this run has only begun. */
@@ -165,7 +166,9 @@ export type Situation = {
 /** The next step for a booking. */
 export function nextStep(given: Situation): Step {
   const { booking, stored, connection, now, random, policy } = given;
-  const suspect = given.suspect || (connection?.status === 'active' && isToBeSettled(booking, now));
+  const active = connection?.status === 'active' ? connection : undefined;
+  const toBeSettled = isToBeSettled(booking, now);
+  const suspect = given.suspect || (active !== undefined && toBeSettled);
   const situation = { ...given, suspect };
   const recordIfChanged = (outcome: Outcome): Step =>
     outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
@@ -174,8 +177,8 @@ export function nextStep(given: Situation): Step {
   }
   const presence = presenceOf(booking, policy);
   const isOver = booking.appointment.endsAt <= now;
-  const active = connection?.status === 'active' ? connection : undefined;
   if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
+    if (toBeSettled && !active) return { do: 'record', outcome: settledLater(booking, now) };
     if (!isToBeVerified(situation)) return recordIfChanged({ booking });
     if (active) return { do: 'verify', booking, presence, connection: active };
     return { do: 'record', outcome: verified(booking, undefined, now) };
@@ -196,6 +199,7 @@ export function nextStep(given: Situation): Step {
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
   if (active) return { do: workFor(situation, presence), booking, presence, connection: active };
   if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };
+  if (booking.observed && isOver) return { do: 'record', outcome: leftAsItIs(booking, presence, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 
@@ -224,8 +228,8 @@ function showsWhatIsDesired({ observed, revision }: Booking, presence: Presence)
 /** What is to stand stands as it should, or there is nothing more that could be done for it. */
 function isSettled({ booking, suspect }: Situation, presence: Presence): boolean {
   const { observed, status } = booking;
-  if (!observed) return status === 'failed' || status === 'missed' || status === 'conflict';
-  if (!showsWhatIsDesired(booking, presence)) return status === 'failed';
+  if (!observed) return status === 'failed' || status === 'missed' || (status === 'conflict' && !suspect);
+  if (!showsWhatIsDesired(booking, presence)) return status === 'failed' || status === 'missed';
   if (status === 'deleted_by_user') return true;
   // A run that was to make sure of it has not come to an end.
   if (status === 'pending' || status === 'waiting_for_connection') return false;
@@ -256,7 +260,7 @@ function isGone({ booking: { observed, status }, suspect }: Situation): boolean 
  * one, so this is only so where a run ended well without it, or where the user has never been connected.
  */
 function hasNoEvent({ booking, stored, connection, suspect }: Situation): boolean {
-  if (booking.observed || suspect) return false;
+  if (booking.observed || booking.unsettled || suspect) return false;
   const ended: (BookingStatus | undefined)[] = ['missed', 'conflict', 'declared'];
   return connection === undefined || ended.includes(stored?.status);
 }
@@ -329,7 +333,8 @@ export function scheduled(
         ...(tentative ? { tentative } : {}),
         ...meet,
       },
-      ...nextLook(booking, meet.meet?.state === 'pending', now),
+      // A slot that is only held is looked at when it is paid for.
+      ...(tentative ? {} : nextLook(booking, meet.meet?.state === 'pending', now)),
       ...(unsettled ? toBeSettled(now) : {}),
       // A slot that was held beside another appointment is no freer for being paid.
       problems: before?.tentative ? booking.problems.filter(isConflict) : [],
@@ -376,33 +381,43 @@ export function lookAgain(booking: Booking, now: number): Outcome {
   return { booking: { ...rest, ...(isWorthIt ? { syncDueAt: lookAt } : {}), updatedAt: toIso(now) } };
 }
 
-/** When an event that stands is looked at next: soon, and then less and less often, for a Meet link, and once more a day before it begins. */
+/**
+ * When an event that stands is looked at next: for a Meet link soon, then less and less often and until the appointment
+ * is over; and once a day before it begins.
+ */
 function nextLook(
   { appointment, attempts }: Pick<Booking, 'appointment' | 'attempts'>,
   meetIsPending: boolean,
   now: number,
 ): { syncDueAt?: number } {
-  const lookAt = meetIsPending
-    ? now + Math.min(meetWait * 2 ** attempts, 3600)
-    : (appointment?.startsAt ?? 0) - lookBefore;
-  return lookAt > now ? { syncDueAt: lookAt } : {};
+  const { startsAt = 0, endsAt = 0 } = appointment ?? {};
+  const forMeet = now + Math.min(meetWait * 2 ** attempts, longestMeetWait);
+  if (meetIsPending && forMeet < endsAt) return { syncDueAt: forMeet };
+  const dayBefore = startsAt - lookBefore;
+  return dayBefore > now ? { syncDueAt: dayBefore } : {};
 }
 
 /** What to do where something else stands at that time: enter it, enter it and say so, or not enter it. */
 export type ConflictPolicy = 'create' | 'flag' | 'hold';
 
-/** Something else stands in the calendar at that time, and it is not entered until it changes. */
-export function conflicting(booking: Booking, now: number): Outcome {
-  const { syncDueAt: _, ...rest } = booking;
+/**
+ * Something else stands in the calendar at that time, and it is not entered until it changes. Announced once.
+ * @param unsettled an insert that was given up on may yet take effect
+ */
+export function conflicting(booking: Booking, now: number, unsettled: boolean): Outcome {
+  const { syncDueAt: _, unsettled: __, unheard: ___, ...rest } = booking;
+  const isNews = booking.status !== 'conflict';
   return {
     booking: {
       ...rest,
       status: 'conflict',
       problems: [conflictProblems.busy],
-      timeline: withEntry(booking.timeline, now, 'conflict'),
+      attempts: 0,
+      ...(unsettled ? toBeSettled(now) : {}),
+      timeline: isNews ? withEntry(booking.timeline, now, 'conflict') : booking.timeline,
       updatedAt: toIso(now),
     },
-    event: 'booking.conflict',
+    ...(isNews ? { event: 'booking.conflict' } : {}),
   };
 }
 
@@ -479,6 +494,16 @@ function toBeSettled(now: number): Pick<Booking, 'unsettled' | 'syncDueAt'> {
   return { unsettled: true, syncDueAt: now + lateEffect };
 }
 
+/** Nobody can look at present whether what was given up on has taken effect: tried again until the appointment is over. */
+function settledLater(booking: Booking, now: number): Outcome {
+  const { syncDueAt: _, unsettled: __, ...rest } = booking;
+  const lookAt = now + retryRanges.connection.longest;
+  const isWorthIt = lookAt < (booking.appointment?.endsAt ?? 0);
+  return {
+    booking: { ...rest, ...(isWorthIt ? { unsettled: true, syncDueAt: lookAt } : {}), updatedAt: toIso(now) },
+  };
+}
+
 /** It cannot be put into the calendar as it is. That counts as an attempt: the refusal may not have been the first answer. */
 function failed(booking: Booking, problem: Problem, now: number): Outcome {
   const { syncDueAt: _, ...rest } = booking;
@@ -496,7 +521,19 @@ function failed(booking: Booking, problem: Problem, now: number): Outcome {
   };
 }
 
-/** It is over, and was never in the calendar. */
+/**
+ * It is over, and nobody can look at its event any more: it stands as far as is known, which is told since waiting for a
+ * connection was told, or it shows what was desired before.
+ */
+function leftAsItIs(booking: Booking, presence: Presence, now: number): Outcome {
+  if (!showsWhatIsDesired(booking, presence)) return missed(booking, now);
+  const { syncDueAt: _, ...rest } = booking;
+  const over = { ...rest, problems: [], attempts: 0, updatedAt: toIso(now) };
+  if (presence === 'tentative') return { booking: { ...over, status: 'held' } };
+  return { booking: { ...over, status: 'scheduled' }, event: 'booking.scheduled' };
+}
+
+/** It is over, and it or its last change was never in the calendar. */
 export function missed(booking: Booking, now: number): Outcome {
   const { syncDueAt: _, unheard: __, ...rest } = booking;
   return {

@@ -308,7 +308,8 @@ async function insert(
 ): Promise<Outcome> {
   const conflict = await lookForConflict(deps, session, booking);
   if (typeof conflict === 'object') return concede(deps, session, booking, conflict);
-  if (conflict === 'busy' && deps.conflictPolicy === 'hold') return conflicting(booking, deps.clock());
+  if (conflict === 'busy' && deps.conflictPolicy === 'hold')
+    return conflicting(booking, deps.clock(), session.uncertain);
   const outcome = await enter(deps, session, booking, presence);
   const { booking: entered } = outcome;
   if (conflict === 'free' || !entered.observed) return outcome;

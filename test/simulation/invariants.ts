@@ -245,6 +245,18 @@ function isRefused({ world }: Life): boolean {
   return world.injected.some(({ fault }) => fault === '403 forbidden' || fault === '404');
 }
 
+/** How a booking may end of which nothing stands. */
+const atRest: (string | undefined)[] = [
+  'cancelled',
+  'declared',
+  'missed',
+  'failed',
+  'waiting_for_connection',
+  'deleted_by_user',
+  'conflict',
+  undefined,
+];
+
 function checkBooking(life: Life, id: string, user: string, booking: Booking | undefined): string[] {
   const { world, truth } = life;
   const wanted = presences(life, id);
@@ -266,21 +278,9 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
   if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
   if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
 
+  if (wanted.includes('absent') && events.length === 0 && atRest.includes(booking?.status)) return [];
   const isGivenUp = booking?.status === 'cancelled' || booking?.status === 'declared';
-  if (wanted.includes('absent') && (wanted.length === 1 || events.length === 0 || isGivenUp)) {
-    if (events.length === 0) {
-      const resting = [
-        'cancelled',
-        'declared',
-        'missed',
-        'failed',
-        'waiting_for_connection',
-        'deleted_by_user',
-        'conflict',
-        undefined,
-      ];
-      return resting.includes(booking?.status) ? [] : [`nothing should stand: ${found}`];
-    }
+  if (wanted.includes('absent') && (wanted.length === 1 || isGivenUp)) {
     // Nobody can take it out without access, and after the appointment nobody needs to.
     const isOver = Date.parse(content.end) <= world.now();
     if (!connected && (booking?.status === 'waiting_for_connection' || isOver)) return [];
@@ -321,7 +321,7 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
       const hadTime =
         connected && truth.calmAt + 7 * 3600 < Date.parse(content.start) / 1000 && truth.plan.mends;
       // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
-      return hadTime || (connected && events.length > 0)
+      return hadTime || (connected && events.length > 0 && !booking.observed)
         ? [`it was missed although there was time: ${found}`]
         : [];
     }

@@ -196,7 +196,8 @@ const sweep = (world: World): Promise<Ended<unknown>> =>
 /** Time passes until nothing is due any more. */
 async function comeToRest(life: Life): Promise<void> {
   const { world } = life;
-  for (let round = 0; round < 80; round++) {
+  for (let round = 0; ; round++) {
+    if (round === 400) throw new Error('Something is due again and again, and is never done.');
     await world.scheduler.run(Number.POSITIVE_INFINITY);
     if (world.queue.redrive() > 0) {
       world.queue.onSend();
