@@ -199,7 +199,7 @@ export function nextStep(given: Situation): Step {
   if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
   if (active) return { do: workFor(situation, presence), booking, presence, connection: active };
   if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };
-  if (booking.observed && isOver) return { do: 'record', outcome: leftAsItIs(booking, presence, now) };
+  if (isOver) return { do: 'record', outcome: missed(booking, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 
@@ -228,8 +228,9 @@ function showsWhatIsDesired({ observed, revision }: Booking, presence: Presence)
 /** What is to stand stands as it should, or there is nothing more that could be done for it. */
 function isSettled({ booking, suspect }: Situation, presence: Presence): boolean {
   const { observed, status } = booking;
-  if (!observed) return status === 'failed' || status === 'missed' || (status === 'conflict' && !suspect);
-  if (!showsWhatIsDesired(booking, presence)) return status === 'failed' || status === 'missed';
+  if (status === 'missed') return true;
+  if (!observed) return status === 'failed' || (status === 'conflict' && !suspect);
+  if (!showsWhatIsDesired(booking, presence)) return status === 'failed';
   if (status === 'deleted_by_user') return true;
   // A run that was to make sure of it has not come to an end.
   if (status === 'pending' || status === 'waiting_for_connection') return false;
@@ -521,19 +522,7 @@ function failed(booking: Booking, problem: Problem, now: number): Outcome {
   };
 }
 
-/**
- * It is over, and nobody can look at its event any more: it stands as far as is known, which is told since waiting for a
- * connection was told, or it shows what was desired before.
- */
-function leftAsItIs(booking: Booking, presence: Presence, now: number): Outcome {
-  if (!showsWhatIsDesired(booking, presence)) return missed(booking, now);
-  const { syncDueAt: _, ...rest } = booking;
-  const over = { ...rest, problems: [], attempts: 0, updatedAt: toIso(now) };
-  if (presence === 'tentative') return { booking: { ...over, status: 'held' } };
-  return { booking: { ...over, status: 'scheduled' }, event: 'booking.scheduled' };
-}
-
-/** It is over, and it or its last change was never in the calendar. */
+/** It is over, and it or its last change was never in the calendar, as far as anybody could see. */
 export function missed(booking: Booking, now: number): Outcome {
   const { syncDueAt: _, unheard: __, ...rest } = booking;
   return {
