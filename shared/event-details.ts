@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { emailAddress, objectMessage } from './schemas.ts';
+import { emailAddress } from './schemas.ts';
 
 // Google's own limits, where it documents them; so that what it would refuse is refused here, and said clearly.
 const text = (longest: number) =>
@@ -15,74 +15,62 @@ const minutes = 'must be a whole number from 0 to 40320';
 const webUrl = 'must be an http or https URL';
 
 /** What an event may carry beyond its words and times. The names are Google's. */
-export const eventDetails = v.strictObject(
-  {
-    /** Guests. Past 200, Google does not pass on their answers. */
-    attendees: v.optional(
-      v.pipe(
-        v.array(
-          v.strictObject(
-            {
-              email: emailAddress('must be an e-mail address'),
-              displayName: v.optional(text(200)),
-              optional: v.optional(flag),
-            },
-            objectMessage,
-          ),
-          'must be a list',
-        ),
-        v.maxLength(200, 'must not be more than 200'),
+export const eventDetails = v.strictObject({
+  /** Guests. Past 200, Google does not pass on their answers. */
+  attendees: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          email: emailAddress('must be an e-mail address'),
+          displayName: v.optional(text(200)),
+          optional: v.optional(flag),
+        }),
+        'must be a list',
       ),
+      v.maxLength(200, 'must not be more than 200'),
     ),
-    /** Whom Google tells of the event and its changes. Nobody by default. */
-    sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
-    /** Whether the event has a Google Meet link. */
-    meet: v.optional(flag),
-    /** Reminders in place of the calendar's own; none where the list is empty. `minutes` before the start. */
-    reminders: v.optional(
-      v.pipe(
-        v.array(
-          v.strictObject(
-            {
-              method: oneOf('email', 'popup'),
-              minutes: v.pipe(
-                v.number(minutes),
-                v.safeInteger(minutes),
-                v.minValue(0, minutes),
-                v.maxValue(40_320, minutes),
-              ),
-            },
-            objectMessage,
+  ),
+  /** Whom Google tells of the event and its changes. Nobody by default. */
+  sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
+  /** Whether the event has a Google Meet link. */
+  meet: v.optional(flag),
+  /** Reminders in place of the calendar's own; none where the list is empty. `minutes` before the start. */
+  reminders: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          method: oneOf('email', 'popup'),
+          minutes: v.pipe(
+            v.number(minutes),
+            v.safeInteger(minutes),
+            v.minValue(0, minutes),
+            v.maxValue(40_320, minutes),
           ),
-          'must be a list',
-        ),
-        v.maxLength(5, 'must not be more than 5'),
+        }),
+        'must be a list',
       ),
+      v.maxLength(5, 'must not be more than 5'),
     ),
-    /** One of the calendar's eleven colours. */
-    colorId: v.optional(v.pipe(v.string('must be text'), v.regex(/^([1-9]|1[01])$/, 'must be "1" to "11"'))),
-    visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
-    /** Whether the event blocks its time (`opaque`, the default) or not. */
-    transparency: v.optional(oneOf('opaque', 'transparent')),
-    /** Where the event comes from: a link that its owner sees. */
-    source: v.optional(
-      v.strictObject(
-        {
-          title: text(200),
-          url: v.pipe(
-            v.string(webUrl),
-            v.trim(),
-            v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
-            // As every reader of URLs does, so that nobody is shown another host than is meant.
-            v.transform((url) => url.replace(/[\t\n\r]/g, '')),
-            v.maxLength(2000, 'must not be longer than 2000 characters'),
-            v.metadata({ format: 'uri' }),
-          ),
-        },
-        objectMessage,
+  ),
+  /** One of the calendar's eleven colours. */
+  colorId: v.optional(v.pipe(v.string('must be text'), v.regex(/^([1-9]|1[01])$/, 'must be "1" to "11"'))),
+  visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
+  /** Whether the event blocks its time (`opaque`, the default) or not. */
+  transparency: v.optional(oneOf('opaque', 'transparent')),
+  /** Where the event comes from: a link that its owner sees. */
+  source: v.optional(
+    v.strictObject({
+      title: text(200),
+      url: v.pipe(
+        v.string(webUrl),
+        v.trim(),
+        v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
+        // As every reader of URLs does, so that nobody is shown another host than is meant.
+        v.transform((url) => url.replace(/[\t\n\r]/g, '')),
+        v.maxLength(2000, 'must not be longer than 2000 characters'),
+        v.metadata({ format: 'uri' }),
       ),
-    ),
-  },
-  objectMessage,
-);
+    }),
+  ),
+});
 export type EventDetails = v.InferOutput<typeof eventDetails>;

@@ -7,24 +7,22 @@ import * as v from 'valibot';
  */
 export const discreetly = {
   abortPipeEarly: true,
-  message: ({ expected }) => `Invalid input${expected === null ? '' : `: expected ${expected}`}`,
+  message: ({ expected, path }) => {
+    if (path?.[0].origin === 'key')
+      return expected === 'never' ? 'There is no such field.' : 'It is missing.';
+    if (expected === 'Object') return 'It must be an object.';
+    return expected === null ? 'Invalid input' : `Invalid input: expected ${expected}`;
+  },
 } satisfies v.Config<v.BaseIssue<unknown>>;
 
-/** Whether a value of JSON is an object. To valibot an array is one too, which counts where no field is required. */
 export const isJsonObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** What is wrong with an object itself, or with the names of its fields. */
-export function objectMessage({ expected }: { expected: string | null }): string {
-  if (expected === 'Object') return 'It must be an object.';
-  return expected === 'never' ? 'There is no such field.' : 'It is missing.';
-}
+/** Any object. It goes before one whose fields are all optional: valibot takes an array for that too. */
+export const anyObject = v.custom<Record<string, unknown>>(isJsonObject, 'must be an object');
 
-const existingDay =
-  /(?:(?:\d\d[2468][048]|\d\d[13579][26]|\d\d0[48]|[02468][048]00|[13579][26]00)-02-29|\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8])))/;
-const instantPattern = new RegExp(
-  `^${existingDay.source}T(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d+)?(?:Z|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`,
-);
+const instantPattern =
+  /^(?:(?:\d\d[2468][048]|\d\d[13579][26]|\d\d0[48]|[02468][048]00|[13579][26]00)-02-29|\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8])))T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)$/;
 
 /** RFC 3339 with seconds and an offset, of a day that exists. valibot's own timestamp takes other forms too. */
 export const instant = (message: string) =>

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { BookingMessage } from '../../shared/booking-queue.ts';
 import { eventDetails } from '../../shared/event-details.ts';
-import { discreetly, isJsonObject } from '../../shared/schemas.ts';
+import { anyObject, discreetly } from '../../shared/schemas.ts';
 
 const time = v.union([
   v.object({ dateTime: v.string(), timeZone: v.optional(v.string()) }),
@@ -12,21 +12,24 @@ const problem = v.object({ code: text, message: text, field: v.optional(text) })
 /** A record with any ids as keys: v.record leaves out `constructor`, for one. */
 const recordOf = <Value extends v.GenericSchema>(value: Value) =>
   v.pipe(
-    v.custom<Record<string, unknown>>(isJsonObject),
+    anyObject,
     v.transform(Object.entries),
     v.array(v.tuple([text, value])),
     v.transform((entries) => Object.fromEntries(entries) as Record<string, v.InferOutput<Value>>),
   );
-const facts = v.object({
-  confirmedAt: v.optional(text),
-  failedAt: v.optional(text),
-  amount: v.optional(v.number()),
-  refundedTotal: v.optional(v.number()),
-  refunds: v.optional(
-    recordOf(v.object({ amount: v.number(), state: v.picklist(['open', 'done', 'failed']) })),
-  ),
-  disputes: v.optional(recordOf(v.picklist(['open', 'won', 'lost']))),
-});
+const facts = v.pipe(
+  anyObject,
+  v.object({
+    confirmedAt: v.optional(text),
+    failedAt: v.optional(text),
+    amount: v.optional(v.number()),
+    refundedTotal: v.optional(v.number()),
+    refunds: v.optional(
+      recordOf(v.object({ amount: v.number(), state: v.picklist(['open', 'done', 'failed']) })),
+    ),
+    disputes: v.optional(recordOf(v.picklist(['open', 'won', 'lost']))),
+  }),
+);
 const schema = v.variant('type', [
   v.object({
     type: v.literal('payment'),

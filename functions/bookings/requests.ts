@@ -6,7 +6,7 @@ import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
 import { eventDetails } from '../../shared/event-details.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
 import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
-import { instant, isJsonObject, objectMessage } from '../../shared/schemas.ts';
+import { instant, isJsonObject } from '../../shared/schemas.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
 /** What a caller wants to stand. */
@@ -16,21 +16,18 @@ const text = (most: number) =>
   v.pipe(v.string('It must be text.'), v.maxLength(most, `It must not be longer than ${most} characters.`));
 
 /** The body of PUT: an appointment, and whether its slot is held until it is paid. */
-export const bookingSchema = v.strictObject(
-  {
-    summary: v.pipe(text(longest.summary), v.minLength(1, 'It is empty.')),
-    location: v.optional(text(longest.location)),
-    description: v.optional(text(longest.description)),
-    start: text(64),
-    end: text(64),
-    timeZone: v.optional(
-      v.pipe(text(64), v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
-    ),
-    hold: v.optional(v.boolean('It must be true or false.')),
-    ...eventDetails.entries,
-  },
-  objectMessage,
-);
+export const bookingSchema = v.strictObject({
+  summary: v.pipe(text(longest.summary), v.minLength(1, 'It is empty.')),
+  location: v.optional(text(longest.location)),
+  description: v.optional(text(longest.description)),
+  start: text(64),
+  end: text(64),
+  timeZone: v.optional(
+    v.pipe(text(64), v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
+  ),
+  hold: v.optional(v.boolean('It must be true or false.')),
+  ...eventDetails.entries,
+});
 type BookingBody = v.InferOutput<typeof bookingSchema>;
 
 /**
@@ -115,30 +112,27 @@ const most = 100;
 const howMany = `It must be a whole number from ${fewest} to ${most}.`;
 
 /** The query of the list. */
-export const listSchema = v.strictObject(
-  {
-    status: v.optional(
-      v.picklist(
-        Object.keys(statuses) as BookingStatus[],
-        `It must be one of ${Object.keys(statuses).join(', ')}.`,
-      ),
+export const listSchema = v.strictObject({
+  status: v.optional(
+    v.picklist(
+      Object.keys(statuses) as BookingStatus[],
+      `It must be one of ${Object.keys(statuses).join(', ')}.`,
     ),
-    from: v.optional(instant(aTime)),
-    to: v.optional(instant(aTime)),
-    cursor: v.optional(text(512)),
-    limit: v.optional(
-      v.pipe(
-        v.unknown(),
-        v.toNumber(howMany),
-        v.integer(howMany),
-        v.minValue(fewest, howMany),
-        v.maxValue(most, howMany),
-      ),
-      50,
+  ),
+  from: v.optional(instant(aTime)),
+  to: v.optional(instant(aTime)),
+  cursor: v.optional(text(512)),
+  limit: v.optional(
+    v.pipe(
+      v.unknown(),
+      v.toNumber(howMany),
+      v.integer(howMany),
+      v.minValue(fewest, howMany),
+      v.maxValue(most, howMany),
     ),
-  },
-  objectMessage,
-);
+    50,
+  ),
+});
 
 /**
  * Reads the query of the list: `from` is included, `to` is not.

@@ -22,7 +22,6 @@ import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { log } from '../../shared/observability.ts';
 import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
-import { objectMessage } from '../../shared/schemas.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
 export type ConnectionsDeps = TokenDeps & { calendar: CalendarApi };
@@ -49,26 +48,23 @@ export async function listCalendars(
 }
 
 /** What may be changed of a connection. */
-export const changeSchema = v.strictObject(
-  {
-    calendarId: v.optional(
-      v.pipe(
-        v.string('It must be text.'),
-        v.minLength(1, 'It is empty.'),
-        v.maxLength(254, 'It must not be longer than 254 characters.'),
-        // What cannot stand in an address, or leads to another one of Google's.
-        v.check((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
-      ),
+export const changeSchema = v.strictObject({
+  calendarId: v.optional(
+    v.pipe(
+      v.string('It must be text.'),
+      v.minLength(1, 'It is empty.'),
+      v.maxLength(254, 'It must not be longer than 254 characters.'),
+      // What cannot stand in an address, or leads to another one of Google's.
+      v.check((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
     ),
-    timeZone: v.optional(
-      v.pipe(
-        v.string('It must be text.'),
-        v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.'),
-      ),
+  ),
+  timeZone: v.optional(
+    v.pipe(
+      v.string('It must be text.'),
+      v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.'),
     ),
-  },
-  objectMessage,
-);
+  ),
+});
 
 /**
  * Chooses the calendar or the time zone. New events go to the new calendar; those that stand stay where they are.
