@@ -12,35 +12,46 @@ const id = v.pipe(
 const wholeAmount = "must be a whole number of the currency's smallest unit, not below 0";
 const amount = v.pipe(v.number(wholeAmount), v.safeInteger(wholeAmount), v.minValue(0, wholeAmount));
 const text = v.optional(v.string('must be text'));
+const objectMessage = ({ expected }: { expected: string | null }) =>
+  expected === 'Object' ? 'must be an object' : 'must be there';
 
 /** A Standard Webhook of ours. */
-export const event = v.object({
-  type: v.string('must be text'),
-  timestamp: instant('must be a time such as 2026-12-01T10:00:00Z'),
-  data: v.pipe(anyObject, v.looseObject({})),
-});
+export const event = v.object(
+  {
+    type: v.string('must be text'),
+    timestamp: instant('must be a time such as 2026-12-01T10:00:00Z'),
+    data: v.pipe(anyObject, v.looseObject({})),
+  },
+  objectMessage,
+);
 /** The data of `payment.confirmed` and `payment.failed`. */
-export const payment = v.object({
-  paymentId: id,
-  bookingId: text,
-  userId: text,
-  amount: v.optional(amount),
-  booking: v.optional(
-    v.pipe(
-      anyObject,
-      v.object({
-        summary: text,
-        location: text,
-        description: text,
-        start: text,
-        end: text,
-        timeZone: text,
-      }),
+export const payment = v.object(
+  {
+    paymentId: id,
+    bookingId: text,
+    userId: text,
+    amount: v.optional(amount),
+    booking: v.optional(
+      v.pipe(
+        anyObject,
+        v.object({
+          summary: text,
+          location: text,
+          description: text,
+          start: text,
+          end: text,
+          timeZone: text,
+        }),
+      ),
     ),
-  ),
-});
+  },
+  objectMessage,
+);
 /** The data of `payment.refunded`. */
-export const refund = v.object({ ...payment.entries, refundedAmount: amount, refundId: v.optional(id) });
+export const refund = v.object(
+  { ...payment.entries, refundedAmount: amount, refundId: v.optional(id) },
+  objectMessage,
+);
 
 type Payment = v.InferOutput<typeof payment>;
 
