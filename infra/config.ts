@@ -4,7 +4,12 @@ import { discreetly, emailAddress } from '../shared/schemas.ts';
 
 const number = v.pipe(v.unknown(), v.transform(Number), v.number(), v.finite());
 const whole = (least: number, most: number) =>
-  v.pipe(number, v.safeInteger(), v.minValue(least), v.maxValue(most));
+  v.pipe(
+    number,
+    v.safeInteger('Invalid input: expected a whole number'),
+    v.minValue(least),
+    v.maxValue(most),
+  );
 const httpsUrl = v.pipe(
   v.string(),
   v.trim(),
