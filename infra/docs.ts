@@ -1,16 +1,18 @@
 /** `npm run docs`: writes the documents that are made from code. A test says when they are out of date. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as z from 'zod';
-import { busEventSchema } from '../shared/bus-events.ts';
+import { toJsonSchema } from '@valibot/to-json-schema';
+import { busEventSchema, problemSchema } from '../shared/bus-events.ts';
 import { eventSource } from '../shared/names.ts';
-import { openApi } from './openapi.ts';
+import { asDocumented, openApi } from './openapi.ts';
 
 const docs = join(import.meta.dirname, '..', 'docs');
 
 /** The JSON Schema of every event on the bus. */
 export function eventsJsonSchema(): Record<string, unknown> {
-  const { $schema, ...schema } = z.toJSONSchema(busEventSchema, { io: 'input' });
+  const types = busEventSchema.options.map((event) => [event.entries.type.literal, event]);
+  const definitions = { ...Object.fromEntries(types), problem: problemSchema };
+  const { $schema, ...schema } = toJsonSchema(busEventSchema, { ...asDocumented, definitions });
   return {
     $schema,
     title: 'Events of LeadsCalendar x Google Calendar',

@@ -1,5 +1,6 @@
 /** The HTTP API as OpenAPI 3.1, from the schemas that requests are read with and that answers are typed by. */
-import * as z from 'zod';
+import { type ConversionConfig, toJsonSchema, toJsonSchemaDefs } from '@valibot/to-json-schema';
+import type * as v from 'valibot';
 import { bookingSchema as bookingBody, listSchema } from '../functions/bookings/requests.ts';
 import { changeSchema } from '../functions/connections/manage-connection.ts';
 import { event, payment, refund } from '../functions/payment-confirmed/standard-events.ts';
@@ -55,18 +56,36 @@ const schemas = {
   Receipt: receiptSchema,
   StandardPayment: payment,
   StandardRefund: refund,
-} satisfies Record<string, z.core.$ZodType>;
+} satisfies Record<string, v.GenericSchema>;
 type SchemaName = keyof typeof schemas | 'BookingPatch';
 
-/** Without patterns where formats say it, and without the bounds of whole numbers in JavaScript. */
-const asDocumented = {
-  io: 'input',
-  override: ({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }) => {
-    if (jsonSchema.format) delete jsonSchema.pattern;
-    if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-    if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+/**
+ * As JSON Schema 2020-12: what is asked of a value, as far as it can be said there, with types also where a constant
+ * would do, without the bounds of whole numbers in JavaScript, and without a pattern that a format after it says better.
+ */
+export const asDocumented = {
+  target: 'draft-2020-12',
+  // Where another check comes first, it is the last that says what is asked for.
+  typeMode: 'output',
+  ignoreActions: ['check', 'to_number', 'transform', 'trim'],
+  overrideSchema: ({ valibotSchema, jsonSchema }) => {
+    if (jsonSchema.required?.length === 0) delete jsonSchema.required;
+    if (valibotSchema.type === 'literal')
+      return { type: typeof jsonSchema.const, ...jsonSchema } as JsonSchema;
+    return valibotSchema.type === 'picklist' ? { type: 'string', ...jsonSchema } : undefined;
   },
-} as const;
+  overrideAction: ({ valibotAction, jsonSchema }) => {
+    if (valibotAction.type === 'safe_integer') {
+      const { minimum, maximum, ...schema } = jsonSchema;
+      return schema;
+    }
+    if (valibotAction.type === 'metadata' && jsonSchema.format) {
+      const { pattern, ...schema } = jsonSchema;
+      return schema;
+    }
+    return undefined;
+  },
+} satisfies ConversionConfig;
 
 const ref = (name: SchemaName): JsonSchema => ({ $ref: `#/components/schemas/${name}` });
 
@@ -463,12 +482,11 @@ const health: Operation = {
 };
 
 function componentSchemas(): Record<string, JsonSchema> {
-  const registry = z.registry<{ id: string }>();
-  for (const [id, schema] of Object.entries(schemas)) registry.add(schema as z.ZodType, { id });
-  const made = z.toJSONSchema(registry, { ...asDocumented, uri: (id) => `#/components/schemas/${id}` });
-  const named = Object.entries(made.schemas).map(([id, { $schema, $id, ...schema }]) => [id, schema]);
-  const all: Record<string, JsonSchema> = Object.fromEntries(named);
-  const sorted = Object.entries({ ...all, BookingPatch: patchOf(all.BookingRequest as JsonSchema) });
+  const all = toJsonSchemaDefs(schemas, {
+    ...asDocumented,
+    overrideRef: ({ referenceId }) => `#/components/schemas/${referenceId}`,
+  }) as Record<keyof typeof schemas, JsonSchema>;
+  const sorted = Object.entries({ ...all, BookingPatch: patchOf(all.BookingRequest) });
   return Object.fromEntries(sorted.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
@@ -488,10 +506,8 @@ function patchOf({ required, properties, ...schema }: JsonSchema): JsonSchema {
 }
 
 /** The query of the list, a parameter for each of its fields. */
-function queryOf(descriptions: Record<keyof z.infer<typeof listSchema>, string>) {
-  const { properties = {} } = z.toJSONSchema(listSchema, asDocumented) as {
-    properties?: Record<string, JsonSchema>;
-  };
+function queryOf(descriptions: Record<keyof typeof listSchema.entries, string>) {
+  const { properties = {} } = toJsonSchema(listSchema, asDocumented);
   return Object.entries(descriptions).map(([name, description]) => ({
     name,
     in: 'query',
@@ -501,7 +517,7 @@ function queryOf(descriptions: Record<keyof z.infer<typeof listSchema>, string>)
 }
 
 function standardEvent(): JsonSchema {
-  const { $schema, ...schema } = z.toJSONSchema(event, asDocumented);
+  const { $schema, ...schema } = toJsonSchema(event, asDocumented);
   const data = { anyOf: [ref('StandardPayment'), ref('StandardRefund')] };
   return { ...schema, properties: { ...schema.properties, data } };
 }

@@ -3,73 +3,81 @@
  * docs/openapi.json is generated from it (`npm run docs`), and a test holds the answers of the running service
  * against it. Callers must ignore fields that they do not know: more may be added.
  */
-import * as z from 'zod';
+import * as v from 'valibot';
 import { eventDetails } from './event-details.ts';
 
-const instant = z
-  .string()
-  .meta({ format: 'date-time', description: 'RFC 3339.', examples: ['2026-11-23T05:57:36Z'] });
-const time = z.string().meta({
-  description: 'RFC 3339 with offset; of whole days, a date, the end being the day after the last.',
-});
-const scope = z.string();
+const text = (description: string) => v.pipe(v.string(), v.description(description));
+const optionalText = v.optional(v.string());
+const instant = v.pipe(
+  v.string(),
+  v.metadata({ format: 'date-time', description: 'RFC 3339.', examples: ['2026-11-23T05:57:36Z'] }),
+);
+const revision = (description: string) => v.pipe(v.number(), v.safeInteger(), v.description(description));
+const time = text('RFC 3339 with offset; of whole days, a date, the end being the day after the last.');
 
-export const problemSchema = z
-  .object({
-    code: z.string().meta({ description: 'For programs.', examples: ['invalid_field'] }),
-    message: z.string().meta({ description: 'For people.' }),
-    field: z.string().optional().meta({ description: 'The field that it is about.' }),
-  })
-  .meta({ description: 'One thing that is not as it should be.' });
+export const problemSchema = v.pipe(
+  v.object({
+    code: v.pipe(v.string(), v.metadata({ description: 'For programs.', examples: ['invalid_field'] })),
+    message: text('For people.'),
+    field: v.optional(text('The field that it is about.')),
+  }),
+  v.description('One thing that is not as it should be.'),
+);
 
-export const errorSchema = z
-  .object({
-    title: z.string(),
-    status: z.int(),
-    code: z.string().meta({ description: 'Stable: switch on it. docs/api.md says what each means.' }),
-    detail: z.string().meta({ description: 'For people: what, why, and what to do.' }),
-    problems: z.array(problemSchema).optional(),
-  })
-  .meta({ description: 'An error as RFC 9457 has it, with its code.' });
+export const errorSchema = v.pipe(
+  v.object({
+    title: v.string(),
+    status: v.pipe(v.number(), v.safeInteger()),
+    code: text('Stable: switch on it. docs/api.md says what each means.'),
+    detail: text('For people: what, why, and what to do.'),
+    problems: v.optional(v.array(problemSchema)),
+  }),
+  v.description('An error as RFC 9457 has it, with its code.'),
+);
 
-export const connectionSchema = z
-  .object({
-    status: z.enum(['active', 'reauthorization_required', 'disconnected']),
-    reason: z.string().optional().meta({ description: "Why it is not active: Google's reason." }),
-    email: z.string().optional(),
-    scopes: z.array(scope).optional(),
-    features: z
-      .object({ calendarList: z.boolean(), freeBusy: z.boolean() })
-      .optional()
-      .meta({ description: 'What the granted scopes allow beyond entering events.' }),
-    calendarId: z.string().optional(),
-    timeZone: z.string().optional(),
-    connectedAt: instant.optional(),
-    accountChangedAt: instant.optional(),
-    lastRefreshedAt: instant.optional(),
-    disconnectedAt: instant.optional(),
-  })
-  .meta({ description: 'A connection as LeadsCalendar sees it: never a token.' });
+export const connectionSchema = v.pipe(
+  v.object({
+    status: v.picklist(['active', 'reauthorization_required', 'disconnected']),
+    reason: v.optional(text("Why it is not active: Google's reason.")),
+    email: optionalText,
+    scopes: v.optional(v.array(v.string())),
+    features: v.optional(
+      v.pipe(
+        v.object({ calendarList: v.boolean(), freeBusy: v.boolean() }),
+        v.description('What the granted scopes allow beyond entering events.'),
+      ),
+    ),
+    calendarId: optionalText,
+    timeZone: optionalText,
+    connectedAt: v.optional(instant),
+    accountChangedAt: v.optional(instant),
+    lastRefreshedAt: v.optional(instant),
+    disconnectedAt: v.optional(instant),
+  }),
+  v.description('A connection as LeadsCalendar sees it: never a token.'),
+);
 /** A connection as LeadsCalendar sees it: never a token. */
-export type ConnectionView = z.output<typeof connectionSchema>;
+export type ConnectionView = v.InferOutput<typeof connectionSchema>;
 
-export const calendarsSchema = z
-  .object({
-    calendars: z.array(z.object({ id: z.string(), summary: z.string(), primary: z.boolean() }).loose()),
-  })
-  .meta({ description: 'Calendars that events can go to, the primary one first.' });
+export const calendarsSchema = v.pipe(
+  v.object({
+    calendars: v.array(v.looseObject({ id: v.string(), summary: v.string(), primary: v.boolean() })),
+  }),
+  v.description('Calendars that events can go to, the primary one first.'),
+);
 
-export const disconnectedSchema = z
-  .object({
-    status: z.literal('disconnected'),
-    revocation: z.enum(['done', 'shared', 'pending', 'abandoned']),
-  })
-  .meta({ description: 'The connection has ended; what became of the grant at Google.' });
+export const disconnectedSchema = v.pipe(
+  v.object({
+    status: v.literal('disconnected'),
+    revocation: v.picklist(['done', 'shared', 'pending', 'abandoned']),
+  }),
+  v.description('The connection has ended; what became of the grant at Google.'),
+);
 
-export const bookingSchema = z
-  .object({
-    bookingId: z.string(),
-    status: z.enum([
+export const bookingSchema = v.pipe(
+  v.object({
+    bookingId: v.string(),
+    status: v.picklist([
       'declared',
       'held',
       'pending',
@@ -81,40 +89,43 @@ export const bookingSchema = z
       'missed',
       'failed',
     ]),
-    revision: z.int().meta({ description: 'Grows whenever what is desired changes. Also the ETag.' }),
-    desired: z
-      .object({
-        summary: z.string().optional(),
-        location: z.string().optional(),
-        description: z.string().optional(),
-        start: time.optional(),
-        end: time.optional(),
-        timeZone: z.string().optional(),
-        hold: z.boolean(),
-        ...eventDetails.shape,
-        cancelledAt: instant.optional(),
-      })
-      .meta({
-        description: 'What is to stand. Without summary, start and end where a payment named no usable ones.',
+    revision: revision('Grows whenever what is desired changes. Also the ETag.'),
+    desired: v.pipe(
+      v.object({
+        summary: optionalText,
+        location: optionalText,
+        description: optionalText,
+        start: v.optional(time),
+        end: v.optional(time),
+        timeZone: optionalText,
+        hold: v.boolean(),
+        ...eventDetails.entries,
+        cancelledAt: v.optional(instant),
       }),
-    observed: z
-      .object({
-        calendarId: z.string(),
-        eventId: z.string(),
-        htmlLink: z.string(),
-        revision: z.int().meta({ description: 'The revision that the event shows.' }),
-        tentative: z.boolean().meta({ description: 'Only held.' }),
-        meet: z
-          .object({ state: z.enum(['pending', 'ready', 'failed']), link: z.string().optional() })
-          .optional()
-          .meta({ description: 'Its Meet link, which Google may make a little later.' }),
-      })
-      .optional()
-      .meta({ description: 'What is known to stand in the calendar. Absent when nothing is.' }),
-    payments: z.array(
-      z.object({
-        paymentId: z.string(),
-        standing: z.enum([
+      v.description('What is to stand. Without summary, start and end where a payment named no usable ones.'),
+    ),
+    observed: v.optional(
+      v.pipe(
+        v.object({
+          calendarId: v.string(),
+          eventId: v.string(),
+          htmlLink: v.string(),
+          revision: revision('The revision that the event shows.'),
+          tentative: v.pipe(v.boolean(), v.description('Only held.')),
+          meet: v.optional(
+            v.pipe(
+              v.object({ state: v.picklist(['pending', 'ready', 'failed']), link: optionalText }),
+              v.description('Its Meet link, which Google may make a little later.'),
+            ),
+          ),
+        }),
+        v.description('What is known to stand in the calendar. Absent when nothing is.'),
+      ),
+    ),
+    payments: v.array(
+      v.object({
+        paymentId: v.string(),
+        standing: v.picklist([
           'unconfirmed',
           'failed',
           'paid',
@@ -123,39 +134,46 @@ export const bookingSchema = z
           'refunded',
           'dispute_lost',
         ]),
-        confirmedAt: instant.optional(),
+        confirmedAt: v.optional(instant),
       }),
     ),
-    problems: z.array(problemSchema),
-    nextAttemptAt: instant
-      .optional()
-      .meta({ description: 'When it is tried next. Absent when it is as it should be, or given up.' }),
-    timeline: z
-      .array(z.object({ at: instant, what: z.string(), code: z.string().optional() }))
-      .meta({ description: 'What happened, newest last; the latest twenty.' }),
+    problems: v.array(problemSchema),
+    nextAttemptAt: v.optional(
+      v.pipe(
+        instant,
+        v.description('When it is tried next. Absent when it is as it should be, or given up.'),
+      ),
+    ),
+    timeline: v.pipe(
+      v.array(v.object({ at: instant, what: v.string(), code: optionalText })),
+      v.description('What happened, newest last; the latest twenty.'),
+    ),
     createdAt: instant,
     updatedAt: instant,
-  })
-  .meta({ description: 'A booking: what is to stand, what stands, and why.' });
+  }),
+  v.description('A booking: what is to stand, what stands, and why.'),
+);
 /** A booking as LeadsCalendar sees it. */
-export type BookingView = z.output<typeof bookingSchema>;
+export type BookingView = v.InferOutput<typeof bookingSchema>;
 
-export const bookingsSchema = z
-  .object({
-    bookings: z.array(bookingSchema),
-    nextCursor: z.string().optional().meta({ description: 'For the next page. Absent on the last.' }),
-  })
-  .meta({ description: 'A page of bookings by start. It may be shorter than the limit.' });
+export const bookingsSchema = v.pipe(
+  v.object({
+    bookings: v.array(bookingSchema),
+    nextCursor: v.optional(text('For the next page. Absent on the last.')),
+  }),
+  v.description('A page of bookings by start. It may be shorter than the limit.'),
+);
 /** A page of bookings. */
-export type BookingsView = z.output<typeof bookingsSchema>;
+export type BookingsView = v.InferOutput<typeof bookingsSchema>;
 
-export const receiptSchema = z
-  .object({
-    received: z.literal(true),
-    payment_id: z.string().optional(),
-    booking_id: z.string().optional(),
-    ignored: z.string().optional().meta({ description: 'Nothing was to be done, and why.' }),
-  })
-  .meta({ description: 'The payment is in the queue, or was of no concern.' });
+export const receiptSchema = v.pipe(
+  v.object({
+    received: v.literal(true),
+    payment_id: optionalText,
+    booking_id: optionalText,
+    ignored: v.optional(text('Nothing was to be done, and why.')),
+  }),
+  v.description('The payment is in the queue, or was of no concern.'),
+);
 
-export const healthSchema = z.object({ status: z.literal('ok') });
+export const healthSchema = v.object({ status: v.literal('ok') });

@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import type { Appointment, EventTime, Problem } from './booking.ts';
 import { toIso } from './clock.ts';
 import { isTimeZone } from './time-zone.ts';
@@ -12,17 +12,24 @@ type Moment = { time: EventTime; at: number };
 export const longest = { summary: 1024, location: 1024, description: 8192 };
 
 const required = (field: string) =>
-  z.string({ error: `"${field}" is missing.` }).check(z.minLength(1, `"${field}" is empty.`));
+  v.pipe(v.string(`"${field}" is missing.`), v.minLength(1, `"${field}" is empty.`));
 const atMost = (field: keyof typeof longest) =>
-  z.maxLength(longest[field], `"${field}" must not be longer than ${longest[field]} characters.`);
+  v.maxLength<string, number, string>(
+    longest[field],
+    `"${field}" must not be longer than ${longest[field]} characters.`,
+  );
 
-const schema = z.object({
-  summary: required('summary').check(atMost('summary')),
-  location: z.optional(z.string().check(atMost('location'))),
-  description: z.optional(z.string().check(atMost('description'))),
-  start: required('start'),
-  end: required('end'),
-});
+const schema = v.object(
+  {
+    summary: v.pipe(required('summary'), atMost('summary')),
+    location: v.optional(v.pipe(v.string(), atMost('location'))),
+    description: v.optional(v.pipe(v.string(), atMost('description'))),
+    start: required('start'),
+    end: required('end'),
+  },
+  // What is expected is the name of the field, in quotes.
+  ({ expected }) => `${expected} is missing.`,
+);
 
 /**
  * The appointment that a payment describes, or all that is wrong with it.
@@ -32,12 +39,11 @@ export async function readAppointment(
   texts: AppointmentTexts,
   zoneField = 'time_zone',
 ): Promise<{ appointment?: Appointment; problems: Problem[] }> {
-  const parsed = schema.safeParse(texts);
+  const parsed = v.safeParse(schema, texts);
   if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ message, path }) => problem(String(path[0]), message));
-    return { problems };
+    return { problems: parsed.issues.map((issue) => problem(String(v.getDotPath(issue)), issue.message)) };
   }
-  const { summary, location, description } = parsed.data;
+  const { summary, location, description } = parsed.output;
   const zone = texts[zoneField];
   if (zone !== undefined && !isTimeZone(zone)) {
     return {
@@ -49,8 +55,8 @@ export async function readAppointment(
       ],
     };
   }
-  const start = withinReach('start', await readMoment('start', parsed.data.start, zone, zoneField));
-  const end = withinReach('end', await readMoment('end', parsed.data.end, zone, zoneField));
+  const start = withinReach('start', await readMoment('start', parsed.output.start, zone, zoneField));
+  const end = withinReach('end', await readMoment('end', parsed.output.end, zone, zoneField));
   if ('code' in start || 'code' in end)
     return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
   if ('date' in start.time !== 'date' in end.time)

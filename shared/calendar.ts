@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import type { Fetch } from './light-fetch.ts';
 
 /**
@@ -8,22 +8,22 @@ import type { Fetch } from './light-fetch.ts';
 export type CalendarApi = { fetch: Fetch; baseUrl: string };
 
 /** What we need of Google's event resource. */
-export type CalendarEvent = z.infer<typeof eventSchema>;
+export type CalendarEvent = v.InferOutput<typeof eventSchema>;
 
-const eventSchema = z.object({
-  id: z.string(),
-  etag: z.string(),
-  status: z._default(z.string(), 'confirmed'),
-  htmlLink: z._default(z.string(), ''),
-  hangoutLink: z.optional(z.string()),
-  conferenceData: z.optional(
-    z.object({
-      createRequest: z.optional(
-        z.object({ status: z.optional(z.object({ statusCode: z.optional(z.string()) })) }),
+const eventSchema = v.object({
+  id: v.string(),
+  etag: v.string(),
+  status: v.optional(v.string(), 'confirmed'),
+  htmlLink: v.optional(v.string(), ''),
+  hangoutLink: v.optional(v.string()),
+  conferenceData: v.optional(
+    v.object({
+      createRequest: v.optional(
+        v.object({ status: v.optional(v.object({ statusCode: v.optional(v.string()) })) }),
       ),
     }),
   ),
-  extendedProperties: z.optional(z.object({ private: z.optional(z.record(z.string(), z.string())) })),
+  extendedProperties: v.optional(v.object({ private: v.optional(v.record(v.string(), v.string())) })),
 });
 
 /** What is written to an event. In a change, `null` takes away what may stand there. */
@@ -147,26 +147,26 @@ export async function deleteEvent(
   options: Pick<WriteOptions, 'sendUpdates'>,
 ): Promise<CalendarAnswer<'deleted'>> {
   const path = `${eventsOf(calendarId)}/${eventId}${queryOf({ ...options, conference: false })}`;
-  const answer = await call(api, accessToken, path, z.undefined(), { method: 'DELETE' });
+  const answer = await call(api, accessToken, path, v.undefined(), { method: 'DELETE' });
   const gone = answer.ok || answer.failure.status === 404 || answer.failure.status === 410;
   return gone ? { ok: true, value: 'deleted' } : answer;
 }
 
-const calendarListSchema = z.object({
-  items: z._default(
-    z.array(
-      z.object({
-        id: z.string(),
-        summary: z._default(z.string(), ''),
-        summaryOverride: z.optional(z.string()),
-        primary: z._default(z.boolean(), false),
-        timeZone: z.optional(z.string()),
-        accessRole: z.string(),
+const calendarListSchema = v.object({
+  items: v.optional(
+    v.array(
+      v.object({
+        id: v.string(),
+        summary: v.optional(v.string(), ''),
+        summaryOverride: v.optional(v.string()),
+        primary: v.optional(v.boolean(), false),
+        timeZone: v.optional(v.string()),
+        accessRole: v.string(),
       }),
     ),
     [],
   ),
-  nextPageToken: z.optional(z.string()),
+  nextPageToken: v.optional(v.string()),
 });
 
 /** Roles with which events can be entered. */
@@ -195,12 +195,12 @@ export async function listWritableCalendars(
   return { ok: true, value: found.sort((one, other) => Number(other.primary) - Number(one.primary)) };
 }
 
-const freeBusySchema = z.object({
-  calendars: z.record(
-    z.string(),
-    z.object({
-      busy: z._default(z.array(z.unknown()), []),
-      errors: z._default(z.array(z.unknown()), []),
+const freeBusySchema = v.object({
+  calendars: v.record(
+    v.string(),
+    v.object({
+      busy: v.optional(v.array(v.unknown()), []),
+      errors: v.optional(v.array(v.unknown()), []),
     }),
   ),
 });
@@ -225,7 +225,7 @@ export async function freeOrBusy(
   return { ok: true, value: seen.some(({ busy }) => busy.length > 0) ? 'busy' : 'free' };
 }
 
-const accessSchema = z.object({ accessRole: z.string() });
+const accessSchema = v.object({ accessRole: v.string() });
 
 /** Whether the user may write to a calendar. Asks for its events, which the scope of every connection allows. */
 export async function mayWrite(
@@ -258,7 +258,7 @@ async function call<T>(
   api: CalendarApi,
   accessToken: string,
   path: string,
-  schema: z.ZodMiniType<T>,
+  schema: v.GenericSchema<unknown, T>,
   init: { method: string; body?: string; headers?: Record<string, string> } = { method: 'GET' },
 ): Promise<CalendarAnswer<T>> {
   let status: number;
@@ -281,8 +281,8 @@ async function call<T>(
     return { ok: false, failure: networkFailure(error) };
   }
   if (status !== 200 && status !== 204) return { ok: false, failure: httpFailure(status, headers, text) };
-  const value = schema.safeParse(status === 204 ? undefined : parseJson(text));
-  if (value.success) return { ok: true, value: value.data };
+  const value = v.safeParse(schema, status === 204 ? undefined : parseJson(text));
+  if (value.success) return { ok: true, value: value.output };
   return {
     ok: false,
     failure: {
@@ -306,18 +306,18 @@ function networkFailure(error: unknown): CalendarFailure {
 }
 
 // Google's older envelope has errors[].reason, the newer one details[].reason; some answers carry both.
-const errorEnvelope = z.object({
-  error: z.object({
-    message: z.optional(z.string()),
-    errors: z.optional(z.array(z.object({ reason: z.optional(z.string()) }))),
-    details: z.optional(z.array(z.object({ reason: z.optional(z.string()) }))),
+const errorEnvelope = v.object({
+  error: v.object({
+    message: v.optional(v.string()),
+    errors: v.optional(v.array(v.object({ reason: v.optional(v.string()) }))),
+    details: v.optional(v.array(v.object({ reason: v.optional(v.string()) }))),
   }),
 });
 
 /** Reads Google's error envelope; where there is none (an HTML page of a proxy), the status alone decides. */
 export function httpFailure(status: number, headers: Pick<Headers, 'get'>, text: string): CalendarFailure {
-  const envelope = errorEnvelope.safeParse(parseJson(text));
-  const error = envelope.success ? envelope.data.error : undefined;
+  const envelope = v.safeParse(errorEnvelope, parseJson(text));
+  const error = envelope.success ? envelope.output.error : undefined;
   const reasons = [...(error?.errors ?? []), ...(error?.details ?? [])].flatMap(({ reason }) => reason ?? []);
   const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
   return {

@@ -1,48 +1,76 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
+import { emailAddress } from './schemas.ts';
 
 // Google's own limits, where it documents them; so that what it would refuse is refused here, and said clearly.
-const text = (longest: number) => z.string().check(z.minLength(1), z.maxLength(longest));
+const text = (longest: number) =>
+  v.pipe(
+    v.string('must be text'),
+    v.minLength(1, 'must not be empty'),
+    v.maxLength(longest, `must not be longer than ${longest} characters`),
+  );
+const flag = v.boolean('must be true or false');
+const oneOf = <const Options extends readonly string[]>(...options: Options) =>
+  v.picklist(options, `must be one of ${options.join(', ')}`);
+const minutes = 'must be a whole number from 0 to 40320';
+const webUrl = 'must be an http or https URL';
 
 /** What an event may carry beyond its words and times. The names are Google's. */
-export const eventDetails = z.strictObject({
+export const eventDetails = v.strictObject({
   /** Guests. Past 200, Google does not pass on their answers. */
-  attendees: z.optional(
-    z
-      .array(
-        z.strictObject({
-          email: z.email('must be an e-mail address'),
-          displayName: z.optional(text(200)),
-          optional: z.optional(z.boolean()),
+  attendees: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          email: emailAddress('must be an e-mail address'),
+          displayName: v.optional(text(200)),
+          optional: v.optional(flag),
         }),
-      )
-      .check(z.maxLength(200)),
+        'must be a list',
+      ),
+      v.maxLength(200, 'must not be more than 200'),
+    ),
   ),
   /** Whom Google tells of the event and its changes. Nobody by default. */
-  sendUpdates: z.optional(z.enum(['all', 'externalOnly', 'none'])),
+  sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
   /** Whether the event has a Google Meet link. */
-  meet: z.optional(z.boolean()),
+  meet: v.optional(flag),
   /** Reminders in place of the calendar's own; none where the list is empty. `minutes` before the start. */
-  reminders: z.optional(
-    z
-      .array(
-        z.strictObject({
-          method: z.enum(['email', 'popup']),
-          minutes: z.int().check(z.nonnegative(), z.maximum(40_320)),
+  reminders: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          method: oneOf('email', 'popup'),
+          minutes: v.pipe(
+            v.number(minutes),
+            v.safeInteger(minutes),
+            v.minValue(0, minutes),
+            v.maxValue(40_320, minutes),
+          ),
         }),
-      )
-      .check(z.maxLength(5)),
+        'must be a list',
+      ),
+      v.maxLength(5, 'must not be more than 5'),
+    ),
   ),
   /** One of the calendar's eleven colours. */
-  colorId: z.optional(z.string().check(z.regex(/^([1-9]|1[01])$/, 'must be "1" to "11"'))),
-  visibility: z.optional(z.enum(['default', 'public', 'private', 'confidential'])),
+  colorId: v.optional(v.pipe(v.string('must be text'), v.regex(/^([1-9]|1[01])$/, 'must be "1" to "11"'))),
+  visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
   /** Whether the event blocks its time (`opaque`, the default) or not. */
-  transparency: z.optional(z.enum(['opaque', 'transparent'])),
+  transparency: v.optional(oneOf('opaque', 'transparent')),
   /** Where the event comes from: a link that its owner sees. */
-  source: z.optional(
-    z.strictObject({
+  source: v.optional(
+    v.strictObject({
       title: text(200),
-      url: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).check(z.maxLength(2000)),
+      url: v.pipe(
+        v.string(webUrl),
+        v.trim(),
+        v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
+        // As every reader of URLs does, so that nobody is shown another host than is meant.
+        v.transform((url) => url.replace(/[\t\n\r]/g, '')),
+        v.maxLength(2000, 'must not be longer than 2000 characters'),
+        v.metadata({ format: 'uri' }),
+      ),
     }),
   ),
 });
-export type EventDetails = z.infer<typeof eventDetails>;
+export type EventDetails = v.InferOutput<typeof eventDetails>;

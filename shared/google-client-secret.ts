@@ -1,20 +1,16 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import { AppError } from './app-error.ts';
 
 /** The OAuth client of this service at Google. */
 export type GoogleClient = { clientId: string; clientSecret: string };
 
-const file = z.object({
-  web: z.object({
-    client_id: z.string().check(z.minLength(1)),
-    client_secret: z.string().check(z.minLength(1)),
-  }),
-});
+const text = v.pipe(v.string(), v.minLength(1));
+const file = v.object({ web: v.object({ client_id: text, client_secret: text }) });
 
 /** Parses the JSON file that Google's console offers for download, which is stored as it is. Errors: `not_configured`. */
 export function parseGoogleClient(secret: string): GoogleClient {
   try {
-    const { web } = file.parse(JSON.parse(secret));
+    const { web } = v.parse(file, JSON.parse(secret));
     return { clientId: web.client_id, clientSecret: web.client_secret };
   } catch {
     // The cause is left out: its message could quote the secret.

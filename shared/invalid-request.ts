@@ -1,17 +1,31 @@
-import type * as z from 'zod/mini';
+import * as v from 'valibot';
 import { AppError } from './app-error.ts';
 import type { Problem } from './booking.ts';
+import { discreetly, isJsonObject } from './schemas.ts';
+
+type RequestSchema = v.StrictObjectSchema<v.ObjectEntries, v.ErrorMessage<v.StrictObjectIssue> | undefined>;
 
 /** What `schema` makes of the input of a request. Errors (400): `invalid_request` with a problem for each field. */
-export function parseRequest<Schema extends z.ZodMiniType>(schema: Schema, input: unknown): z.infer<Schema> {
-  const parsed = schema.safeParse(input);
-  if (parsed.success) return parsed.data;
+export function parseRequest<Schema extends RequestSchema>(
+  schema: Schema,
+  input: unknown,
+): v.InferOutput<Schema> {
+  if (!isJsonObject(input)) {
+    throw invalidRequest([{ code: 'invalid_field', field: 'body', message: 'It must be an object.' }]);
+  }
+  const parsed = v.safeParse(schema, input, discreetly);
+  if (parsed.success) return parsed.output;
+  // Of the fields that nobody knows, valibot names but the first.
+  const unknown = Object.keys(input).filter((name) => !Object.hasOwn(schema.entries, name));
   throw invalidRequest(
-    parsed.error.issues.map((issue) => ({
-      code: 'invalid_field',
-      field: fieldOf(issue),
-      message: issue.message,
-    })),
+    parsed.issues.map((issue) => {
+      const field = v.getDotPath(issue) ?? 'body';
+      return {
+        code: 'invalid_field',
+        field: unknown.includes(field) ? unknown.join(', ') : field,
+        message: issue.message,
+      };
+    }),
   );
 }
 
@@ -21,8 +35,4 @@ export function invalidRequest(problems: Problem[]): AppError {
     status: 400,
     problems,
   });
-}
-
-function fieldOf({ path, ...issue }: z.core.$ZodIssue): string {
-  return path.length > 0 ? path.join('.') : 'keys' in issue ? issue.keys.join(', ') : 'body';
 }

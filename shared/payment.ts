@@ -90,7 +90,9 @@ function mergeRecords<T>(
   merge: (one: T, other: T) => T,
 ): Record<string, T> {
   const ids = [...new Set([...Object.keys(one), ...Object.keys(other)])].sort();
-  return Object.fromEntries(ids.map((id) => [id, pick(one[id], other[id], merge) as T]));
+  // An id may be `constructor`, which every object seems to have.
+  const own = (record: Record<string, T>, id: string) => (Object.hasOwn(record, id) ? record[id] : undefined);
+  return Object.fromEntries(ids.map((id) => [id, pick(own(one, id), own(other, id), merge) as T]));
 }
 
 function later<T>(order: readonly T[], one: T, other: T): T {

@@ -1,60 +1,74 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import type { BookingMessage } from '../../shared/booking-queue.ts';
 import { eventDetails } from '../../shared/event-details.ts';
+import { anyObject, discreetly } from '../../shared/schemas.ts';
 
-const time = z.union([
-  z.object({ dateTime: z.string(), timeZone: z.optional(z.string()) }),
-  z.object({ date: z.string() }),
+const time = v.union([
+  v.object({ dateTime: v.string(), timeZone: v.optional(v.string()) }),
+  v.object({ date: v.string() }),
 ]);
-const text = z.string();
-const problem = z.object({ code: text, message: text, field: z.optional(text) });
-const facts = z.object({
-  confirmedAt: z.optional(text),
-  failedAt: z.optional(text),
-  amount: z.optional(z.number()),
-  refundedTotal: z.optional(z.number()),
-  refunds: z.optional(
-    z.record(text, z.object({ amount: z.number(), state: z.enum(['open', 'done', 'failed']) })),
-  ),
-  disputes: z.optional(z.record(text, z.enum(['open', 'won', 'lost']))),
-});
-const schema = z.discriminatedUnion('type', [
-  z.object({
-    type: z.literal('payment'),
+const text = v.string();
+const problem = v.object({ code: text, message: text, field: v.optional(text) });
+/** A record with any ids as keys: v.record leaves out `constructor`, for one. */
+const recordOf = <Value extends v.GenericSchema>(value: Value) =>
+  v.pipe(
+    anyObject,
+    v.transform(Object.entries),
+    v.array(v.tuple([text, value])),
+    v.transform((entries) => Object.fromEntries(entries) as Record<string, v.InferOutput<Value>>),
+  );
+const facts = v.pipe(
+  anyObject,
+  v.object({
+    confirmedAt: v.optional(text),
+    failedAt: v.optional(text),
+    amount: v.optional(v.number()),
+    refundedTotal: v.optional(v.number()),
+    refunds: v.optional(
+      recordOf(v.object({ amount: v.number(), state: v.picklist(['open', 'done', 'failed']) })),
+    ),
+    disputes: v.optional(recordOf(v.picklist(['open', 'won', 'lost']))),
+  }),
+);
+const schema = v.variant('type', [
+  v.object({
+    type: v.literal('payment'),
     paymentId: text,
     eventId: text,
     facts,
-    booking: z.optional(
-      z.object({
+    booking: v.optional(
+      v.object({
         bookingId: text,
-        userId: z.optional(text),
-        appointment: z.optional(
-          z.object({
+        userId: v.optional(text),
+        appointment: v.optional(
+          v.object({
             summary: text,
-            location: z.optional(text),
-            description: z.optional(text),
-            details: z.optional(eventDetails),
+            location: v.optional(text),
+            description: v.optional(text),
+            details: v.optional(eventDetails),
             start: time,
             end: time,
-            startsAt: z.number(),
-            endsAt: z.number(),
+            startsAt: v.number(),
+            endsAt: v.number(),
           }),
         ),
-        problems: z.array(problem),
+        problems: v.array(problem),
       }),
     ),
   }),
-  z.object({ type: z.literal('sync'), bookingId: text, userId: z.optional(text), cause: text }),
-  z.object({
-    type: z.literal('connection.activated'),
+  v.object({ type: v.literal('sync'), bookingId: text, userId: v.optional(text), cause: text }),
+  v.object({
+    type: v.literal('connection.activated'),
     userId: text,
-    tokenVersion: z.number(),
-    page: z.number(),
-    after: z.optional(z.record(text, z.unknown())),
+    tokenVersion: v.number(),
+    page: v.number(),
+    after: v.optional(recordOf(v.unknown())),
   }),
 ]);
 
 /** Reads a message. Throws on a body that is not ours, which sends it to the dead-letter queue for a person to look at. */
 export function parseBookingMessage(body: string): BookingMessage {
-  return schema.parse(JSON.parse(body)) as BookingMessage;
+  const parsed = v.safeParse(schema, JSON.parse(body), discreetly);
+  if (parsed.success) return parsed.output as BookingMessage;
+  throw new Error(v.summarize(parsed.issues));
 }

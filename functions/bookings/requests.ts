@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import type { AppError } from '../../shared/app-error.ts';
 import { longest, readAppointment } from '../../shared/appointment.ts';
 import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking.ts';
@@ -6,37 +6,29 @@ import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
 import { eventDetails } from '../../shared/event-details.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
 import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
+import { instant, isJsonObject } from '../../shared/schemas.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
 /** What a caller wants to stand. */
 export type Desired = { appointment: Appointment; hold: boolean };
 
 const text = (most: number) =>
-  z
-    .string({ error: ({ input }) => (input === undefined ? 'It is missing.' : 'It must be text.') })
-    .check(z.maxLength(most, `It must not be longer than ${most} characters.`));
-const unusable = {
-  error: ({ code }: { code?: string | undefined }) =>
-    code === 'unrecognized_keys' ? 'There is no such field.' : 'It must be an object.',
-};
+  v.pipe(v.string('It must be text.'), v.maxLength(most, `It must not be longer than ${most} characters.`));
 
 /** The body of PUT: an appointment, and whether its slot is held until it is paid. */
-export const bookingSchema = z.strictObject(
-  {
-    summary: text(longest.summary).check(z.minLength(1, 'It is empty.')),
-    location: z.optional(text(longest.location)),
-    description: z.optional(text(longest.description)),
-    start: text(64),
-    end: text(64),
-    timeZone: z.optional(
-      text(64).check(z.refine(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
-    ),
-    hold: z.optional(z.boolean('It must be true or false.')),
-    ...eventDetails.shape,
-  },
-  unusable,
-);
-type BookingBody = z.infer<typeof bookingSchema>;
+export const bookingSchema = v.strictObject({
+  summary: v.pipe(text(longest.summary), v.minLength(1, 'It is empty.')),
+  location: v.optional(text(longest.location)),
+  description: v.optional(text(longest.description)),
+  start: text(64),
+  end: text(64),
+  timeZone: v.optional(
+    v.pipe(text(64), v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
+  ),
+  hold: v.optional(v.boolean('It must be true or false.')),
+  ...eventDetails.entries,
+});
+type BookingBody = v.InferOutput<typeof bookingSchema>;
 
 /**
  * What the body of PUT wants to stand.
@@ -74,17 +66,14 @@ const deepest = 2;
  * booking goes, nothing is merged: it is refused as it is, and cannot exhaust the stack.
  */
 function mergePatch(target: unknown, patch: unknown, depth = deepest): unknown {
-  if (!isObject(patch) || depth === 0) return patch;
-  const merged = new Map(Object.entries(isObject(target) ? target : {}));
+  if (!isJsonObject(patch) || depth === 0) return patch;
+  const merged = new Map(Object.entries(isJsonObject(target) ? target : {}));
   for (const [name, value] of Object.entries(patch)) {
     if (value === null) merged.delete(name);
     else merged.set(name, mergePatch(merged.get(name), value, depth - 1));
   }
   return Object.fromEntries(merged);
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** A booking as the body of the PUT that would declare it so. */
 export function toBody({ appointment, hold: held }: Booking): Partial<BookingBody> & { hold: boolean } {
@@ -123,24 +112,27 @@ const most = 100;
 const howMany = `It must be a whole number from ${fewest} to ${most}.`;
 
 /** The query of the list. */
-export const listSchema = z.strictObject(
-  {
-    status: z.optional(
-      z.enum(
-        Object.keys(statuses) as BookingStatus[],
-        `It must be one of ${Object.keys(statuses).join(', ')}.`,
-      ),
+export const listSchema = v.strictObject({
+  status: v.optional(
+    v.picklist(
+      Object.keys(statuses) as BookingStatus[],
+      `It must be one of ${Object.keys(statuses).join(', ')}.`,
     ),
-    from: z.optional(z.iso.datetime({ offset: true, error: aTime })),
-    to: z.optional(z.iso.datetime({ offset: true, error: aTime })),
-    cursor: z.optional(text(512)),
-    limit: z._default(
-      z.coerce.number(howMany).check(z.int(howMany), z.gte(fewest, howMany), z.lte(most, howMany)),
-      50,
+  ),
+  from: v.optional(instant(aTime)),
+  to: v.optional(instant(aTime)),
+  cursor: v.optional(text(512)),
+  limit: v.optional(
+    v.pipe(
+      v.unknown(),
+      v.toNumber(howMany),
+      v.integer(howMany),
+      v.minValue(fewest, howMany),
+      v.maxValue(most, howMany),
     ),
-  },
-  unusable,
-);
+    50,
+  ),
+});
 
 /**
  * Reads the query of the list: `from` is included, `to` is not.
@@ -165,7 +157,7 @@ export function readListQuery(
 /** Appointments begin on whole seconds. */
 const secondOf = (time: string): number => Math.ceil(Date.parse(time) / 1000);
 
-const cursorSchema = z.tuple([z.int(), z.string().check(z.refine(isIdentifier))]);
+const cursorSchema = v.strictTuple([v.pipe(v.number(), v.safeInteger()), v.custom<string>(isIdentifier)]);
 
 /** A position as callers carry it. It names no user: whose list it is, the token says. */
 export function writeCursor({ startsAt, bookingId }: ListPosition): string {
@@ -174,7 +166,10 @@ export function writeCursor({ startsAt, bookingId }: ListPosition): string {
 
 function readCursor(cursor: string): ListPosition {
   try {
-    const [startsAt, bookingId] = cursorSchema.parse(JSON.parse(Buffer.from(cursor, 'base64url').toString()));
+    const [startsAt, bookingId] = v.parse(
+      cursorSchema,
+      JSON.parse(Buffer.from(cursor, 'base64url').toString()),
+    );
     const position = { startsAt, bookingId };
     if (writeCursor(position) === cursor) return position;
   } catch {

@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import { getAccess, type TokenDeps } from '../../shared/access-token.ts';
 import type { ConnectionView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
@@ -48,17 +48,21 @@ export async function listCalendars(
 }
 
 /** What may be changed of a connection. */
-export const changeSchema = z.strictObject({
-  calendarId: z.optional(
-    z.string().check(
-      z.minLength(1),
-      z.maxLength(254),
+export const changeSchema = v.strictObject({
+  calendarId: v.optional(
+    v.pipe(
+      v.string('It must be text.'),
+      v.minLength(1, 'It is empty.'),
+      v.maxLength(254, 'It must not be longer than 254 characters.'),
       // What cannot stand in an address, or leads to another one of Google's.
-      z.refine((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
+      v.check((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
     ),
   ),
-  timeZone: z.optional(
-    z.string().check(z.refine(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
+  timeZone: v.optional(
+    v.pipe(
+      v.string('It must be text.'),
+      v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.'),
+    ),
   ),
 });
 

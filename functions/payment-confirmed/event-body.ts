@@ -1,6 +1,7 @@
-import type * as z from 'zod/mini';
+import * as v from 'valibot';
 import { AppError } from '../../shared/app-error.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
+import { discreetly } from '../../shared/schemas.ts';
 
 /** What an event asks of us: to queue what it says of a payment, or nothing, and why. */
 export type Translation = { payment: PaymentReported } | Ignored;
@@ -16,19 +17,19 @@ export function parseBody(body: Buffer): unknown {
 }
 
 /** What `schema` makes of a part of an event. Errors (400): `unsupported_event_format` with `message` and problems. */
-export function readPart<Schema extends z.ZodMiniType>(
+export function readPart<Schema extends v.GenericSchema>(
   schema: Schema,
   part: unknown,
   message: string,
-): z.infer<Schema> {
-  const parsed = schema.safeParse(part);
-  if (parsed.success) return parsed.data;
+): v.InferOutput<Schema> {
+  const parsed = v.safeParse(schema, part, discreetly);
+  if (parsed.success) return parsed.output;
   throw new AppError('unsupported_event_format', message, {
     status: 400,
-    cause: parsed.error,
-    problems: parsed.error.issues.map((issue) => ({
+    cause: new Error(v.summarize(parsed.issues)),
+    problems: parsed.issues.map((issue) => ({
       code: 'invalid_field',
-      field: issue.path.join('.'),
+      field: v.getDotPath(issue) ?? '',
       message: issue.message,
     })),
   });

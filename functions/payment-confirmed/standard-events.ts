@@ -1,42 +1,59 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import { toIso } from '../../shared/clock.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
+import { anyObject, instant } from '../../shared/schemas.ts';
 import { parseBody, readPart, type Translation } from './event-body.ts';
 import { readBooking } from './named-booking.ts';
 
-const id = z
-  .string('must be text')
-  .check(z.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'must be 1 to 100 characters of A-Z a-z 0-9 _ . : @ -'));
+const id = v.pipe(
+  v.string('must be text'),
+  v.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'must be 1 to 100 characters of A-Z a-z 0-9 _ . : @ -'),
+);
 const wholeAmount = "must be a whole number of the currency's smallest unit, not below 0";
-const amount = z.int(wholeAmount).check(z.nonnegative(wholeAmount));
-const text = z.optional(z.string('must be text'));
+const amount = v.pipe(v.number(wholeAmount), v.safeInteger(wholeAmount), v.minValue(0, wholeAmount));
+const text = v.optional(v.string('must be text'));
+const objectMessage = ({ expected }: { expected: string | null }) =>
+  expected === 'Object' ? 'must be an object' : 'must be there';
 
 /** A Standard Webhook of ours. */
-export const event = z.object(
+export const event = v.object(
   {
-    type: z.string('must be text'),
-    timestamp: z.iso.datetime({ offset: true, error: 'must be a time such as 2026-12-01T10:00:00Z' }),
-    data: z.looseObject({}, 'must be an object'),
+    type: v.string('must be text'),
+    timestamp: instant('must be a time such as 2026-12-01T10:00:00Z'),
+    data: v.pipe(anyObject, v.looseObject({})),
   },
-  'must be an object',
+  objectMessage,
 );
 /** The data of `payment.confirmed` and `payment.failed`. */
-export const payment = z.object({
-  paymentId: id,
-  bookingId: text,
-  userId: text,
-  amount: z.optional(amount),
-  booking: z.optional(
-    z.object(
-      { summary: text, location: text, description: text, start: text, end: text, timeZone: text },
-      'must be an object',
+export const payment = v.object(
+  {
+    paymentId: id,
+    bookingId: text,
+    userId: text,
+    amount: v.optional(amount),
+    booking: v.optional(
+      v.pipe(
+        anyObject,
+        v.object({
+          summary: text,
+          location: text,
+          description: text,
+          start: text,
+          end: text,
+          timeZone: text,
+        }),
+      ),
     ),
-  ),
-});
+  },
+  objectMessage,
+);
 /** The data of `payment.refunded`. */
-export const refund = z.extend(payment, { refundedAmount: amount, refundId: z.optional(id) });
+export const refund = v.object(
+  { ...payment.entries, refundedAmount: amount, refundId: v.optional(id) },
+  objectMessage,
+);
 
-type Payment = z.infer<typeof payment>;
+type Payment = v.InferOutput<typeof payment>;
 
 const names = { bookingId: 'bookingId', userId: 'userId', timeZone: 'timeZone' };
 
@@ -87,7 +104,7 @@ function readReport(
 }
 
 /** With an id, the amount is that of this refund; without, what was refunded in all. */
-function refundOf({ refundId, refundedAmount }: z.infer<typeof refund>): PaymentFacts {
+function refundOf({ refundId, refundedAmount }: v.InferOutput<typeof refund>): PaymentFacts {
   if (!refundId) return { refundedTotal: refundedAmount };
   return { refunds: { [refundId]: { amount: refundedAmount, state: 'done' } } };
 }
@@ -101,6 +118,6 @@ function amountOf({ amount }: Payment): { amount?: number } {
   return amount === undefined ? {} : { amount };
 }
 
-function readData<Schema extends z.ZodMiniType>(schema: Schema, data: unknown): z.infer<Schema> {
+function readData<Schema extends v.GenericSchema>(schema: Schema, data: unknown): v.InferOutput<Schema> {
   return readPart(schema, data, 'The data of the event does not have the documented form.');
 }

@@ -1,39 +1,40 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import { toIso } from '../../shared/clock.ts';
+import { anyObject, instant } from '../../shared/schemas.ts';
 import { parseBody, readPart, type Translation } from './event-body.ts';
 import { readBooking } from './named-booking.ts';
 import { ignoredTypes, readers, stripeId } from './stripe-facts.ts';
 
 /** A thin event only names its object, which is to be fetched from Stripe. */
-export type ThinEvent = z.infer<typeof referenceSchema>;
+export type ThinEvent = v.InferOutput<typeof referenceSchema>;
 
 /** Fetches the object that a thin event names. */
 export type FetchObject = (event: ThinEvent) => Promise<unknown>;
 
 type StripeEvent = { id: string; type: string; at: string; object: () => Promise<unknown> };
 
-const snapshotSchema = z.object({
+const snapshotSchema = v.object({
   id: stripeId,
-  object: z.literal('event'),
-  type: z.string(),
-  created: z.int().check(z.nonnegative(), z.maximum(9e10)),
-  data: z.object({ object: z.looseObject({}) }),
+  object: v.literal('event'),
+  type: v.string(),
+  created: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(9e10)),
+  data: v.object({ object: anyObject }),
 });
 
-const thinSchema = z.object({
+const thinSchema = v.object({
   id: stripeId,
-  type: z.string(),
-  created: z.iso.datetime({ offset: true }),
+  type: v.string(),
+  created: instant('must be a time such as 2026-12-01T10:00:00Z'),
   /** The snapshot event of the same change, where both kinds are delivered. */
-  snapshot_event: z.nullish(stripeId),
+  snapshot_event: v.nullish(stripeId),
 });
 
-const referenceSchema = z.object({
+const referenceSchema = v.object({
   id: stripeId,
   // A path of Stripe's own API: what we fetch is never somewhere else.
-  related_object: z.object({ url: z.string().check(z.regex(/^\/v1(\/[\w-]+)+$/)) }),
+  related_object: v.object({ url: v.pipe(v.string(), v.regex(/^\/v1(\/[\w-]+)+$/)) }),
   /** Account or organization on whose behalf it is fetched. */
-  context: z.nullish(z.string().check(z.regex(/^[\w/-]{1,200}$/))),
+  context: v.nullish(v.pipe(v.string(), v.regex(/^[\w/-]{1,200}$/))),
 });
 
 const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };

@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import type { DisputeState, PaymentFacts, RefundState } from '../../shared/payment.ts';
 import { type Ignored, readPart } from './event-body.ts';
 
@@ -11,41 +11,41 @@ export type StripeReport = { paymentId: string; facts: PaymentFacts; metadata?: 
 /** `at`: when the event happened, RFC 3339 in UTC. Errors (400): `unsupported_event_format`. */
 type Reader = (object: unknown, at: string) => StripeReport | Ignored;
 
-export const stripeId = z.string().check(z.regex(/^[\w-]{1,100}$/));
-const amount = z.int().check(z.nonnegative());
-const metadata = z.catch(z.record(z.string(), z.string()), {});
+export const stripeId = v.pipe(v.string(), v.regex(/^[\w-]{1,100}$/));
+const amount = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const metadata = v.fallback(v.record(v.string(), v.string()), {});
 
-const session = z.object({
+const session = v.object({
   id: stripeId,
-  payment_intent: z.nullish(stripeId),
-  payment_status: z.string(),
-  amount_total: z.nullish(amount),
+  payment_intent: v.nullish(stripeId),
+  payment_status: v.string(),
+  amount_total: v.nullish(amount),
   metadata,
 });
-const paymentIntent = z.object({
+const paymentIntent = v.object({
   id: stripeId,
-  amount: z.nullish(amount),
-  amount_received: z.nullish(amount),
+  amount: v.nullish(amount),
+  amount_received: v.nullish(amount),
   metadata,
 });
-const charge = z.object({
+const charge = v.object({
   id: stripeId,
-  payment_intent: z.nullish(stripeId),
+  payment_intent: v.nullish(stripeId),
   amount,
   amount_refunded: amount,
 });
-const refund = z.object({
+const refund = v.object({
   id: stripeId,
-  payment_intent: z.nullish(stripeId),
-  charge: z.nullish(stripeId),
+  payment_intent: v.nullish(stripeId),
+  charge: v.nullish(stripeId),
   amount,
-  status: z.nullish(z.string()),
+  status: v.nullish(v.string()),
 });
-const dispute = z.object({
+const dispute = v.object({
   id: stripeId,
-  payment_intent: z.nullish(stripeId),
+  payment_intent: v.nullish(stripeId),
   charge: stripeId,
-  status: z.string(),
+  status: v.string(),
 });
 
 // Words that Stripe may yet add mean what the least harm comes from: still open.
@@ -157,6 +157,6 @@ function paid(at: string, amount: number | null | undefined): PaymentFacts {
   return { confirmedAt: at, ...(amount == null ? {} : { amount }) };
 }
 
-function readObject<Schema extends z.ZodMiniType>(schema: Schema, object: unknown): z.infer<Schema> {
+function readObject<Schema extends v.GenericSchema>(schema: Schema, object: unknown): v.InferOutput<Schema> {
   return readPart(schema, object, 'The object in the event does not have the form that Stripe documents.');
 }

@@ -1,4 +1,4 @@
-import * as z from 'zod/mini';
+import * as v from 'valibot';
 import { AppError } from '../../shared/app-error.ts';
 
 /** Signing secrets by provider, the newest first. Several at a time let a roll overlap; none turns a provider off. */
@@ -10,12 +10,12 @@ export type WebhookSecrets = {
 };
 export type Provider = 'stripe' | 'standard';
 
-const list = (pattern: RegExp) => z.optional(z.array(z.string().check(z.regex(pattern))));
-const schema = z.object({
+const list = (pattern: RegExp) => v.optional(v.array(v.pipe(v.string(), v.regex(pattern))));
+const schema = v.object({
   stripe: list(/^whsec_\S{8,}$/),
   // At least 16 bytes.
   standard: list(/^whsec_[A-Za-z0-9+/]{22,}={0,2}$/),
-  stripeApiKey: z.optional(z.string().check(z.regex(/^[rs]k_\S{8,}$/))),
+  stripeApiKey: v.optional(v.pipe(v.string(), v.regex(/^[rs]k_\S{8,}$/))),
 });
 
 /**
@@ -24,7 +24,7 @@ const schema = z.object({
  */
 export function parseWebhookSecrets(secret: string): WebhookSecrets {
   try {
-    const { stripe = [], standard = [], stripeApiKey } = schema.parse(JSON.parse(secret));
+    const { stripe = [], standard = [], stripeApiKey } = v.parse(schema, JSON.parse(secret));
     if (stripe.length + standard.length > 0) return { stripe, standard, stripeApiKey };
   } catch {
     // The cause is left out: its message could quote the secret.

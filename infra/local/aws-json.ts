@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { buffer } from 'node:stream/consumers';
-import { z } from 'zod';
+import * as v from 'valibot';
+import { discreetly } from '../../shared/schemas.ts';
 import { closeServer, listen } from './ports.ts';
 
 /** An error as AWS answers it. */
@@ -21,14 +22,14 @@ export const awsError = (type: string, message: string, status = 400): AwsError 
 export type Operations = Record<string, (input: unknown) => unknown>;
 
 /** Turns a schema and a function into an operation that validates its input first. */
-export function operation<Schema extends z.ZodType>(
+export function operation<Schema extends v.GenericSchema>(
   schema: Schema,
-  run: (input: z.output<Schema>) => unknown,
+  run: (input: v.InferOutput<Schema>) => unknown,
 ): (input: unknown) => unknown {
   return (input) => {
-    const parsed = schema.safeParse(input);
-    if (!parsed.success) throw awsError('ValidationException', z.prettifyError(parsed.error));
-    return run(parsed.data);
+    const parsed = v.safeParse(schema, input, discreetly);
+    if (!parsed.success) throw awsError('ValidationException', v.summarize(parsed.issues));
+    return run(parsed.output);
   };
 }
 

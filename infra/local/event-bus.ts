@@ -1,6 +1,6 @@
 /** EventBridge on this machine: takes what functions publish, keeps the latest and tells who listens. */
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { awsError, type Operations, operation } from './aws-json.ts';
 import type { ResolvedResource } from './resources.ts';
 
@@ -25,28 +25,29 @@ export type LocalEventBus = {
 const maximumEntryBytes = 256 * 1024;
 const keptEvents = 1000;
 
-const PutEvents = z.object({
-  Entries: z
-    .array(
-      z.object({
-        Source: z.string().optional(),
-        DetailType: z.string().optional(),
-        Detail: z.string().optional(),
-        EventBusName: z.string().optional(),
-        Time: z.number().optional(),
-        Resources: z.array(z.string()).optional(),
-        TraceHeader: z.string().optional(),
+const PutEvents = v.object({
+  Entries: v.pipe(
+    v.array(
+      v.object({
+        Source: v.optional(v.string()),
+        DetailType: v.optional(v.string()),
+        Detail: v.optional(v.string()),
+        EventBusName: v.optional(v.string()),
+        Time: v.optional(v.number()),
+        Resources: v.optional(v.array(v.string())),
+        TraceHeader: v.optional(v.string()),
       }),
-    )
-    .min(1)
-    .max(10),
+    ),
+    v.minLength(1),
+    v.maxLength(10),
+  ),
 });
 
 export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBus {
   const names = new Map<string, string>();
   const kept: BusEvent[] = [];
 
-  const accept = (entry: z.output<typeof PutEvents>['Entries'][number]) => {
+  const accept = (entry: v.InferOutput<typeof PutEvents>['Entries'][number]) => {
     const refuse = (code: string, message: string) => ({ ErrorCode: code, ErrorMessage: message });
     const { Source, DetailType, Detail } = entry;
     if (!Source)

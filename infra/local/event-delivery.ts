@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
-import { z } from 'zod';
+import * as v from 'valibot';
+import { discreetly } from '../../shared/schemas.ts';
 import type { BusEvent } from './event-bus.ts';
 import type { ResolvedResource } from './resources.ts';
 
@@ -17,26 +18,26 @@ type Delivery = {
   deadLetterQueueUrl: string;
 };
 
-const Rule = z.object({
-  EventBusName: z.string(),
-  EventPattern: z.strictObject({ source: z.array(z.string()) }),
-  Targets: z.array(
-    z.object({
-      Arn: z.string(),
-      InputPath: z.literal('$.detail'),
-      RetryPolicy: z.object({ MaximumRetryAttempts: z.number() }),
-      DeadLetterConfig: z.object({ Arn: z.string() }),
+const Rule = v.object({
+  EventBusName: v.string(),
+  EventPattern: v.strictObject({ source: v.array(v.string()) }),
+  Targets: v.array(
+    v.object({
+      Arn: v.string(),
+      InputPath: v.literal('$.detail'),
+      RetryPolicy: v.object({ MaximumRetryAttempts: v.number() }),
+      DeadLetterConfig: v.object({ Arn: v.string() }),
     }),
   ),
 });
-const ApiDestination = z.object({
-  ConnectionArn: z.string(),
-  InvocationEndpoint: z.string(),
-  HttpMethod: z.string(),
+const ApiDestination = v.object({
+  ConnectionArn: v.string(),
+  InvocationEndpoint: v.string(),
+  HttpMethod: v.string(),
 });
-const Connection = z.object({
-  AuthParameters: z.object({
-    ApiKeyAuthParameters: z.object({ ApiKeyName: z.string(), ApiKeyValue: z.string() }),
+const Connection = v.object({
+  AuthParameters: v.object({
+    ApiKeyAuthParameters: v.object({ ApiKeyName: v.string(), ApiKeyValue: v.string() }),
   }),
 });
 
@@ -77,11 +78,14 @@ export function readEventDeliveries(
   });
 }
 
-function read<Schema extends z.ZodType>(schema: Schema, resource: ResolvedResource): z.output<Schema> {
-  const parsed = schema.safeParse(resource.properties);
-  if (parsed.success) return parsed.data;
+function read<Schema extends v.GenericSchema>(
+  schema: Schema,
+  resource: ResolvedResource,
+): v.InferOutput<Schema> {
+  const parsed = v.safeParse(schema, resource.properties, discreetly);
+  if (parsed.success) return parsed.output;
   throw new Error(
-    `The local stack cannot deliver events as ${resource.logicalId} says; see infra/local/event-delivery.ts.\n${z.prettifyError(parsed.error)}`,
+    `The local stack cannot deliver events as ${resource.logicalId} says; see infra/local/event-delivery.ts.\n${v.summarize(parsed.issues)}`,
   );
 }
 

@@ -3,7 +3,8 @@
  * understand is an error, so that no right is ever assumed.
  * Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
  */
-import { z } from 'zod';
+import * as v from 'valibot';
+import { discreetly } from '../../shared/schemas.ts';
 import type { ResolvedResource } from './resources.ts';
 
 /** Keys that statements may set conditions on. */
@@ -24,34 +25,43 @@ export type Decide = (right: Right) => Decision;
 
 type Test = (text: string) => boolean;
 
-const texts = z.union([z.string().transform((text) => [text]), z.array(z.string())]);
+const texts = v.union([
+  v.pipe(
+    v.string(),
+    v.transform((text) => [text]),
+  ),
+  v.array(v.string()),
+]);
 const anyOf = (toTest: (pattern: string) => Test) =>
-  texts.transform((values): Test => {
-    const tests = values.map(toTest);
-    return (text) => tests.some((test) => test(text));
-  });
+  v.pipe(
+    texts,
+    v.transform((values): Test => {
+      const tests = values.map(toTest);
+      return (text) => tests.some((test) => test(text));
+    }),
+  );
 const equal = (value: string): Test => {
   return (text) => text === value;
 };
 const like = (pattern: string): Test => wildcards(pattern, '');
 
-const Policy = z.object({
-  Statement: z.array(
-    z.strictObject({
-      Sid: z.string().optional(),
-      Effect: z.enum(['Allow', 'Deny']),
+const Policy = v.object({
+  Statement: v.array(
+    v.strictObject({
+      Sid: v.optional(v.string()),
+      Effect: v.picklist(['Allow', 'Deny']),
       Action: anyOf((pattern) => wildcards(pattern, 'i')),
       Resource: anyOf(like),
-      Condition: z
-        .strictObject({
-          StringEquals: z.partialRecord(z.enum(contextKeys), anyOf(equal)).default({}),
-          StringLike: z.partialRecord(z.enum(contextKeys), anyOf(like)).default({}),
-        })
-        .optional(),
+      Condition: v.optional(
+        v.strictObject({
+          StringEquals: v.optional(v.record(v.picklist(contextKeys), anyOf(equal)), {}),
+          StringLike: v.optional(v.record(v.picklist(contextKeys), anyOf(like)), {}),
+        }),
+      ),
     }),
   ),
 });
-type Statement = z.output<typeof Policy>['Statement'][number];
+type Statement = v.InferOutput<typeof Policy>['Statement'][number];
 
 /**
  * Reads all policies of a role: its inline ones and those attached to it.
@@ -81,11 +91,11 @@ export function readRole(role: ResolvedResource, policies: ResolvedResource[]): 
 }
 
 function readPolicy(role: ResolvedResource, document: unknown): Statement[] {
-  const parsed = Policy.safeParse(document);
-  if (parsed.success) return parsed.data.Statement;
+  const parsed = v.safeParse(Policy, document, discreetly);
+  if (parsed.success) return parsed.output.Statement;
   throw new Error(
     `A policy of the role ${role.logicalId} has something that the local stack does not evaluate. ` +
-      `Teach infra/local/policies.ts, or write it differently:\n${z.prettifyError(parsed.error)}`,
+      `Teach infra/local/policies.ts, or write it differently:\n${v.summarize(parsed.issues)}`,
   );
 }
 

@@ -1,7 +1,7 @@
 /** Secrets Manager on this machine: secrets as the template declares them, values in a file. */
 import { randomInt, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { awsError, type Operations, operation } from './aws-json.ts';
 import { type ResolvedResource, secretName } from './resources.ts';
 import { writeFileAtomically } from './state-files.ts';
@@ -19,12 +19,13 @@ export type LocalSecrets = {
   put(id: string, value: string): void;
 };
 
-const GetSecretValue = z.object({
-  SecretId: z.string().min(1).max(2048),
-  VersionId: z.string().optional(),
-  VersionStage: z.string().optional(),
+const SecretId = v.pipe(v.string(), v.minLength(1), v.maxLength(2048));
+const GetSecretValue = v.object({
+  SecretId,
+  VersionId: v.optional(v.string()),
+  VersionStage: v.optional(v.string()),
 });
-const PutSecretValue = z.object({ SecretId: z.string().min(1).max(2048), SecretString: z.string().min(1) });
+const PutSecretValue = v.object({ SecretId, SecretString: v.pipe(v.string(), v.minLength(1)) });
 
 /** @param file where the values are kept (mode 0600); in memory when absent */
 export function createSecrets(file?: string): LocalSecrets {

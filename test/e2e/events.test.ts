@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { marshall } from '@aws-sdk/util-dynamodb';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import formats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import * as z from 'zod';
 import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
 import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
 import { demoBooking, hour, rfc3339 } from '../../infra/local/payment.ts';
@@ -19,7 +20,9 @@ import { apiTokenFor } from './browser.ts';
 type Event = { type: string; id: string; userId?: string; bookingId?: string };
 
 const schema = JSON.parse(readFileSync(join(import.meta.dirname, '../../docs/events.schema.json'), 'utf8'));
-const documented = z.fromJSONSchema(schema);
+const ajv = formats.default(new Ajv2020({ strictTypes: false }));
+/** Also refuses fields that are not documented. */
+const isDocumented = ajv.compile({ ...schema, unevaluatedProperties: false });
 const ada = 'ada@example.com';
 const ben = 'ben@example.com';
 const now = Date.now();
@@ -153,7 +156,8 @@ describe('events are delivered to the URL of the stack', () => {
   });
 
   it('each type at least once by now, and each as docs/events.schema.json says', () => {
-    for (const { event } of received) expect(documented.parse(event)).toEqual(event);
+    for (const { event } of received)
+      expect(isDocumented(event), JSON.stringify([event, isDocumented.errors])).toBe(true);
     // Conflicts are told where the operator wants them seen: see test/integration/conflict.test.ts.
     const types = Object.keys(schema.$defs).filter(
       (name) => name.includes('.') && name !== 'booking.conflict',

@@ -1,5 +1,5 @@
 /** Sends a case to its handler and says what is wrong with what comes of it. */
-import type * as z from 'zod';
+import * as v from 'valibot';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { matchRoute } from '../../infra/local/http-api.ts';
 import { toEvent, toResponse } from '../../infra/local/http-payload.ts';
@@ -27,7 +27,7 @@ export type Verdict = { status: number; code: string; ms: number };
 /** Milliseconds in which every answer has to come. */
 const patience = 1000;
 
-const success: Record<string, z.ZodType> = {
+const success: Record<string, v.GenericSchema> = {
   [`POST ${routes.stripeWebhook}`]: receiptSchema,
   [`POST ${routes.standardWebhook}`]: receiptSchema,
   [`GET ${routes.connection}`]: connectionSchema,
@@ -64,6 +64,9 @@ class Finding extends Error {
 const expectThat = (holds: boolean, otherwise: () => string): void => {
   if (!holds) throw new Finding(otherwise());
 };
+
+const wrongIn = ({ issues }: v.SafeParseResult<v.GenericSchema>): string =>
+  issues ? v.summarize(issues) : '';
 
 type Sent = { routeKey: string; event: HttpRequest; credentials: string[] };
 
@@ -190,8 +193,8 @@ function checkAnswer(
   if (routeKey !== `GET ${routes.health}`) checkHeaders(header, seen);
   if (status < 400) {
     if (success[routeKey]) {
-      const parsed = success[routeKey].safeParse(JSON.parse(text));
-      expectThat(parsed.success, () => `Not as documented: ${parsed.error?.message} ${seen()}`);
+      const parsed = v.safeParse(success[routeKey], JSON.parse(text));
+      expectThat(parsed.success, () => `Not as documented: ${wrongIn(parsed)} ${seen()}`);
     }
     if (status === 302) checkRedirect(routeKey, header('location'), seen);
     return { status, code: '' };
@@ -219,9 +222,9 @@ function checkAnswer(
     return { status, code };
   }
   expectThat(header('content-type') === 'application/problem+json', () => `No problem+json: ${seen()}`);
-  const problem = errorSchema.safeParse(JSON.parse(text));
-  expectThat(problem.success, () => `Not as documented: ${problem.error?.message} ${seen()}`);
-  const { code, status: stated } = problem.data as z.infer<typeof errorSchema>;
+  const problem = v.safeParse(errorSchema, JSON.parse(text));
+  expectThat(problem.success, () => `Not as documented: ${wrongIn(problem)} ${seen()}`);
+  const { code, status: stated } = problem.output as v.InferOutput<typeof errorSchema>;
   expectThat(stated === status, () => `Two statuses: ${seen()}`);
   expectThat(
     codes?.includes(code) ?? false,
@@ -332,7 +335,7 @@ async function followBooking(
   const id = pathParameters?.id;
   const read = await ask('GET', rawPath);
   expectThat(read.statusCode === 200, () => `Accepted, and yet it cannot be read: ${read.body}`);
-  const { desired, revision } = JSON.parse(read.body) as z.infer<typeof bookingSchema>;
+  const { desired, revision } = JSON.parse(read.body) as v.InferOutput<typeof bookingSchema>;
   for (const time of [desired.start, desired.end]) {
     expectThat(time === undefined || aTime.test(time), () => `No time that others can read: ${time}`);
   }

@@ -120,6 +120,7 @@ describe('changing a connection', () => {
     ['fields that nobody knows', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
     ['everything at once', { calendarId: '', timeZone: 7 }, ['invalid_field', 'invalid_field']],
     ['no object', ['primary'], ['invalid_field']],
+    ['an empty list', [], ['invalid_field']],
   ])('refuses %s, field by field, and changes nothing', async (_, body, codes) => {
     const before = await world.connect('user-1');
     const refusal = await changeConnection(world.deps, 'user-1', body).catch((error: unknown) => error);

@@ -86,6 +86,26 @@ describe('requests about bookings', () => {
     });
   });
 
+  it('are told every field that nobody knows, and nothing that they carry', async () => {
+    const problem = (field: string, message: string) => ({ code: 'invalid_field', field, message });
+    const guest = { email: 'ada@example.com', phone: 'secret' };
+    const sent = { ...body, colour: 'secret', constructor: 1, attendees: [guest], visibility: 'secret' };
+    await expect(readDesired(sent)).rejects.toMatchObject({
+      problems: [
+        problem('attendees.0.phone', 'There is no such field.'),
+        problem('visibility', 'must be one of default, public, private, confidential'),
+        problem('colour, constructor', 'There is no such field.'),
+      ],
+    });
+    const query = async () => readListQuery({ limit: '0.5', from: '2027-02-29T10:00:00Z' });
+    await expect(query()).rejects.toMatchObject({
+      problems: [
+        problem('from', 'It must be a time such as 2026-12-01T10:00:00Z.'),
+        problem('limit', 'It must be a whole number from 1 to 100.'),
+      ],
+    });
+  });
+
   it('as a patch of what is, change nothing', async () => {
     const stored = await booking();
     const { appointment } = await readPatched(stored, {});

@@ -43,6 +43,11 @@ describe('where a payment stands', () => {
     ['it is disputed', [paid, { disputes: { dp_1: 'open' } }], 'disputed'],
     ['the dispute is won', [paid, { disputes: { dp_1: 'won' } }], 'paid'],
     ['the dispute is lost', [paid, { disputes: { dp_1: 'lost' } }], 'dispute_lost'],
+    [
+      'refunds have ids that every object seems to have',
+      [paid, refund('done', 4000, 'constructor'), refund('done', 5000, '__proto__')],
+      'refunded',
+    ],
     ['it is refunded during a dispute', [paid, { disputes: { dp_1: 'open' } }, refund('done')], 'refunded'],
   ])('when %s', (_, said, standing) => {
     expect(standingOf(said.reduce(mergeFacts, {}))).toBe(standing);

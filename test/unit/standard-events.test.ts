@@ -116,6 +116,15 @@ describe('translateStandardEvent', () => {
     expect(await translate(type, { anything: true })).toEqual({ ignored: `unknown event type ${type}` });
   });
 
+  it('keeps a refund whose id every object seems to have', async () => {
+    const { facts } = await paymentOf('payment.refunded', {
+      paymentId: 'order-77',
+      refundedAmount: 4000,
+      refundId: 'constructor',
+    });
+    expect(facts).toEqual({ refunds: { constructor: { amount: 4000, state: 'done' } } });
+  });
+
   it.each([
     ['a body that is no JSON', () => translateStandardEvent(Buffer.from('{'), 'msg_1'), 'invalid_json'],
   ])('refuses %s', async (_, act, code) => {
@@ -133,6 +142,9 @@ describe('translateStandardEvent', () => {
       ['amount', 'refundedAmount'],
     ],
     ['a refund of no amount', () => translate('payment.refunded', data), ['refundedAmount']],
+    ['a list as booking', () => translate('payment.confirmed', { ...data, booking: [] }), ['booking']],
+    ['a list as data', () => translate('payment.disputed', []), ['data']],
+    ['no object at all', () => translateStandardEvent(Buffer.from('7'), 'msg_1'), ['']],
     [
       'a start that is no text',
       () => translate('payment.confirmed', { ...data, booking: { start: 1 } }),

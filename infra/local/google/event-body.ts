@@ -1,39 +1,42 @@
 import type { calendar_v3 } from '@googleapis/calendar';
-import * as z from 'zod';
+import * as v from 'valibot';
+import { discreetly } from '../../../shared/schemas.ts';
 import { checkTimes } from './event-times.ts';
 import { apiError, reported } from './google-errors.ts';
 
 type Event = calendar_v3.Schema$Event;
 
-const text = z.string().nullish();
-const flag = z.boolean().nullish();
-const time = z.object({ date: text, dateTime: text, timeZone: text }).nullish();
-const properties = z.record(z.string(), text).nullish();
-const reminder = z.object({ method: z.enum(['email', 'popup']), minutes: z.int().min(0).max(40_320) });
+const text = v.nullish(v.string());
+const flag = v.nullish(v.boolean());
+const time = v.nullish(v.object({ date: text, dateTime: text, timeZone: text }));
+const properties = v.nullish(v.record(v.string(), text));
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const reminder = v.object({
+  method: v.picklist(['email', 'popup']),
+  minutes: v.pipe(count, v.maxValue(40_320)),
+});
+const webUrl = v.pipe(v.string(), v.url(), v.regex(/^https?:\/\//i));
 
 /** What clients may write. Anything else in a body is dropped here, as Google ignores it. */
-const writable = z.object({
+const writable = v.object({
   summary: text,
   description: text,
   location: text,
   start: time,
   end: time,
-  recurrence: z.array(z.string()).nullish(),
-  status: z.enum(['confirmed', 'tentative', 'cancelled']).nullish(),
-  transparency: z.enum(['opaque', 'transparent']).nullish(),
-  visibility: z.enum(['default', 'public', 'private', 'confidential']).nullish(),
+  recurrence: v.nullish(v.array(v.string())),
+  status: v.nullish(v.picklist(['confirmed', 'tentative', 'cancelled'])),
+  transparency: v.nullish(v.picklist(['opaque', 'transparent'])),
+  visibility: v.nullish(v.picklist(['default', 'public', 'private', 'confidential'])),
   colorId: text,
   eventLabelId: text,
-  attendees: z.array(z.looseObject({ email: z.string().includes('@') })).nullish(),
-  reminders: z.object({ useDefault: flag, overrides: z.array(reminder).nullish() }).nullish(),
-  source: z.object({ title: text, url: z.url({ protocol: /^https?$/ }).nullish() }).nullish(),
-  extendedProperties: z.object({ private: properties, shared: properties }).nullish(),
-  conferenceData: z.looseObject({}).nullish(),
-  attachments: z
-    .array(z.looseObject({ fileUrl: z.string() }))
-    .max(25)
-    .nullish(),
-  sequence: z.int().min(0).nullish(),
+  attendees: v.nullish(v.array(v.looseObject({ email: v.pipe(v.string(), v.includes('@')) }))),
+  reminders: v.nullish(v.object({ useDefault: flag, overrides: v.nullish(v.array(reminder)) })),
+  source: v.nullish(v.object({ title: text, url: v.nullish(webUrl) })),
+  extendedProperties: v.nullish(v.object({ private: properties, shared: properties })),
+  conferenceData: v.nullish(v.looseObject({})),
+  attachments: v.nullish(v.pipe(v.array(v.looseObject({ fileUrl: v.string() })), v.maxLength(25))),
+  sequence: v.nullish(count),
   anyoneCanAddSelf: flag,
   guestsCanInviteOthers: flag,
   guestsCanModify: flag,
@@ -42,13 +45,13 @@ const writable = z.object({
 
 /** The writable part of a body. A conference is only read when the request says that it knows of them. */
 export function readEventBody(body: unknown, options: { conferences: boolean }): Event {
-  const parsed = writable.safeParse(body);
+  const parsed = v.safeParse(writable, body, discreetly);
   if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw apiError(reported.invalid(`Invalid value for: ${issue?.path.join('.')}: ${issue?.message}`));
+    const [issue] = parsed.issues;
+    throw apiError(reported.invalid(`Invalid value for: ${v.getDotPath(issue)}: ${issue.message}`));
   }
-  const { conferenceData, ...fields } = parsed.data;
-  return (options.conferences && conferenceData !== undefined ? parsed.data : fields) as Event;
+  const { conferenceData, ...fields } = parsed.output;
+  return (options.conferences && conferenceData !== undefined ? parsed.output : fields) as Event;
 }
 
 /** Changes only what the patch names; null removes; objects are merged and arrays replaced (RFC 7396). */

@@ -1,21 +1,21 @@
-import * as z from 'zod';
+import * as v from 'valibot';
 import { instantOf } from './event-times.ts';
 import { apiError, documented, reported } from './google-errors.ts';
 import { type Account, eventsOf, findCalendar, type GoogleState } from './state.ts';
 
-const requestBody = z.object({
-  timeMin: z.string().optional(),
-  timeMax: z.string().optional(),
-  items: z.array(z.object({ id: z.string() })).optional(),
+const requestBody = v.object({
+  timeMin: v.optional(v.string()),
+  timeMax: v.optional(v.string()),
+  items: v.optional(v.array(v.object({ id: v.string() }))),
 });
 
 type Period = { start: number; end: number };
 
 /** `freebusy.query`: 200 even where a calendar cannot be read; its entry then has errors and no times. */
 export function queryFreeBusy(state: GoogleState, { sub }: Account, body: unknown) {
-  const parsed = requestBody.safeParse(body);
+  const parsed = v.safeParse(requestBody, body);
   if (!parsed.success) throw apiError(reported.parseError);
-  const { timeMin, timeMax, items } = parsed.data;
+  const { timeMin, timeMax, items } = parsed.output;
   const range = { start: Date.parse(timeMin ?? ''), end: Date.parse(timeMax ?? '') };
   if (Number.isNaN(range.start)) throw apiError(reported.required('Missing timeMin parameter.'));
   if (Number.isNaN(range.end)) throw apiError(reported.required('Missing timeMax parameter.'));
