@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import type { Appointment, EventTime, Problem } from './booking.ts';
-import { toIso } from './clock.ts';
+import { dayExists, toIso } from './clock.ts';
 import { isTimeZone } from './time-zone.ts';
 
 /** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
@@ -114,7 +114,7 @@ async function readMoment(
       `"${field}" must be a time such as 2026-12-01T10:00:00+01:00; "${text.slice(0, 40)}" is none.`,
     );
   }
-  if (!dateExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
+  if (!dayExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
   const clockTime = `${day}T${hour}:${minute}:${second}`;
   if (offset !== undefined) return readInstant(clockTime + offset.toUpperCase(), zone);
   if (zone !== undefined) return readLocal(field, clockTime, zone);
@@ -126,7 +126,7 @@ async function readMoment(
 
 /** A day is that day wherever its calendar is; it is taken to begin when it does in UTC. */
 function readDay(field: string, day: string): Moment | Problem {
-  if (!dateExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
+  if (!dayExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
   return { time: { date: day }, at: Date.parse(`${day}T00:00:00Z`) / 1000 };
 }
 
@@ -158,12 +158,6 @@ function moment(zoned: {
       ? zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' })
       : toIso(at);
   return { time: { dateTime, timeZone: zoned.timeZoneId }, at };
-}
-
-/** Date.parse turns 30 February into 2 March. */
-function dateExists(day: string): boolean {
-  const at = Date.parse(`${day}T00:00:00Z`);
-  return !Number.isNaN(at) && toIso(at / 1000).startsWith(day);
 }
 
 function problem(field: string, message: string): Problem {

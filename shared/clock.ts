@@ -19,3 +19,9 @@ export const systemSleep: Sleep = async (milliseconds) => {
 export function toIso(epochSeconds: number): string {
   return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');
 }
+
+/** Whether there is such a day as `2026-02-28`. Date.parse turns 30 February into 2 March. */
+export function dayExists(day: string): boolean {
+  const at = Date.parse(`${day}T00:00:00Z`);
+  return !Number.isNaN(at) && toIso(at / 1000).startsWith(day);
+}
