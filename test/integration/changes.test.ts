@@ -296,6 +296,7 @@ describe('a booking that is declared before it is paid', () => {
     await again();
     expect(world.events()).toMatchObject([{ status: 'tentative' }]);
     expect((await stored()).status).toBe('held');
+    expect(await stored()).not.toHaveProperty('syncDueAt');
     expect(world.bus.types()).toEqual([]);
     await syncBooking(world.deps, world.payment(bookingId));
     expect(world.events()).toMatchObject([{ status: 'confirmed' }]);

@@ -45,6 +45,54 @@ describe('two payers for one slot', () => {
   });
 });
 
+it('a conflict after an insert of which nobody heard is looked at again when that can no longer take effect', async () => {
+  await world.connect('user-1', withFreeBusy);
+  const { calendar } = world.deps;
+  let arrive = async (): Promise<unknown> => undefined;
+  const swallowing: typeof calendar = {
+    ...calendar,
+    async fetch(url, init) {
+      if (init.method !== 'POST' || String(url).includes('freeBusy')) return calendar.fetch(url, init);
+      arrive = () => calendar.fetch(url, { ...init, signal: AbortSignal.timeout(5000) });
+      throw new DOMException('The operation timed out', 'TimeoutError');
+    },
+  };
+  const conflictPolicy = 'hold';
+  await syncBooking({ ...world.deps, calendar: swallowing, conflictPolicy }, world.payment('b2'));
+  await pay('b1', 'hold');
+  const again = async () => {
+    world.time.now = ((await world.booking('b2'))?.syncDueAt ?? Number.NaN) + 1;
+    await syncBooking(
+      { ...world.deps, conflictPolicy },
+      { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
+    );
+  };
+  await again();
+  expect(await world.booking('b2')).toMatchObject({ status: 'conflict', unsettled: true });
+  await arrive();
+  await again();
+  expect(world.events()).toHaveLength(2);
+  expect((await world.booking('b2'))?.status).toBe('scheduled');
+  expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict', 'booking.scheduled']);
+});
+
+it('and the look ends it where nothing was entered: a conflict is told once', async () => {
+  await world.connect('user-1', withFreeBusy);
+  await pay('b1', 'hold');
+  await syncBooking({ ...world.deps, conflictPolicy: 'hold' }, world.payment('b2'), { repeated: true });
+  const { syncDueAt = Number.NaN } = (await world.booking('b2')) ?? {};
+  world.time.now = syncDueAt + 1;
+  await syncBooking(
+    { ...world.deps, conflictPolicy: 'hold' },
+    { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
+  );
+  const settled = await world.booking('b2');
+  expect(settled?.status).toBe('conflict');
+  expect(settled).not.toHaveProperty('unsettled');
+  expect(settled).not.toHaveProperty('syncDueAt');
+  expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict']);
+});
+
 describe('a slot that is to be held until it is paid', () => {
   const declare = () => world.declare('b2', { hold: true, status: 'pending' });
   const hold = (conflictPolicy: ConflictPolicy) =>

@@ -136,6 +136,20 @@ describe('a Meet link', () => {
     expect(await wait(0)).toEqual(meet);
   });
 
+  it('that never comes is looked for less and less often, and not after the appointment', async () => {
+    world.google.control.setSwitch('conference', 'pending');
+    await syncBooking(world.deps, paid({ details: { meet: true } }));
+    const { appointment } = await stored();
+    let looks = 0;
+    for (let due = (await stored()).syncDueAt; due !== undefined; due = (await stored()).syncDueAt) {
+      expect(due).toBeLessThan(appointment?.endsAt ?? 0);
+      await wait(due - world.time.now);
+      looks++;
+    }
+    expect(looks).toBeLessThan(15);
+    expect((await stored()).status).toBe('scheduled');
+  });
+
   it('that Google cannot make does not make the booking fail', async () => {
     world.google.control.setSwitch('conference', 'failure');
     await syncBooking(world.deps, paid({ details: { meet: true } }));

@@ -68,6 +68,11 @@ const failure = (kind: CalendarFailureKind, more: Partial<CalendarFailure> = {})
 const step = (booking: Booking, before: Booking | undefined, connection: Connection | undefined, at = now) =>
   nextStep({ booking, stored: before, connection, now: at, random: middle, policy, suspect: false });
 
+const outcomeOf = (given: ReturnType<typeof nextStep>): Booking => {
+  if (given.do !== 'record') throw new Error(`It is to ${given.do}.`);
+  return given.outcome.booking;
+};
+
 describe('a payment', () => {
   it('makes a pending booking', () => {
     expect(paid).toMatchObject({ status: 'pending', version: 0, problems: [], timeline: [{ what: 'paid' }] });
@@ -327,6 +332,16 @@ describe('the next step', () => {
     ['paid, missed before', { booking: { status: 'missed' }, stored: 'same' }, 'nothing'],
     ['paid, in conflict before', { booking: { status: 'conflict' }, stored: 'same' }, 'nothing'],
     [
+      'paid, in conflict before, entered perhaps',
+      { booking: { status: 'conflict' }, stored: 'same', suspect: true },
+      'insert',
+    ],
+    [
+      'paid, in conflict before, to be settled',
+      { booking: { status: 'conflict', unsettled: true, syncDueAt: now }, stored: 'same' },
+      'insert',
+    ],
+    [
       'paid again after a refund that failed',
       { booking: { status: 'cancelled', generation: 1 }, stored: 'same' },
       'insert',
@@ -373,6 +388,11 @@ describe('the next step', () => {
     ['stands as it was before', { booking: { observed, revision: 2 } }, 'update'],
     ['stands as it was before, over by now', { booking: { observed, revision: 2 }, at: over }, 'update'],
     [
+      'stands as it was before, which was told as missed',
+      { booking: { observed, revision: 2, status: 'missed' }, stored: 'same', at: over },
+      'nothing',
+    ],
+    [
       'stands as it was before, not connected',
       { booking: { observed, revision: 2 }, connection: broken },
       'record waiting_for_connection',
@@ -395,6 +415,16 @@ describe('the next step', () => {
         connection: broken,
       },
       'record waiting_for_connection',
+    ],
+    [
+      'the same, over by now',
+      {
+        booking: { observed, status: 'waiting_for_connection', syncDueAt: over, attempts: 9 },
+        stored: 'same',
+        connection: broken,
+        at: over,
+      },
+      'record missed',
     ],
     [
       'the same, connected again',
@@ -462,6 +492,31 @@ describe('the next step', () => {
       { booking: { payments: refunded, status: 'cancelled' }, stored: 'same', suspect: true },
       'remove',
     ],
+    [
+      'refunded, in conflict, entered perhaps',
+      {
+        booking: { payments: refunded, status: 'conflict', unsettled: true },
+        stored: { status: 'conflict' },
+      },
+      'remove',
+    ],
+    [
+      'refunded, gone, to be settled',
+      {
+        booking: { payments: refunded, status: 'cancelled', unsettled: true, syncDueAt: now },
+        stored: 'same',
+      },
+      'remove',
+    ],
+    [
+      'refunded, gone, to be settled, not connected',
+      {
+        booking: { payments: refunded, status: 'cancelled', unsettled: true, syncDueAt: now },
+        stored: 'same',
+        connection: broken,
+      },
+      'record cancelled',
+    ],
     ['cancelled, whatever was paid', { booking: { cancelledAt: 'then', observed } }, 'remove'],
     [
       'declared, cancelled',
@@ -481,5 +536,17 @@ describe('the next step', () => {
       suspect: row.suspect ?? false,
     });
     expect(step.do === 'record' ? `record ${step.outcome.booking.status}` : step.do).toBe(expected);
+  });
+
+  it('what nobody can look at is due again until the appointment is over, and never after it', () => {
+    let booking = { ...stored(paid), status: 'cancelled', unsettled: true, syncDueAt: now } as Booking;
+    booking.payments = refunded;
+    const looks: number[] = [];
+    while (booking.syncDueAt !== undefined && looks.length < 50) {
+      looks.push(booking.syncDueAt);
+      booking = outcomeOf(step(booking, booking, broken, booking.syncDueAt));
+    }
+    expect(looks).toEqual([0, 6, 12, 18, 24].map((hours) => now + hours * 3600));
+    expect(booking).not.toHaveProperty('unsettled');
   });
 });
