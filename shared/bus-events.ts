@@ -128,11 +128,15 @@ export const busEventSchema = v.variant('type', [
     ...booking,
     problems,
   }),
-  event('booking.missed', 'The appointment was over before it could be put into the calendar.', {
-    userId,
-    ...booking,
-    problems: v.optional(problems),
-  }),
+  event(
+    'booking.missed',
+    'The appointment was over before it, or its last change, could be put into the calendar, or be seen to stand there.',
+    {
+      userId,
+      ...booking,
+      problems: v.optional(problems),
+    },
+  ),
 ]);
 
 export type BusEventType = v.InferOutput<typeof busEventSchema>['type'];

@@ -189,6 +189,24 @@ export const mutants: Mutant[] = [
     to: '',
   },
   {
+    name: 'a held slot is due for ever',
+    file: decide,
+    from: '...(tentative ? {} : nextLook(',
+    to: '...(nextLook(',
+  },
+  {
+    name: 'a Meet link is looked for for ever',
+    file: decide,
+    from: 'if (meetIsPending && forMeet < endsAt)',
+    to: 'if (meetIsPending)',
+  },
+  {
+    name: 'an event is waited for beyond its end',
+    file: decide,
+    from: "  if (isOver) return { do: 'record', outcome: missed(booking, now) };\n  return",
+    to: '  return',
+  },
+  {
     name: 'a disconnected user forgets the calendar',
     file: 'functions/connections/manage-connection.ts',
     from: '    formerCalendars: formerCalendarsOf(connection, now),\n    refreshAt',
