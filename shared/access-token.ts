@@ -136,10 +136,10 @@ function takeLease(
   return deps.connections.takeLease(userId, tokenVersion, newLease(deps));
 }
 
-/** A lease that starts now. */
-export function newLease(deps: Pick<TokenDeps, 'clock'>): Lease {
+/** A lease that starts now. It is known by its end, which no two have in common. */
+export function newLease(deps: Pick<TokenDeps, 'clock' | 'random'>): Lease {
   const now = deps.clock();
-  return { until: now + leaseDuration, now };
+  return { until: now + leaseDuration + Math.floor(deps.random() * 1e6) / 1e6, now };
 }
 
 /** The connection as it is now. Errors: `reauthorization_required` where it is not active. */
@@ -171,13 +171,10 @@ export async function refreshUnderLease(
 }
 
 /** Leaves what is due on a connection for later, and ends the lease on it. */
-export async function postpone(
-  deps: TokenDeps,
-  { userId, tokenVersion, refreshFailures }: Connection,
-): Promise<void> {
-  const failures = refreshFailures + 1;
+export async function postpone(deps: TokenDeps, connection: Connection): Promise<void> {
+  const failures = connection.refreshFailures + 1;
   const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
-  await deps.connections.postpone(userId, tokenVersion, deps.clock() + wait, failures);
+  await deps.connections.postpone(connection, deps.clock() + wait, failures);
 }
 
 async function saveGranted(

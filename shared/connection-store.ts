@@ -32,6 +32,9 @@ export type ResealedTokens = {
 /** Until when the right to refresh is taken. */
 export type Lease = { until: number; now: number };
 
+/** A connection and the lease that its reader holds on it. */
+export type Leased = Pick<Connection, 'userId' | 'tokenVersion' | 'leaseUntil'>;
+
 /**
  * The table of connections. Every write names the token version it was decided on and reports whether it took
  * place: a writer that was overtaken changes nothing and reads again.
@@ -49,8 +52,8 @@ export type ConnectionStore = {
   takeLeaseIfDue(userId: string, lease: Lease): Promise<Connection | undefined>;
   /** Ends the lease with new tokens. */
   saveTokens(userId: string, version: number, tokens: RefreshedTokens): Promise<boolean>;
-  /** Ends the lease with nothing done: tried again at `refreshAt`. */
-  postpone(userId: string, version: number, refreshAt: number, failures: number): Promise<boolean>;
+  /** Ends the lease that was read, if any, with nothing done: tried again at `refreshAt`. */
+  postpone(read: Leased, refreshAt: number, failures: number): Promise<boolean>;
   /** Records that only the user can mend this connection. */
   requireReauthorization(userId: string, version: number, reason: string, now: number): Promise<boolean>;
   /** Records that a grant was taken back. `disconnected`: nothing else is ever due on this connection. */
@@ -214,12 +217,15 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       });
     },
 
-    postpone(userId, version, refreshAt, failures) {
+    postpone({ userId, tokenVersion, leaseUntil }, refreshAt, failures) {
+      // Sent twice by the SDK, it would end the lease of whoever came next.
+      const stillLeased =
+        leaseUntil === undefined ? 'attribute_not_exists(leaseUntil)' : 'leaseUntil = :lease';
       return changed(userId, {
         set: { refreshAt, refreshFailures: failures },
         remove: endOfLease,
-        condition: stillVersion,
-        values: { ':version': version },
+        condition: `${stillVersion} AND ${stillLeased}`,
+        values: { ':version': tokenVersion, ':lease': leaseUntil },
       });
     },
 

@@ -133,20 +133,23 @@ function cancel(booking: Booking, now: number): Booking {
 
 /** A booking of which something else is desired than before: the next revision, due at once where sync has work. */
 function renewed(booking: Booking, now: number, what: string): Booking {
-  const { syncDueAt: _, ...rest } = booking;
+  const { syncDueAt, unsettled, ...rest } = booking;
   const next = {
     ...rest,
     revision: booking.revision + 1,
     timeline: withEntry(booking.timeline, now, what),
     updatedAt: toIso(now),
   };
-  if (!concernsCalendar(next)) return { ...next, problems: [], status: statusAtRest(next) };
-  const due = { ...next, syncDueAt: now };
+  if (!concernsCalendar(next)) {
+    const settling = unsettled && syncDueAt !== undefined ? { unsettled, syncDueAt } : {};
+    return { ...next, ...settling, problems: [], status: statusAtRest(next) };
+  }
+  const isUnheard = unsettled || booking.attempts > 0;
+  const due = { ...next, ...(isUnheard ? { unheard: true as const } : {}), syncDueAt: now };
   // A wait for the connection has been announced, and goes on. What has ended without an event needs no look at Google.
   const staysSo = booking.status === 'waiting_for_connection' || (next.cancelledAt && hasEnded(next));
   if (staysSo) return due;
-  const unheard = booking.attempts > 0 ? ({ unheard: true } as const) : {};
-  return { ...due, ...unheard, status: 'pending', problems: [], attempts: 0 };
+  return { ...due, status: 'pending', problems: [], attempts: 0 };
 }
 
 /** Whether sync has anything to do for it: there may be an event, or there is to be one. */

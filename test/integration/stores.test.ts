@@ -177,11 +177,12 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         leaseUntil: now + 20,
         tokens: 'sealed',
       });
-      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
-      expect(await connections.takeLease(userId, 1, lease({ now: now + 19 }))).toBeUndefined();
-      expect(await connections.takeLease(userId, 1, lease({ now: now + 20, until: now + 40 }))).toMatchObject(
-        { leaseUntil: now + 40 },
-      );
+      const another = (change: object = {}) => lease({ until: now + 20.5, ...change });
+      expect(await connections.takeLease(userId, 1, another())).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, another({ now: now + 19 }))).toBeUndefined();
+      expect(await connections.takeLease(userId, 1, another({ now: now + 20 }))).toMatchObject({
+        leaseUntil: now + 20.5,
+      });
     });
 
     it('gives no lease on another version, a broken connection, or none', async () => {
@@ -255,7 +256,12 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('postpones a refresh and records a use, each only over the version it was decided on', async () => {
       await connections.put(connection(), undefined);
       await connections.takeLease(userId, 1, lease());
-      expect(await connections.postpone(userId, 1, now + 60, 1)).toBe(true);
+      const leased = { userId, tokenVersion: 1, leaseUntil: now + 20 };
+      expect(await connections.postpone({ ...leased, leaseUntil: now + 19 }, now + 60, 1)).toBe(false);
+      expect(await connections.postpone({ userId, tokenVersion: 1 }, now + 60, 1)).toBe(false);
+      expect(await connections.postpone({ ...leased, tokenVersion: 2 }, now + 60, 1)).toBe(false);
+      expect(await connections.postpone(leased, now + 60, 1)).toBe(true);
+      expect(await connections.postpone(leased, now + 60, 1)).toBe(false);
       expect(await connections.get(userId)).toMatchObject({
         refreshAt: now + 60,
         refreshFailures: 1,
@@ -274,7 +280,9 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         userId,
         leaseUntil: now + 20,
       });
-      expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 2 }))).toBeUndefined();
+      expect(
+        await connections.takeLeaseIfDue(userId, lease({ now: now + 2, until: now + 22 })),
+      ).toBeUndefined();
       expect(await connections.takeLeaseIfDue('nobody', lease())).toBeUndefined();
       expect(await connections.get('nobody')).toBeUndefined();
     });
