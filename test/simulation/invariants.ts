@@ -10,13 +10,14 @@ import type { World } from './world.ts';
 
 /** What must hold, at every moment and in the end. Each violation is told in one line. */
 
-/** Counts of what was looked at, so that a check that never runs is noticed. */
 /**
- * Milliseconds for which two events may stand: two minutes until nothing can take effect late any more, three until a
- * message comes back that somebody has died with, one until reconcile hands back what is due, and the run itself.
+ * Milliseconds for which two events may stand: two minutes until nothing can take effect late any more, one until
+ * reconcile hands back what is due, and three for each message of the same user before it that somebody has died with
+ * or an operator has handed back.
  */
-const longestOverlap = 400_000;
+const longestOverlap = 20 * 60_000;
 
+/** Counts of what was looked at, so that a check that never runs is noticed. */
 export type Checks = Record<string, number>;
 
 export type Watch = {
