@@ -280,6 +280,17 @@ describe('a run that stood still', () => {
   });
 });
 
+it('a message that comes from the dead-letter queue, as if it were new, may have been tried: Google is asked', async () => {
+  const message = world.payment(bookingId);
+  const bookings = { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) };
+  await expect(syncBooking({ ...world.deps, bookings }, message)).rejects.toThrow('cut off');
+  expect(world.events()).toHaveLength(1);
+  await declare({ cancelledAt: toIso(world.time.now), status: 'cancelled' });
+  world.time.now += 3600;
+  await syncBooking(world.deps, message);
+  expect(world.events()).toEqual([]);
+});
+
 describe('a booking that is declared before it is paid', () => {
   it('stands nowhere until then, and is entered by a payment that names no more than its id', async () => {
     await declare();

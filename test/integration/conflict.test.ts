@@ -150,12 +150,17 @@ describe('a calendar that cannot be seen', () => {
   });
 });
 
-it('does not take its own event, left by a run that was cut off, for a conflict', async () => {
+it('does not take its own event, left by a run that was cut off, for a conflict, nor a look at it that fails', async () => {
   await world.connect('user-1', withFreeBusy);
   const bookings = { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) };
   await expect(
     syncBooking({ ...world.deps, bookings, conflictPolicy: 'hold' }, world.payment('b1')),
   ).rejects.toThrow('cut off');
+  world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } });
+  await pay('b1', 'hold');
+  expect((await world.booking('b1'))?.status).toBe('pending');
+  expect(world.bus.types()).not.toContain('booking.conflict');
+  world.time.now = ((await world.booking('b1'))?.syncDueAt ?? Number.NaN) + 1;
   await pay('b1', 'hold');
   expect((await world.booking('b1'))?.status).toBe('scheduled');
   expect(world.events()).toHaveLength(1);

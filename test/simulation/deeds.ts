@@ -87,7 +87,7 @@ export function drawPlan(random: Random): Plan {
       reviveCancelled: oneOf(random, ['allowed', 'forbidden']),
       conference: oneOf(random, ['success', 'success', 'pending', 'failure']),
       earlyRedelivery: random() < 0.2,
-      maxReceived: oneOf(random, [5, 5, 2]),
+      maxReceived: oneOf(random, [5, 2]),
     },
     mends: random() < 0.8,
   };
@@ -124,7 +124,7 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   if (draw < 87) return { at, do: oneOf(random, ['delete by hand', 'edit by hand']), booking };
   if (draw < 93)
     return { at, do: oneOf(random, ['rotate token keys', 'rotate signing secret', 'rotate client secret']) };
-  if (draw < 94.5) return { at, do: 'redrive' };
+  if (draw < 95.5) return { at, do: 'redrive' };
   return {
     at,
     do: 'outage',

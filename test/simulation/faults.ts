@@ -189,6 +189,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
   const target = oneOf<Target>(random, [
     ...targets,
     ...Array<Target>(6).fill('events.insert'),
+    ...Array<Target>(2).fill('events.get'),
     'events.delete',
   ]);
   const ofTarget = possible.filter((fault) => faults[fault].on(target));

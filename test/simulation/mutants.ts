@@ -177,18 +177,6 @@ export const mutants: Mutant[] = [
     to: "  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
   },
   {
-    name: 'a message from the dead-letter queue is not suspect',
-    file: sync,
-    from: 'delivery.repeated || isOld(message, deps.clock());',
-    to: 'delivery.repeated; void isOld;',
-  },
-  {
-    name: 'a look that failed counts as a conflict',
-    file: sync,
-    from: "  if (!own.ok && own.failure.kind !== 'not_found') return own.failure;\n",
-    to: '',
-  },
-  {
     name: 'a held slot is due for ever',
     file: decide,
     from: '...(tentative ? {} : nextLook(',
