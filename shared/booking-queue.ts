@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import type { Appointment, Problem } from './booking.ts';
+import { type Clock, systemClock } from './clock.ts';
 import type { PaymentFacts } from './payment.ts';
 
 /** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
@@ -35,7 +36,10 @@ export type ConnectionActivated = {
   after?: Record<string, unknown>;
 };
 
-export type BookingMessage = PaymentReported | SyncRequested | ConnectionActivated;
+/** The epoch second in which a message was first put into the queue. */
+export type Sent = { sentAt?: number };
+
+export type BookingMessage = (PaymentReported | SyncRequested | ConnectionActivated) & Sent;
 
 /** The FIFO queue of bookings. Resolves when the queue holds the messages durably. */
 export type BookingQueue = {
@@ -48,7 +52,7 @@ export type BookingQueue = {
 export const batchSize = 10;
 
 /** The queue at `queueUrl`. */
-export function bookingQueue(queueUrl: string, client?: SQSClient): BookingQueue {
+export function bookingQueue(queueUrl: string, clock: Clock = systemClock, client?: SQSClient): BookingQueue {
   // Made when first needed: sync holds a queue that it seldom uses.
   let made = client;
   const sqs = (): SQSClient => {
@@ -57,11 +61,11 @@ export function bookingQueue(queueUrl: string, client?: SQSClient): BookingQueue
   };
   return {
     async send(message) {
-      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message) }));
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message, clock()) }));
     },
     async sendBatch(messages) {
       if (messages.length === 0) return 0;
-      const Entries = messages.map((message, index) => ({ Id: String(index), ...entry(message) }));
+      const Entries = messages.map((message, index) => ({ Id: String(index), ...entry(message, clock()) }));
       const { Successful = [] } = await sqs().send(
         new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }),
       );
@@ -74,16 +78,18 @@ export function bookingQueue(queueUrl: string, client?: SQSClient): BookingQueue
  * Group: one per booking, so that two workers seldom meet on one. Deduplication (five minutes) by content: a second
  * delivery of the same event is dropped early; nothing depends on it.
  */
-function entry(message: BookingMessage): {
+function entry(
+  message: BookingMessage,
+  sentAt: number,
+): {
   MessageBody: string;
   MessageGroupId: string;
   MessageDeduplicationId: string;
 } {
-  const body = JSON.stringify(message).replace(/[\ud800-\udfff\ufffe\uffff]/g, escaped);
   return {
-    MessageBody: body,
+    MessageBody: JSON.stringify({ ...message, sentAt }).replace(/[\ud800-\udfff\ufffe\uffff]/g, escaped),
     MessageGroupId: groupOf(message),
-    MessageDeduplicationId: createHash('sha256').update(body).digest('hex'),
+    MessageDeduplicationId: createHash('sha256').update(JSON.stringify(message)).digest('hex'),
   };
 }
 

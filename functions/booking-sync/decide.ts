@@ -568,9 +568,11 @@ function doubted({ observed }: Booking): Pick<Booking, 'observed'> {
 
 /** It did not work this time: the booking carries the time of its next attempt, and why. */
 function retryLater(booking: Booking, problem: Problem, wait: number, now: number): Outcome {
+  // An attempt that failed leaves as much open as what it was to settle.
+  const { unsettled: _, ...rest } = booking;
   return {
     booking: {
-      ...booking,
+      ...rest,
       status: 'pending',
       problems: [problem],
       attempts: booking.attempts + 1,
@@ -595,6 +597,12 @@ export function afterFailure(
   const range = failure.kind === 'quota_exceeded' ? retryRanges.quota : retryRanges.soon;
   const wait = Math.max(failure.retryAfter ?? 0, backoff(booking.attempts + 1, random, range));
   return retryLater(booking, problem, wait, now);
+}
+
+/** LeadsCalendar could not be told what has become of the booking: Google is asked again later, and it is told then. */
+export function untold(booking: Booking, now: number, random: Random): Outcome {
+  const problem = { code: 'not_published', message: 'What has become of it could not be published yet.' };
+  return retryLater(booking, problem, backoff(booking.attempts + 1, random, retryRanges.soon), now);
 }
 
 /** The outcome of a run that got no access token for a reason that may pass. */

@@ -30,9 +30,11 @@ const facts = v.pipe(
     disputes: v.optional(recordOf(v.picklist(['open', 'won', 'lost']))),
   }),
 );
+const sentAt = v.optional(v.number());
 const schema = v.variant('type', [
   v.object({
     type: v.literal('payment'),
+    sentAt,
     paymentId: text,
     eventId: text,
     facts,
@@ -56,9 +58,10 @@ const schema = v.variant('type', [
       }),
     ),
   }),
-  v.object({ type: v.literal('sync'), bookingId: text, userId: v.optional(text), cause: text }),
+  v.object({ type: v.literal('sync'), sentAt, bookingId: text, userId: v.optional(text), cause: text }),
   v.object({
     type: v.literal('connection.activated'),
+    sentAt,
     userId: text,
     tokenVersion: v.number(),
     page: v.number(),

@@ -7,7 +7,7 @@ import {
 } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
 import { type Booking, calendarEventId, type PaymentPointer } from '../../shared/booking.ts';
-import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
+import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
 import {
@@ -24,7 +24,7 @@ import {
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { optionalScopes } from '../../shared/names.ts';
-import { log, metric, reportOperatorError } from '../../shared/observability.ts';
+import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { mergeFacts } from '../../shared/payment.ts';
 import {
   afterFailure,
@@ -50,6 +50,7 @@ import {
   type Step,
   scheduled,
   toEventBody,
+  untold,
   verified,
   type Work,
   waiting,
@@ -74,7 +75,7 @@ const quickRetryAfter = 300;
  * longer and goes on would write what nobody wants any more.
  */
 const goodFor = 20;
-/** Seconds in which a payment comes from its provider to here, and the queue hands its message out for the first time. */
+/** Seconds in which the queue hands out a message for the first time, as a rule. */
 const freshFor = 150;
 /** Seconds for which a refund is remembered whose payment nobody has named yet. */
 const rememberedFor = 90 * 86_400;
@@ -87,7 +88,7 @@ const rememberedFor = 90 * 86_400;
  */
 export async function syncBooking(
   deps: SyncDeps,
-  message: PaymentReported | SyncRequested,
+  message: (PaymentReported | SyncRequested) & Sent,
   delivery: { repeated: boolean } = { repeated: false },
 ): Promise<void> {
   // A message that comes again may come from a run that was cut off: between Google and the table, or between a booking
@@ -124,9 +125,8 @@ export async function syncBooking(
  * Whether a message may have been tried before although the queue does not say so: when an operator hands it back from
  * the dead-letter queue, its count begins anew.
  */
-function isOld(message: PaymentReported | SyncRequested, now: number): boolean {
-  const confirmedAt = message.type === 'payment' ? message.facts.confirmedAt : undefined;
-  return confirmedAt !== undefined && now - Date.parse(confirmedAt) / 1000 > freshFor;
+function isOld({ sentAt }: Sent, now: number): boolean {
+  return sentAt !== undefined && now - sentAt > freshFor;
 }
 
 function namedIn(message: PaymentReported | SyncRequested): string[] {
@@ -170,14 +170,25 @@ async function syncOnce(
   const outcome = step.do === 'record' ? step.outcome : await act(deps, step, { suspect, readAt });
   // Whoever stood still may tell of an event that somebody else has taken out since, and not recorded yet.
   if (!outcome || deps.clock() > readAt + goodFor) return 'overtaken after a change';
-  if (await record(deps, outcome)) return outcome.again ? 'more to do' : 'done';
+  const told = await tell(deps, outcome).catch((error: unknown) => {
+    if (step.do === 'record') throw error;
+    // Google's calendar has been changed. What follows must not hang on this message, which may become a dead letter.
+    log.warn('News could not be published', { bookingId: booking.bookingId, error: describeError(error) });
+    return untold(booking, deps.clock(), random);
+  });
+  if (await save(deps, told.booking)) return told.again ? 'more to do' : 'done';
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }
 
-/** Published before it is stored: a stored outcome would keep it from being published after a crash. */
-async function record(deps: SyncDeps, { booking, event }: Outcome): Promise<boolean> {
+/** Publishes what has become of a booking. Before it is stored: then nobody would publish it after a crash. */
+async function tell(deps: SyncDeps, outcome: Outcome): Promise<Outcome> {
+  const { booking, event } = outcome;
   const news = newsOf(booking, event);
   if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));
+  return outcome;
+}
+
+async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {
   const saved = await deps.bookings.save(booking);
   if (saved) {
     const { bookingId, status, syncDueAt, problems } = booking;

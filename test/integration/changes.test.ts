@@ -281,7 +281,7 @@ describe('a run that stood still', () => {
 });
 
 it('a message that comes from the dead-letter queue, as if it were new, may have been tried: Google is asked', async () => {
-  const message = world.payment(bookingId);
+  const message = { ...world.payment(bookingId), sentAt: world.time.now };
   const bookings = { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) };
   await expect(syncBooking({ ...world.deps, bookings }, message)).rejects.toThrow('cut off');
   expect(world.events()).toHaveLength(1);

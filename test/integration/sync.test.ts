@@ -325,14 +325,31 @@ describe('when Google answers', () => {
 describe('when something here is away', () => {
   beforeEach(() => world.connect('user-1'));
 
-  it('the bus: the message stays, and the next run finds the event and publishes', async () => {
+  it('the bus, after Google took the event: it is tried again without the message, found and published', async () => {
     world.bus.away = true;
-    await expect(sync(world.payment('b1'))).rejects.toThrow('The bus is away.');
-    expect(await world.booking('b1')).toBeUndefined();
-    world.bus.away = false;
     await sync(world.payment('b1'));
-    expect(world.bus.types()).toEqual(['booking.scheduled']);
     expect(world.events()).toHaveLength(1);
+    const untold = await world.booking('b1');
+    expect(untold).toMatchObject({ status: 'pending', attempts: 1, problems: [{ code: 'not_published' }] });
+    expect(untold).not.toHaveProperty('observed');
+    world.bus.away = false;
+    world.time.now = untold?.syncDueAt as number;
+    await sync(again());
+    expect(world.bus.types()).toEqual(['booking.scheduled']);
+    expect((await world.booking('b1'))?.status).toBe('scheduled');
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('the bus, before Google was asked anything: the message stays', async () => {
+    world.bus.away = true;
+    const { appointment: _, ...booking } = world.payment('b2').booking;
+    const problems = [{ code: 'invalid_booking', message: '"start" is missing.' }];
+    const unusable = { ...world.payment('b2'), booking: { ...booking, problems } };
+    await expect(sync(unusable)).rejects.toThrow('The bus is away.');
+    expect(await world.booking('b2')).toBeUndefined();
+    world.bus.away = false;
+    await sync(unusable);
+    expect(world.bus.types()).toEqual(['booking.failed']);
   });
 
   it('the table, after Google took the event: the message stays, and the next run records it', async () => {

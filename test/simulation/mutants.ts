@@ -95,8 +95,8 @@ export const mutants: Mutant[] = [
   {
     name: 'news is published after it is stored',
     file: sync,
-    from: '  if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));\n  const saved = await deps.bookings.save(booking);\n',
-    to: '  const saved = await deps.bookings.save(booking);\n  if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));\n',
+    from: "  if (await save(deps, told.booking)) return told.again ? 'more to do' : 'done';\n",
+    to: "  if (await save(deps, outcome.booking)) { await tell(deps, outcome); return told.again ? 'more to do' : 'done'; }\n",
   },
   {
     name: 'a refund that comes first is forgotten',

@@ -184,7 +184,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         return { Successful: taken.map(({ Id }) => ({ Id })) };
       });
     };
-    return bookingQueue('bookings.fifo', { send } as unknown as SQSClient);
+    const clock = () => Math.floor((now() + process.skew) / 1000);
+    return bookingQueue('bookings.fifo', clock, { send } as unknown as SQSClient);
   }
 
   function busOf(process: Process) {
