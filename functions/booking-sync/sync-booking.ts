@@ -6,7 +6,12 @@ import {
   type TokenDeps,
 } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
-import { type Booking, calendarEventId, type PaymentPointer } from '../../shared/booking.ts';
+import {
+  type Booking,
+  type BookingStatus,
+  calendarEventId,
+  type PaymentPointer,
+} from '../../shared/booking.ts';
 import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
@@ -95,6 +100,7 @@ export async function syncBooking(
   // and the pointer to it, which may lead elsewhere by now.
   let suspect = delivery.repeated || isOld(message, deps.clock());
   const recorded = new Set<string>(suspect ? namedIn(message) : []);
+  const run = { toldInVain: false };
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
     const seen = await see(deps, message);
@@ -107,7 +113,7 @@ export async function syncBooking(
       if (await remember(deps, message, seen.pointer)) return;
       continue;
     }
-    const done = await syncOnce(deps, booking, seen, { suspect, readAt });
+    const done = await syncOnce(deps, booking, seen, { suspect, readAt, run });
     if (done !== 'done') {
       suspect ||= done !== 'overtaken';
       continue;
@@ -162,12 +168,16 @@ async function syncOnce(
   deps: SyncDeps,
   booking: Booking,
   { booking: stored, connection }: Seen,
-  { suspect, readAt }: { suspect: boolean; readAt: number },
+  { suspect, readAt, run }: { suspect: boolean; readAt: number; run: { toldInVain: boolean } },
 ): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
-  if (step.do === 'nothing') return 'done';
-  const outcome = step.do === 'record' ? step.outcome : await act(deps, step, { suspect, readAt });
+  if (step.do === 'nothing') {
+    if (run.toldInVain) await tell(deps, withNews({ booking }));
+    return 'done';
+  }
+  const decided = step.do === 'record' ? step.outcome : await act(deps, step, { suspect, readAt });
+  const outcome = decided && run.toldInVain ? withNews(decided) : decided;
   // Whoever stood still may tell of an event that somebody else has taken out since, and not recorded yet.
   if (!outcome || deps.clock() > readAt + goodFor) return 'overtaken after a change';
   const told = await tell(deps, outcome).catch((error: unknown) => {
@@ -177,7 +187,14 @@ async function syncOnce(
     return untold(booking, deps.clock(), random);
   });
   if (await save(deps, told.booking)) return told.again ? 'more to do' : 'done';
+  run.toldInVain ||= told.event !== undefined;
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
+}
+
+/** The outcome, told also where it is none for who was told last: after news of ours that somebody else's has overtaken. */
+function withNews(outcome: Outcome): Outcome {
+  const event = outcome.event ?? newsOfStatus[outcome.booking.status];
+  return event ? { ...outcome, event } : outcome;
 }
 
 /** Publishes what has become of a booking. Before it is stored: then nobody would publish it after a crash. */
@@ -197,6 +214,17 @@ async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {
   }
   return saved;
 }
+
+/** What was told of a booking that stands so. Nothing is told of others. */
+const newsOfStatus: Partial<Record<BookingStatus, NonNullable<Outcome['event']>>> = {
+  scheduled: 'booking.scheduled',
+  cancelled: 'booking.cancelled',
+  waiting_for_connection: 'booking.waiting',
+  conflict: 'booking.conflict',
+  deleted_by_user: 'booking.deleted_by_user',
+  missed: 'booking.missed',
+  failed: 'booking.failed',
+};
 
 /** An appointment that was entered beside another one, or may have been, is news of its own. */
 function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] {

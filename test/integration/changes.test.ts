@@ -280,6 +280,33 @@ describe('a run that stood still', () => {
   });
 });
 
+it('news that somebody else has overtaken are told anew: who was told last knows how it stands', async () => {
+  await syncBooking(world.deps, world.payment(bookingId));
+  await reschedule(2);
+  let overtaken = false;
+  const bus: typeof world.deps.bus = {
+    ...world.deps.bus,
+    async publish(...events) {
+      if (!overtaken) {
+        overtaken = true;
+        await cancelBooking(world.deps, { userId: 'user-1', bookingId });
+        await again();
+      }
+      await world.deps.bus.publish(...events);
+    },
+  };
+  await syncBooking({ ...world.deps, bus }, { type: 'sync', bookingId, userId: 'user-1', cause: 'test' });
+  expect((await stored()).status).toBe('cancelled');
+  expect(world.bus.types()).toEqual([
+    'booking.scheduled',
+    'booking.cancelled',
+    'booking.rescheduled',
+    'booking.cancelled',
+  ]);
+  expect(new Set(world.bus.events.map(({ id }) => id)).size).toBe(4);
+  expect(world.events()).toEqual([]);
+});
+
 it('a message that comes from the dead-letter queue, as if it were new, may have been tried: Google is asked', async () => {
   const message = { ...world.payment(bookingId), sentAt: world.time.now };
   const bookings = { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) };
