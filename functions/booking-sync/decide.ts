@@ -599,21 +599,9 @@ export function afterFailure(
   return retryLater(booking, problem, wait, now);
 }
 
-/** LeadsCalendar could not be told what has become of the booking: Google is asked again later, and it is told then. */
-export function untold(booking: Booking, now: number, random: Random): Outcome {
-  const problem = { code: 'not_published', message: 'What has become of it could not be published yet.' };
+/** The outcome of a run that something other than Calendar has ended, for a reason that may pass. */
+export function triedInVain(booking: Booking, problem: Problem, now: number, random: Random): Outcome {
   return retryLater(booking, problem, backoff(booking.attempts + 1, random, retryRanges.soon), now);
-}
-
-/** The outcome of a run that got no access token for a reason that may pass. */
-export function afterTokenFailure(
-  booking: Booking,
-  code: string,
-  message: string,
-  now: number,
-  random: Random,
-): Outcome {
-  return retryLater(booking, { code, message }, backoff(booking.attempts + 1, random, retryRanges.soon), now);
 }
 
 /** Never later than the appointment begins or, after that, ends: then the attempt finds what was missed, and says so. */

@@ -34,7 +34,6 @@ import { mergeFacts } from '../../shared/payment.ts';
 import {
   afterFailure,
   afterRefusal,
-  afterTokenFailure,
   applyPayment,
   type ConflictPolicy,
   cancelled,
@@ -55,7 +54,7 @@ import {
   type Step,
   scheduled,
   toEventBody,
-  untold,
+  triedInVain,
   verified,
   type Work,
   waiting,
@@ -184,7 +183,8 @@ async function syncOnce(
     if (step.do === 'record') throw error;
     // Google's calendar has been changed. What follows must not hang on this message, which may become a dead letter.
     log.warn('News could not be published', { bookingId: booking.bookingId, error: describeError(error) });
-    return untold(booking, deps.clock(), random);
+    const problem = { code: 'not_published', message: 'What has become of it could not be published yet.' };
+    return triedInVain(booking, problem, deps.clock(), random);
   });
   if (await save(deps, told.booking)) return told.again ? 'more to do' : 'done';
   run.toldInVain ||= told.event !== undefined;
@@ -334,7 +334,7 @@ async function act(
     if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
     if (work === 'verify') return lookAgain(booking, deps.clock());
     if (error.code === 'reauthorization_required') return waiting(booking, deps.clock(), deps.random);
-    return afterTokenFailure(booking, error.code, error.message, deps.clock(), deps.random);
+    return triedInVain(booking, { code: error.code, message: error.message }, deps.clock(), deps.random);
   }
 }
 

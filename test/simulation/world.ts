@@ -171,6 +171,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     return { ...answered, UnprocessedKeys: { [table]: { ...RequestItems[table], Keys: [left] } } };
   }
 
+  const clockOf = (process: Process) => () => Math.floor((now() + process.skew) / 1000);
+
   function queueOf(process: Process) {
     const send = (command: SendMessageCommand | SendMessageBatchCommand): Promise<unknown> => {
       type Text = string | undefined;
@@ -184,8 +186,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         return { Successful: taken.map(({ Id }) => ({ Id })) };
       });
     };
-    const clock = () => Math.floor((now() + process.skew) / 1000);
-    return bookingQueue('bookings.fifo', clock, { send } as unknown as SQSClient);
+    return bookingQueue('bookings.fifo', clockOf(process), { send } as unknown as SQSClient);
   }
 
   function busOf(process: Process) {
@@ -304,7 +305,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     /** What the use cases ask of the world, on behalf of one process. */
     depsOf(process: Process, { tokenKeys, googleClient, webhooks }: Secrets): Deps {
       const client = dynamoOf(process);
-      const clock = () => Math.floor((now() + process.skew) / 1000);
+      const clock = clockOf(process);
       const oauth: CallbackDeps = {
         connections: connectionStore(client, 'connections', indexShards),
         google: googleOf(process),
