@@ -31,6 +31,7 @@ import type { GrantedConnection } from '../../shared/connection.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { mergeFacts } from '../../shared/payment.ts';
+import { isOurs, isRight, toEventBody, writeOptions } from './calendar-event.ts';
 import {
   afterFailure,
   afterRefusal,
@@ -41,8 +42,6 @@ import {
   conflictProblems,
   deletedByUser,
   isConflict,
-  isOurs,
-  isRight,
   isToBeSettled,
   isUncertain,
   lookAgain,
@@ -53,13 +52,11 @@ import {
   type Presence,
   type Step,
   scheduled,
-  toEventBody,
   triedInVain,
   verified,
   type Work,
   waiting,
   withNextId,
-  writeOptions,
 } from './decide.ts';
 
 export type SyncDeps = TokenDeps & {

@@ -6,6 +6,7 @@ type Edit = { file: string; from: string; to: string };
 
 const sync = 'functions/booking-sync/sync-booking.ts';
 const decide = 'functions/booking-sync/decide.ts';
+const calendarEvent = 'functions/booking-sync/calendar-event.ts';
 const tokens = 'shared/access-token.ts';
 
 export const mutants: Mutant[] = [
@@ -130,7 +131,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an event is known by its revision alone',
-    file: decide,
+    file: calendarEvent,
     from: '  return `${revision}.${digest.slice(0, 16)}`;',
     to: '  return `${revision}.${digest.slice(0, 0)}`;',
   },

@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { isOurs, toEventBody } from '../../functions/booking-sync/calendar-event.ts';
 import {
   afterFailure,
   afterRefusal,
   applyPayment,
-  isOurs,
   nextStep,
   type PaymentPolicy,
   scheduled,
-  toEventBody,
   waiting,
 } from '../../functions/booking-sync/decide.ts';
 import { type Booking, calendarEventId } from '../../shared/booking.ts';
