@@ -225,21 +225,29 @@ export async function freeOrBusy(
   return { ok: true, value: seen.some(({ busy }) => busy.length > 0) ? 'busy' : 'free' };
 }
 
-const accessSchema = v.object({ accessRole: v.string() });
+const accessSchema = v.object({ accessRole: v.string(), timeZone: v.optional(v.string()) });
 
-/** Whether the user may write to a calendar. Asks for its events, which the scope of every connection allows. */
-export async function mayWrite(
+/** What a connection must know of a calendar. `timeZone` is Google's IANA name, absent where Google did not answer it. */
+export type CalendarAccess = { isWritable: boolean; isOwned: boolean; timeZone?: string };
+
+/** Reads role and time zone of a calendar from its list of events, which the scope of every connection allows. */
+export async function readCalendar(
   api: CalendarApi,
   accessToken: string,
   calendarId: string,
-): Promise<CalendarAnswer<boolean>> {
-  const answer = await call(
-    api,
-    accessToken,
-    `${eventsOf(calendarId)}?maxResults=1&fields=accessRole`,
-    accessSchema,
-  );
-  return answer.ok ? { ok: true, value: writableRoles.includes(answer.value.accessRole) } : answer;
+): Promise<CalendarAnswer<CalendarAccess>> {
+  const path = `${eventsOf(calendarId)}?maxResults=1&fields=accessRole,timeZone`;
+  const answer = await call(api, accessToken, path, accessSchema);
+  if (!answer.ok) return answer;
+  const { accessRole, timeZone } = answer.value;
+  return {
+    ok: true,
+    value: {
+      isWritable: writableRoles.includes(accessRole),
+      isOwned: accessRole === 'owner',
+      ...(timeZone ? { timeZone } : {}),
+    },
+  };
 }
 
 function queryOf({ sendUpdates, conference }: WriteOptions): string {

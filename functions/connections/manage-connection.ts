@@ -8,7 +8,7 @@ import {
   type CalendarApi,
   type CalendarFailure,
   listWritableCalendars,
-  mayWrite,
+  readCalendar,
 } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import {
@@ -178,8 +178,8 @@ async function checkCalendar(
   connection: GrantedConnection,
   calendarId: string,
 ): Promise<void> {
-  const answer = await ask(deps, connection, (token) => mayWrite(deps.calendar, token, calendarId));
-  if (answer.ok && answer.value) return;
+  const answer = await ask(deps, connection, (token) => readCalendar(deps.calendar, token, calendarId));
+  if (answer.ok && answer.value.isWritable) return;
   const problem = (code: string, message: string): AppError =>
     invalidRequest([{ code, field: 'calendarId', message }]);
   if (answer.ok) throw problem('calendar_not_writable', 'This user may not enter events into that calendar.');

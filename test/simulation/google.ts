@@ -13,6 +13,7 @@ import { apiError, documented, insufficientPermissions } from '../../infra/local
 import { allows, type CalendarMethod } from '../../infra/local/google/scopes.ts';
 import {
   type Account,
+  accessRole,
   eventsOf,
   findAccount,
   findCalendar,
@@ -103,7 +104,10 @@ export function simulatedGoogle(options: {
           if (eventId === undefined || eventId === '') {
             return {
               method: 'events.list',
-              carryOut: () => ({ accessRole: at('events.list').calendar.owner ? 'owner' : 'reader' }),
+              carryOut() {
+                const { calendar } = at('events.list');
+                return { accessRole: accessRole(calendar), timeZone: calendar.timeZone };
+              },
             };
           }
           return {
