@@ -1,10 +1,4 @@
-import {
-  type Access,
-  getAccess,
-  recordUse,
-  requireReauthorization,
-  type TokenDeps,
-} from '../../shared/access-token.ts';
+import { getAccess, recordUse, requireReauthorization, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
 import {
   type Booking,
@@ -16,25 +10,22 @@ import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
 import {
-  type CalendarAnswer,
   type CalendarApi,
   type CalendarEvent,
   type CalendarFailure,
   deleteEvent,
-  freeOrBusy,
   getEvent,
   insertEvent,
   patchEvent,
 } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
-import { optionalScopes } from '../../shared/names.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { mergeFacts } from '../../shared/payment.ts';
 import { isOurs, isRight, toEventBody, writeOptions } from './calendar-event.ts';
+import { lookForConflict } from './conflicts.ts';
 import {
   afterFailure,
-  afterRefusal,
   applyPayment,
   type ConflictPolicy,
   cancelled,
@@ -58,6 +49,7 @@ import {
   waiting,
   withNextId,
 } from './decide.ts';
+import { ask, overtaken, type Session } from './session.ts';
 
 export type SyncDeps = TokenDeps & {
   readForSync: ReadForSync;
@@ -69,8 +61,6 @@ export type SyncDeps = TokenDeps & {
 
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
 const maxRounds = 8;
-/** Milliseconds before the one quick second try. */
-const quickRetryAfter = 300;
 /**
  * Seconds for which a run believes what it has read of a booking. Lambda ends it before long; one that stood still for
  * longer and goes on would write what nobody wants any more.
@@ -282,28 +272,11 @@ async function retract(deps: SyncDeps, bookingId: string, paymentId: string): Pr
   throw contended();
 }
 
-/** Ends a run that may be working from what is not true any more; it begins anew. */
-function overtaken(): AppError {
-  return new AppError('conflict', 'The booking may have changed since this run has read it.', {
-    retryable: true,
-  });
-}
-
 function contended(): AppError {
   return new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
     retryable: true,
   });
 }
-
-/** A user's calendar and the access to it, which is renewed on the way where Google asks for it. */
-type Session = {
-  access: Access;
-  refreshed: boolean;
-  /** Epoch second until which what was read of the booking is taken to be true. */
-  until: number;
-  /** Whether an earlier request of which nobody knows the outcome may yet take effect. */
-  uncertain: boolean;
-};
 
 /**
  * Gets a token and carries out what is to be done; every way this can go ends in an outcome, or in nothing where the
@@ -354,32 +327,6 @@ async function insert(
     ...outcome,
     booking: { ...entered, problems: [conflictProblems[conflict]] },
   };
-}
-
-/**
- * Whether something else stands at that time. What cannot be seen is unknown, and never free. Whether it is our own
- * event that stands there must be known before anything is decided: a failure of that look ends the run.
- */
-async function lookForConflict(
-  deps: SyncDeps,
-  session: Session,
-  booking: Booking,
-): Promise<'free' | 'busy' | 'unknown' | CalendarFailure> {
-  const { appointment, observed, generation, bookingId } = booking;
-  if (deps.conflictPolicy === 'create' || !appointment || observed) return 'free';
-  const { calendarId, scopes } = session.access.connection;
-  if (!scopes.includes(optionalScopes.freeBusy)) return 'unknown';
-  const { startsAt, endsAt } = appointment;
-  const answer = await ask(deps, session, (token) =>
-    freeOrBusy(deps.calendar, token, calendarId, toIso(startsAt), toIso(endsAt)),
-  );
-  if (!answer.ok) return 'unknown';
-  if (answer.value !== 'busy') return answer.value;
-  // It may be our own event, from a run that was cut off.
-  const id = calendarEventId(bookingId, calendarId, generation);
-  const own = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-  if (!own.ok && own.failure.kind !== 'not_found') return own.failure;
-  return own.ok && isOurs(own.value, booking) ? 'free' : 'busy';
 }
 
 /** Inserts the event, or finds that it stands already, as it should or not. */
@@ -559,32 +506,6 @@ const works: Record<
   find,
   remove,
 };
-
-/** Calls Calendar, once more with a new token or after a moment where that may help. */
-async function ask<T>(
-  deps: SyncDeps,
-  session: Session,
-  call: (accessToken: string) => Promise<CalendarAnswer<T>>,
-): Promise<CalendarAnswer<T>> {
-  for (let tries = 1; ; tries++) {
-    if (deps.clock() > session.until) throw overtaken();
-    const answer = await call(session.access.accessToken);
-    if (answer.ok) return answer;
-    switch (afterRefusal(answer.failure, tries, session.refreshed)) {
-      case 'refresh token': {
-        const { connection } = session.access;
-        session.access = await getAccess(deps, connection, connection.tokenVersion);
-        session.refreshed = true;
-        break;
-      }
-      case 'try again':
-        await deps.sleep(quickRetryAfter * (0.5 + deps.random()));
-        break;
-      case 'accept':
-        return answer;
-    }
-  }
-}
 
 /** The outcome of a run that Google has ended with `failure`. */
 async function concede(
