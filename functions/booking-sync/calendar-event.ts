@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Booking, EventTime } from '../../shared/booking.ts';
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/calendar.ts';
 import { escapeHtml } from '../../shared/html.ts';
-import type { Presence } from './decide.ts';
+import type { Presence } from './apply-payment.ts';
 
 /** The calendar event of a booking: its content, how it is written, and whether an event is ours and up to date. */
 

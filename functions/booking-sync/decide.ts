@@ -1,19 +1,17 @@
-import { isDeepStrictEqual } from 'node:util';
 import { backoff } from '../../shared/backoff.ts';
 import {
   type Booking,
   type BookingStatus,
   type ObservedEvent,
-  type PaymentPointer,
   type Problem,
   withEntry,
 } from '../../shared/booking.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
-import { mergeFacts, type PaymentFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
+import { standingOf } from '../../shared/payment.ts';
+import { type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
 
@@ -35,9 +33,6 @@ export type Step =
  */
 export type Work = 'insert' | 'update' | 'verify' | 'find' | 'remove';
 
-/** How a booking is to stand in the calendar. */
-export type Presence = 'confirmed' | 'tentative' | 'absent';
-
 /** Seconds between two attempts, by what stands in the way. */
 const retryRanges = {
   soon: { first: 30, longest: 3600 },
@@ -57,87 +52,6 @@ const dueWithin = 5;
 const lateEffect = 120;
 /** A calendar that Google does not find may be a passing fault, but not for this many attempts. */
 const notFoundAttempts = 6;
-
-/**
- * The booking after a message about a payment of it; the same object where the message says nothing new. Undefined
- * where there is no booking and the message is no reason to make one. `pointer` holds what came before its payment.
- */
-export function applyPayment(
-  stored: Booking | undefined,
-  message: PaymentReported,
-  pointer: PaymentPointer | undefined,
-  now: number,
-): Booking | undefined {
-  const { paymentId, booking: named } = message;
-  const known = mergeFacts(stored?.payments[paymentId], pointer?.facts);
-  const facts = mergeFacts(known, message.facts);
-  const isNew = !stored?.appointment && named !== undefined && facts.confirmedAt !== undefined;
-  if (!stored && !isNew) return undefined;
-  // Whatever else a usable payment says, the first one has said what is desired.
-  const mends = isNew && (!stored || named.appointment !== undefined);
-  if (stored && !mends && isDeepStrictEqual(stored.payments[paymentId], facts)) return stored;
-  const base = mends ? named : (stored as Booking);
-  return {
-    ...(stored ?? { generation: 0, attempts: 0, revision: 1, createdAt: toIso(now), version: 0 }),
-    bookingId: stored?.bookingId ?? named?.bookingId ?? paymentId,
-    ...(base.userId === undefined ? {} : { userId: base.userId }),
-    ...(base.appointment ? { appointment: base.appointment } : {}),
-    status: mends ? (base.appointment ? 'pending' : 'failed') : statusAfter(stored as Booking, known, facts),
-    problems: base.problems,
-    payments: { ...stored?.payments, [paymentId]: facts },
-    timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), now),
-    updatedAt: toIso(now),
-  };
-}
-
-/** A payment for what could only not be held so far is reason to look again, and to tell again. */
-function statusAfter({ status }: Booking, before: PaymentFacts, after: PaymentFacts): BookingStatus {
-  const isPaidNow = before.confirmedAt === undefined && after.confirmedAt !== undefined;
-  return status === 'conflict' && isPaidNow ? 'pending' : status;
-}
-
-/** A payment that changes where it stands is worth a line, and so is a second one: somebody may have paid twice. */
-function noteStanding(
-  stored: Booking | undefined,
-  { paymentId, booking }: PaymentReported,
-  before: PaymentStanding,
-  after: PaymentStanding,
-  now: number,
-): Booking['timeline'] {
-  const timeline = stored?.timeline ?? [];
-  if (before === after && stored?.payments[paymentId]) return timeline;
-  const isSecond = stored !== undefined && Object.keys(stored.payments).some((id) => id !== paymentId);
-  const what = after.replace('_', ' ');
-  const unusable = !stored && !booking?.appointment ? ', but the booking is not usable' : '';
-  return withEntry(timeline, now, isSecond ? `${what}: also ${paymentId}` : `${what}${unusable}`);
-}
-
-/** What a payment that is gone again means for its appointment. */
-export type PaymentPolicy = { refunded: 'cancel' | 'keep'; disputeLost: 'cancel' | 'keep' };
-
-/** How a booking is to stand: while any of its payments does; before there is one, only where its slot is held. */
-export function presenceOf(booking: Booking, policy: PaymentPolicy): Presence {
-  if (booking.cancelledAt !== undefined) return 'absent';
-  const standings = Object.values(booking.payments).map(standingOf);
-  if (standings.some((standing) => stands(standing, policy))) return 'confirmed';
-  return booking.hold && standings.every((standing) => standing === 'unconfirmed') ? 'tentative' : 'absent';
-}
-
-function stands(standing: PaymentStanding, policy: PaymentPolicy): boolean {
-  switch (standing) {
-    case 'paid':
-    case 'partly_refunded':
-    case 'disputed':
-      return true;
-    case 'refunded':
-      return policy.refunded === 'keep';
-    case 'dispute_lost':
-      return policy.disputeLost === 'keep';
-    case 'unconfirmed':
-    case 'failed':
-      return false;
-  }
-}
 
 /** All that a step is decided from. `stored` is what the table holds, if anything. */
 export type Situation = {

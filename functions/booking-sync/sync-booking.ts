@@ -1,11 +1,6 @@
 import { getAccess, recordUse, requireReauthorization, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
-import {
-  type Booking,
-  type BookingStatus,
-  calendarEventId,
-  type PaymentPointer,
-} from '../../shared/booking.ts';
+import { type Booking, type BookingStatus, calendarEventId } from '../../shared/booking.ts';
 import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
@@ -21,12 +16,12 @@ import {
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
-import { mergeFacts } from '../../shared/payment.ts';
+import { applyPayment, type PaymentPolicy, type Presence } from './apply-payment.ts';
 import { isOurs, isRight, toEventBody, writeOptions } from './calendar-event.ts';
 import { lookForConflict } from './conflicts.ts';
+import { contended, maxRounds } from './contention.ts';
 import {
   afterFailure,
-  applyPayment,
   type ConflictPolicy,
   cancelled,
   conflicting,
@@ -39,8 +34,6 @@ import {
   missed,
   nextStep,
   type Outcome,
-  type PaymentPolicy,
-  type Presence,
   type Step,
   scheduled,
   triedInVain,
@@ -49,6 +42,7 @@ import {
   waiting,
   withNextId,
 } from './decide.ts';
+import { point, remember, retract, see } from './payment-pointer.ts';
 import { ask, overtaken, type Session } from './session.ts';
 
 export type SyncDeps = TokenDeps & {
@@ -59,8 +53,6 @@ export type SyncDeps = TokenDeps & {
   conflictPolicy: ConflictPolicy;
 };
 
-/** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
-const maxRounds = 8;
 /**
  * Seconds for which a run believes what it has read of a booking. Lambda ends it before long; one that stood still for
  * longer and goes on would write what nobody wants any more.
@@ -68,9 +60,6 @@ const maxRounds = 8;
 const goodFor = 20;
 /** Seconds in which the queue hands out a message for the first time, as a rule. */
 const freshFor = 150;
-/** Seconds for which a refund is remembered whose payment nobody has named yet. */
-const rememberedFor = 90 * 86_400;
-
 /**
  * Makes the calendar agree with a booking: reads, decides, acts, and records the outcome under the version it has
  * read. Where that has changed meanwhile, it reads and decides again. When this returns, the table holds the outcome
@@ -107,7 +96,10 @@ export async function syncBooking(
     recorded.add(booking.bookingId);
     if (message.type === 'payment' && !(await point(deps, message, seen.pointer, booking))) continue;
     recorded.delete(booking.bookingId);
-    for (const other of recorded) await retract(deps, other, (message as PaymentReported).paymentId);
+    for (const other of recorded) {
+      const detached = await retract(deps, other, (message as PaymentReported).paymentId);
+      if (detached) await syncBooking(deps, detached);
+    }
     return;
   }
   throw contended();
@@ -123,26 +115,6 @@ function isOld({ sentAt }: Sent, now: number): boolean {
 
 function namedIn(message: PaymentReported | SyncRequested): string[] {
   return message.type === 'payment' && message.booking ? [message.booking.bookingId] : [];
-}
-
-/**
- * Reads what the message is about, in one call where it names booking and user. A payment that has been named before
- * leads to the booking it was named for, and a booking says whose calendar it is: both outweigh the message.
- */
-async function see(deps: SyncDeps, message: PaymentReported | SyncRequested): Promise<Seen> {
-  const named = message.type === 'payment' ? message.booking : message;
-  const paymentId = message.type === 'payment' ? message.paymentId : undefined;
-  const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
-  const { pointer } = first;
-  const led = pointer?.bookingId !== undefined && pointer.bookingId !== named?.bookingId;
-  const seen = led
-    ? { pointer, ...(await deps.readForSync({ bookingId: pointer.bookingId, userId: pointer.userId })) }
-    : first;
-  const userId = led ? pointer.userId : named?.userId;
-  const { booking } = seen;
-  if (!booking?.appointment || booking.userId === userId) return seen;
-  const { connection: _, ...rest } = seen;
-  return { ...rest, ...(await deps.readForSync({ userId: booking.userId })) };
 }
 
 function warnOfNothing({ bookingId }: SyncRequested): void {
@@ -218,64 +190,6 @@ function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] 
   if (!event) return [];
   const beside = event === 'booking.scheduled' && problems.some(isConflict);
   return beside ? [event, 'booking.conflict'] : [event];
-}
-
-/** A refund or a dispute of a payment that nobody has named: kept for when it is, and forgotten if it never is. */
-async function remember(
-  deps: SyncDeps,
-  message: PaymentReported,
-  pointer: PaymentPointer | undefined,
-): Promise<boolean> {
-  const { paymentId, facts } = message;
-  // A payment that failed before there was anything to pay for changes nothing.
-  if (!facts.refunds && !facts.disputes && facts.refundedTotal === undefined) return true;
-  const merged = mergeFacts(pointer?.facts, facts);
-  const expiresAt = deps.clock() + rememberedFor;
-  return deps.bookings.savePointer({ paymentId, facts: merged, expiresAt, version: pointer?.version ?? 0 });
-}
-
-/**
- * Makes the payment lead to its booking, which is how refunds find it. False where something else stands there by now:
- * a refund that came meanwhile, or another booking that was faster.
- */
-async function point(
-  deps: SyncDeps,
-  { paymentId }: PaymentReported,
-  pointer: PaymentPointer | undefined,
-  { bookingId, userId }: Booking,
-): Promise<boolean> {
-  if (pointer?.bookingId === bookingId) return true;
-  return deps.bookings.savePointer({
-    paymentId,
-    bookingId,
-    ...(userId === undefined ? {} : { userId }),
-    version: pointer?.version ?? 0,
-  });
-}
-
-/** Takes a payment back from a booking that lost it to another, and syncs that booking: nothing pays for it any more. */
-async function retract(deps: SyncDeps, bookingId: string, paymentId: string): Promise<void> {
-  for (let round = 0; round < maxRounds; round++) {
-    const { booking } = await deps.readForSync({ bookingId });
-    if (!booking?.payments[paymentId]) return;
-    const { [paymentId]: _, ...payments } = booking.payments;
-    if (await deps.bookings.save({ ...booking, payments, syncDueAt: deps.clock() })) {
-      const { userId } = booking;
-      return syncBooking(deps, {
-        type: 'sync',
-        bookingId,
-        ...(userId ? { userId } : {}),
-        cause: 'retracted',
-      });
-    }
-  }
-  throw contended();
-}
-
-function contended(): AppError {
-  return new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
-    retryable: true,
-  });
 }
 
 /**

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { presenceOf } from '../../functions/booking-sync/decide.ts';
+import { presenceOf } from '../../functions/booking-sync/apply-payment.ts';
 import { type SyncDeps, syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { type BookingsDeps, cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';

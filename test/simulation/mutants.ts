@@ -7,6 +7,8 @@ type Edit = { file: string; from: string; to: string };
 const sync = 'functions/booking-sync/sync-booking.ts';
 const decide = 'functions/booking-sync/decide.ts';
 const calendarEvent = 'functions/booking-sync/calendar-event.ts';
+const applied = 'functions/booking-sync/apply-payment.ts';
+const pointer = 'functions/booking-sync/payment-pointer.ts';
 const tokens = 'shared/access-token.ts';
 
 export const mutants: Mutant[] = [
@@ -101,13 +103,13 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a refund that comes first is forgotten',
-    file: decide,
+    file: applied,
     from: 'mergeFacts(stored?.payments[paymentId], pointer?.facts)',
     to: 'mergeFacts(stored?.payments[paymentId], undefined)',
   },
   {
     name: 'a payment does not lead to its booking',
-    file: sync,
+    file: pointer,
     from: 'if (pointer?.bookingId === bookingId) return true;',
     to: 'return true;',
   },

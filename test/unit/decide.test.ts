@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { applyPayment, type PaymentPolicy } from '../../functions/booking-sync/apply-payment.ts';
 import { isOurs, toEventBody } from '../../functions/booking-sync/calendar-event.ts';
 import {
   afterFailure,
   afterRefusal,
-  applyPayment,
   nextStep,
-  type PaymentPolicy,
   scheduled,
   waiting,
 } from '../../functions/booking-sync/decide.ts';
