@@ -1,7 +1,8 @@
 import { type AppointmentTexts, readAppointment } from '../../shared/appointment.ts';
-import type { Problem } from '../../shared/booking.ts';
+import type { Appointment, Problem } from '../../shared/booking.ts';
 import type { NamedBooking } from '../../shared/booking-queue.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
+import { reportOperatorError } from '../../shared/observability.ts';
 
 /** What a provider calls the fields that providers call differently: problems speak its language. */
 export type FieldNames = { bookingId: string; userId: string; timeZone: string };
@@ -21,7 +22,7 @@ export async function readBooking(
 
   const bookingId = hasOwnId ? texts[names.bookingId] : paymentId;
   const userId = texts[names.userId];
-  const { appointment, problems } = await readAppointment(texts, names.timeZone);
+  const { appointment, problems } = await readSafely(() => readAppointment(texts, names.timeZone));
   const allProblems = [
     ...checkIdentifier(names.bookingId, bookingId),
     ...checkIdentifier(names.userId, userId),
@@ -33,6 +34,39 @@ export async function readBooking(
     ...(appointment && allProblems.length === 0 ? { appointment } : {}),
     problems: allProblems,
   };
+}
+
+type Reading = { appointment?: Appointment; problems: Problem[] };
+
+/**
+ * What `read` answers. An error that it did not foresee becomes a problem: the money has been taken, so an answer of
+ * 5xx at every delivery would lose the payment.
+ */
+export async function readSafely(read: () => Promise<Reading>): Promise<Reading> {
+  try {
+    return await read();
+  } catch (error) {
+    reportOperatorError('Appointment of a payment could not be read', withoutTexts(error));
+    return {
+      problems: [
+        {
+          code: 'appointment_unreadable',
+          message:
+            'The appointment of this payment could not be read, because of a fault in this service. Declare the booking with PUT /bookings/{id}; the payment then counts for it.',
+        },
+      ],
+    };
+  }
+}
+
+/** The error without its message, in which libraries quote what they were given: texts of an appointment. */
+function withoutTexts(error: unknown): Error {
+  const { name = 'Error', stack = '' } = error instanceof Error ? error : {};
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
+  const safe = new Error('(its message is left out: it may quote the payment)');
+  safe.name = name;
+  safe.stack = [name, ...frames].join('\n');
+  return safe;
 }
 
 function checkIdentifier(field: string, value: string | undefined): Problem[] {

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { readBooking, readSafely } from '../../functions/payment-confirmed/named-booking.ts';
+import { icuAbbreviations } from '../fixtures/time-zones.ts';
+import { logged } from '../setup.ts';
+
+const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
+const texts = {
+  booking_id: 'b1',
+  user_id: 'user-1',
+  summary: 'First meeting',
+  start: '2027-03-05T10:00:00Z',
+  end: '2027-03-05T11:00:00Z',
+};
+
+describe('the booking that a payment names', () => {
+  it.each(icuAbbreviations.flatMap((zone) => [zone, zone.toLowerCase()]))(
+    'has a problem on its time zone when that is the abbreviation %s',
+    async (zone) => {
+      expect(await readBooking({ ...texts, time_zone: zone }, names, 'pi_1')).toEqual({
+        bookingId: 'b1',
+        userId: 'user-1',
+        problems: [expect.objectContaining({ code: 'invalid_booking', field: 'time_zone' })],
+      });
+    },
+  );
+
+  it('has a problem, and the operator an alarm without its texts, when reading it throws', async () => {
+    logged.length = 0;
+    const unforeseen = async () => {
+      throw new RangeError('Invalid time zone: Secret Street 1');
+    };
+    const { appointment, problems } = await readSafely(unforeseen);
+    expect(appointment).toBeUndefined();
+    expect(problems).toEqual([expect.objectContaining({ code: 'appointment_unreadable' })]);
+    const lines = logged.map((line) => JSON.parse(line));
+    expect(lines).toContainEqual(expect.objectContaining({ level: 'ERROR' }));
+    expect(lines).toContainEqual(expect.objectContaining({ OperatorError: 1 }));
+    expect(logged.join()).toContain('RangeError');
+    expect(logged.join()).toContain('unforeseen');
+    expect(logged.join()).not.toContain('Secret Street');
+  });
+});

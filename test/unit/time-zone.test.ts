@@ -1,0 +1,123 @@
+import fc from 'fast-check';
+import { Temporal } from 'temporal-polyfill';
+import { describe, expect, it } from 'vitest';
+import { readDesired } from '../../functions/bookings/requests.ts';
+import { readAppointment } from '../../shared/appointment.ts';
+import { isTimeZone } from '../../shared/time-zone.ts';
+import { ianaNames, icuAbbreviations } from '../fixtures/time-zones.ts';
+
+const accepts = (read: () => unknown): boolean => {
+  try {
+    return read() !== undefined;
+  } catch {
+    return false;
+  }
+};
+const intlAccepts = (zone: string) => accepts(() => new Intl.DateTimeFormat('en', { timeZone: zone }));
+const temporalAccepts = (zone: string) =>
+  accepts(() => Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(zone));
+const known = [...new Set([...ianaNames, ...Intl.supportedValuesOf('timeZone')])];
+const cases = (zone: string) => [zone, zone.toLowerCase(), zone.toUpperCase()];
+
+describe('isTimeZone', () => {
+  it('accepts every name of the IANA database in any letter case', () => {
+    expect(known.flatMap(cases).filter((zone) => !isTimeZone(zone))).toEqual([]);
+  });
+
+  it('rejects the abbreviations of ICU in any letter case', () => {
+    expect(icuAbbreviations.filter((zone) => !intlAccepts(zone))).toEqual([]);
+    expect(icuAbbreviations.flatMap(cases).filter(isTimeZone)).toEqual([]);
+  });
+
+  it('rejects every abbreviation of three letters ending in C or T that the IANA database does not have', () => {
+    const letters = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
+    const two = letters.flatMap((first) => letters.map((second) => first + second));
+    const three = two.flatMap((start) => ['C', 'T'].map((last) => start + last));
+    const accepted = three.filter(isTimeZone);
+    expect(accepted.filter((zone) => !ianaNames.includes(zone))).toEqual([]);
+  });
+
+  it.each([
+    '',
+    ' ',
+    '+01:00',
+    '-05',
+    'UTC+1',
+    'GMT+5',
+    'Etc/Unknown',
+    'SystemV/PST8PDT',
+    'systemv/est5',
+    'Europe/Berlin ',
+    'Europe/Berlin[u-ca=hebrew]',
+    'Europe/Berlín',
+    'ＵＴＣ',
+    '\ud800',
+    '__proto__',
+    'constructor',
+  ])('rejects what is not a name of a zone: %j', (zone) => {
+    expect(isTimeZone(zone)).toBe(false);
+  });
+
+  it('rejects a text of 70,000 characters', () => {
+    expect(isTimeZone('x'.repeat(70_000))).toBe(false);
+  });
+
+  it('accepts only what Intl and Temporal both accept', () => {
+    const letterCase = fc
+      .tuple(fc.constantFrom(...known, ...icuAbbreviations), fc.infiniteStream(fc.boolean()))
+      .map(([zone, upper]) =>
+        [...zone].map((it) => (upper.next().value ? it.toUpperCase() : it.toLowerCase())).join(''),
+      );
+    fc.assert(
+      fc.property(fc.oneof(letterCase, fc.stringMatching(/^[A-Za-z][\w+/-]{0,12}$/)), (zone) => {
+        if (isTimeZone(zone)) expect([intlAccepts(zone), temporalAccepts(zone)]).toEqual([true, true]);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe('an appointment in any time zone', () => {
+  const read = (zone: string, offset: '' | 'Z') =>
+    readAppointment({
+      summary: 'First meeting',
+      start: `2027-03-05T10:00:00${offset}`,
+      end: `2027-03-05T11:00:00${offset}`,
+      time_zone: zone,
+    });
+
+  it('is read, with local times and with an offset, for every name of the IANA database', async () => {
+    for (const zone of known) {
+      for (const offset of ['', 'Z'] as const) {
+        const { appointment, problems } = await read(zone.toLowerCase(), offset);
+        expect({ zone, problems }).toEqual({ zone, problems: [] });
+        expect(appointment).toBeDefined();
+      }
+    }
+  });
+
+  it('has a problem on its zone for every abbreviation of ICU', async () => {
+    for (const zone of icuAbbreviations.flatMap(cases)) {
+      for (const offset of ['', 'Z'] as const) {
+        const { appointment, problems } = await read(zone, offset);
+        expect(appointment).toBeUndefined();
+        expect(problems).toEqual([expect.objectContaining({ code: 'invalid_booking', field: 'time_zone' })]);
+      }
+    }
+  });
+
+  it('is rejected by the API on timeZone for every abbreviation of ICU', async () => {
+    for (const timeZone of icuAbbreviations.flatMap(cases)) {
+      const body = {
+        summary: 'First meeting',
+        start: '2027-03-05T10:00:00Z',
+        end: '2027-03-05T11:00:00Z',
+        timeZone,
+      };
+      await expect(readDesired(body)).rejects.toMatchObject({
+        code: 'invalid_request',
+        problems: [{ code: 'invalid_field', field: 'timeZone' }],
+      });
+    }
+  });
+});
