@@ -41,7 +41,9 @@ export function toEventBody(booking: Booking, presence: Presence, requestId: str
     end: toBodyTime(end),
     status: presence === 'tentative' ? 'tentative' : 'confirmed',
     attendees: details.attendees ?? [],
-    reminders: details.reminders ? { useDefault: false, overrides: details.reminders } : { useDefault: true },
+    reminders: details.reminders
+      ? { useDefault: false, overrides: details.reminders }
+      : { useDefault: true, overrides: [] },
     colorId: details.colorId ?? null,
     visibility: details.visibility ?? 'default',
     transparency: details.transparency ?? 'opaque',
