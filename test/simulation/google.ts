@@ -1,5 +1,6 @@
 import { HTTPException } from 'hono/http-exception';
 import { readEventBody } from '../../infra/local/google/event-body.ts';
+import { listEvents } from '../../infra/local/google/event-list.ts';
 import {
   deleteEvent,
   insertEvent,
@@ -13,7 +14,6 @@ import { apiError, documented, insufficientPermissions } from '../../infra/local
 import { allows, type CalendarMethod } from '../../infra/local/google/scopes.ts';
 import {
   type Account,
-  accessRole,
   eventsOf,
   findAccount,
   findCalendar,
@@ -105,8 +105,8 @@ export function simulatedGoogle(options: {
             return {
               method: 'events.list',
               carryOut() {
-                const { calendar } = at('events.list');
-                return { accessRole: accessRole(calendar), timeZone: calendar.timeZone };
+                const place = at('events.list');
+                return listEvents(place, searchParams, 'https://calendar.example.org');
               },
             };
           }

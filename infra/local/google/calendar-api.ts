@@ -5,6 +5,7 @@ import {
   deleteEvent,
   etagOf,
   insertEvent,
+  moveEvent,
   type Place,
   patchEvent,
   presentEvent,
@@ -12,6 +13,7 @@ import {
   updateEvent,
 } from './event-store.ts';
 import type { Faults, SimulatorEnv } from './faults.ts';
+import { selectFields } from './fields.ts';
 import { queryFreeBusy } from './free-busy.ts';
 import { apiError, documented, insufficientPermissions, reported } from './google-errors.ts';
 import { allows, type CalendarMethod } from './scopes.ts';
@@ -20,6 +22,7 @@ import {
   accessRole,
   type Calendar,
   calendarsOf,
+  deleteCalendar,
   findAccount,
   findCalendar,
   type GoogleState,
@@ -38,6 +41,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   const authorize = (c: ApiContext, method: CalendarMethod): Account => {
     const { account, scopes } = authenticate(state, c);
     if (!allows(method, scopes)) throw insufficientPermissions(method);
+    if (account.calendarIsOff) throw apiError(reported.notACalendarUser);
     limiter(account);
     return account;
   };
@@ -49,12 +53,16 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
 
   const writablePlace = (c: ApiContext, method: CalendarMethod): Place => {
     const found = place(c, method);
-    if (accessRole(found.calendar) === 'reader') throw apiError(reported.requiredAccessLevel);
+    requireWriter(found.calendar, found.account);
+    checkSendUpdates(c.req.query('sendUpdates'));
     return found;
   };
 
   const answer = (c: ApiContext, { calendar }: Place, event: StoredEvent) =>
-    c.json(presentEvent(calendar, event, baseUrl()), 200, { etag: etagOf(event), ...uncached });
+    c.json(selectFields(presentEvent(calendar, event, baseUrl()), c.req.query('fields')) as object, 200, {
+      etag: etagOf(event),
+      ...uncached,
+    });
 
   const events = '/calendars/:calendarId/events';
 
@@ -67,7 +75,8 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
 
   app.get(events, faults.around('events.list'), (c) => {
     const where = place(c, 'events.list');
-    return c.json(listEvents(where, new URL(c.req.url).searchParams, baseUrl()), 200, uncached);
+    const listed = listEvents(where, new URL(c.req.url).searchParams, baseUrl());
+    return c.json(selectFields(listed, c.req.query('fields')) as object, 200, uncached);
   });
 
   app.get(`${events}/:eventId`, faults.around('events.get'), (c) => {
@@ -93,16 +102,28 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
     return c.body(null, 204);
   });
 
+  app.post(`${events}/:eventId/move`, faults.around('events.move'), (c) => {
+    const where = writablePlace(c, 'events.move');
+    const destination = visibleCalendar(state, where.account, c.req.query('destination'));
+    requireWriter(destination, where.account);
+    const moved = moveEvent(where, c.req.param('eventId'), destination);
+    return answer(c, { ...where, calendar: destination }, moved);
+  });
+
   app.get('/users/me/calendarList', faults.around('calendarList.list'), (c) => {
     const { sub } = authorize(c, 'calendarList.list');
     const writableOnly = ['writer', 'writerWithoutPrivateAccess', 'owner'].includes(
       c.req.query('minAccessRole') ?? '',
     );
     const items = calendarsOf(state, sub).filter(
-      (calendar) => !writableOnly || accessRole(calendar) === 'owner',
+      (calendar) => !writableOnly || accessRole(calendar, sub) !== 'reader',
     );
     return c.json(
-      { kind: 'calendar#calendarList', etag: '"1"', items: items.map(presentListEntry) },
+      {
+        kind: 'calendar#calendarList',
+        etag: '"1"',
+        items: items.map((calendar) => presentListEntry(calendar, sub)),
+      },
       200,
       uncached,
     );
@@ -111,7 +132,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   app.get('/users/me/calendarList/:calendarId', faults.around('calendarList.get'), (c) => {
     const account = authorize(c, 'calendarList.get');
     return c.json(
-      presentListEntry(visibleCalendar(state, account, c.req.param('calendarId'))),
+      presentListEntry(visibleCalendar(state, account, c.req.param('calendarId')), account.sub),
       200,
       uncached,
     );
@@ -121,6 +142,15 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
     const account = authorize(c, 'calendars.get');
     const { id, summary, timeZone } = visibleCalendar(state, account, c.req.param('calendarId'));
     return c.json({ kind: 'calendar#calendar', etag: '"1"', id, summary, timeZone }, 200, uncached);
+  });
+
+  app.delete('/calendars/:calendarId', faults.around('calendars.delete'), (c) => {
+    const account = authorize(c, 'calendars.delete');
+    const calendar = visibleCalendar(state, account, c.req.param('calendarId'));
+    if (calendar.owner !== account.sub) throw apiError(reported.forbidden);
+    if (calendar.primary) throw apiError(reported.invalid('Cannot delete the primary calendar.'));
+    deleteCalendar(state, calendar);
+    return c.body(null, 204);
   });
 
   app.post('/freeBusy', faults.around('freebusy.query'), async (c) => {
@@ -156,7 +186,16 @@ function visibleCalendar(state: GoogleState, { sub }: Account, calendarId: strin
   return calendar;
 }
 
-function presentListEntry(calendar: Calendar) {
+function requireWriter(calendar: Calendar, { sub }: Account): void {
+  if (accessRole(calendar, sub) === 'reader') throw apiError(reported.requiredAccessLevel);
+}
+
+function checkSendUpdates(value: string | undefined): void {
+  if (value !== undefined && !['all', 'externalOnly', 'none'].includes(value))
+    throw apiError(reported.invalid('Invalid value for: sendUpdates'));
+}
+
+function presentListEntry(calendar: Calendar, sub: string) {
   const { id, summary, timeZone, primary } = calendar;
   return {
     kind: 'calendar#calendarListEntry',
@@ -164,7 +203,7 @@ function presentListEntry(calendar: Calendar) {
     id,
     summary,
     timeZone,
-    accessRole: accessRole(calendar),
+    accessRole: accessRole(calendar, sub),
     selected: true,
     defaultReminders: primary ? [{ method: 'popup', minutes: 30 }] : [],
     ...(primary ? { primary: true } : {}),

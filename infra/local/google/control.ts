@@ -1,12 +1,12 @@
 import type { calendar_v3 } from '@googleapis/calendar';
 import { Hono } from 'hono';
-import { deleteEvent, presentEvent } from './event-store.ts';
+import { deleteEvent, moveEvent, presentEvent, purgeEvent } from './event-store.ts';
 import type { Fault, Faults, ObservedRequest, SimulatorEnv } from './faults.ts';
 import {
   type Account,
   addAccount,
   calendarsOf,
-  eventKey,
+  deleteCalendar,
   eventsOf,
   findAccount,
   findCalendar,
@@ -45,6 +45,16 @@ export type SimulatorControl = {
   deleteEvent(email: string, eventId: string, calendarId?: string): void;
   /** Nothing is left of cancelled events but their ids, which stay taken. */
   purgeDeleted(email: string): void;
+  /** As if the user had moved the event to another calendar by hand. */
+  moveEvent(email: string, eventId: string, to: string, from?: string): void;
+  /** Deletes a calendar of the account, with its events. */
+  deleteCalendar(email: string, calendarId: string): void;
+  /** Changes the name or the time zone of a calendar of the account. */
+  changeCalendar(email: string, calendarId: string, change: { summary?: string; timeZone?: string }): void;
+  /** Shares a calendar of the account with another account, or ends that (`none`). */
+  share(email: string, calendarId: string, withEmail: string, role: 'reader' | 'writer' | 'none'): void;
+  /** Switches Google Calendar off for the account, or on again. */
+  switchCalendar(email: string, to: 'off' | 'on'): void;
 };
 
 export function createControl(state: GoogleState, faults: Faults, baseUrl: () => string): SimulatorControl {
@@ -58,7 +68,10 @@ export function createControl(state: GoogleState, faults: Faults, baseUrl: () =>
     if (!found) throw new Error(`The account ${email} has no calendar ${calendarId}.`);
     return found;
   };
-  const ownCalendars = (email: string) => calendarsOf(state, account(email).sub).filter(({ owner }) => owner);
+  const ownCalendars = (email: string) => {
+    const { sub } = account(email);
+    return calendarsOf(state, sub).filter(({ owner }) => owner === sub);
+  };
 
   return {
     fail: faults.fail,
@@ -108,14 +121,29 @@ export function createControl(state: GoogleState, faults: Faults, baseUrl: () =>
       ),
     purgeDeleted: (email) => {
       for (const event of ownCalendars(email).flatMap(({ id }) => eventsOf(state, id))) {
-        if (event.resource.status !== 'cancelled') continue;
         const { id, status } = event.resource;
-        state.events.set(eventKey(event.calendarId, id), {
-          ...event,
-          resource: { id, status },
-          purged: true,
-        });
+        if (status === 'cancelled') purgeEvent(state, calendar(email, event.calendarId), id);
       }
+    },
+    moveEvent: (email, eventId, to, from = 'primary') => {
+      const place = { state, account: account(email), calendar: calendar(email, from) };
+      moveEvent(place, eventId, calendar(email, to));
+    },
+    deleteCalendar: (email, calendarId) => deleteCalendar(state, calendar(email, calendarId)),
+    changeCalendar: (email, calendarId, { summary, timeZone }) => {
+      const before = calendar(email, calendarId);
+      const after = { ...before, summary: summary ?? before.summary, timeZone: timeZone ?? before.timeZone };
+      state.calendars.set(before.id, after);
+    },
+    share: (email, calendarId, withEmail, role) => {
+      const shared = calendar(email, calendarId);
+      const { [account(withEmail).sub]: _, ...others } = shared.sharedWith ?? {};
+      const sharedWith = role === 'none' ? others : { ...others, [account(withEmail).sub]: role };
+      state.calendars.set(shared.id, { ...shared, sharedWith });
+    },
+    switchCalendar: (email, to) => {
+      const { calendarIsOff: _, ...switched } = account(email);
+      state.accounts.set(switched.sub, to === 'off' ? { ...switched, calendarIsOff: true } : switched);
     },
   };
 }
@@ -152,6 +180,25 @@ export function controlRoutes(control: SimulatorControl): Hono<SimulatorEnv> {
     return c.json(control.deleteEvent(email, eventId, calendarId) ?? {});
   });
   app.post('/purge-deleted', async (c) => c.json(control.purgeDeleted((await c.req.json()).email) ?? {}));
+  app.post('/move-event', async (c) => {
+    const { email, eventId, to, from } = await c.req.json();
+    return c.json(control.moveEvent(email, eventId, to, from) ?? {});
+  });
+  app.delete('/calendars', (c) =>
+    c.json(control.deleteCalendar(c.req.query('email') ?? '', c.req.query('calendarId') ?? '') ?? {}),
+  );
+  app.patch('/calendars', async (c) => {
+    const { email, calendarId, ...change } = await c.req.json();
+    return c.json(control.changeCalendar(email, calendarId, change) ?? {});
+  });
+  app.post('/share', async (c) => {
+    const { email, calendarId, with: other, role } = await c.req.json();
+    return c.json(control.share(email, calendarId, other, role) ?? {});
+  });
+  app.post('/switch-calendar', async (c) => {
+    const { email, to } = await c.req.json();
+    return c.json(control.switchCalendar(email, to) ?? {});
+  });
   app.onError((error, c) => c.json({ error: error.message }, 400));
   return app;
 }

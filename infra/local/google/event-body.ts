@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { discreetly } from '../../../shared/schemas.ts';
 import { checkTimes } from './event-times.ts';
 import { apiError, reported } from './google-errors.ts';
+import type { Switches } from './state.ts';
 
 type Event = calendar_v3.Schema$Event;
 
@@ -66,8 +67,11 @@ export function applyPatch<Value>(target: Value, patch: unknown): Value {
 }
 
 /** Throws Google's error for an event that it would not keep, and returns it as Google keeps it. */
-export function checkedEvent(event: Event, calendarTimeZone: string): Event {
-  checkTimes(event, calendarTimeZone);
+export function checkedEvent(event: Event, calendarTimeZone: string, switches: Switches): Event {
+  checkTimes(event, calendarTimeZone, switches.unknownTimeZones);
+  checkGuests(event, switches);
+  checkConference(event, switches);
+  if (switches.strictFields) checkStrictly(event);
   return {
     ...event,
     reminders: event.reminders ?? { useDefault: true },
@@ -76,6 +80,33 @@ export function checkedEvent(event: Event, calendarTimeZone: string): Event {
       : {}),
     ...(event.extendedProperties ? { extendedProperties: fitProperties(event.extendedProperties) } : {}),
   };
+}
+
+function checkGuests({ attendees }: Event, { rejectedGuests, duplicateGuests }: Switches): void {
+  const addresses = (attendees ?? []).map(({ email }) => `${email}`.toLowerCase());
+  const repeated = new Set(addresses).size < addresses.length;
+  if (
+    addresses.some((email) => rejectedGuests.includes(email)) ||
+    (repeated && duplicateGuests === 'rejected')
+  )
+    throw apiError(reported.invalid('Invalid attendee email.'));
+}
+
+function checkConference({ conferenceData }: Event, { conferenceTypes, strictFields }: Switches): void {
+  const request = conferenceData?.createRequest;
+  // One that was requested before is read back with its status.
+  if (!request || request.status) return;
+  const type = request.conferenceSolutionKey?.type ?? 'hangoutsMeet';
+  if (!conferenceTypes.includes(type)) throw apiError(reported.invalid('Invalid conference type value.'));
+  if (strictFields && !request.requestId) throw apiError(reported.required('Missing conference request id.'));
+}
+
+/** What the reference forbids, with errors that it does not name. */
+function checkStrictly({ reminders, colorId }: Event): void {
+  const overrides = reminders?.overrides ?? [];
+  if (reminders?.useDefault && overrides.length > 0) throw apiError(reported.defaultAndOwnReminders);
+  if (overrides.length > 5) throw apiError(reported.invalid('Too many reminder overrides.'));
+  if (colorId && !/^([1-9]|1[01])$/.test(colorId)) throw apiError(reported.invalid('Invalid color id.'));
 }
 
 /** `a`..`v` and digits (base32hex in lower case), 5 to 1024 of them. */

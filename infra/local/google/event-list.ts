@@ -13,7 +13,7 @@ const fullSyncRequired: ApiError = {
 
 /** `events.list`: filters, order, pages, and a sync token at the end. Recurring events are not expanded. */
 export function listEvents(place: Place, query: URLSearchParams, baseUrl: string): calendar_v3.Schema$Events {
-  const { state, calendar } = place;
+  const { state, calendar, account } = place;
   const syncedTo = readSyncToken(query.get('syncToken'));
   const showDeleted = query.get('showDeleted') === 'true' || syncedTo > 0;
   const matching = eventsOf(state, calendar.id)
@@ -35,7 +35,7 @@ export function listEvents(place: Place, query: URLSearchParams, baseUrl: string
     summary: calendar.summary,
     updated: new Date(state.now()).toISOString(),
     timeZone: calendar.timeZone,
-    accessRole: accessRole(calendar),
+    accessRole: accessRole(calendar, account.sub) ?? null,
     defaultReminders: calendar.primary ? [{ method: 'popup', minutes: 30 }] : [],
     items: matching.slice(from, from + size).map((event) => presentEvent(calendar, event, baseUrl)),
     ...('nextPageToken' in next ? next : { nextSyncToken: `s${latest}` }),

@@ -31,15 +31,14 @@ export function insertEvent(
       .replace(/[^a-v0-9]/g, '0');
   // The id of a deleted event stays taken for good.
   if (state.events.get(eventKey(calendar.id, eventId))) throw apiError(documented.duplicate);
-  const event = checkedEvent(applyPatch<Event>({}, body), calendar.timeZone);
-  const self = { email: account.email, self: true };
+  const event = checkedEvent(applyPatch<Event>({}, body), calendar.timeZone, state.switches);
   const resource = {
     ...event,
     id: eventId,
     status: event.status ?? 'confirmed',
     created: timestamp(state),
-    creator: self,
-    organizer: calendar.primary ? self : { email: calendar.id, displayName: calendar.summary, self: true },
+    creator: { email: account.email, self: true },
+    organizer: organizerOf(calendar, account),
     iCalUID: iCalUID ?? `${eventId}@google.com`,
     sequence: event.sequence ?? 0,
     eventType: 'default',
@@ -91,6 +90,34 @@ export function deleteEvent(place: Place, eventId: string, ifMatch: string | und
   save(place, { ...stored.resource, status: 'cancelled' });
 }
 
+/** Moves an event to another calendar, which becomes its organizer. It keeps its id and its guests. */
+export function moveEvent(from: Place, eventId: string, to: Calendar): StoredEvent {
+  const { state, account } = from;
+  const stored = readEvent(from, eventId);
+  if (stored.resource.status === 'cancelled') throw apiError(documented.deleted);
+  const taken = state.events.get(eventKey(to.id, eventId));
+  if (to.id === from.calendar.id || (taken && taken.resource.status !== 'cancelled'))
+    throw apiError(documented.duplicate);
+  const moved = save({ ...from, calendar: to }, { ...stored.resource, organizer: organizerOf(to, account) });
+  save(from, { ...stored.resource, status: 'cancelled' });
+  if (state.switches.movedEvent === 'not_found') purgeEvent(state, from.calendar, eventId);
+  return moved;
+}
+
+/** Nothing is left of an event but its id, which stays taken. */
+export function purgeEvent(state: GoogleState, { id: calendarId }: Calendar, eventId: string): void {
+  const stored = state.events.get(eventKey(calendarId, eventId));
+  if (!stored) return;
+  const resource = { id: eventId, status: stored.resource.status };
+  state.events.set(eventKey(calendarId, eventId), { ...stored, resource, purged: true });
+}
+
+function organizerOf(calendar: Calendar, { email }: Account): NonNullable<Event['organizer']> {
+  return calendar.primary
+    ? { email, self: true }
+    : { email: calendar.id, displayName: calendar.summary, self: true };
+}
+
 export const etagOf = ({ revision }: StoredEvent): string => `"${revision}"`;
 
 /** Where people look at the event, under the simulator's base URL. */
@@ -120,7 +147,7 @@ function replace(place: Place, stored: StoredEvent, wanted: StoredEvent['resourc
   const before = stored.resource;
   const revived = before.status === 'cancelled' && wanted.status !== 'cancelled';
   if (revived && state.switches.reviveCancelled === 'forbidden') throw apiError(reported.forbidden);
-  const checked = checkedEvent(wanted, calendar.timeZone);
+  const checked = checkedEvent(wanted, calendar.timeZone, state.switches);
   const resource = { ...checked, id: before.id, status: wanted.status ?? 'confirmed' };
   const moved = JSON.stringify([before.start, before.end]) !== JSON.stringify([resource.start, resource.end]);
   const sequence = Math.max(resource.sequence ?? 0, (before.sequence ?? 0) + (moved ? 1 : 0));

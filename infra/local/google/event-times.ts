@@ -11,16 +11,24 @@ const withoutOffset = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?$/;
  * Checks start and end as Google does: both a `date` or both a `dateTime`, a known zone wherever one is
  * given or needed, and the end, which is exclusive, after the start.
  */
-export function checkTimes(event: calendar_v3.Schema$Event, calendarTimeZone: string): void {
+export function checkTimes(
+  event: calendar_v3.Schema$Event,
+  calendarTimeZone: string,
+  unknownTimeZones: string[] = [],
+): void {
   const { start, end } = event;
   if (!start) throw apiError(reported.required('Missing start time.'));
   if (!end) throw apiError(reported.required('Missing end time.'));
   if (Boolean(start.date) !== Boolean(end.date)) {
     throw apiError(reported.invalid('The start and end times must either both be date or both be dateTime.'));
   }
-  const recurring = (event.recurrence ?? []).length > 0;
-  const startsAt = checkTime('start', start, calendarTimeZone, recurring);
-  const endsAt = checkTime('end', end, calendarTimeZone, recurring);
+  const rules = {
+    calendarTimeZone,
+    isKnown: (timeZone: string) => isTimeZone(timeZone) && !unknownTimeZones.includes(timeZone),
+    recurring: (event.recurrence ?? []).length > 0,
+  };
+  const startsAt = checkTime('start', start, rules);
+  const endsAt = checkTime('end', end, rules);
   if (endsAt <= startsAt) throw apiError(documented.timeRangeEmpty);
 }
 
@@ -61,12 +69,15 @@ export function isTimeZone(timeZone: string): boolean {
 function checkTime(
   name: 'start' | 'end',
   time: EventTime,
-  calendarTimeZone: string,
-  recurring: boolean,
+  {
+    calendarTimeZone,
+    isKnown,
+    recurring,
+  }: { calendarTimeZone: string; isKnown: (timeZone: string) => boolean; recurring: boolean },
 ): number {
   if (time.date && time.dateTime) throw apiError(reported.invalid(`Invalid ${name} time.`));
   if (!time.date && !time.dateTime) throw apiError(reported.required(`Missing ${name} time.`));
-  if (time.timeZone && !isTimeZone(time.timeZone)) {
+  if (time.timeZone && !isKnown(time.timeZone)) {
     throw apiError(reported.invalid(`Invalid time zone definition for ${name} time.`));
   }
   if (time.date && !/^\d{4}-\d\d-\d\d$/.test(time.date)) {

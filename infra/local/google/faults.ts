@@ -17,9 +17,11 @@ export const routeNames = [
   'events.update',
   'events.delete',
   'events.list',
+  'events.move',
   'calendarList.list',
   'calendarList.get',
   'calendars.get',
+  'calendars.delete',
   'freebusy.query',
 ] as const;
 export type RouteName = (typeof routeNames)[number];

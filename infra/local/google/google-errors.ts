@@ -85,6 +85,18 @@ export const reported = {
     reason: 'requiredAccessLevel',
     message: 'You need to have writer access to this calendar.',
   },
+  notACalendarUser: {
+    status: 403,
+    domain: 'calendar',
+    reason: 'notACalendarUser',
+    message: 'The user must be signed up for Google Calendar.',
+  },
+  defaultAndOwnReminders: {
+    status: 400,
+    domain: 'calendar',
+    reason: 'cannotUseDefaultRemindersAndSpecifyOverride',
+    message: 'Cannot specify both default reminders and overrides at the same time.',
+  },
 } as const;
 
 /** Throw the result: Hono answers with the envelope of Google's APIs. */

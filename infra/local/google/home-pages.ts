@@ -37,12 +37,32 @@ export function homePages(state: GoogleState, baseUrl: () => string): Hono<Simul
       <pre tabindex="0">curl -d '{"on":"events.insert","how":{"status":429,"reason":"rateLimitExceeded"}}' \\
   ${baseUrl()}/_simulator/faults</pre>
       <p>Faults can be planned on ${routeNames.join(', ')}.</p>
+      <p>What people do by hand, as JSON to these paths below <code>/_simulator</code>:</p>
+      <div class="scroll"><table><tbody>${controls.map(
+        ([what, example]) => html`<tr><td>${what}</td><td><code>${example}</code></td></tr>`,
+      )}</tbody></table></div>
     </main>`,
       ),
     );
   });
   return app;
 }
+
+const controls: [string, string][] = [
+  ['Move an event to another calendar', 'POST /move-event {"email":…,"eventId":…,"to":…,"from":"primary"}'],
+  ['Delete an event', 'DELETE /events?email=…&eventId=…&calendarId=…'],
+  ['Delete a calendar', 'DELETE /calendars?email=…&calendarId=…'],
+  ['Change a calendar', 'PATCH /calendars {"email":…,"calendarId":…,"timeZone":…,"summary":…}'],
+  [
+    'Share a calendar, or stop it',
+    'POST /share {"email":…,"calendarId":…,"with":…,"role":"reader|writer|none"}',
+  ],
+  ['Switch Google Calendar off for an account', 'POST /switch-calendar {"email":…,"to":"off|on"}'],
+  ['Purge deleted events', 'POST /purge-deleted {"email":…}'],
+  ['Revoke a grant', 'POST /revoke-grant {"email":…}'],
+  ['Expire access tokens', 'POST /expire-access-tokens {"email":…}'],
+  ['Act as an account', 'POST /grants {"clientId":…,"email":…,"scopes":[…]}'],
+];
 
 const endpoints: [string, string][] = [
   ['Authorization', '/o/oauth2/v2/auth'],

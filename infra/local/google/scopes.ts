@@ -50,12 +50,14 @@ const accepted = {
   'events.patch': write,
   'events.update': write,
   'events.delete': write,
+  'events.move': write,
   'events.get': read,
   'events.list': read,
   'freebusy.query': ['', '.readonly', '.freebusy', '.events.freebusy'],
   'calendarList.list': list,
   'calendarList.get': [...list, '.app.created'],
   'calendars.get': ['', '.app.created', '.calendars', '.calendars.readonly', '.readonly'],
+  'calendars.delete': ['', '.app.created', '.calendars'],
 };
 
 export type CalendarMethod = keyof typeof accepted;

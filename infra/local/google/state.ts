@@ -5,7 +5,14 @@ import { type Collection, openJournal } from './journal.ts';
 export type SimulatedClient = { clientId: string; clientSecret: string; redirectUris: string[] };
 
 /** A fictional Google account. */
-export type Account = { sub: string; email: string; name: string; timeZone: string };
+export type Account = {
+  sub: string;
+  email: string;
+  name: string;
+  timeZone: string;
+  /** Google Calendar is switched off for this account, by its user or an administrator. */
+  calendarIsOff?: boolean;
+};
 
 /**
  * What an account has allowed a client. Scopes are full names as Google returns them. Tokens carry the id
@@ -32,9 +39,18 @@ type Token = { token: string; grantId: string; clientId: string; sub: string; sc
 export type RefreshToken = Token & { issuedAt: number; usedAt: number };
 export type AccessToken = Token & { expiresAt: number };
 
-export type AccessRole = 'reader' | 'owner';
+export type AccessRole = 'reader' | 'writer' | 'owner';
 
-export type Calendar = { id: string; summary: string; timeZone: string; owner?: string; primary: boolean };
+export type Calendar = {
+  id: string;
+  summary: string;
+  timeZone: string;
+  /** Absent: public, everybody reads it. */
+  owner?: string;
+  primary: boolean;
+  /** The roles of other accounts, by `sub`. */
+  sharedWith?: Record<string, Exclude<AccessRole, 'owner'>>;
+};
 
 /** An event as it is kept: Google's resource without what is computed for each answer. */
 export type StoredEvent = {
@@ -84,6 +100,21 @@ export type Switches = {
   conference: 'success' | 'pending' | 'failure';
   /** Requests a minute and account on the Calendar API; 0 is unlimited, Google's own limit is 600. */
   requestsPerMinute: number;
+  /**
+   * Reject what the reference forbids without documenting the error: more than five reminders, reminders beside the
+   * default ones, unknown colors, a conference request without id.
+   */
+  strictFields: boolean;
+  /** Guest addresses that Google rejects. Which ones it rejects is not documented. */
+  rejectedGuests: string[];
+  /** What becomes of the same guest twice. Not documented. */
+  duplicateGuests: 'kept' | 'rejected';
+  /** Types of conferences that calendars allow. */
+  conferenceTypes: string[];
+  /** Names of time zones that this runtime knows and Google does not. */
+  unknownTimeZones: string[];
+  /** What a calendar answers for an event that was moved to another one. Not documented. */
+  movedEvent: 'cancelled' | 'not_found';
 };
 
 export const defaultSwitches: Switches = {
@@ -98,6 +129,12 @@ export const defaultSwitches: Switches = {
   reviveCancelled: 'allowed',
   conference: 'success',
   requestsPerMinute: 0,
+  strictFields: true,
+  rejectedGuests: [],
+  duplicateGuests: 'kept',
+  conferenceTypes: ['hangoutsMeet'],
+  unknownTimeZones: [],
+  movedEvent: 'cancelled',
 };
 
 export const demoAccounts: Account[] = [
@@ -194,18 +231,26 @@ export function findAccount(state: GoogleState, hint: string | undefined): Accou
 
 /** The calendars in an account's list, the primary one first. */
 export function calendarsOf(state: GoogleState, sub: string): Calendar[] {
-  return [...state.calendars.values()].filter(({ owner }) => owner === sub || owner === undefined);
+  return [...state.calendars.values()].filter((calendar) => accessRole(calendar, sub) !== undefined);
 }
 
 /** A calendar as the account sees it (`primary` is an alias), or undefined if it does not see it. */
 export function findCalendar(state: GoogleState, sub: string, calendarId: string): Calendar | undefined {
   const id = calendarId === 'primary' ? (state.accounts.get(sub)?.email ?? '') : calendarId;
   const calendar = state.calendars.get(id);
-  return calendar && (calendar.owner === undefined || calendar.owner === sub) ? calendar : undefined;
+  return calendar && accessRole(calendar, sub) ? calendar : undefined;
 }
 
-export function accessRole(calendar: Calendar): AccessRole {
-  return calendar.owner ? 'owner' : 'reader';
+/** What an account may do in a calendar; undefined where it does not see it. */
+export function accessRole({ owner, sharedWith }: Calendar, sub: string): AccessRole | undefined {
+  if (owner === undefined) return 'reader';
+  return owner === sub ? 'owner' : sharedWith?.[sub];
+}
+
+/** Deletes a calendar with its events. Its id is not used again. */
+export function deleteCalendar(state: GoogleState, { id }: Calendar): void {
+  for (const { resource } of eventsOf(state, id)) state.events.delete(eventKey(id, resource.id));
+  state.calendars.delete(id);
 }
 
 export function eventsOf(state: GoogleState, calendarId: string): StoredEvent[] {
