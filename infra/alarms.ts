@@ -1,4 +1,5 @@
 import { ArnFormat, Aws, Duration, Stack, Validations } from 'aws-cdk-lib';
+import type { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
 import {
   Alarm,
   ComparisonOperator,
@@ -15,9 +16,11 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { metricNamespace } from '../shared/names.ts';
+import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
+import { metricNamespace, routes } from '../shared/names.ts';
 
 export interface AlarmsProps {
+  readonly api: HttpApi;
   readonly queue: Queue;
   readonly deadLetters: Queue;
   /** Absent where no URL takes the events. */
@@ -29,8 +32,8 @@ export interface AlarmsProps {
 
 /** The few things that a person must look at: everything else mends itself and can be seen in the tables. */
 export function alarms(scope: Construct, props: AlarmsProps): void {
-  const own = new Construct(scope, 'Alarms');
-  const action = props.email ? new SnsAction(alarmTopic(own, props.key, props.email)) : undefined;
+  const group = new Construct(scope, 'Alarms');
+  const action = props.email ? new SnsAction(alarmTopic(group, props.key, props.email)) : undefined;
   const period = Duration.minutes(5);
 
   const alarm = (
@@ -40,7 +43,7 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     threshold: number,
     periods = 1,
   ) => {
-    const created = new Alarm(own, id, {
+    const created = new Alarm(group, id, {
       alarmDescription,
       metric,
       threshold,
@@ -74,23 +77,93 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
   alarm(
     'OperatorError',
     'Only the operator can mend this: a secret is missing or Google refuses our client. The log says which.',
-    new Metric({ namespace: metricNamespace, metricName: 'OperatorError', period, statistic: Stats.SUM }),
+    own('OperatorError', period),
     1,
   );
   alarm(
     'FunctionErrors',
     'Functions have been crashing or timing out for 15 minutes.',
-    new MathExpression({
-      expression: 'SUM(METRICS())',
-      label: 'Errors of all functions',
-      period,
-      usingMetrics: Object.fromEntries(
-        props.functions.map((fn, index) => [`m${index}`, fn.metricErrors({ period, statistic: Stats.SUM })]),
-      ),
-    }),
+    sumOf(
+      'Errors of all functions',
+      props.functions.map((fn) => fn.metricErrors({ period, statistic: Stats.SUM })),
+    ),
     1,
     3,
   );
+  alarm(
+    'FunctionThrottles',
+    'Lambda has refused to run functions for 15 minutes: the concurrency of the account or of a function is used up. Webhooks and users get errors. Raise the quota, or reservedConcurrency.',
+    sumOf(
+      'Throttles of all functions',
+      props.functions.map((fn) => fn.metricThrottles({ period, statistic: Stats.SUM })),
+    ),
+    1,
+    3,
+  );
+  const quarter = Duration.minutes(15);
+  alarm(
+    'ApiErrors',
+    'The API has answered 5xx at least three times in 15 minutes. The access log says on which route, the log of its function why.',
+    props.api.metricServerError({ period: quarter, statistic: Stats.SUM }),
+    3,
+  );
+  alarm(
+    'WebhookErrors',
+    'A payment webhook was answered 5xx, so its payment is not recorded. The provider repeats it for a limited time only: see the log of payment-confirmed.',
+    sumOf(
+      'Failed webhooks',
+      [routes.stripeWebhook, routes.standardWebhook].map((route) =>
+        own('RequestFailed', quarter, { route: `POST ${route}` }),
+      ),
+      quarter,
+    ),
+    1,
+  );
+  const rejected = (provider: string): string =>
+    `Webhooks of the provider "${provider}" were rejected at least five times in 15 minutes, and none was accepted. Compare its signing secret with the secret webhook-signing: the provider repeats them for a limited time only.`;
+  alarm('WebhooksRejectedStripe', rejected('stripe'), rejectedWhileNoneVerifies('stripe', quarter), 5);
+  alarm('WebhooksRejectedStandard', rejected('standard'), rejectedWhileNoneVerifies('standard', quarter), 5);
+}
+
+function own(metricName: string, period: Duration, dimensionsMap: Record<string, string> = {}): Metric {
+  return new Metric({
+    namespace: metricNamespace,
+    metricName,
+    period,
+    statistic: Stats.SUM,
+    ...(Object.keys(dimensionsMap).length > 0 ? { dimensionsMap } : {}),
+  });
+}
+
+function sumOf(label: string, metrics: Metric[], period = Duration.minutes(5)): MathExpression {
+  const usingMetrics = Object.fromEntries(metrics.map((metric, index) => [`m${index}`, metric]));
+  return new MathExpression({ expression: 'SUM(METRICS())', label, period, usingMetrics });
+}
+
+/** Why the signature of a webhook is rejected. */
+const rejections: SignatureErrorCode[] = [
+  'signature_missing',
+  'signature_malformed',
+  'signature_mismatch',
+  'timestamp_out_of_tolerance',
+];
+/** Positions of signing secrets that are watched: a roll needs two. */
+const secretPositions = ['0', '1', '2', '3'];
+
+/** Webhooks of a provider that were rejected; 0 where one was accepted in the same period. */
+function rejectedWhileNoneVerifies(provider: string, period: Duration): MathExpression {
+  const rejected = rejections.map((code) => own('WebhookRejected', period, { provider, code }));
+  const verified = secretPositions.map((secret) => own('WebhookVerified', period, { provider, secret }));
+  const sum = (name: string, metrics: Metric[]) =>
+    metrics.map((_, index) => `FILL(${name}${index}, 0)`).join(' + ');
+  const named = (name: string, metrics: Metric[]) =>
+    metrics.map((metric, index): [string, Metric] => [`${name}${index}`, metric]);
+  return new MathExpression({
+    expression: `IF(${sum('verified', verified)} > 0, 0, ${sum('rejected', rejected)})`,
+    label: `Rejected webhooks of ${provider}, where none was accepted`,
+    period,
+    usingMetrics: Object.fromEntries([...named('rejected', rejected), ...named('verified', verified)]),
+  });
 }
 
 function alarmTopic(scope: Construct, key: Key, email: string): Topic {

@@ -17,6 +17,10 @@ const httpsUrl = v.pipe(
     (url) => URL.canParse(url) && new URL(url).protocol === 'https:',
     'Invalid input: expected an https URL',
   ),
+  v.check((url) => {
+    const { username, password, hash } = new URL(url);
+    return !username && !password && !hash && !url.includes('#');
+  }, 'Invalid input: expected a URL without user name, password and fragment'),
 );
 
 /**
@@ -28,8 +32,17 @@ const stackConfig = v.strictObject({
   publicUrl: v.optional(
     v.pipe(
       httpsUrl,
+      v.check((url) => !url.includes('?'), 'Invalid input: expected a URL without a query'),
       v.transform((url) => url.replace(/\/+$/, '')),
     ),
+  ),
+  /** With publicUrl: whether the API also answers at its own address, past what protects the domain. For a proxy that forwards there, and for the time before the domain is mapped to the API. */
+  keepDefaultEndpoint: v.optional(
+    v.pipe(
+      v.union([v.boolean(), v.literal('true'), v.literal('false')], 'Invalid input: expected true or false'),
+      v.transform((value) => value === true || value === 'true'),
+    ),
+    'false',
   ),
   /** Origins to which `return_to` may lead, separated by spaces. None by default: users see our own result page. */
   returnOrigins: v.optional(
@@ -38,7 +51,7 @@ const stackConfig = v.strictObject({
       v.trim(),
       v.check(
         (origins) => origins.split(/\s+/).every((origin) => origin === '' || isOrigin(origin)),
-        'Invalid input: expected origins such as https://app.example.com, without path or final slash',
+        'Invalid input: expected https origins such as https://app.example.com, without path or final slash; http is for localhost only',
       ),
     ),
     '',
@@ -110,5 +123,11 @@ export function readConfig(contextValue: (key: string) => unknown): StackConfig 
 }
 
 function isOrigin(text: string): boolean {
-  return URL.canParse(text) && new URL(text).origin === text && /^https?:/.test(text);
+  if (!URL.canParse(text)) return false;
+  const { origin, protocol, hostname } = new URL(text);
+  if (origin !== text) return false;
+  return protocol === 'https:' || (protocol === 'http:' && localHosts.includes(hostname));
 }
+
+/** Hosts for which the browser's connection does not leave the machine. */
+const localHosts = ['localhost', '127.0.0.1', '[::1]'];

@@ -9,7 +9,11 @@ import type { StackConfig } from './config.ts';
 
 /** The HTTP API, throttled and with an access log, without routes and without CORS: no browser script calls it. */
 export function httpApi(scope: Construct, config: StackConfig): HttpApi {
-  const api = new HttpApi(scope, 'Api', { createDefaultStage: false });
+  const api = new HttpApi(scope, 'Api', {
+    createDefaultStage: false,
+    // A second way in would lead past a firewall in front of the domain.
+    disableExecuteApiEndpoint: config.publicUrl !== undefined && !config.keepDefaultEndpoint,
+  });
   const accessLogs = new LogGroup(scope, 'AccessLogs', {
     retention: config.logRetentionDays,
     removalPolicy: RemovalPolicy.DESTROY,

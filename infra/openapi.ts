@@ -118,7 +118,7 @@ export function openApi(): OpenApi {
       [routes.standardWebhook]: { post: standardWebhook },
       [routes.connect]: { get: connect },
       [routes.callback]: { get: callback },
-      [routes.health]: { get: health },
+      [routes.health]: { get: health, head: healthHead },
     },
     components: { schemas: componentSchemas(), securitySchemes },
   };
@@ -479,6 +479,13 @@ const health: Operation = {
   summary: 'Answers that API and Lambda are there',
   tags: ['health'],
   responses: { 200: answer('They are.', 'Health') },
+};
+
+const healthHead: Operation = {
+  operationId: 'healthHead',
+  summary: 'The same without a body, for monitors',
+  tags: ['health'],
+  responses: { 200: { description: 'They are.' } },
 };
 
 function componentSchemas(): Record<string, JsonSchema> {

@@ -184,8 +184,10 @@ export class LeadsCalendarGoogle extends Stack {
       },
     });
 
-    const { GET, POST, PUT, PATCH, DELETE } = HttpMethod;
-    addRoute(api, GET, routes.health, functions.health, 'Public: says nothing but that it is there.');
+    const { GET, HEAD, POST, PUT, PATCH, DELETE } = HttpMethod;
+    // Some monitors send nothing but HEAD.
+    for (const method of [GET, HEAD])
+      addRoute(api, method, routes.health, functions.health, 'Public: says nothing but that it is there.');
     addRoute(api, GET, routes.connect, functions.connect, 'A signed link token in the query.');
     addRoute(
       api,
@@ -234,6 +236,7 @@ export class LeadsCalendarGoogle extends Stack {
 
     const undeliveredEvents = config.eventsUrl ? deliverEvents(this, bus, config.eventsUrl) : undefined;
     alarms(this, {
+      api,
       queue,
       deadLetters,
       undeliveredEvents,

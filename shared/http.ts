@@ -1,7 +1,8 @@
 import type { MiddlewareObj } from '@middy/core';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { AppError, type ErrorCode, isOperatorError } from './app-error.ts';
-import { describeError, log, reportOperatorError, setLogContext } from './observability.ts';
+import { describeError, log, metric, reportOperatorError, setLogContext } from './observability.ts';
+import { securityHeaders } from './security-headers.ts';
 
 export type HttpRequest = APIGatewayProxyEventV2;
 export type HttpResponse = APIGatewayProxyStructuredResultV2;
@@ -9,18 +10,11 @@ export type HttpResponse = APIGatewayProxyStructuredResultV2;
 /** Bytes of a JSON body. */
 const largestJson = 64 * 1024;
 
-const everywhere = {
-  'cache-control': 'no-store',
-  'strict-transport-security': 'max-age=63072000; includeSubDomains',
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-};
-
 /** A JSON answer. */
 export function json(statusCode: number, body: unknown, headers: Record<string, string> = {}): HttpResponse {
   return {
     statusCode,
-    headers: { ...everywhere, 'content-type': 'application/json', ...headers },
+    headers: { ...securityHeaders, 'content-type': 'application/json', ...headers },
     body: JSON.stringify(body),
   };
 }
@@ -30,7 +24,7 @@ export function html(statusCode: number, body: string, contentSecurityPolicy: st
   return {
     statusCode,
     headers: {
-      ...everywhere,
+      ...securityHeaders,
       'content-type': 'text/html; charset=utf-8',
       'content-security-policy': contentSecurityPolicy,
       'x-frame-options': 'DENY',
@@ -41,7 +35,7 @@ export function html(statusCode: number, body: string, contentSecurityPolicy: st
 
 /** Sends the browser elsewhere. */
 export function redirect(location: string, cookies: string[] = []): HttpResponse {
-  return { statusCode: 302, headers: { ...everywhere, location }, cookies };
+  return { statusCode: 302, headers: { ...securityHeaders, location }, cookies };
 }
 
 /** An error as `application/problem+json` (RFC 9457) with its stable `code`, and `problems` field by field. */
@@ -114,6 +108,9 @@ export function answerErrors(
       if (isOperatorError(request.error)) reportOperatorError('The service is not set up', request.error);
       else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
       else log.info('Request refused', { code: error.code, status: error.status });
+      // An error that is answered is none to Lambda. Anyone can ask for a provider that is not set up.
+      if (error.status >= 500 && error.code !== 'provider_not_configured')
+        metric('RequestFailed', 1, { route: request.event.routeKey });
       request.response = render(error, request.event);
     },
   };

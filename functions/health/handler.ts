@@ -1,11 +1,12 @@
 import middy from '@middy/core';
-import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { securityHeaders } from '../../shared/security-headers.ts';
 
-/** GET /health: the API and its Lambda answer. Touches nothing else, so that it stays up when others are not. */
-export const handler = middy().handler(
-  async (): Promise<APIGatewayProxyStructuredResultV2> => ({
+/** GET and HEAD /health: the API and its Lambda answer. Touches nothing else, so that it stays up when others are not. */
+export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>().handler(
+  async ({ requestContext }: APIGatewayProxyEventV2) => ({
     statusCode: 200,
-    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
-    body: '{"status":"ok"}',
+    headers: { ...securityHeaders, 'content-type': 'application/json' },
+    body: requestContext.http.method === 'HEAD' ? '' : '{"status":"ok"}',
   }),
 );

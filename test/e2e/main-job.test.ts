@@ -12,6 +12,7 @@ import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { type BookingMetadata, checkoutCompleted, demoBooking } from '../../infra/local/payment.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
+import { securityHeaders } from '../../shared/security-headers.ts';
 import { apiTokenFor, connect, linkFor, openCallback, openLink, secretsOf } from './browser.ts';
 
 const ada = 'ada@example.com';
@@ -136,6 +137,19 @@ it('answers that it is alive', async () => {
   const response = await fetch(`${stack.url}/health`);
   expect(response.status).toBe(200);
   expect(await response.json()).toEqual({ status: 'ok' });
+});
+
+it('answers HEAD /health without a body, for monitors that send nothing else', async () => {
+  const response = await fetch(`${stack.url}/health`, { method: 'HEAD' });
+  expect(response.status).toBe(200);
+  expect(await response.text()).toBe('');
+});
+
+it('sends the security headers with every answer of its own, /health included', async () => {
+  for (const path of ['/health', '/google/connect', '/google/callback', '/connections/me', '/bookings']) {
+    const { headers } = await fetch(`${stack.url}${path}`);
+    expect(Object.fromEntries(headers), path).toMatchObject(securityHeaders);
+  }
 });
 
 describe('a confirmed payment', () => {

@@ -250,6 +250,7 @@ describe('browser endpoints and health', () => {
     });
     expect(await call('GET', routes.callback)).toMatchObject({ status: 400 });
     expect(await call('GET', routes.health)).toMatchObject({ status: 200 });
+    expect(await call('HEAD', routes.health)).toMatchObject({ status: 200 });
   });
 });
 
@@ -290,6 +291,7 @@ it('every documented operation was called, well and badly', () => {
     `GET ${routes.calendars} good`,
     // There is no way to ask it wrongly.
     `GET ${routes.health} bad`,
+    `HEAD ${routes.health} bad`,
   ];
   expect(all.filter((one) => !seen.has(one)).sort()).toEqual(exempt.sort());
 });

@@ -125,3 +125,12 @@ function anchorsOf(document: string): string[] {
     return before === 0 ? anchor : `${anchor}-${before}`;
   });
 }
+
+test('no documented command carries a secret as an argument, which histories and process lists show', () => {
+  const commands = documents.flatMap((document) =>
+    [...read(document).matchAll(/```(?:sh|bash)\n(.*?)```/gs)].map(([, block = '']) => block),
+  );
+  expect(commands.length).toBeGreaterThan(10);
+  const argument = /--secret-string (?!"?file:)\S+|ApiKeyValue=\S+|hexkey:\S+|-hmac \S+|whsec_\w{4}/;
+  for (const block of commands) expect(block).not.toMatch(argument);
+});

@@ -8,7 +8,7 @@ import { Queue } from 'aws-cdk-lib/aws-sqs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { readConfig } from '../../infra/config.ts';
 import { buildApp, synthesize } from '../../infra/synthesize.ts';
-import { env, indexes, metricNamespace, routes } from '../../shared/names.ts';
+import { env, indexes, routes } from '../../shared/names.ts';
 import { type Resource, type TemplateView, viewOf } from './template.ts';
 
 const functionNames = [
@@ -163,7 +163,17 @@ describe('synthesis', () => {
     ['syncConcurrency', 'many', /expected number/],
     ['logRetentionDays', '31', /period that CloudWatch offers/],
     ['returnOrigins', 'https://app.example.com/', /without path or final slash/],
-    ['publicUrl', 'http://calendar.example.com', /URL/],
+    ['publicUrl', 'http://calendar.example.com', /https URL/],
+    ['publicUrl', 'https://user:secret@calendar.example.com/', /without user name, password/],
+    ['publicUrl', 'https://calendar.example.com/path#y', /fragment/],
+    ['publicUrl', 'https://calendar.example.com/path#', /fragment/],
+    ['publicUrl', 'https://calendar.example.com/path?x=1', /without a query/],
+    ['eventsUrl', 'https://user:secret@app.example.com/events', /without user name, password/],
+    ['keepDefaultEndpoint', 'yes', /true or false/],
+    ['returnOrigins', 'http://app.example.com', /http is for localhost only/],
+    ['returnOrigins', 'https://user@app.example.com', /https origins/],
+    ['returnOrigins', 'https://app.example.com?x', /https origins/],
+    ['returnOrigins', 'ftp://app.example.com', /https origins/],
     ['alarmEmail', 'operator', /email/],
   ])('says that %s cannot be %j, and why', (key, value, reason) => {
     const read = () => readConfig((wanted) => (wanted === key ? value : undefined));
@@ -172,7 +182,24 @@ describe('synthesis', () => {
   });
 });
 
+test.each([
+  ['returnOrigins', 'http://localhost:5173 http://127.0.0.1:8080 http://[::1]:3000 https://app.example.com'],
+  ['publicUrl', 'https://calendar.example.com/path'],
+  ['eventsUrl', 'https://app.example.com/events?tenant=1'],
+])('accepts %s %j', (key, value) => {
+  expect(readConfig((wanted) => (wanted === key ? value : undefined))).toMatchObject({ [key]: value });
+});
+
 describe('the API', () => {
+  test.each([
+    [{}, undefined],
+    [{ publicUrl: 'https://calendar.example.com' }, true],
+    [{ publicUrl: 'https://calendar.example.com', keepDefaultEndpoint: 'true' }, undefined],
+  ])('with %j disables its default address: %s', (options, disabled) => {
+    const api = synthesizeTo(`endpoint-${JSON.stringify(options).length}`, options).at('Api');
+    expect(api.Properties.DisableExecuteApiEndpoint || undefined).toBe(disabled);
+  });
+
   test('has exactly the routes that functions and documents name', () => {
     const table = stack.ofType('AWS::ApiGatewayV2::Route').map((route) => {
       const [, integration] = route.Properties.Target['Fn::Join'][1];
@@ -182,6 +209,7 @@ describe('the API', () => {
     });
     expect(Object.fromEntries(table)).toEqual({
       [`GET ${routes.health}`]: '<Health/Function.Arn>',
+      [`HEAD ${routes.health}`]: '<Health/Function.Arn>',
       [`GET ${routes.connect}`]: '<Connect/Function.Arn>',
       [`GET ${routes.connection}`]: '<Connections/Function.Arn>',
       [`PATCH ${routes.connection}`]: '<Connections/Function.Arn>',
@@ -341,18 +369,35 @@ describe('schedules', () => {
   });
 });
 
-test('alarms watch the dead-letter queue, the age of the queue, crashes and what only the operator can mend', () => {
-  const watched = stack.ofType('AWS::CloudWatch::Alarm').map(({ Properties }) => {
+test('alarms watch everything that a person must repair, and nothing else', () => {
+  const watched = stack.ofType('AWS::CloudWatch::Alarm').map(({ Properties, Metadata }) => {
     expect(Properties.AlarmDescription).toBeTypeOf('string');
     expect(Properties.TreatMissingData).toBe('notBreaching');
-    return `${Properties.Namespace ?? 'sum'} ${Properties.MetricName ?? Properties.Metrics[0].Expression} >= ${Properties.Threshold}`;
+    const { MetricName, Period, Metrics = [], Threshold, EvaluationPeriods } = Properties;
+    const name = (Metadata['aws:cdk:path'] ?? '').replace(/.*Alarms\/|\/Resource/g, '');
+    const { Expression } = Metrics.find((metric: { Expression?: string }) => metric.Expression) ?? {};
+    const inputs = Metrics.flatMap((it: { MetricStat?: unknown }) => it.MetricStat ?? []);
+    const [{ Metric, Period: period } = { Metric: Properties, Period }] = inputs;
+    const what = Expression?.startsWith('SUM') ? `sum of ${inputs.length} ${Metric.MetricName}` : MetricName;
+    const minutes = (period * EvaluationPeriods) / 60;
+    return [
+      name,
+      `${what ?? Expression.replace(/FILL\((\w+), 0\)/g, '$1')} >= ${Threshold} in ${minutes} min`,
+    ];
   });
-  expect(watched.sort()).toEqual([
-    'AWS/SQS ApproximateAgeOfOldestMessage >= 900',
-    'AWS/SQS ApproximateNumberOfMessagesVisible >= 1',
-    `${metricNamespace} OperatorError >= 1`,
-    'sum SUM(METRICS()) >= 1',
-  ]);
+  const rejected =
+    'IF(verified0 + verified1 + verified2 + verified3 > 0, 0, rejected0 + rejected1 + rejected2 + rejected3) >= 5 in 15 min';
+  expect(Object.fromEntries(watched)).toEqual({
+    DeadLetters: 'ApproximateNumberOfMessagesVisible >= 1 in 5 min',
+    QueueAge: 'ApproximateAgeOfOldestMessage >= 900 in 5 min',
+    OperatorError: 'OperatorError >= 1 in 5 min',
+    FunctionErrors: 'sum of 9 Errors >= 1 in 15 min',
+    FunctionThrottles: 'sum of 9 Throttles >= 1 in 15 min',
+    ApiErrors: '5xx >= 3 in 15 min',
+    WebhookErrors: 'sum of 2 RequestFailed >= 1 in 15 min',
+    WebhooksRejectedStripe: rejected,
+    WebhooksRejectedStandard: rejected,
+  });
 });
 
 test('outputs tell all that set-up asks for', () => {

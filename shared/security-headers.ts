@@ -1,0 +1,7 @@
+/** Headers of every answer: no caching, HTTPS only, no guessing of types, no addresses passed on. */
+export const securityHeaders = {
+  'cache-control': 'no-store',
+  'strict-transport-security': 'max-age=63072000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+};
