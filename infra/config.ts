@@ -88,6 +88,8 @@ const stackConfig = v.strictObject({
   refreshConcurrency: v.optional(whole(1, 200), 20),
   /** Shards of the due indexes, each good for a thousand changes a second. May be raised at any time, and never lowered. */
   indexShards: v.optional(whole(1, 256), 4),
+  /** Calendars that users give access to: those they own, or also those that others share with them. Google asks for less with owned. */
+  calendarAccess: v.optional(v.picklist(['owned', 'shared']), 'owned'),
   /** What connect asks for beyond entering events, separated by spaces: calendar-list, free-busy. Google then shows a box for each. */
   optionalScopes: v.optional(
     v.pipe(

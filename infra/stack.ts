@@ -69,10 +69,9 @@ export class LeadsCalendarGoogle extends Stack {
         access: [
           ...tokensAndGoogle,
           publicUrl,
-          indexShards,
           setting(env.returnOrigins, config.returnOrigins),
+          setting(env.calendarScope, config.calendarAccess),
           setting(env.optionalScopes, config.optionalScopes.map((name) => scopes[name]).join(' ')),
-          useTable(connections, env.connectionsTable, { items: ['GetItem'] }),
         ],
       },
       'oauth-callback': {
@@ -86,7 +85,7 @@ export class LeadsCalendarGoogle extends Stack {
           publicUrl,
           indexShards,
           refreshPolicy,
-          useTable(connections, env.connectionsTable, { items: ['GetItem', 'PutItem'] }),
+          useTable(connections, env.connectionsTable, { items: ['GetItem', 'PutItem', 'UpdateItem'] }),
           sendTo(queue),
           publishTo(bus),
         ],
@@ -104,6 +103,8 @@ export class LeadsCalendarGoogle extends Stack {
             items: ['GetItem', 'PutItem', 'UpdateItem'],
             query: [indexes.googleAccount],
           }),
+          // A newly chosen calendar may be what bookings wait for.
+          sendTo(queue),
           publishTo(bus),
         ],
       },

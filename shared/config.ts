@@ -62,6 +62,11 @@ export function conflictPolicy(): 'create' | 'flag' | 'hold' {
   return required(env.conflictPolicy) as 'create' | 'flag' | 'hold';
 }
 
+/** Which calendars users are asked for, as the stack was told. */
+export function calendarScope(): 'owned' | 'shared' {
+  return required(env.calendarScope) as 'owned' | 'shared';
+}
+
 /** Scopes that connect asks for beyond what a connection needs. */
 export function optionalScopes(): string[] {
   return words(process.env[env.optionalScopes]);

@@ -65,7 +65,7 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
   calendar_permission_missing: {
     title: 'One box was not ticked',
     text: [
-      'To enter your appointments, LeadsCalendar needs the box “View and edit events on all your calendars”. Nothing was connected.',
+      'To enter your appointments, LeadsCalendar needs the box for the events of your calendars. Nothing was connected.',
       'Please try again and tick that box on Google’s page.',
     ],
   },

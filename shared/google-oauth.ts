@@ -3,9 +3,24 @@ import type { GoogleEndpoints } from './config.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import { lightFetch } from './light-fetch.ts';
 
-/** Scopes every connection needs. The calendar one is what the user must tick. */
-export const calendarScope = 'https://www.googleapis.com/auth/calendar.events';
-export const requestedScopes = ['openid', 'email', calendarScope];
+/** The scope that a connection needs, which the user must allow: for calendars that the user owns, or for shared ones too. */
+export const calendarScopes = {
+  owned: 'https://www.googleapis.com/auth/calendar.events.owned',
+  shared: 'https://www.googleapis.com/auth/calendar.events',
+} as const;
+export type CalendarScope = keyof typeof calendarScopes;
+
+/** Scopes to request of every user. */
+export function requestedScopes(calendars: CalendarScope): string[] {
+  return ['openid', 'email', calendarScopes[calendars]];
+}
+
+/** Which calendars granted scopes cover; none where the user has not allowed events at all. */
+export function coveredCalendars(scopes: string[]): CalendarScope | 'none' {
+  if (scopes.includes(calendarScopes.shared)) return 'shared';
+  return scopes.includes(calendarScopes.owned) ? 'owned' : 'none';
+}
+
 /** What Google's token endpoint gives. `expiresIn` in seconds; `refreshToken` only when Google issued one. */
 export type GrantedTokens = {
   accessToken: string;

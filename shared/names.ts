@@ -23,6 +23,8 @@ export const env = {
   publicUrl: 'PUBLIC_URL',
   /** Origins to which a user may be sent back after connecting, separated by spaces. */
   returnOrigins: 'RETURN_ORIGINS',
+  /** Calendars that connect requests access to: owned or shared. */
+  calendarScope: 'CALENDAR_SCOPE',
   /** Scopes that connect asks for beyond what a connection needs, separated by spaces. */
   optionalScopes: 'OPTIONAL_SCOPES',
   /** When connections are refreshed: JSON, see RefreshPolicy. */

@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { EncryptJWT, errors, jwtDecrypt } from 'jose';
 import { AppError } from './app-error.ts';
 import type { Clock } from './clock.ts';
+import { fingerprint, hasOneSpelling } from './fingerprint.ts';
 import { type Secret, useSecret } from './secrets.ts';
 import type { TokenKeys } from './token-keys.ts';
 
@@ -45,6 +46,7 @@ export async function openState(
   now: number,
 ): Promise<OAuthState & { exp: number }> {
   try {
+    if (!hasOneSpelling(sealed, 5)) throw new Error('not the one spelling of a JWE');
     const { payload } = await jwtDecrypt<OAuthState>(
       sealed,
       ({ kid }) => keys.key(kid ?? '', 'state') ?? Promise.reject(new Error('unknown key id')),
@@ -98,9 +100,4 @@ export async function openBoundState(
 export function sameSecret(one: string, other: string): boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(one), digest(other));
-}
-
-/** Short SHA-256 of a secret value, for comparing it later without keeping it. */
-export function fingerprint(value: string): string {
-  return createHash('sha256').update(value).digest('base64url').slice(0, 32);
 }

@@ -7,6 +7,7 @@ import {
   SignJWT,
 } from 'jose';
 import { AppError } from './app-error.ts';
+import { fingerprint, hasOneSpelling } from './fingerprint.ts';
 import { isIdentifier } from './identifier.ts';
 import type { Audience } from './names.ts';
 import type { TokenKeys } from './token-keys.ts';
@@ -32,8 +33,8 @@ export async function signUserToken(
     .sign(keys.key(kid, 'link') as Uint8Array);
 }
 
-/** Whom a token names, and the id of the key it was signed with. */
-export type VerifiedToken = { userId: string; keyId: string };
+/** Whom a token names, the key that signed it, and a fingerprint of what was signed: the same for one token always. */
+export type VerifiedToken = { userId: string; keyId: string; fingerprint: string };
 
 /**
  * Checks signature, audience and life of a user token. It may name one of our key ids, and need not.
@@ -44,6 +45,7 @@ export async function verifyUserToken(
   token: string,
   check: { audience: Audience; now: number },
 ): Promise<VerifiedToken> {
+  if (!hasOneSpelling(token, 3)) throw invalid('Its form is not right.');
   const { payload, keyId } = await verifySignature(keys, token, {
     algorithms: [algorithm],
     audience: check.audience,
@@ -55,7 +57,8 @@ export async function verifyUserToken(
   const { sub, exp = 0, iat = 0 } = payload;
   if (exp - iat > maxLifetime) throw invalid(`It lives longer than ${maxLifetime} seconds.`);
   if (!isIdentifier(sub)) throw invalid('Its "sub" is not a user id.');
-  return { userId: sub, keyId };
+  const signed = token.slice(0, token.lastIndexOf('.'));
+  return { userId: sub, keyId, fingerprint: fingerprint(signed) };
 }
 
 /** Tries the key that the token names, or all where it names none of ours. */

@@ -2,14 +2,12 @@ import middy from '@middy/core';
 import { browserBinding, randomSecret } from '../../shared/browser-binding.ts';
 import { systemClock } from '../../shared/clock.ts';
 import {
+  calendarScope,
   googleEndpoints,
   optionalScopes,
   required,
-  requiredNumber,
   returnOrigins,
 } from '../../shared/config.ts';
-import { connectionStore } from '../../shared/connection-store.ts';
-import { dynamoClient } from '../../shared/dynamo.ts';
 import { errorPage } from '../../shared/error-page.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
@@ -24,16 +22,12 @@ const binding = browserBinding(publicUrl);
 const deps = {
   tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
   googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
-  connections: connectionStore(
-    dynamoClient(),
-    required(env.connectionsTable),
-    requiredNumber(env.indexShards),
-  ),
   clock: systemClock,
   randomSecret,
   authorizationUrl: googleEndpoints().authorization,
   publicUrl,
   returnOrigins: returnOrigins(),
+  calendarScope: calendarScope(),
   optionalScopes: optionalScopes(),
 };
 

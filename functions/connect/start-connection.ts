@@ -1,17 +1,11 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '../../shared/app-error.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { ConnectionStore } from '../../shared/connection-store.ts';
+import { fingerprint } from '../../shared/fingerprint.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
-import { requestedScopes } from '../../shared/google-oauth.ts';
+import { type CalendarScope, requestedScopes } from '../../shared/google-oauth.ts';
 import { audiences, routes } from '../../shared/names.ts';
-import {
-  fingerprint,
-  type OAuthState,
-  openBoundState,
-  sealState,
-  stateLifetime,
-} from '../../shared/oauth-state.ts';
+import { type OAuthState, openBoundState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
 import { metric } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import type { TokenKeys } from '../../shared/token-keys.ts';
@@ -20,13 +14,14 @@ import { verifyUserToken } from '../../shared/user-token.ts';
 export type ConnectDeps = {
   tokenKeys: Secret<TokenKeys>;
   googleClient: Secret<GoogleClient>;
-  connections: Pick<ConnectionStore, 'get'>;
   clock: Clock;
   randomSecret: () => string;
   /** Google's consent page. */
   authorizationUrl: string;
   publicUrl: string;
   returnOrigins: string[];
+  /** Which calendars events can go to. */
+  calendarScope: CalendarScope;
   /** Scopes asked for beyond what a connection needs. */
   optionalScopes: string[];
 };
@@ -44,8 +39,8 @@ export type ConnectRequest = {
 type Attempt = Pick<OAuthState, 'userId' | 'link' | 'returnTo'> & { browser: string; expiresAt: number };
 
 /**
- * Starts a connection: where to send the browser, and the value that binds it. Stores nothing, so that nobody can
- * fill a table by calling it; what must be known at the callback travels in the encrypted state.
+ * Starts a connection: where to send the browser, and the value that binds it. Reads and stores nothing: a link says
+ * nothing about its user, and the encrypted state carries what the callback must know.
  * Errors: `token_missing`, `token_invalid`, `token_expired`, `return_to_not_allowed`; for a retry those of the state.
  */
 export async function startConnection(
@@ -56,11 +51,7 @@ export async function startConnection(
     request.retry === undefined
       ? await firstAttempt(deps, request)
       : await nextAttempt(deps, request.retry, request);
-  const [keys, { clientId }, known] = await Promise.all([
-    deps.tokenKeys.get(),
-    deps.googleClient.get(),
-    deps.connections.get(attempt.userId),
-  ]);
+  const [keys, { clientId }] = await Promise.all([deps.tokenKeys.get(), deps.googleClient.get()]);
   const verifier = deps.randomSecret();
   const nonce = deps.randomSecret();
   const state = { ...attempt, verifier, nonce, browser: fingerprint(browser) };
@@ -68,15 +59,15 @@ export async function startConnection(
     client_id: clientId,
     redirect_uri: `${deps.publicUrl}${routes.callback}`,
     response_type: 'code',
-    scope: [...requestedScopes, ...deps.optionalScopes].join(' '),
+    scope: [...requestedScopes(deps.calendarScope), ...deps.optionalScopes].join(' '),
     // Both, always: without them Google gives a refresh token at the first consent only.
     access_type: 'offline',
-    prompt: 'consent',
+    // The user chooses the account each time. No hint: it would tell a finder of the link whose it is.
+    prompt: 'consent select_account',
     state: await sealState(keys, state, deps.clock(), expiresAt),
     nonce,
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
-    ...(known && known.status !== 'disconnected' ? { login_hint: known.googleSub } : {}),
   });
   return { location: `${deps.authorizationUrl}?${query}`, browser };
 }
@@ -87,14 +78,18 @@ async function firstAttempt(
 ): Promise<Attempt> {
   if (!token) throw new AppError('token_missing', 'Open this page from LeadsCalendar.', { status: 401 });
   const now = deps.clock();
-  const { userId, keyId } = await useSecret(deps.tokenKeys, ['token_invalid'], (keys) =>
+  const {
+    userId,
+    keyId,
+    fingerprint: link,
+  } = await useSecret(deps.tokenKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.connect, now }),
   );
   metric('UserTokenVerified', 1, { key: keyId });
   if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
   return {
     userId,
-    link: fingerprint(token),
+    link,
     ...(returnTo === undefined ? {} : { returnTo }),
     // Kept where the browser has one already, so that two tabs do not get into each other's way.
     browser: browser ?? deps.randomSecret(),

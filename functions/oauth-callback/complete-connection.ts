@@ -11,7 +11,7 @@ import {
   type Revocation,
 } from '../../shared/connection.ts';
 import {
-  calendarScope,
+  coveredCalendars,
   type GoogleIdentity,
   type GoogleOAuth,
   type GrantedTokens,
@@ -61,7 +61,7 @@ export async function completeConnection(
 
   const { identity, ...granted } = await redeem(deps, code, state.verifier);
   if (!identity.nonce || !sameSecret(identity.nonce, state.nonce)) throw nonceMismatch();
-  if (!granted.scopes.includes(calendarScope)) throw permissionMissing();
+  if (coveredCalendars(granted.scopes) === 'none') throw permissionMissing();
 
   const connection = await store(deps, state, granted, identity, known);
   await releaseWaiting(deps, connection);
@@ -269,7 +269,7 @@ function nonceMismatch(): AppError {
 function permissionMissing(): AppError {
   return new AppError(
     'calendar_permission_missing',
-    'LeadsCalendar was not allowed to "view and edit events on all your calendars", so it cannot enter appointments. Start again and leave that box ticked.',
+    'LeadsCalendar was not allowed to change events in your calendars, so it cannot enter appointments. Start again and leave that box ticked.',
     { status: 403 },
   );
 }

@@ -9,7 +9,7 @@ import { synthesize } from '../../infra/synthesize.ts';
 import { barriers, launchChromium, withoutChromium } from '../chromium.ts';
 import { linkFor, secretsOf } from './browser.ts';
 
-const calendarPermission = 'View and edit events on all your calendars';
+const calendarPermission = 'See, create, change and delete events on the calendars that you own';
 /** The address of a page of LeadsCalendar's own app. */
 const app = 'https://app.example.com';
 /** Far longer than a line, to see that it fits. */

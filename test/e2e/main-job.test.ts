@@ -332,9 +332,9 @@ describe('connecting', () => {
       client_id: expect.stringMatching(/\.apps\.googleusercontent\.com$/),
       redirect_uri: `${stack.url}/google/callback`,
       response_type: 'code',
-      scope: 'openid email https://www.googleapis.com/auth/calendar.events',
+      scope: 'openid email https://www.googleapis.com/auth/calendar.events.owned',
       access_type: 'offline',
-      prompt: 'consent',
+      prompt: 'consent select_account',
       state: expect.stringMatching(/^[\w.-]+$/),
       nonce: expect.stringMatching(/^[\w-]{43}$/),
       code_challenge: expect.stringMatching(/^[\w-]{43}$/),
@@ -360,11 +360,13 @@ describe('connecting', () => {
     );
   });
 
-  it('hints at the known account when the user connects again, and keeps one connection', async () => {
+  it('tells the holder of a link nothing about the connected account', async () => {
     await connect(stack, 'returning');
-    const known = await connection('returning');
+    const { email, googleSub } = (await connection('returning')) as { email: string; googleSub: string };
     const { location } = await openLink(await linkFor(stack, 'returning', Date.now() + 1000));
-    expect(new URL(location).searchParams.get('login_hint')).toBe(known?.googleSub);
+    expect(decodeURIComponent(location)).not.toContain(email);
+    expect(location).not.toContain(googleSub);
+    expect(new URL(location).searchParams.has('login_hint')).toBe(false);
   });
 
   const page = async (response: Response) => ({ status: response.status, text: await response.text() });

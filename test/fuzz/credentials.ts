@@ -1,8 +1,9 @@
 /** Signatures, tokens and states as a case describes them, made at the moment they are sent. */
 import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
+import { fingerprint } from '../../shared/fingerprint.ts';
 import { audiences } from '../../shared/names.ts';
-import { fingerprint, sealState } from '../../shared/oauth-state.ts';
+import { sealState } from '../../shared/oauth-state.ts';
 import { linkSigningKey, type TokenKeys } from '../../shared/token-keys.ts';
 import { tampered, texts } from './values.ts';
 

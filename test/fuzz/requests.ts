@@ -490,7 +490,7 @@ const callbacks = mixed(
           'server_error',
           'invalid_request',
           'https://evil.example',
-          'openid https://www.googleapis.com/auth/calendar.events',
+          'openid https://www.googleapis.com/auth/calendar.events.owned',
         ],
       ),
     )

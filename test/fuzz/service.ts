@@ -21,7 +21,7 @@ import { readAssembly } from '../../infra/local/template.ts';
 import { lambdaEnvironment, variablesOf } from '../../infra/local/wiring.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
-import { calendarScope } from '../../shared/google-oauth.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { env, optionalScopes, routes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
@@ -247,7 +247,11 @@ export async function startService(assembly: string) {
   }
   /** A connection of ada-user or ben-user, as at the beginning, also at Google. */
   async function reconnect(userId: string): Promise<void> {
-    const wanted = ['openid', calendarScope, ...(userId === 'ada-user' ? Object.values(optionalScopes) : [])];
+    const wanted = [
+      'openid',
+      calendarScopes.owned,
+      ...(userId === 'ada-user' ? Object.values(optionalScopes) : []),
+    ];
     const connection = await connect(userId, wanted);
     await dynamo.send(
       new DeleteItemCommand({ TableName: tableNames.connections, Key: marshall({ userId }) }),
@@ -263,7 +267,7 @@ export async function startService(assembly: string) {
   async function prepare(): Promise<void> {
     await reconnect('ada-user');
     await reconnect('ben-user');
-    const like = await connect('broken-user', ['openid', calendarScope]);
+    const like = await connect('broken-user', ['openid', calendarScopes.owned]);
     await connections.put(
       { ...like, status: 'reauthorization_required', reason: 'invalid_grant' },
       undefined,
@@ -339,7 +343,7 @@ export async function startService(assembly: string) {
       client_id: client.clientId,
       redirect_uri: `${publicUrl}${routes.callback}`,
       response_type: 'code',
-      scope: ['openid', 'email', calendarScope, ...Object.values(optionalScopes)].join(' '),
+      scope: ['openid', 'email', calendarScopes.owned, ...Object.values(optionalScopes)].join(' '),
       access_type: 'offline',
       prompt: 'consent',
       state,
@@ -349,7 +353,7 @@ export async function startService(assembly: string) {
     });
     const back = await walkConsent(
       `${google.url}/o/oauth2/v2/auth?${query}`,
-      how === 'box not ticked' ? { untick: [calendarScope] } : {},
+      how === 'box not ticked' ? { untick: [calendarScopes.owned] } : {},
     );
     return new URL(back).searchParams.get('code') ?? '';
   }

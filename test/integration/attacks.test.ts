@@ -88,6 +88,7 @@ function open(request: Partial<Parameters<typeof startConnection>[1]>): Promise<
     authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
     publicUrl,
     returnOrigins: ['https://app.example.com'],
+    calendarScope: 'owned' as const,
     optionalScopes: [],
   };
   const nothing = { token: undefined, retry: undefined, returnTo: undefined, browser: undefined };

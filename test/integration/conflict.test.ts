@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { calendarScope } from '../../shared/google-oauth.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -11,7 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-const withFreeBusy = { scopes: ['openid', calendarScope, optionalScopes.freeBusy] };
+const withFreeBusy = { scopes: ['openid', calendarScopes.owned, optionalScopes.freeBusy] };
 const pay = (bookingId: string, conflictPolicy: ConflictPolicy) =>
   syncBooking({ ...world.deps, conflictPolicy }, world.payment(bookingId));
 const codes = async (bookingId: string) => (await world.booking(bookingId))?.problems.map(({ code }) => code);

@@ -2,16 +2,19 @@ import { randomBytes } from 'node:crypto';
 import { decodeProtectedHeader } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConnectDeps, startConnection } from '../../functions/connect/start-connection.ts';
+import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { type Connected, completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import type { Switches } from '../../infra/local/google/state.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { randomSecret } from '../../shared/browser-binding.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import { audiences, optionalScopes } from '../../shared/names.ts';
 import { takeBackGrant } from '../../shared/revocation.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
+import { otherSpellings } from '../spellings.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 const publicUrl = 'http://localhost:3000';
@@ -34,6 +37,7 @@ function connectDeps(change: Partial<ConnectDeps> = {}): ConnectDeps {
     authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
     publicUrl,
     returnOrigins: ['https://app.example.com'],
+    calendarScope: 'owned',
     optionalScopes: [],
     ...change,
   };
@@ -255,17 +259,12 @@ describe('what the user allowed', () => {
   it('is compared as a set, in whatever order Google answers', async () => {
     const { connection } = await connect('user-1', {}, everything);
     expect(new Set(connection.scopes)).toEqual(
-      new Set([
-        'openid',
-        expect.any(String),
-        'https://www.googleapis.com/auth/calendar.events',
-        ...everything.optionalScopes,
-      ]),
+      new Set(['openid', expect.any(String), calendarScopes.owned, ...everything.optionalScopes]),
     );
   });
 
   it('without the box for events makes no connection', async () => {
-    await expect(connect('user-1', { untick: ['calendar.events'] }, everything)).rejects.toThrow(
+    await expect(connect('user-1', { untick: ['calendar.events.owned'] }, everything)).rejects.toThrow(
       coded('calendar_permission_missing'),
     );
     expect(await world.connection('user-1')).toBeUndefined();
@@ -370,6 +369,71 @@ describe('another try', () => {
     const again = await retry(new URL(location).searchParams.get('state') ?? '', browser);
     await expect(finish(await walkConsent(again.location), browser)).rejects.toThrow(coded('state_used'));
   });
+});
+
+describe('a link that has connected', () => {
+  const beginWith = (token: string) =>
+    startConnection(connectDeps(), { token, retry: undefined, returnTo: undefined, browser: undefined });
+  /** Connects with a link, and answers the link. */
+  async function used(): Promise<string> {
+    const token = await linkToken('user-1');
+    const { location, browser } = await beginWith(token);
+    await finish(await walkConsent(location), browser);
+    return token;
+  }
+
+  it('does not connect another account, in any spelling of its token', async () => {
+    const token = await used();
+    const before = await world.connection('user-1');
+    for (const spelling of otherSpellings(token)) {
+      await expect(beginWith(spelling), JSON.stringify(spelling)).rejects.toThrow(coded('token_invalid'));
+    }
+    const { location, browser } = await beginWith(token);
+    await expect(finish(await walkConsent(location, { account: ben }), browser)).rejects.toThrow(
+      coded('state_used'),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
+  it('does not connect again after the user has disconnected', async () => {
+    const token = await used();
+    await disconnect(world.deps, 'user-1');
+    const before = await world.connection('user-1');
+    const { location, browser } = await beginWith(token);
+    await expect(finish(await walkConsent(location, { account: ben }), browser)).rejects.toThrow(
+      coded('state_used'),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
+  it('shows its holder nothing of the account, before and after it has connected', async () => {
+    const unused = (await beginWith(await linkToken('user-2'))).location;
+    const after = (await beginWith(await used())).location;
+    const names = (location: string) => [...new URL(location).searchParams.keys()].sort();
+    expect(names(after)).toEqual(names(unused));
+    expect(names(after)).not.toContain('login_hint');
+    expect(new URL(after).searchParams.get('prompt')).toBe('consent select_account');
+  });
+});
+
+describe('the scope that is requested', () => {
+  const scopeOf = async (calendarScope?: 'shared') =>
+    new URL((await begin('user-1', calendarScope ? { calendarScope } : {})).location).searchParams.get(
+      'scope',
+    );
+
+  it('covers owned calendars by default, and shared ones where the operator wants them', async () => {
+    expect(await scopeOf()).toBe(`openid email ${calendarScopes.owned}`);
+    expect(await scopeOf('shared')).toBe(`openid email ${calendarScopes.shared}`);
+  });
+
+  it.each(['owned', 'shared'] as const)(
+    'may be granted as %s whatever is requested now: earlier grants stay valid',
+    async (granted) => {
+      const { connection } = await connect('user-1', {}, { calendarScope: granted });
+      expect(connection.scopes).toContain(calendarScopes[granted]);
+    },
+  );
 });
 
 it('knows the address to go back to, and keeps it over another try', async () => {

@@ -8,7 +8,7 @@ import {
   viewConnection,
 } from '../../functions/connections/manage-connection.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
-import { calendarScope } from '../../shared/google-oauth.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -21,7 +21,7 @@ afterEach(() => world.close());
 const coded = (code: string, status?: number) =>
   expect.objectContaining({ code, ...(status ? { status } : {}) });
 const sweep = () => refreshDueConnections({ ...world.deps, timeLeft: () => true });
-const withList = { scopes: ['openid', calendarScope, optionalScopes.calendarList] };
+const withList = { scopes: ['openid', calendarScopes.owned, optionalScopes.calendarList] };
 
 describe('viewing a connection', () => {
   it('shows all but the tokens', async () => {
@@ -30,7 +30,7 @@ describe('viewing a connection', () => {
     expect(view).toEqual({
       status: 'active',
       email: ada,
-      scopes: ['openid', calendarScope],
+      scopes: ['openid', calendarScopes.owned],
       features: { calendarList: false, freeBusy: false },
       calendarId: 'primary',
       connectedAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
@@ -133,7 +133,7 @@ describe('changing a connection', () => {
   });
 
   it('refuses a calendar that the user may only read', async () => {
-    await world.connect('user-1');
+    await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
     const { accessToken } = world.google.control.grant({
       clientId: 'test-client',
       email: ada,

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { Appointment, Booking } from '../../shared/booking.ts';
 import { type EventDetails, eventDetails } from '../../shared/event-details.ts';
-import { calendarScope } from '../../shared/google-oauth.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -45,7 +45,7 @@ async function change(appointment: Partial<Appointment>): Promise<void> {
 }
 /** The event as Google's own client reads it. */
 async function event() {
-  const scopes = [calendarScope];
+  const scopes = [calendarScopes.owned];
   const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
   const oauth = new auth.OAuth2();
   oauth.setCredentials({ access_token: accessToken });

@@ -104,6 +104,7 @@ function startEnvironment(onSurprise = () => {}) {
     authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
     publicUrl,
     returnOrigins: [],
+    calendarScope: 'owned' as const,
     optionalScopes: [],
   };
 }

@@ -18,7 +18,7 @@ import { googleEndpoints } from '../../shared/config.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
-import { calendarScope } from '../../shared/google-oauth.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import { googleOAuth } from '../../shared/google-sign-in.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
@@ -104,7 +104,7 @@ export async function startWorld() {
     dynamo: tables.dynamo,
     /** A user connected to Ada's account, with tokens of the simulated Google. */
     async connect(userId: string, change: Partial<GrantedConnection> = {}): Promise<GrantedConnection> {
-      const scopes = change.scopes ?? ['openid', calendarScope];
+      const scopes = change.scopes ?? ['openid', calendarScopes.owned];
       const granted = google.control.grant({ clientId: client.clientId, email: ada, scopes });
       const connection: GrantedConnection = {
         userId,

@@ -11,7 +11,7 @@ import {
 } from '../../infra/local/google/event-store.ts';
 import { queryFreeBusy } from '../../infra/local/google/free-busy.ts';
 import { apiError, documented, insufficientPermissions } from '../../infra/local/google/google-errors.ts';
-import { allows, type CalendarMethod } from '../../infra/local/google/scopes.ts';
+import { allows, type CalendarMethod, coversCalendar } from '../../infra/local/google/scopes.ts';
 import {
   type Account,
   eventsOf,
@@ -204,6 +204,8 @@ function placeOf(
   const account = authorized(state, method, token);
   const calendar = findCalendar(state, account.sub, calendarId);
   if (!calendar) throw apiError(documented.notFound);
+  const { scopes = [] } = state.accessTokens.get(token ?? '') ?? {};
+  if (!coversCalendar(method, scopes, calendar.owner === account.sub)) throw insufficientPermissions(method);
   return { state, account, calendar };
 }
 

@@ -337,6 +337,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         paymentPolicy,
         authorizationUrl: 'https://accounts.example.com/auth',
         returnOrigins: [],
+        calendarScope: 'owned' as const,
         optionalScopes: Object.values(optionalScopes),
         timeLeft: () => true,
       };

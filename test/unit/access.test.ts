@@ -56,15 +56,13 @@ const allowed: string[] = [
     'Connect',
     'secretsmanager: GetSecretValue on GoogleOauthClient',
     'secretsmanager: GetSecretValue on TokenKeys',
-    'dynamodb: GetItem on ConnectionsTable',
-    readTable,
   ),
 
   ...fn(
     'OauthCallback',
     'secretsmanager: GetSecretValue on GoogleOauthClient',
     'secretsmanager: GetSecretValue on TokenKeys',
-    'dynamodb: GetItem, PutItem on ConnectionsTable',
+    'dynamodb: GetItem, PutItem, UpdateItem on ConnectionsTable',
     writeTable,
     'sqs: SendMessage on BookingsQueue',
     useQueue,
@@ -78,6 +76,8 @@ const allowed: string[] = [
     'dynamodb: GetItem, PutItem, UpdateItem on ConnectionsTable',
     'dynamodb: Query on ConnectionsTable/index/google-account',
     writeTable,
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
     publish,
   ),
 

@@ -61,10 +61,9 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
     Connect: {
       ...tokenKeys,
       ...google,
-      ...connections,
-      ...shards,
       ...url,
       [env.returnOrigins]: '',
+      [env.calendarScope]: 'owned',
       [env.optionalScopes]: '',
     },
     OauthCallback: {
@@ -77,7 +76,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...bus,
       ...url,
     },
-    Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...bus },
+    Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...queue, ...bus },
     Bookings: { ...tokenKeys, ...bookings, ...shards, ...queue },
     PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', ...queue },
     BookingSync: {
@@ -125,6 +124,7 @@ describe('synthesis', () => {
     const configured = synthesizeTo('configured', {
       publicUrl: 'https://calendar.example.com/',
       returnOrigins,
+      calendarAccess: 'shared',
       throttleRate: '7',
       throttleBurst: '9',
       logRetentionDays: '90',
@@ -136,6 +136,7 @@ describe('synthesis', () => {
     expect(configured.at('Connect/Function').Properties.Environment.Variables).toMatchObject({
       [env.publicUrl]: 'https://calendar.example.com',
       [env.returnOrigins]: returnOrigins,
+      [env.calendarScope]: 'shared',
     });
     expect(configured.template.Outputs.CallbackUrl?.Value).toBe(
       'https://calendar.example.com/google/callback',
@@ -175,6 +176,7 @@ describe('synthesis', () => {
     ['returnOrigins', 'https://app.example.com?x', /https origins/],
     ['returnOrigins', 'ftp://app.example.com', /https origins/],
     ['alarmEmail', 'operator', /email/],
+    ['calendarAccess', 'all', /owned/],
   ])('says that %s cannot be %j, and why', (key, value, reason) => {
     const read = () => readConfig((wanted) => (wanted === key ? value : undefined));
     expect(read).toThrow(reason);

@@ -6,6 +6,7 @@ import { openState, sealState, stateLifetime } from '../../shared/oauth-state.ts
 import { linkSigningKey, parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { openTokens, sealTokens } from '../../shared/token-vault.ts';
 import { signUserToken, verifyUserToken } from '../../shared/user-token.ts';
+import { otherSpellings, withEachCharacterChanged } from '../spellings.ts';
 
 const now = 1_790_000_000;
 const master = (seed: string) => seed.repeat(64).slice(0, 64);
@@ -131,6 +132,36 @@ describe('user tokens', () => {
     expect(await verifyUserToken(before, await sign(), check)).toMatchObject({ userId: 'ada' });
   });
 
+  it('rejects every other spelling of a valid token', async () => {
+    // Both lengths of the unused bits: HS256 leaves two in the signature, header and claims depend on their text.
+    for (const userId of ['a', 'ad', 'ada']) {
+      const token = await sign({ userId });
+      const spellings = otherSpellings(token);
+      expect(spellings.length).toBeGreaterThan(token.length);
+      for (const spelling of spellings) {
+        await expect(verifyUserToken(before, spelling, check), JSON.stringify(spelling)).rejects.toThrow(
+          coded('token_invalid'),
+        );
+      }
+    }
+  });
+
+  it('rejects a token of which any character was changed', async () => {
+    for (const changed of withEachCharacterChanged(await sign())) {
+      await expect(verifyUserToken(before, changed, check), changed).rejects.toThrow(coded('token_invalid'));
+    }
+  });
+
+  it('has the same fingerprint each time, and another one for another token', async () => {
+    const fingerprints = await Promise.all(
+      [await sign(), await sign(), await sign({ lifetime: 599 })].map(
+        async (token) => (await verifyUserToken(before, token, check)).fingerprint,
+      ),
+    );
+    expect(fingerprints[1]).toBe(fingerprints[0]);
+    expect(fingerprints[2]).not.toBe(fingerprints[0]);
+  });
+
   it('may be made with any JWT library that is given the link-signing key as text', async () => {
     expect(await verifyUserToken(rotated, await foreign(claims), check)).toMatchObject({ userId: 'ada' });
   });
@@ -199,10 +230,19 @@ describe('OAuth state', () => {
 
   it('is refused when any character of it was changed', async () => {
     const sealed = await sealState(before, state, now, now + stateLifetime);
-    for (let index = 0; index < sealed.length; index += 7) {
-      const changed = sealed.slice(0, index) + (sealed[index] === 'A' ? 'B' : 'A') + sealed.slice(index + 1);
-      if (changed !== sealed)
-        await expect(openState(before, changed, now)).rejects.toThrow(coded('state_invalid'));
+    for (const changed of withEachCharacterChanged(sealed)) {
+      await expect(openState(before, changed, now), changed).rejects.toThrow(coded('state_invalid'));
+    }
+  });
+
+  it('is refused in every other spelling', async () => {
+    for (const userId of ['a', 'ad', 'ada']) {
+      const sealed = await sealState(before, { ...state, userId }, now, now + stateLifetime);
+      for (const spelling of otherSpellings(sealed)) {
+        await expect(openState(before, spelling, now), JSON.stringify(spelling)).rejects.toThrow(
+          coded('state_invalid'),
+        );
+      }
     }
   });
 

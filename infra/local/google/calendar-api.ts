@@ -16,7 +16,7 @@ import type { Faults, SimulatorEnv } from './faults.ts';
 import { selectFields } from './fields.ts';
 import { queryFreeBusy } from './free-busy.ts';
 import { apiError, documented, insufficientPermissions, reported } from './google-errors.ts';
-import { allows, type CalendarMethod } from './scopes.ts';
+import { allows, type CalendarMethod, coversCalendar } from './scopes.ts';
 import {
   type Account,
   accessRole,
@@ -38,17 +38,20 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   const limiter = createLimiter(state);
 
   /** Who calls, if the token is alive and allows the method. */
-  const authorize = (c: ApiContext, method: CalendarMethod): Account => {
+  const authorize = (c: ApiContext, method: CalendarMethod): { account: Account; scopes: string[] } => {
     const { account, scopes } = authenticate(state, c);
     if (!allows(method, scopes)) throw insufficientPermissions(method);
     if (account.calendarIsOff) throw apiError(reported.notACalendarUser);
     limiter(account);
-    return account;
+    return { account, scopes };
   };
 
   const place = (c: ApiContext, method: CalendarMethod): Place => {
-    const account = authorize(c, method);
-    return { state, account, calendar: visibleCalendar(state, account, c.req.param('calendarId')) };
+    const { account, scopes } = authorize(c, method);
+    const calendar = visibleCalendar(state, account, c.req.param('calendarId'));
+    if (!coversCalendar(method, scopes, calendar.owner === account.sub))
+      throw insufficientPermissions(method);
+    return { state, account, calendar };
   };
 
   const writablePlace = (c: ApiContext, method: CalendarMethod): Place => {
@@ -111,7 +114,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   });
 
   app.get('/users/me/calendarList', faults.around('calendarList.list'), (c) => {
-    const { sub } = authorize(c, 'calendarList.list');
+    const { sub } = authorize(c, 'calendarList.list').account;
     const writableOnly = ['writer', 'writerWithoutPrivateAccess', 'owner'].includes(
       c.req.query('minAccessRole') ?? '',
     );
@@ -130,7 +133,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   });
 
   app.get('/users/me/calendarList/:calendarId', faults.around('calendarList.get'), (c) => {
-    const account = authorize(c, 'calendarList.get');
+    const { account } = authorize(c, 'calendarList.get');
     return c.json(
       presentListEntry(visibleCalendar(state, account, c.req.param('calendarId')), account.sub),
       200,
@@ -139,7 +142,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   });
 
   app.get('/calendars/:calendarId', faults.around('calendars.get'), (c) => {
-    const account = authorize(c, 'calendars.get');
+    const { account } = authorize(c, 'calendars.get');
     const { id, summary, timeZone } = visibleCalendar(state, account, c.req.param('calendarId'));
     return c.json({ kind: 'calendar#calendar', etag: '"1"', id, summary, timeZone }, 200, uncached);
   });
@@ -154,7 +157,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   });
 
   app.post('/freeBusy', faults.around('freebusy.query'), async (c) => {
-    const account = authorize(c, 'freebusy.query');
+    const { account } = authorize(c, 'freebusy.query');
     return c.json(queryFreeBusy(state, account, await readJson(c)), 200, uncached);
   });
 

@@ -63,5 +63,17 @@ const accepted = {
 export type CalendarMethod = keyof typeof accepted;
 
 export function allows(method: CalendarMethod, scopes: string[]): boolean {
-  return accepted[method].some((suffix) => scopes.includes(`${calendarScope}${suffix}`));
+  return allowedBy(method, scopes).length > 0;
+}
+
+/**
+ * Whether the scopes that allow the method cover a calendar: some cover only those that the account owns. What Google
+ * answers otherwise is UNVERIFIED.
+ */
+export function coversCalendar(method: CalendarMethod, scopes: string[], isOwner: boolean): boolean {
+  return isOwner || allowedBy(method, scopes).some((suffix) => !suffix.includes('.owned'));
+}
+
+function allowedBy(method: CalendarMethod, scopes: string[]): string[] {
+  return accepted[method].filter((suffix) => scopes.includes(`${calendarScope}${suffix}`));
 }
