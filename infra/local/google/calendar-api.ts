@@ -148,7 +148,7 @@ export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => s
   });
 
   app.delete('/calendars/:calendarId', faults.around('calendars.delete'), (c) => {
-    const account = authorize(c, 'calendars.delete');
+    const { account } = authorize(c, 'calendars.delete');
     const calendar = visibleCalendar(state, account, c.req.param('calendarId'));
     if (calendar.owner !== account.sub) throw apiError(reported.forbidden);
     if (calendar.primary) throw apiError(reported.invalid('Cannot delete the primary calendar.'));
