@@ -1,22 +1,25 @@
 /** What people, providers and operators do in a run, and when: drawn from the seed, told in one line each. */
+import { drawMore, type MoreDeeds } from './more-deeds.ts';
+import { ready } from './readiness.ts';
 import { between, oneOf, type Random, whole } from './scheduler.ts';
 
 /** `id` names a deed in every replay, whichever others are left out. */
 export type Deed = { id: number } & Drawn;
-type Drawn = { at: number } & (
+export type Drawn = { at: number } & (
+  | MoreDeeds
   | { do: 'pay' | 'pay by session' | 'fail'; booking: string; payment: string; unusable?: true }
   | { do: 'refund'; payment: string; amount: number; state: 'pending' | 'succeeded' | 'failed' }
   | { do: 'refund charge'; payment: string; amount: number }
-  | { do: 'dispute'; payment: string; state: 'needs_response' | 'won' | 'lost' }
+  | { do: 'dispute'; payment: string; state: 'needs_response' | 'won' | 'lost'; amount?: number }
   | { do: 'declare'; booking: string; room: number; hold: boolean; meet: boolean }
   | { do: 'move' | 'rename'; booking: string; room: number }
   | { do: 'cancel'; booking: string }
   | { do: 'connect' | 'disconnect' | 'revoke at Google'; user: string }
-  | { do: 'choose calendar'; user: string; calendar: 'primary' | 'second' }
+  | { do: 'choose calendar'; user: string; calendar: 'primary' | 'second' | 'shared' }
   | { do: 'delete by hand' | 'edit by hand'; booking: string }
   | { do: 'rotate token keys' | 'rotate signing secret' | 'rotate client secret' }
   | { do: 'redrive' }
-  | { do: 'outage'; of: 'Google' | 'tables' | 'queue' | 'bus'; seconds: number }
+  | { do: 'outage'; of: 'Google' | 'rate limit' | 'tables' | 'queue' | 'bus'; seconds: number }
 );
 
 /** What a run is about. Instants in milliseconds from its start, amounts in cents. */
@@ -24,7 +27,13 @@ export type Plan = {
   users: string[];
   /** Google accounts by user: two users may share one. */
   accounts: Record<string, string>;
-  bookings: { id: string; user: string; startsIn: number }[];
+  bookings: { id: string; user: string; startsIn: number; times?: 'whole days' | 'local' }[];
+  /** Time zones of the accounts' calendars; Vienna where absent. */
+  zones?: Record<string, string>;
+  /** Optional scopes that users do not grant, by user. */
+  withheld?: Record<string, string[]>;
+  /** Whether users do what ends a stuck booking: connect, choose a calendar, repeat the PUT. */
+  repairs?: boolean;
   deeds: Deed[];
   conflictPolicy: 'create' | 'flag' | 'hold';
   switches: {
@@ -35,12 +44,18 @@ export type Plan = {
     /** Whether the queue hands messages out again while they are still worked on. */
     earlyRedelivery: boolean;
     maxReceived: number;
+    conferenceTypes?: string[];
+    rejectedGuests?: string[];
+    unknownTimeZones?: string[];
+    movedEvent?: 'cancelled' | 'not_found';
   };
   /** Whether users whose connection is broken mend it in the end. */
   mends: boolean;
 };
 
 export const price = 9000;
+/** What is captured of a payment: of those marked so, a part. */
+export const capturedOf = (payment: string): number => (payment.startsWith('pi_part') ? price / 3 : price);
 const minute = 60_000;
 
 export function drawPlan(random: Random): Plan {
@@ -75,11 +90,11 @@ export function drawPlan(random: Random): Plan {
     if (deed.do === 'disconnect' && random() < 0.6)
       deeds.push({ at: Math.round(at + random() * 90_000), do: 'connect', user: deed.user });
   }
-  return {
+  const accounts = { ada: 'ada', ben: random() < 0.15 ? 'ada' : 'ben' };
+  const plan: Omit<Plan, 'deeds'> = {
     users,
-    accounts: { ada: 'ada', ben: random() < 0.15 ? 'ada' : 'ben' },
+    accounts,
     bookings,
-    deeds: deeds.sort((one, other) => one.at - other.at).map((deed, id) => ({ id, ...deed })),
     conflictPolicy: oneOf(random, ['create', 'create', 'flag', 'hold']),
     switches: {
       rotateRefreshToken: random() < 0.15,
@@ -91,6 +106,13 @@ export function drawPlan(random: Random): Plan {
     },
     mends: random() < 0.8,
   };
+  const more = drawMore(
+    random,
+    plan,
+    moments.map((moment) => from + moment),
+  );
+  const inOrder = [...deeds, ...more.deeds].sort((one, other) => one.at - other.at);
+  return { ...plan, ...more.plan, deeds: inOrder.map((deed, id) => ({ id, ...deed })) };
 }
 
 function drawDeed(random: Random, at: number, users: string[], bookings: string[]): Drawn {
@@ -128,12 +150,12 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   return {
     at,
     do: 'outage',
-    of: oneOf(random, ['Google', 'tables', 'queue', 'bus']),
+    of: oneOf(random, [ready.passingAnswers ? 'rate limit' : 'Google', 'Google', 'tables', 'queue', 'bus']),
     seconds: whole(random, 5, 900),
   };
 }
 
-function chooseCalendar(random: Random, at: number, user: string): Drawn {
+export function chooseCalendar(random: Random, at: number, user: string): Drawn {
   return { at, do: 'choose calendar', user, calendar: oneOf(random, ['primary', 'second']) };
 }
 

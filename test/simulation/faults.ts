@@ -1,6 +1,7 @@
 /** What goes wrong, how often, and how: drawn for each operation from the chance of its process. */
 import { AppError } from '../../shared/app-error.ts';
 import { type Answer, answer } from './google.ts';
+import { ready } from './readiness.ts';
 import { between, type Course, oneOf, type Random, whole } from './scheduler.ts';
 
 /** Where an operation goes. */
@@ -44,9 +45,14 @@ const timedOut = (target: Target) =>
   target === 'token' || target === 'revoke' ? lost(target) : named('TimeoutError', 'The operation timed out');
 
 /** An error of the Calendar API as Google sends it. */
-function refusal(status: number, reason: string, headers: Record<string, string> = {}): () => Answer {
+function refusal(
+  status: number,
+  reason: string,
+  headers: Record<string, string> = {},
+  domain = 'global',
+): () => Answer {
   const body = JSON.stringify({
-    error: { code: status, message: reason, errors: [{ reason, message: reason }] },
+    error: { code: status, message: reason, errors: [{ domain, reason, message: reason }] },
   });
   return () => answer(status, body, { 'content-type': 'application/json', ...headers });
 }
@@ -58,6 +64,19 @@ const tokenStatus = (status: number) =>
         status: 503,
       }),
   );
+
+/** Statuses that a proxy or a front end of Google answers with a page. */
+const pageStatuses = [400, 401, 403, 404, 409, 410, 412, 413, 429, 500, 502];
+const unknownReasons: [domain: string, reason: string][] = [
+  ['usageLimits', 'dailyLimitExceeded'],
+  ['usageLimits', 'someNewLimitExceeded'],
+  ['calendar', 'notACalendarUser'],
+  ['calendar', 'requiredAccessLevel'],
+  ['global', 'CONSUMER_SUSPENDED'],
+  ['global', 'domainPolicy'],
+];
+const isPassing = (target: Target): boolean =>
+  ready.passingAnswers ? target.startsWith('events') : target === 'events.insert';
 
 type Fault = { on: (target: Target) => boolean; make: Maker };
 
@@ -125,8 +144,23 @@ const faultsByName = {
   '403 not set up': { on: isCalendar, make: () => ({ refuse: refusal(403, 'accessNotConfigured') }) },
   '403 scope missing': { on: isCalendar, make: () => ({ refuse: refusal(403, 'insufficientPermissions') }) },
   '403 forbidden': { on: isCalendar, make: () => ({ refuse: refusal(403, 'forbidden') }) },
-  // On an event that stands, Google says this only when it is true: that comes from people who delete by hand.
-  '404': { on: (target) => target === 'events.insert', make: () => ({ refuse: refusal(404, 'notFound') }) },
+  // Answers that pass, although the event or the calendar exists.
+  '404': { on: isPassing, make: () => ({ refuse: refusal(404, 'notFound') }) },
+  '410': {
+    on: (target) => ready.passingAnswers && isPassing(target),
+    make: () => ({ refuse: refusal(410, 'deleted') }),
+  },
+  'page with any status': {
+    on: (target) => ready.passingAnswers && isCalendar(target),
+    make: (_, random) => ({ refuse: html(oneOf(random, pageStatuses)) }),
+  },
+  '403 unknown': {
+    on: (target) => ready.passingAnswers && isCalendar(target),
+    make: (_, random) => {
+      const [domain, reason] = oneOf(random, unknownReasons);
+      return { refuse: refusal(403, reason, {}, domain) };
+    },
+  },
   '409 conflict': {
     on: (target) => target === 'events.insert',
     make: () => ({ refuse: refusal(409, 'conflict') }),
@@ -168,7 +202,7 @@ const groups = {
   mixed: () => true,
   calm: () => false,
   crashes: (name: FaultName) => /cut off|frozen|slow/.test(name),
-  google: (name: FaultName) => /^\d|lost|timed|answered|malformed|client/.test(name),
+  google: (name: FaultName) => /^\d|lost|timed|answered|malformed|page|client/.test(name),
   aws: (name: FaultName) => /throttled|answer lost|SDK|unprocessed|batch/.test(name),
 };
 /** Which faults there are in a run. */
@@ -183,7 +217,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
     const level = random();
     const chance = level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
     // These leave a booking failed or a connection broken, which hides what else would happen to it.
-    const rare = fault === '403 forbidden' || fault === '403 scope missing';
+    const rare = fault === '403 scope missing' || (fault === '403 forbidden' && !ready.passingAnswers);
     return [fault, rare && level < 0.7 ? 0 : chance];
   });
   const target = oneOf<Target>(random, [
@@ -196,7 +230,9 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
   // What takes effect although nobody was told is what is hardest to get right.
   const unheard = ofTarget.filter((fault) => /^(timed out|cut off after|frozen)$/.test(fault));
   // And what comes after it, where nothing else is tried.
-  const final = ofTarget.filter((fault) => fault === '403 forbidden' || fault === '404');
+  const final = ofTarget.filter((fault) =>
+    /^(403 forbidden|403 unknown|404|410|page with any status)$/.test(fault),
+  );
   const script = Array.from({ length: whole(random, 2, 4) }, () =>
     oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, 'none' as const]),
   );
@@ -220,17 +256,19 @@ export function courseOf(
   target: Target,
   random: Random,
   profile: Profile,
-  outage: boolean,
+  outage: FaultName | undefined,
   /** How many operations of this kind there have been before. */
   before: number,
 ): { course: Course; fault?: FaultName; freezes: boolean } {
   const course = usual(target, random);
-  const fault = outage && random() < 0.7 ? outageOf(target) : drawFault(target, random, profile, before);
+  const fault = outage && random() < 0.7 ? outage : drawFault(target, random, profile, before);
   if (!fault) return { course, freezes: false };
   return { course: { ...course, ...faults[fault].make(target, random) }, fault, freezes: fault === 'frozen' };
 }
 
-function outageOf(target: Target): FaultName {
+/** What operations of a kind meet in an outage. */
+export function outageOf(target: Target, isRateLimit: boolean): FaultName {
+  if (isRateLimit) return '429';
   return isGoogle(target) ? 'answered 5xx' : 'throttled';
 }
 

@@ -21,6 +21,7 @@ import {
   grantOf,
   openState,
   randomText,
+  type StoredEvent,
 } from '../../infra/local/google/state.ts';
 import { authenticateClient, type Granted, redeem, revoke } from '../../infra/local/google/token-endpoint.ts';
 import { AppError } from '../../shared/app-error.ts';
@@ -54,6 +55,7 @@ export function simulatedGoogle(options: {
   const { accounts, clientSecret, now, random } = options;
   const clients = [{ clientId, clientSecret, redirectUris: [redirectUri] }];
   const state: GoogleState = openState({ clients, accounts, now, random });
+  let afterPatch: (before: StoredEvent['resource'], after: StoredEvent['resource']) => void = () => {};
 
   return {
     state,
@@ -92,7 +94,10 @@ export function simulatedGoogle(options: {
             carryOut() {
               const place = at('events.patch');
               const event = readEventBody(body(), { conferences });
-              return present(place, patchEvent(place, eventId ?? '', ifMatch, event));
+              const before = readEvent(place, eventId ?? '').resource;
+              const patched = patchEvent(place, eventId ?? '', ifMatch, event);
+              afterPatch(before, patched.resource);
+              return present(place, patched);
             },
           };
         case 'DELETE':
@@ -121,7 +126,7 @@ export function simulatedGoogle(options: {
     },
 
     /** Consents on behalf of an account; answers the code that Google sends back with the browser. */
-    consent(authorizationUrl: string, sub: string): { code: string; state: string } {
+    consent(authorizationUrl: string, sub: string, withheld: string[] = []): { code: string; state: string } {
       const query = new URL(authorizationUrl).searchParams;
       const code = randomText(state, 40);
       state.codes.set(code, {
@@ -129,7 +134,9 @@ export function simulatedGoogle(options: {
         clientId,
         redirectUri,
         sub,
-        scopes: (query.get('scope') ?? '').split(' '),
+        scopes: (query.get('scope') ?? '')
+          .split(' ')
+          .filter((scope) => !withheld.some((end) => scope.endsWith(end))),
         refreshToken: true,
         expiresAt: now() + 600_000,
         used: false,
@@ -165,20 +172,19 @@ export function simulatedGoogle(options: {
     events: () =>
       [...state.events.values()].filter(({ resource, purged }) => !purged && resource.status !== 'cancelled'),
 
+    /** Called for each patch of the service, with the event before and after it. */
+    watchPatches: (watch: typeof afterPatch) => {
+      afterPatch = watch;
+    },
+
+    /** The address of an account, which is the id of its primary calendar. */
+    emailOf: (sub: string | undefined) => findAccount(state, sub)?.email,
+
     /** Whether a refresh token still works. */
     accepts(refreshToken: string): boolean {
       return grantOf(state, state.refreshTokens.get(refreshToken)) !== undefined;
     },
 
-    /** As if the account's owner had done it by hand. */
-    byHand(sub: string, calendarId: string, eventId: string, change: 'delete' | 'edit'): void {
-      const account = findAccount(state, sub) as Account;
-      const calendar = findCalendar(state, sub, calendarId);
-      if (!calendar) return;
-      const place = { state, account, calendar };
-      if (change === 'delete') deleteEvent(place, eventId, undefined);
-      else patchEvent(place, eventId, undefined, { description: 'Bring the blue folder.' });
-    },
     revokeByHand(sub: string): void {
       state.grants.delete(`${clientId} ${sub}`);
     },

@@ -1,11 +1,18 @@
+import { instantOf } from '../../infra/local/google/event-times.ts';
 import type { Booking, BookingStatus } from '../../shared/booking.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { fromItem } from '../../shared/dynamo.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openTokens } from '../../shared/token-vault.ts';
-import { type Deed, price } from './deeds.ts';
-import { type Content, changeOf, contentOf, eventsOfBooking, isConnected, type Life } from './life.ts';
+import { colleague, eventsOfBooking } from './by-hand.ts';
+import { instantOfContent } from './contents.ts';
+import type { Deed } from './deeds.ts';
+import { bodyOf, ownerOf, presences } from './expectations.ts';
+import { isConnected, type Life } from './life.ts';
+import { checkPayments } from './payment-outcomes.ts';
+import { ready } from './readiness.ts';
+import { changesBesideBooking } from './untouched.ts';
 import type { World } from './world.ts';
 
 /** What must hold, at every moment and in the end. Each violation is told in one line. */
@@ -58,6 +65,12 @@ export function watchWorld(world: World): Watch {
       if (booking && events.length > 1 && !isBriefly(events))
         violated(`two events stand for ${booking} at once`);
     }
+  });
+
+  world.google.watchPatches((before, after) => {
+    if (!ready.guests) return;
+    count('a write changes nothing but what its booking changed');
+    for (const what of changesBesideBooking(before, after)) violated(what);
   });
 
   world.watchRefreshes((beside) => {
@@ -161,10 +174,13 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
     count('no event of ours without a booking');
     if (!bookings.has(id)) violations.push(`an event stands for ${id}, which does not exist`);
   }
-  for (const { id, user } of truth.plan.bookings) {
+  for (const { id } of truth.plan.bookings) {
     count('the calendar shows what is desired');
-    violations.push(...checkBooking(life, id, user, bookings.get(id)).map((what) => `${id}: ${what}`));
+    violations.push(...checkBooking(life, id, bookings.get(id)).map((what) => `${id}: ${what}`));
   }
+  for (let freed = 0; freed < truth.freed; freed++) count('an ordinary action frees a stuck booking');
+  violations.push(...truth.stuck);
+  if (ready.paymentOutcomes) violations.push(...checkPayments(life, count));
   for (const event of world.published) {
     count('no secret in a bus event');
     violations.push(...leaks('a bus event', JSON.stringify(event)));
@@ -198,55 +214,11 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
   if (world.queue.size() > 0) violations.push(`${world.queue.size()} messages are left in the queue`);
 }
 
-type Presence = 'confirmed' | 'tentative' | 'absent';
-
-/** How a booking is to stand by what was said of it, judged without our own code. */
-export function presences({ truth: { plan, delivered, applied } }: Life, booking: string): Presence[] {
-  const deeds = applied.get(booking) ?? [];
-  if (deeds.some((deed) => deed.do === 'cancel')) return ['absent'];
-  const isOf = (deed: Deed): boolean => 'booking' in deed && deed.booking === booking;
-  const payments = new Set(
-    delivered
-      .filter((deed) => isOf(deed) && (deed.do === 'pay' || deed.do === 'pay by session'))
-      .map((deed) => (deed as { payment: string }).payment),
-  );
-  if ([...payments].some((payment) => stands(delivered, payment))) return ['confirmed'];
-  if (payments.size > 0) return ['absent'];
-  const declared = deeds.findLast((deed) => deed.do === 'declare');
-  if (!declared || !(changeOf(plan, declared as Extract<Deed, { room: number }>) as { hold?: boolean }).hold)
-    return ['absent'];
-  // A failure that was told before the booking was declared is forgotten; one that came after ends the hold.
-  return delivered.some((deed) => isOf(deed) && deed.do === 'fail') ? ['tentative', 'absent'] : ['tentative'];
-}
-
-function stands(delivered: Deed[], payment: string): boolean {
-  const about = delivered.filter((deed) => 'payment' in deed && deed.payment === payment);
-  if (about.some((deed) => deed.do === 'dispute' && deed.state === 'lost')) return false;
-  const refunds = about.filter((deed) => deed.do === 'refund');
-  const failed = refunds.some(({ state }) => state === 'failed');
-  const largest = Math.max(0, ...refunds.map(({ amount }) => amount));
-  const total = Math.max(
-    0,
-    ...about.filter((deed) => deed.do === 'refund charge').map(({ amount }) => amount),
-  );
-  const refunded = failed ? Math.max(0, total - largest) : Math.max(largest, total);
-  return refunded < price;
-}
-
-/** What its event is to show. */
-function expectedContent({ truth: { plan, applied } }: Life, booking: string): Content {
-  let content = contentOf(plan, booking);
-  for (const deed of applied.get(booking) ?? []) {
-    if (deed.do === 'cancel') continue;
-    const { hold: _hold, meet: _meet, ...change } = changeOf(plan, deed as Extract<Deed, { room: number }>);
-    content = { ...content, ...change };
-  }
-  return content;
-}
-
 /** Google has refused something for good: then a booking may have failed, and says so. */
 function isRefused({ world }: Life): boolean {
-  return world.injected.some(({ fault }) => fault === '403 forbidden' || fault === '404');
+  return (
+    !ready.passingAnswers && world.injected.some(({ fault }) => fault === '403 forbidden' || fault === '404')
+  );
 }
 
 /** How a booking may end of which nothing stands. */
@@ -261,23 +233,36 @@ const atRest: (string | undefined)[] = [
   undefined,
 ];
 
-function checkBooking(life: Life, id: string, user: string, booking: Booking | undefined): string[] {
+function checkBooking(life: Life, id: string, booking: Booking | undefined): string[] {
   const { world, truth } = life;
+  const user = ownerOf(life, id);
   const wanted = presences(life, id);
   const names = (deed: Deed): boolean => 'booking' in deed && deed.booking === id && !('unusable' in deed);
   const named = truth.delivered.filter(names);
   const isUsable = named.some((deed) => deed.do !== 'fail') || truth.applied.has(id);
   const events = eventsOfBooking(world, id);
-  const shown = events.map(({ resource: { summary, location, start, end, status } }) => ({
-    summary,
-    location,
-    start: start?.dateTime,
-    end: end?.dateTime,
-    status,
-  }));
+  const zoneOf = (calendarId: string): string =>
+    world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';
+  const calendarZone = zoneOf(events[0]?.calendarId ?? world.google.emailOf(truth.plan.accounts[user]) ?? '');
+  const shown = events.map(
+    ({ calendarId, resource: { summary, location, start, end, status, attendees } }) => ({
+      summary,
+      location,
+      start: instantOf(start ?? {}, zoneOf(calendarId)),
+      end: instantOf(end ?? {}, zoneOf(calendarId)),
+      status,
+      guests: (attendees ?? []).map(({ email }) => email ?? '').filter((email) => email !== colleague),
+    }),
+  );
   const found = `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(shown)}`;
   const connected = isConnected(life, user);
-  const content = expectedContent(life, id);
+  const { summary, location, start, end, timeZone, attendees } = bodyOf(truth, id);
+  const content = {
+    summary,
+    location,
+    start: instantOfContent(start, timeZone, calendarZone),
+    end: instantOfContent(end, timeZone, calendarZone),
+  };
   if (events.length > 1) return [`${events.length} events stand: ${found}`];
   if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
   if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
@@ -286,7 +271,7 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
   const isGivenUp = booking?.status === 'cancelled' || booking?.status === 'declared';
   if (wanted.includes('absent') && (wanted.length === 1 || isGivenUp)) {
     // Nobody can take it out without access, and after the appointment nobody needs to.
-    const isOver = Date.parse(content.end) <= world.now();
+    const isOver = content.end <= world.now();
     if (!connected && (booking?.status === 'waiting_for_connection' || isOver)) return [];
     if (booking?.status === 'failed' && isRefused(life)) return [];
     return [`nothing should stand: ${found}`];
@@ -305,12 +290,14 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
       const expected = { ...content, status: tentative ? 'tentative' : 'confirmed' };
       const [event] = shown;
       if (!event) return [`it is ${booking.status}, and no event stands`];
-      const differs = (Object.keys(expected) as (keyof typeof expected)[]).filter((name) =>
-        name === 'start' || name === 'end'
-          ? Date.parse(event[name] ?? '') !== Date.parse(expected[name])
-          : event[name] !== expected[name],
+      const differs = (Object.keys(expected) as (keyof typeof expected)[]).filter(
+        (name) => event[name] !== expected[name],
       );
-      return differs.map((name) => `its event shows ${name} ${event[name]} and not ${expected[name]}`);
+      const guests = tentative ? [] : (attendees ?? []).map(({ email }) => email).sort();
+      return [
+        ...differs.map((name) => `its event shows ${name} ${event[name]} and not ${expected[name]}`),
+        ...checkGuests(life, booking, event.guests.sort(), guests),
+      ];
     }
     case 'deleted_by_user':
       return truth.deletedByHand.has(id) && events.length === 0 ? [] : [`nobody has deleted it: ${found}`];
@@ -322,8 +309,7 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
       return isRefused(life) ? [] : [`it failed without cause: ${found}`];
     case 'missed': {
       // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
-      const hadTime =
-        connected && truth.calmAt + 7 * 3600 < Date.parse(content.start) / 1000 && truth.plan.mends;
+      const hadTime = connected && truth.calmAt + 7 * 3600 < content.start / 1000 && truth.plan.mends;
       // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
       return hadTime || (connected && events.length > 0 && !booking.observed)
         ? [`it was missed although there was time: ${found}`]
@@ -332,4 +318,12 @@ function checkBooking(life: Life, id: string, user: string, booking: Booking | u
     default:
       return [`it should stand: ${found}`];
   }
+}
+
+function checkGuests(life: Life, { problems }: Booking, shown: string[], wanted: string[]): string[] {
+  if (!ready.guests) return [];
+  const rejected = life.truth.plan.switches.rejectedGuests ?? [];
+  const mayLack = wanted.some((guest) => rejected.includes(guest));
+  if (mayLack && problems.some(({ code }) => code === 'guests_refused')) return [];
+  return `${shown}` === `${wanted}` ? [] : [`its event has the guests ${shown} and not ${wanted}`];
 }

@@ -15,8 +15,21 @@ import { AppError } from '../../shared/app-error.ts';
 import { audiences } from '../../shared/names.ts';
 import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { signUserToken } from '../../shared/user-token.ts';
-import { type Deed, type Plan, price, tell } from './deeds.ts';
+import {
+  addSharedCalendar,
+  calendarNamed,
+  changeEvent,
+  clearObstacles,
+  deleteSecondCalendar,
+  share,
+  switchCalendar,
+} from './by-hand.ts';
+import { changeOf } from './contents.ts';
+import { type Deed, type Plan, tell } from './deeds.ts';
+import { bodyOf } from './expectations.ts';
+import { freeStuckBookings } from './repairs.ts';
 import { between, type Random, whole } from './scheduler.ts';
+import { stripeEvent } from './stripe.ts';
 import { createWorld, type Deps, type Ended, startsAt, type World, type WorldOptions } from './world.ts';
 
 /** Lives through a plan: everybody does what they do, the service does its work, and in the end all is quiet. */
@@ -47,6 +60,16 @@ export type Truth = {
   delivered: Deed[];
   /** Bookings whose event its owner has deleted by hand. */
   deletedByHand: Set<string>;
+  /** Bookings whose event its owner has moved to another calendar. */
+  movedByHand: Set<string>;
+  deletedCalendars: Set<string>;
+  /** When the webhook had accepted a payment's event, and when the backend's request was done: milliseconds. */
+  times: Map<Deed, { from: number; to: number }>;
+  /** What was wrong with bookings after an ordinary action that should have freed them, and how many were looked at. */
+  stuck: string[];
+  freed: number;
+  /** Bookings whose PUT was repeated in the end. */
+  renewed: Set<string>;
   /** When faults stopped: epoch seconds. */
   calmAt: number;
 };
@@ -59,20 +82,27 @@ export async function live(
   watch: (world: World) => void,
 ): Promise<Life> {
   const { conflictPolicy } = plan;
-  const accounts = [...new Set(Object.values(plan.accounts))].map((sub) => ({
+  const accounts = [...new Set([...Object.values(plan.accounts), 'eve'])].map((sub) => ({
     sub,
     email: `${sub}@example.com`,
     name: sub,
-    timeZone: 'Europe/Vienna',
+    timeZone: plan.zones?.[sub] ?? 'Europe/Vienna',
   }));
   const world = createWorld({ ...options, conflictPolicy, accounts });
   Object.assign(world.google.state.switches, plan.switches);
   world.maxReceived = plan.switches.maxReceived;
+  addSharedCalendar(world, Object.values(plan.accounts));
   const truth: Truth = {
     plan,
     applied: new Map(),
     delivered: [],
     deletedByHand: new Set(),
+    movedByHand: new Set(),
+    deletedCalendars: new Set(),
+    times: new Map(),
+    stuck: [],
+    freed: 0,
+    renewed: new Set(),
     calmAt: Number.POSITIVE_INFINITY,
   };
   const life: Life = { world, truth };
@@ -94,7 +124,9 @@ export async function live(
   });
   await world.scheduler.run(Number.POSITIVE_INFINITY);
   if (!everybodyIsDone) throw new Error('Somebody still waits for an answer although nothing is under way.');
+  clearObstacles(world, Object.values(plan.accounts));
   if (plan.mends) await mendConnections(life);
+  if (plan.repairs) await freeStuckBookings(life, { rest: (until) => rest(life, until), connect, untilDone });
   await comeToRest(life);
   poller.stop();
   return life;
@@ -193,9 +225,8 @@ const sweep = (world: World): Promise<Ended<unknown>> =>
     },
   );
 
-/** Time passes until nothing is due any more. */
-async function comeToRest(life: Life): Promise<void> {
-  const { world } = life;
+/** Time passes until nothing is due any more, or nothing before `until` (epoch milliseconds). */
+async function rest({ world }: Life, until = Number.POSITIVE_INFINITY): Promise<void> {
   for (let round = 0; ; round++) {
     if (round === 400) throw new Error('Something is due again and again, and is never done.');
     await world.scheduler.run(Number.POSITIVE_INFINITY);
@@ -204,10 +235,15 @@ async function comeToRest(life: Life): Promise<void> {
       continue;
     }
     const due = world.bookings().flatMap(({ syncDueAt }) => syncDueAt ?? []);
-    if (due.length === 0) break;
+    if (due.length === 0 || Math.min(...due) * second > until) break;
     world.scheduler.skipTo((Math.min(...due) + 6) * second);
     await Promise.all([reconcile(world), world.scheduler.run(Number.POSITIVE_INFINITY)]);
   }
+}
+
+async function comeToRest(life: Life): Promise<void> {
+  const { world } = life;
+  await rest(life);
   world.scheduler.skipTo(world.now() + 2 * 3600 * second);
   await Promise.all([sweep(world), world.scheduler.run(Number.POSITIVE_INFINITY)]);
 }
@@ -237,10 +273,15 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
   switch (deed.do) {
     case 'pay':
     case 'pay by session':
+    case 'pay elsewhere':
+    case 'pay as another user':
+    case 'cancel authorization':
+    case 'expire session':
     case 'fail':
     case 'refund':
     case 'refund charge':
     case 'dispute': {
+      const from = world.now();
       const twice = world.chance(`twice ${key}`)() < 0.25;
       const body = JSON.stringify(stripeEvent(truth.plan, deed));
       await Promise.all([
@@ -248,11 +289,14 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
         ...(twice ? [world.pause(1500).then(() => deliver(life, `${key} again`, body))] : []),
       ]);
       truth.delivered.push(deed);
+      truth.times.set(deed, { from, to: world.now() });
       return;
     }
     case 'declare':
     case 'move':
     case 'rename':
+    case 'repeat':
+    case 'invite':
     case 'cancel':
       return inTurn(life, deed.booking, () => askBackend(life, key, deed));
     case 'connect':
@@ -262,7 +306,8 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
         disconnect(deps, deed.user),
       ).then(noop);
     case 'choose calendar': {
-      const calendarId = deed.calendar === 'primary' ? 'primary' : secondCalendar(life, deed.user);
+      const calendarId = calendarNamed(world, truth.plan.accounts[deed.user] as string, deed.calendar);
+      if (calendarId === undefined) return;
       const choose = (deps: Deps) => changeConnection(deps, deed.user, { calendarId });
       return untilDone(life, key, 'connections', timeouts.connections, choose).then(noop);
     }
@@ -270,7 +315,16 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
       return world.google.revokeByHand(truth.plan.accounts[deed.user] as string);
     case 'delete by hand':
     case 'edit by hand':
-      return byHand(life, deed.booking, deed.do === 'delete by hand' ? 'delete' : 'edit');
+    case 'guests respond':
+    case 'owner invites':
+    case 'move by hand':
+      return changeEvent(world, truth, deed);
+    case 'switch calendar':
+      return switchCalendar(world, truth.plan.accounts[deed.user] as string, deed.to);
+    case 'share':
+      return share(world, truth.plan.accounts[deed.user] as string, deed.role);
+    case 'delete calendar':
+      return deleteSecondCalendar(world, truth, truth.plan.accounts[deed.user] as string);
     case 'rotate token keys':
       return rotateTokenKeys(world, key);
     case 'rotate signing secret':
@@ -284,11 +338,16 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
     case 'outage': {
       const of = {
         Google: /^(events|freebusy|token|revoke)/,
+        'rate limit': /^(events|freebusy)/,
         tables: /^(table|batch|index)/,
         queue: /^queue/,
         bus: /^bus/,
       };
-      return world.beginOutage((target) => of[deed.of].test(target), deed.seconds * second);
+      return world.beginOutage(
+        (target) => of[deed.of].test(target),
+        deed.seconds * second,
+        deed.of === 'rate limit',
+      );
     }
   }
 }
@@ -319,87 +378,6 @@ async function deliver(life: Life, key: string, body: string): Promise<void> {
 const describe = (ended: Ended<unknown>): string =>
   ended.is === 'failed' ? `failed: ${(ended.error as Error).message}` : ended.is;
 
-/** An event of Stripe's, as far as it is read. */
-function stripeEvent(plan: Plan, deed: Deed): object {
-  const event = (type: string, object: object) => ({
-    id: `evt_${deed.id}`,
-    object: 'event',
-    type,
-    created: seconds(startsAt + deed.at),
-    data: { object },
-  });
-  switch (deed.do) {
-    case 'pay':
-    case 'pay by session':
-    case 'fail': {
-      const { summary, location, start, end } = contentOf(plan, deed.booking);
-      const user = plan.bookings.find(({ id }) => id === deed.booking)?.user;
-      const times = deed.unusable ? { start: 'Monday', end } : { start, end };
-      const metadata = { booking_id: deed.booking, user_id: user, summary, location, ...times };
-      const { payment } = deed;
-      if (deed.do === 'pay') {
-        const paid = { id: payment, amount: price, amount_received: price, metadata };
-        return event('payment_intent.succeeded', paid);
-      }
-      const session = { id: `cs_${payment}`, payment_intent: payment, amount_total: price, metadata };
-      if (deed.do === 'fail')
-        return event('checkout.session.expired', { ...session, payment_status: 'unpaid' });
-      return event('checkout.session.completed', { ...session, payment_status: 'paid' });
-    }
-    case 'refund':
-      return event('refund.updated', {
-        id: `re_${deed.payment}`,
-        payment_intent: deed.payment,
-        amount: deed.amount,
-        status: deed.state,
-      });
-    case 'refund charge':
-      return event('charge.refunded', {
-        id: `ch_${deed.payment}`,
-        payment_intent: deed.payment,
-        amount: price,
-        amount_refunded: deed.amount,
-      });
-    case 'dispute':
-      return event(deed.state === 'needs_response' ? 'charge.dispute.created' : 'charge.dispute.closed', {
-        id: `dp_${deed.payment}`,
-        payment_intent: deed.payment,
-        charge: `ch_${deed.payment}`,
-        status: deed.state,
-      });
-    default:
-      throw new Error(`${deed.do} is none of Stripe's events.`);
-  }
-}
-
-export type Content = { summary: string; location: string; start: string; end: string };
-
-/** What an appointment shows: as it was paid for, or moved to another room, which is also another time. */
-export function contentOf(plan: Plan, booking: string, room = 0): Content {
-  const startsIn = plan.bookings.find(({ id }) => id === booking)?.startsIn ?? 0;
-  const from = seconds(startsAt + startsIn) + room * 600;
-  const text = (at: number): string => `${new Date(at * 1000).toISOString().slice(0, 19)}Z`;
-  return {
-    summary: `Meeting ${booking}`,
-    location: `Room ${room}`,
-    start: text(from),
-    end: text(from + 3600),
-  };
-}
-
-/** What a deed of the backend asks to be changed. */
-export function changeOf(
-  plan: Plan,
-  deed: Extract<Deed, { room: number }>,
-): Partial<Content> & { hold?: boolean; meet?: boolean } {
-  const content = contentOf(plan, deed.booking, deed.room);
-  if (deed.do === 'rename') return { summary: `Title ${deed.room}` };
-  if (deed.do === 'declare')
-    return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold, meet: deed.meet };
-  const { summary: _, ...moved } = content;
-  return moved;
-}
-
 /** The backend asks one thing at a time of a booking. */
 const turns = new WeakMap<Life, Map<string, Promise<void>>>();
 function inTurn(life: Life, booking: string, act: () => Promise<void>): Promise<void> {
@@ -413,18 +391,25 @@ function inTurn(life: Life, booking: string, act: () => Promise<void>): Promise<
 async function askBackend(
   life: Life,
   key: string,
-  deed: Extract<Deed, { do: 'declare' | 'move' | 'rename' | 'cancel' }>,
+  deed: Extract<Deed, { do: 'declare' | 'move' | 'rename' | 'repeat' | 'invite' | 'cancel' }>,
 ): Promise<void> {
-  const { plan, applied } = life.truth;
+  const { plan, applied, times } = life.truth;
+  const from = life.world.now();
   const { booking } = deed;
   const userId = plan.bookings.find(({ id }) => id === booking)?.user as string;
   const target = { userId, bookingId: booking };
+  const earlier = applied.get(booking) ?? [];
+  // A PUT that was never done before cannot be repeated.
+  if (deed.do === 'repeat' && !earlier.some(({ do: what }) => what === 'declare')) return;
   const took = await untilDone(life, key, 'bookings', timeouts.api, (deps) => {
     if (deed.do === 'cancel') return cancelBooking(deps, target);
+    if (deed.do === 'repeat') return declareBooking(deps, target, bodyOf(life.truth, booking));
     const body = changeOf(plan, deed);
     return deed.do === 'declare' ? declareBooking(deps, target, body) : patchBooking(deps, target, body);
   });
-  if (took) applied.set(booking, [...(applied.get(booking) ?? []), deed]);
+  if (!took) return;
+  applied.set(booking, [...earlier, deed]);
+  times.set(deed, { from, to: life.world.now() });
 }
 
 /** Asks until it is done, or refused for good. */
@@ -464,8 +449,9 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
     await world.pause(between(random, 1, 40) * second);
     if (started.is === 'done') {
       const { location, browser } = started.value;
+      const { accounts, withheld } = life.truth.plan;
       const query = new URLSearchParams(
-        world.google.consent(location, life.truth.plan.accounts[user] as string),
+        world.google.consent(location, accounts[user] as string, withheld?.[user]),
       );
       const ended = await world.invoke(`callback ${name}`, 'callback', timeouts.callback * second, (deps) =>
         completeConnection(deps, { query, browser }),
@@ -475,27 +461,6 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
     } else world.tell(`connect ${name}: ${describe(started)}`);
     await world.pause(5 * second);
   }
-}
-
-function secondCalendar({ world, truth }: Life, user: string): string {
-  const account = truth.plan.accounts[user];
-  const own = [...world.google.state.calendars.values()].filter(({ owner }) => owner === account);
-  return own.find(({ primary }) => !primary)?.id as string;
-}
-
-function byHand({ world, truth }: Life, booking: string, change: 'delete' | 'edit'): void {
-  const event = eventsOfBooking(world, booking)[0];
-  const user = truth.plan.bookings.find(({ id }) => id === booking)?.user;
-  if (!event || !user) return;
-  world.google.byHand(truth.plan.accounts[user] as string, event.calendarId, event.resource.id, change);
-  if (change === 'delete') truth.deletedByHand.add(booking);
-}
-
-/** The events that stand for a booking. */
-export function eventsOfBooking(world: World, booking: string) {
-  return world.google
-    .events()
-    .filter(({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking === booking);
 }
 
 function rotateTokenKeys(world: World, key: string): void {

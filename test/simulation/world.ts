@@ -33,7 +33,7 @@ import { optionalScopes } from '../../shared/names.ts';
 import { type Secret, secret } from '../../shared/secrets.ts';
 import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
-import { courseOf, type FaultName, type Profile, type Target } from './faults.ts';
+import { courseOf, type FaultName, outageOf, type Profile, type Target } from './faults.ts';
 import { calendarAnswer, clientId, publicUrl, simulatedGoogle } from './google.ts';
 import { simulatedQueue } from './queue.ts';
 import { createScheduler, kill, type Process, randomOf } from './scheduler.ts';
@@ -117,7 +117,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   const operations = new Map<Target, number>();
   const environments = new Map<string, Environment[]>();
   let calm = false;
-  let outage: { of: (target: Target) => boolean; until: number } | undefined;
+  let outage: { of: (target: Target) => boolean; isRateLimit: boolean; until: number } | undefined;
   let running = 0;
   const refreshing = new Map<string, { process: Process; since: number }>();
   let afterRefresh: (besideAnother: boolean) => void = () => {};
@@ -128,13 +128,16 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     process.operations += 1;
     const operation = `${process.name}/${process.operations}`;
     const random = chance(operation);
-    const out = outage !== undefined && now() < outage.until && outage.of(target);
+    const isOut = !calm && outage !== undefined && now() < outage.until && outage.of(target);
+    const out = isOut && outage ? outageOf(target, outage.isRateLimit) : undefined;
     const earlier = operations.get(target) ?? 0;
     operations.set(target, earlier + 1);
-    const drawn = courseOf(target, random, calm ? noFaults : profile, out && !calm, earlier);
+    const drawn = courseOf(target, random, calm ? noFaults : profile, out, earlier);
     if (drawn.fault === undefined || without.has(operation)) {
       const { before, after } =
-        drawn.fault === undefined ? drawn.course : courseOf(target, random, noFaults, false, earlier).course;
+        drawn.fault === undefined
+          ? drawn.course
+          : courseOf(target, random, noFaults, undefined, earlier).course;
       return scheduler.operate(process, { before, after }, () => effect());
     }
     injected.push({ operation, fault: drawn.fault, target, at: now() });
@@ -278,8 +281,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     watchRefreshes: (watch: (besideAnother: boolean) => void) => {
       afterRefresh = watch;
     },
-    beginOutage(of: (target: Target) => boolean, milliseconds: number): void {
-      outage = { of, until: now() + milliseconds };
+    beginOutage(of: (target: Target) => boolean, milliseconds: number, isRateLimit = false): void {
+      outage = { of, isRateLimit, until: now() + milliseconds };
     },
     /** From now on nothing goes wrong any more. */
     calmDown(): void {

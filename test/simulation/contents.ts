@@ -1,0 +1,62 @@
+/** What appointments say, as payments and the backend give it, and the instants that it means. */
+import { Temporal } from 'temporal-polyfill';
+import type { Deed, Plan } from './deeds.ts';
+import { startsAt } from './world.ts';
+
+/** An appointment as a payment or a request describes it: instants, local times with their zone, or whole days. */
+export type Content = { summary: string; location: string; start: string; end: string; timeZone?: string };
+export type Change = Partial<Content> & { hold?: boolean; meet?: boolean; attendees?: { email: string }[] };
+type DeclaredBooking = Plan['bookings'][number];
+
+/** What an appointment shows: as it was paid for, or moved to another room, which is also another time. */
+export function contentOf(plan: Plan, booking: string, room = 0): Content {
+  const planned = plan.bookings.find(({ id }) => id === booking);
+  const from = Math.floor((startsAt + (planned?.startsIn ?? 0)) / 1000) + room * 600;
+  return { summary: `Meeting ${booking}`, location: `Room ${room}`, ...timesOf(planned, from, room) };
+}
+
+const localZone = 'America/New_York';
+
+function timesOf(
+  planned: DeclaredBooking | undefined,
+  from: number,
+  room: number,
+): Pick<Content, 'start' | 'end' | 'timeZone'> {
+  const text = (at: number): string => `${new Date(at * 1000).toISOString().slice(0, 19)}Z`;
+  switch (planned?.times) {
+    case 'whole days': {
+      // The second day from then on, so that it is ahead in every zone.
+      const day = (days: number): string => text(from - room * 600 + days * 86_400).slice(0, 10);
+      return { start: day(2 + room), end: day(3 + room + (room % 2)) };
+    }
+    case 'local': {
+      const local = (at: number): string =>
+        Temporal.Instant.fromEpochMilliseconds(at * 1000)
+          .toZonedDateTimeISO(localZone)
+          .toPlainDateTime()
+          .toString({ smallestUnit: 'second' });
+      return { start: local(from), end: local(from + 3600), timeZone: localZone };
+    }
+    default:
+      return { start: text(from), end: text(from + 3600) };
+  }
+}
+
+/** Epoch milliseconds of a time of a content. A day begins at midnight in the calendar's zone. */
+export function instantOfContent(time: string, timeZone: string | undefined, calendarZone: string): number {
+  if (time.length === 10)
+    return Temporal.PlainDate.from(time).toZonedDateTime(calendarZone).epochMilliseconds;
+  if (time.endsWith('Z')) return Date.parse(time);
+  return Temporal.PlainDateTime.from(time).toZonedDateTime(timeZone ?? calendarZone).epochMilliseconds;
+}
+
+/** What a deed of the backend asks to be changed. */
+export function changeOf(plan: Plan, deed: Extract<Deed, { room: number } | { do: 'invite' }>): Change {
+  if (deed.do === 'invite') return { attendees: deed.guests.map((email) => ({ email })) };
+  const content = contentOf(plan, deed.booking, deed.room);
+  if (deed.do === 'rename') return { summary: `Title ${deed.room}` };
+  if (deed.do === 'declare')
+    return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold, meet: deed.meet };
+  const { summary: _, ...moved } = content;
+  return moved;
+}

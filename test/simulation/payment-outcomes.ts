@@ -1,0 +1,61 @@
+/** Whether each payment that references a booking can be seen: in the booking, as a problem, or on the bus. */
+import type { Booking } from '../../shared/booking.ts';
+import { ownerOf, type Paying, payerOf, payingDeeds } from './expectations.ts';
+import type { Life } from './life.ts';
+
+export function checkPayments(life: Life, count: (what: string) => void): string[] {
+  const { world, truth } = life;
+  const bookings = world.bookings();
+  const violations: string[] = [];
+  for (const deed of payingDeeds(truth)) {
+    count('every payment that references a booking has a visible outcome');
+    const outcome = outcomeOf(life, deed, bookings);
+    if (outcome) violations.push(`payment ${deed.payment} for ${deed.booking}: ${outcome}`);
+  }
+  for (const { payment } of truth.delivered.filter((deed) => deed.do === 'pay elsewhere')) {
+    count('a payment of another mode or account changes nothing');
+    const seen = bookings.find(({ payments }) => payments[payment] !== undefined);
+    if (seen)
+      violations.push(`payment ${payment} is not for this deployment, and counts for ${seen.bookingId}`);
+  }
+  const counted = bookings.flatMap(({ payments, problems }) =>
+    problems.some(({ code }) => code === 'payment_of_another_booking') ? [] : Object.keys(payments),
+  );
+  for (const payment of new Set(counted)) {
+    count('a payment counts for one booking');
+    if (counted.filter((it) => it === payment).length > 1)
+      violations.push(`payment ${payment} counts for several bookings`);
+  }
+  return violations;
+}
+
+/** What is wrong with the outcome of a payment; undefined where it can be seen. */
+function outcomeOf(life: Life, deed: Paying, bookings: Booking[]): string | undefined {
+  const { world, truth } = life;
+  const { payment, booking: id } = deed;
+  const booking = bookings.find(({ bookingId }) => bookingId === id);
+  const own = bookings.find(({ bookingId, problems }) => bookingId === payment && problems.length > 0);
+  const isOrphan = world.published.some(
+    (event) => (event.type as string) === 'payment.orphaned' && event.paymentId === payment,
+  );
+  const isMismatch = payerOf(truth.plan, deed) !== ownerOf(life, id);
+  const counts = booking?.payments[payment] !== undefined;
+  if (isMismatch) {
+    if (counts) return 'it names another user, and counts for the booking';
+    return own || isOrphan ? undefined : 'it names another user, and can be seen nowhere';
+  }
+  if (!counts && !own && !isOrphan) return 'it can be seen nowhere';
+  // A payment that came when the booking was cancelled already is money to give back.
+  const cancelledAt = (truth.applied.get(id) ?? [])
+    .filter((other) => other.do === 'cancel')
+    .flatMap((other) => truth.times.get(other)?.to ?? []);
+  const paidAt = Math.min(
+    ...payingDeeds(truth)
+      .filter((other) => other.booking === id && other.payment === payment)
+      .flatMap((other) => truth.times.get(other)?.from ?? []),
+  );
+  const isLate = cancelledAt.some((at) => at < paidAt);
+  return isLate && !isOrphan
+    ? 'it came after the booking was cancelled, and nothing was published'
+    : undefined;
+}

@@ -1,0 +1,34 @@
+/**
+ * What the service is ready for. What is off is neither drawn nor checked; `SIMULATE=all` turns everything on, and
+ * `SIMULATE=passingAnswers,guests` only these.
+ */
+const built = {
+  /** Passing 404, 410, pages instead of JSON and unknown 403s at every call; rejections by account or calendar. */
+  passingAnswers: false,
+  /** Ordinary actions end every stuck booking. */
+  repairs: false,
+  /** Every payment that references a booking has a visible outcome. */
+  paymentOutcomes: false,
+  /** Payments of other users, accounts and modes; one payment for two bookings; partial captures. */
+  payments: false,
+  /** Holds that are renewed after a failed payment. */
+  holds: false,
+  /** Guests who respond, guests and edits of the owner. */
+  guests: false,
+  /** Optional fields that Google rejects. */
+  optionalFields: false,
+  /** Events that their owner moves to another calendar. */
+  moves: false,
+  /** Whole days, local times, calendars in several time zones. */
+  days: false,
+  /** A calendar that is deleted while it is chosen. */
+  deletedCalendars: false,
+  /** A chosen calendar of another account, shared and not. */
+  sharedCalendars: false,
+};
+
+const asked = (process.env.SIMULATE ?? '').split(',');
+export type Readiness = Record<keyof typeof built, boolean>;
+export const ready: Readiness = Object.fromEntries(
+  Object.entries(built).map(([name, on]) => [name, on || asked.includes('all') || asked.includes(name)]),
+) as Readiness;
