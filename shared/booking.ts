@@ -4,8 +4,8 @@ import type { EventDetails } from './event-details.ts';
 import type { PaymentFacts } from './payment.ts';
 
 /**
- * A moment as Google takes it: RFC 3339 with offset, and the IANA zone to show it in where one was given. Or a day of an
- * event that lasts whole days: its end is the day after its last.
+ * A moment as Google takes it: RFC 3339 with an offset, or a local time without one in the IANA zone beside it. Or a day
+ * of an event that lasts whole days: its end is the day after its last.
  */
 export type EventTime = { dateTime: string; timeZone?: string } | { date: string };
 
@@ -24,6 +24,22 @@ export type Appointment = {
 /** Why something is not as it should be, for people (`message`) and programs (`code`). `field` names the input. */
 export type Problem = { code: string; message: string; field?: string };
 
+/** A guest as the booking declares it. */
+export type Guest = NonNullable<EventDetails['attendees']>[number];
+
+/** Parts of an event that it can do without, where Google rejects them. */
+export type OptionalPart = 'meet' | 'guests' | 'source' | 'color' | 'reminders' | 'time_zone';
+
+/** What we last wrote to an event, as digests. */
+export type WrittenEvent = {
+  /** Each field that is not at Google's default. */
+  fields: Record<string, string>;
+  /** The booking's guests: the address, and the rest of the entry. */
+  guests: Record<string, string>;
+  /** The values that Google rejected: left out until the booking changes them. */
+  refused: Partial<Record<OptionalPart, string>>;
+};
+
 /** What is known to stand in the calendar. */
 export type ObservedEvent = {
   calendarId: string;
@@ -39,6 +55,10 @@ export type ObservedEvent = {
   doubted?: true;
   /** The Meet link of the event, which Google may make a little later. */
   meet?: { state: 'pending' | 'ready' | 'failed'; link?: string };
+  /** What we last wrote. */
+  written?: WrittenEvent;
+  /** The event had guests when it was last read, of the booking or of its owner. */
+  hasGuests?: true;
 };
 
 /**

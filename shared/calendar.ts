@@ -10,6 +10,9 @@ export type CalendarApi = { fetch: Fetch; baseUrl: string };
 /** What we need of Google's event resource. */
 export type CalendarEvent = v.InferOutput<typeof eventSchema>;
 
+const optionalText = v.optional(v.string());
+const time = v.optional(v.object({ dateTime: optionalText, timeZone: optionalText, date: optionalText }));
+
 const eventSchema = v.object({
   id: v.string(),
   etag: v.string(),
@@ -23,24 +26,30 @@ const eventSchema = v.object({
       ),
     }),
   ),
+  start: time,
+  end: time,
+  attendees: v.optional(v.array(v.looseObject({ email: optionalText }))),
   extendedProperties: v.optional(v.object({ private: v.optional(v.record(v.string(), v.string())) })),
 });
 
-/** What is written to an event. In a change, `null` takes away what may stand there. */
+/** What is written to an event. In a change, absent fields stay as they are, and `null` takes away what may stand there. */
 export type EventBody = {
-  summary: string;
-  location: string | null;
-  description: string | null;
-  start: EventBodyTime;
-  end: EventBodyTime;
-  status: 'confirmed' | 'tentative';
-  attendees: { email: string; displayName?: string | undefined; optional?: boolean | undefined }[];
-  reminders: { useDefault: boolean; overrides?: { method: string; minutes: number }[] };
-  colorId: string | null;
-  visibility: string;
-  transparency: string;
-  source: { title: string; url: string } | null;
-  /** Absent where it is to stay as it is. */
+  summary?: string;
+  location?: string | null;
+  description?: string | null;
+  start?: EventBodyTime;
+  end?: EventBodyTime;
+  status?: 'confirmed' | 'tentative';
+  /** Replaces all guests of the event. One without a `responseStatus` has not answered. */
+  attendees?: { email?: string | undefined; [field: string]: unknown }[];
+  guestsCanInviteOthers?: boolean;
+  guestsCanModify?: boolean;
+  guestsCanSeeOtherGuests?: boolean;
+  reminders?: { useDefault: boolean; overrides?: { method: string; minutes: number }[] };
+  colorId?: string | null;
+  visibility?: string;
+  transparency?: string;
+  source?: { title: string; url: string } | null;
   conferenceData?: {
     createRequest: { requestId: string; conferenceSolutionKey: { type: 'hangoutsMeet' } };
   } | null;
@@ -84,6 +93,8 @@ export type CalendarFailure = {
   reason: string;
   /** Google's words, for people. */
   message: string;
+  /** The field that Google rejects, where it says so. */
+  location?: string;
   /** Seconds to wait, where Google says so. */
   retryAfter?: number;
 };
@@ -317,7 +328,7 @@ function networkFailure(error: unknown): CalendarFailure {
 const errorEnvelope = v.object({
   error: v.object({
     message: v.optional(v.string()),
-    errors: v.optional(v.array(v.object({ reason: v.optional(v.string()) }))),
+    errors: v.optional(v.array(v.object({ reason: v.optional(v.string()), location: optionalText }))),
     details: v.optional(v.array(v.object({ reason: v.optional(v.string()) }))),
   }),
 });
@@ -327,12 +338,14 @@ export function httpFailure(status: number, headers: Pick<Headers, 'get'>, text:
   const envelope = v.safeParse(errorEnvelope, parseJson(text));
   const error = envelope.success ? envelope.output.error : undefined;
   const reasons = [...(error?.errors ?? []), ...(error?.details ?? [])].flatMap(({ reason }) => reason ?? []);
+  const location = error?.errors?.find((detail) => detail.location)?.location?.slice(0, 100);
   const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
   return {
     kind: classify(status, reasons),
     status,
     reason: reasons[0] ?? `http${status}`,
     message: (error?.message ?? `Google answered ${status}.`).slice(0, 300),
+    ...(location ? { location } : {}),
     ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
   };
 }

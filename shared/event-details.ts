@@ -30,6 +30,10 @@ export const eventDetails = v.strictObject({
       v.maxLength(200, 'must not be more than 200'),
     ),
   ),
+  /** Whether guests see each other, may invite others, and may change the event. As Google has it by default: yes, yes, no. */
+  guestsCanSeeOtherGuests: v.optional(flag),
+  guestsCanInviteOthers: v.optional(flag),
+  guestsCanModify: v.optional(flag),
   /** Whom Google tells of the event and its changes. Nobody by default. */
   sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
   /** Whether the event has a Google Meet link. */

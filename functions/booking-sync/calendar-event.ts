@@ -1,8 +1,11 @@
-import { createHash } from 'node:crypto';
-import type { Booking, EventTime } from '../../shared/booking.ts';
+import type { Appointment, Booking, EventTime, OptionalPart, WrittenEvent } from '../../shared/booking.ts';
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/calendar.ts';
-import { escapeHtml } from '../../shared/html.ts';
+import { toIso } from '../../shared/clock.ts';
+import { toEventDescription } from '../../shared/event-description.ts';
 import type { Presence } from './apply-payment.ts';
+import { mergeGuests } from './guests.ts';
+import { type EventWrite, refusedParts } from './optional-parts.ts';
+import { digest, guestDigests, toProperties, writtenOf } from './written-event.ts';
 
 /** The calendar event of a booking: its content, how it is written, and whether an event is ours and up to date. */
 
@@ -10,11 +13,11 @@ import type { Presence } from './apply-payment.ts';
 const bookingProperty = 'leadscalendarBooking';
 const revisionProperty = 'leadscalendarRevision';
 
-/** Whether an event of ours shows what is desired now. */
+/** Whether an event of ours was last written with the desired state. What its owner has changed since is left so. */
 export function isRight(event: CalendarEvent, booking: Booking, presence: Presence): boolean {
+  const status = writtenOf(event)?.fields.status ?? event.status;
   return (
-    event.extendedProperties?.private?.[revisionProperty] === revisionMark(booking) &&
-    event.status === presence
+    event.extendedProperties?.private?.[revisionProperty] === revisionMark(booking) && status === presence
   );
 }
 
@@ -25,34 +28,137 @@ export function isOurs(event: CalendarEvent, booking: Booking): boolean {
   );
 }
 
+/** What a write depends on beside the booking. */
+export type WriteBasis = {
+  /** Names a new request for a Meet link; Google ignores one that it has seen. */
+  requestId: string;
+  /** The event does not exist yet: defaults need not be written. */
+  isNew?: boolean;
+  /** What the event was last written with. Unknown: everything is written. */
+  written?: WrittenEvent | undefined;
+  /** The guests of the event as it was read. */
+  guests?: EventBody['attendees'];
+  /** Optional parts to leave out. */
+  omit?: ReadonlySet<OptionalPart>;
+};
+
+/** A field of the event, or several that only make sense together. `value` is undefined where it is Google's default. */
+type Field = { name: string; value: unknown; body: Partial<EventBody>; part?: OptionalPart };
+
 /**
- * What the event of a booking shows. Descriptions may hold HTML at Google, so ours is escaped.
- * @param requestId names a new request for a Meet link; Google ignores one that it has seen
+ * Composes a write of the event of a booking: only what the booking has changed since the event was last written, so
+ * that what its owner and the guests have changed stays.
  */
-export function toEventBody(booking: Booking, presence: Presence, requestId: string): EventBody {
+export function composeEvent(booking: Booking, presence: Presence, basis: WriteBasis): EventWrite {
   const { appointment, bookingId } = booking;
   if (!appointment) throw new Error(`Booking ${bookingId} has no appointment to show.`);
-  const { summary, location, description, start, end, details = {} } = appointment;
-  return {
-    summary,
-    location: location ?? null,
-    description: description === undefined ? null : escapeHtml(description),
-    start: toBodyTime(start),
-    end: toBodyTime(end),
-    status: presence === 'tentative' ? 'tentative' : 'confirmed',
-    attendees: details.attendees ?? [],
-    reminders: details.reminders
-      ? { useDefault: false, overrides: details.reminders }
-      : { useDefault: true, overrides: [] },
-    colorId: details.colorId ?? null,
-    visibility: details.visibility ?? 'default',
-    transparency: details.transparency ?? 'opaque',
-    source: details.source ?? null,
-    ...meetRequest(booking, requestId),
-    extendedProperties: {
-      private: { [bookingProperty]: bookingId, [revisionProperty]: revisionMark(booking) },
+  const { written: before, isNew = false, omit = new Set() } = basis;
+  const refused = refusedParts(appointment, before, omit);
+  const written: WrittenEvent = { fields: {}, guests: before?.guests ?? {}, refused };
+  const body: Omit<EventBody, 'extendedProperties'> = {};
+  for (const field of fieldsOf(appointment, presence, refused.time_zone !== undefined)) {
+    const isRefused = field.part !== undefined && refused[field.part] !== undefined;
+    const old = before?.fields[field.name];
+    const next = markOf(field);
+    const shown = isRefused ? old : next;
+    if (shown !== undefined) written.fields[field.name] = shown;
+    if (!isRefused && (isNew ? next !== undefined : !before || next !== old)) Object.assign(body, field.body);
+  }
+  if (refused.guests === undefined && isToWriteGuests(booking, presence, before)) {
+    const guests = guestsOf(appointment, presence);
+    body.attendees = mergeGuests(bookingId, basis.guests ?? [], guests, before?.guests ?? {});
+    written.guests = guestDigests(bookingId, guests);
+  }
+  if (refused.meet === undefined) Object.assign(body, meetRequest(booking, basis.requestId));
+  const marks = { [bookingProperty]: bookingId, [revisionProperty]: revisionMark(booking) };
+  const properties = { ...marks, ...toProperties(written, before) };
+  return { body: { ...body, extendedProperties: { private: properties } }, written };
+}
+
+/** What is remembered of a field: the status as it is, of all others a digest. */
+function markOf({ name, value }: Field): string | undefined {
+  if (value === undefined) return undefined;
+  return name === 'status' ? `${value}` : digest(8, name, value);
+}
+
+function fieldsOf(appointment: Appointment, presence: Presence, withoutZone: boolean): Field[] {
+  const { summary, location, description, details = {} } = appointment;
+  const field = <Name extends keyof EventBody>(
+    name: Name,
+    value: EventBody[Name] | undefined,
+    byDefault: EventBody[Name] | null,
+    part?: OptionalPart,
+  ): Field => ({
+    name,
+    value: value === byDefault ? undefined : value,
+    body: { [name]: value ?? byDefault },
+    ...(part ? { part } : {}),
+  });
+  const { start, end, startsAt, endsAt } = appointment;
+  return [
+    { name: 'status', value: presence, body: { status: presence as 'confirmed' | 'tentative' } },
+    { name: 'summary', value: summary, body: { summary } },
+    {
+      name: 'times',
+      value: [start, end],
+      body: {
+        start: toBodyTime(start, startsAt, withoutZone),
+        end: toBodyTime(end, endsAt, withoutZone),
+      },
     },
-  };
+    field('location', location, null),
+    field('description', description === undefined ? undefined : toEventDescription(description), null),
+    field('visibility', details.visibility, 'default'),
+    field('transparency', details.transparency, 'opaque'),
+    field('guestsCanInviteOthers', details.guestsCanInviteOthers, true, 'guests'),
+    field('guestsCanModify', details.guestsCanModify, false, 'guests'),
+    field('guestsCanSeeOtherGuests', details.guestsCanSeeOtherGuests, true, 'guests'),
+    field('source', details.source, null, 'source'),
+    field('colorId', details.colorId, null, 'color'),
+    {
+      name: 'reminders',
+      value: details.reminders,
+      body: {
+        reminders: details.reminders
+          ? { useDefault: false, overrides: details.reminders }
+          : { useDefault: true, overrides: [] },
+      },
+      part: 'reminders',
+    },
+  ];
+}
+
+/** A tentative event has no guests: they are invited when the booking is paid. */
+function guestsOf(
+  { details }: Appointment,
+  presence: Presence,
+): NonNullable<typeof details>['attendees'] & {} {
+  return presence === 'confirmed' ? (details?.attendees ?? []) : [];
+}
+
+/** Whether the guests of the booking differ from those that the event was last written with. */
+function isToWriteGuests(
+  { appointment, bookingId }: Booking,
+  presence: Presence,
+  before: WrittenEvent | undefined,
+): boolean {
+  const now = appointment ? guestDigests(bookingId, guestsOf(appointment, presence)) : {};
+  const then = before?.guests ?? {};
+  return (
+    Object.keys(now).length !== Object.keys(then).length ||
+    Object.entries(now).some(([address, entry]) => then[address] !== entry)
+  );
+}
+
+/**
+ * Whether the event must be read before it is changed: its guests are replaced as a whole, and may hold answers and
+ * guests of its owner.
+ */
+export function mustReadGuests(booking: Booking, presence: Presence): boolean {
+  const { observed, appointment } = booking;
+  const written = observed?.written;
+  if (!appointment || !isToWriteGuests(booking, presence, written)) return false;
+  return written === undefined || observed?.hasGuests === true;
 }
 
 /** A Meet link is asked for once, taken away when it is not wanted any more, and left alone otherwise. */
@@ -71,25 +177,35 @@ function meetRequest(
 
 /**
  * Names what an event shows: the revision, and a digest of its appointment. A payment and LeadsCalendar may both have
- * begun the same booking, each with a first revision of its own, before one of them was on record.
+ * begun the same booking, each with a first revision of its own, before one of them was on record. Instants are left
+ * out: they follow from the times, and from time zone data that may differ.
  */
 function revisionMark({ appointment, revision }: Booking): string {
-  // The table gives back the fields of an object in any order.
-  const sorted = (_: string, value: unknown): unknown =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)))
-      : value;
-  const digest = createHash('sha256').update(JSON.stringify(appointment, sorted)).digest('base64url');
-  return `${revision}.${digest.slice(0, 16)}`;
+  const { startsAt: _, endsAt: __, ...content } = appointment ?? {};
+  const name = digest(16, content);
+  return `${revision}.${name}`;
 }
 
-function toBodyTime(time: EventTime): EventBodyTime {
+/** @param withoutZone Google does not know the zone: the instant is written */
+function toBodyTime(time: EventTime, at: number, withoutZone: boolean): EventBodyTime {
   if ('date' in time) return { date: time.date, dateTime: null, timeZone: null };
+  if (withoutZone && time.timeZone !== undefined) return { date: null, dateTime: toIso(at), timeZone: null };
   return { date: null, dateTime: time.dateTime, timeZone: time.timeZone ?? null };
 }
 
-/** How the event of a booking is written. */
-export function writeOptions({ appointment, observed }: Booking): WriteOptions {
+/** How the event of a booking is written. A slot that is only held sends no mail. */
+export function writeOptions({ appointment, observed }: Booking, presence: Presence): WriteOptions {
   const { meet = false, sendUpdates } = appointment?.details ?? {};
-  return { sendUpdates, conference: meet || observed?.meet !== undefined };
+  const isHeld = presence === 'tentative' && (observed === undefined || observed.tentative === true);
+  return { sendUpdates: isHeld ? 'none' : sendUpdates, conference: meet || observed?.meet !== undefined };
+}
+
+/** How the event of a booking is deleted. Guests of an event that was only held were never invited. */
+export function deleteOptions(
+  { appointment, observed }: Booking,
+  event?: CalendarEvent,
+): Pick<WriteOptions, 'sendUpdates'> {
+  const status = event && (writtenOf(event)?.fields.status ?? event.status);
+  const isHeld = status === 'tentative' || (event === undefined && observed?.tentative === true);
+  return { sendUpdates: isHeld ? 'none' : appointment?.details?.sendUpdates };
 }

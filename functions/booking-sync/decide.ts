@@ -12,6 +12,7 @@ import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { standingOf } from '../../shared/payment.ts';
 import { type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
+import { writtenOf } from './written-event.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
 
@@ -514,7 +515,7 @@ function problemOf(failure: CalendarFailure): Problem {
 
 /** What is known of the Meet link that was asked for. */
 function meetOf(booking: Booking, event: CalendarEvent): Pick<ObservedEvent, 'meet'> {
-  if (!booking.appointment?.details?.meet) return {};
+  if (!booking.appointment?.details?.meet || writtenOf(event)?.refused.meet) return {};
   if (event.hangoutLink) return { meet: { state: 'ready', link: event.hangoutLink } };
   const failed = event.conferenceData?.createRequest?.status?.statusCode === 'failure';
   return { meet: { state: failed ? 'failed' : 'pending' } };

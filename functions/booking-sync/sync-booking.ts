@@ -17,7 +17,15 @@ import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { applyPayment, type PaymentPolicy, type Presence } from './apply-payment.ts';
-import { isOurs, isRight, toEventBody, writeOptions } from './calendar-event.ts';
+import {
+  composeEvent,
+  deleteOptions,
+  isOurs,
+  isRight,
+  mustReadGuests,
+  type WriteBasis,
+  writeOptions,
+} from './calendar-event.ts';
 import { lookForConflict } from './conflicts.ts';
 import { contended, maxRounds } from './contention.ts';
 import {
@@ -35,15 +43,17 @@ import {
   nextStep,
   type Outcome,
   type Step,
-  scheduled,
   triedInVain,
   verified,
   type Work,
   waiting,
   withNextId,
 } from './decide.ts';
+import { writeWithoutRejected } from './optional-parts.ts';
 import { point, remember, retract, see } from './payment-pointer.ts';
+import { eventChecked, eventFound, eventWritten } from './record-event.ts';
 import { ask, overtaken, type Session } from './session.ts';
+import { writtenOf } from './written-event.ts';
 
 export type SyncDeps = TokenDeps & {
   readForSync: ReadForSync;
@@ -239,7 +249,7 @@ async function insert(
   return {
     event: 'booking.conflict',
     ...outcome,
-    booking: { ...entered, problems: [conflictProblems[conflict]] },
+    booking: { ...entered, problems: [...entered.problems, conflictProblems[conflict]] },
   };
 }
 
@@ -252,14 +262,24 @@ async function enter(
 ): Promise<Outcome> {
   const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
   const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
-  const body = toEventBody(booking, presence, `${id}-${booking.revision}`);
-  const answer = await ask(deps, session, (token) =>
-    insertEvent(deps.calendar, token, calendarId, id, body, writeOptions(booking)),
+  const { refused } = booking.observed?.written ?? { refused: {} };
+  const basis = {
+    requestId: requestIdOf(booking, id),
+    isNew: true,
+    written: { fields: {}, guests: {}, refused },
+  };
+  const { answer, ...written } = await writeWithoutRejected(
+    (omit) => composeEvent(booking, presence, { ...basis, omit }),
+    (body) =>
+      ask(deps, session, (token) =>
+        insertEvent(deps.calendar, token, calendarId, id, body, writeOptions(booking, presence)),
+      ),
   );
   if (answer.ok) {
     // An earlier request may yet enter it into the calendar that was chosen then.
     const unsettled = session.uncertain && chosenBefore(deps, session).length > 0;
-    return scheduled(booking, presence, calendarId, answer.value, deps.clock(), unsettled);
+    const place = { presence, calendarId, event: answer.value };
+    return eventWritten(booking, place, written, deps.clock(), unsettled);
   }
   if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
 
@@ -276,16 +296,48 @@ async function update(
 ): Promise<Outcome> {
   const { observed } = booking;
   if (!observed) return enter(deps, session, booking, presence);
-  const { calendarId, eventId: id, etag } = observed;
-  const body = toEventBody(booking, presence, `${id}-${booking.revision}`);
-  const answer = await ask(deps, session, (token) =>
-    patchEvent(deps.calendar, token, calendarId, { id, etag }, body, writeOptions(booking)),
-  );
-  if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
+  const { calendarId, eventId: id, etag, written: before } = observed;
+  if (mustReadGuests(booking, presence))
+    return lookAndMend(deps, session, booking, presence, { calendarId, id });
+  const { answer, ...written } = await patch(deps, session, booking, presence, {
+    calendarId,
+    event: { id, etag },
+    basis: { written: before },
+  });
+  if (answer.ok) {
+    const place = { presence, calendarId, event: answer.value };
+    return eventWritten(booking, place, written, deps.clock());
+  }
   const { kind } = answer.failure;
   if (kind === 'gone' || kind === 'not_found') return withNextId(booking, deps.clock());
   if (kind !== 'stale') return concede(deps, session, booking, answer.failure);
   return lookAndMend(deps, session, booking, presence, { calendarId, id });
+}
+
+/** Changes an event, without the optional parts that Google rejects. */
+function patch(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+  {
+    calendarId,
+    event,
+    basis,
+  }: { calendarId: string; event: { id: string; etag: string }; basis: Omit<WriteBasis, 'requestId'> },
+) {
+  const requestId = requestIdOf(booking, event.id);
+  return writeWithoutRejected(
+    (omit) => composeEvent(booking, presence, { ...basis, requestId, omit }),
+    (body) =>
+      ask(deps, session, (token) =>
+        patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking, presence)),
+      ),
+  );
+}
+
+function requestIdOf({ revision }: Booking, eventId: string): string {
+  return `${eventId}-${revision}`;
 }
 
 /** Looks whether the event on record still stands. What its owner has changed in it is left so. */
@@ -295,7 +347,7 @@ async function verify(deps: SyncDeps, session: Session, booking: Booking): Promi
   const { calendarId, eventId } = observed;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
   if (found.ok && isOurs(found.value, booking)) {
-    return verified(booking, found.value, deps.clock());
+    return eventChecked(verified(booking, found.value, deps.clock()), found.value);
   }
   if (found.ok || found.failure.kind === 'not_found') return deletedByUser(booking, deps.clock());
   return lookAgain(booking, deps.clock());
@@ -340,7 +392,7 @@ async function removeStrays(
       return concede(deps, session, booking, found.failure);
     if (!found.ok || !isOurs(found.value, booking)) continue;
     const answer = await ask(deps, session, (token) =>
-      deleteEvent(deps.calendar, token, calendarId, id, writeOptions(booking)),
+      deleteEvent(deps.calendar, token, calendarId, id, deleteOptions(booking, found.value)),
     );
     if (!answer.ok) return concede(deps, session, booking, answer.failure);
   }
@@ -379,15 +431,16 @@ async function mend(
   calendarId: string,
   event: CalendarEvent,
 ): Promise<Outcome> {
-  if (isRight(event, booking, presence))
-    return scheduled(booking, presence, calendarId, event, deps.clock(), session.uncertain);
+  const place = { presence, calendarId, event };
+  if (isRight(event, booking, presence)) return eventFound(booking, place, deps.clock(), session.uncertain);
   const { booking: now } = await deps.readForSync({ bookingId: booking.bookingId });
   if ((now?.version ?? 0) !== booking.version) throw overtaken();
-  const body = toEventBody(booking, presence, `${event.id}-${booking.revision}`);
-  const answer = await ask(deps, session, (token) =>
-    patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking)),
-  );
-  if (answer.ok) return scheduled(booking, presence, calendarId, answer.value, deps.clock());
+  const { answer, ...written } = await patch(deps, session, booking, presence, {
+    calendarId,
+    event,
+    basis: { written: writtenOf(event), guests: event.attendees },
+  });
+  if (answer.ok) return eventWritten(booking, { ...place, event: answer.value }, written, deps.clock());
   return concede(deps, session, booking, answer.failure);
 }
 
@@ -396,15 +449,17 @@ async function remove(deps: SyncDeps, session: Session, booking: Booking): Promi
   const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
   const eventId =
     booking.observed?.eventId ?? calendarEventId(booking.bookingId, calendarId, booking.generation);
+  let options = deleteOptions(booking);
   if (!booking.observed) {
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
     if (!found.ok && found.failure.kind === 'not_found')
       return cancelled(booking, booking.generation, deps.clock(), session.uncertain);
     if (!found.ok) return concede(deps, session, booking, found.failure);
     if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
+    options = deleteOptions(booking, found.value);
   }
   const answer = await ask(deps, session, (token) =>
-    deleteEvent(deps.calendar, token, calendarId, eventId, writeOptions(booking)),
+    deleteEvent(deps.calendar, token, calendarId, eventId, options),
   );
   if (!answer.ok) return concede(deps, session, booking, answer.failure);
   return cancelled(booking, booking.generation + 1, deps.clock());

@@ -103,7 +103,7 @@ describe('what an event carries beyond its words and times', () => {
     ['a reminder of more than four weeks', { reminders: [{ method: 'popup', minutes: 40_321 }] }],
     ['a twelfth colour', { colorId: '12' }],
     ['a script as source', { source: { title: 'x', url: 'javascript:alert(1)' } }],
-    ['fields that nobody knows', { guestsCanModify: true }],
+    ['fields that nobody knows', { anyoneCanAddSelf: true }],
   ])('is refused at the border: %s', (_, details) => {
     expect(v.is(eventDetails, details)).toBe(false);
   });

@@ -51,7 +51,7 @@ describe('a confirmed payment', () => {
       status: 'confirmed',
       summary: 'Meeting b1',
       location: 'Example Street 1',
-      description: 'Room &lt;2&gt; &amp; more',
+      description: 'Room &lt;2> &amp; more',
       extendedProperties: { private: { leadscalendarBooking: 'b1' } },
     });
     expect(Date.parse(data.start?.dateTime ?? '')).toBe((message.booking.appointment?.startsAt ?? 0) * 1000);

@@ -33,8 +33,8 @@ export const mutants: Mutant[] = [
   {
     name: '409 counts as entered, whatever stands there',
     file: sync,
-    from: 'if (isRight(event, booking, presence))\n',
-    to: '\n',
+    from: 'if (isRight(event, booking, presence)) return',
+    to: 'return',
   },
   {
     name: 'a message whose run failed is acknowledged',
@@ -134,8 +134,8 @@ export const mutants: Mutant[] = [
   {
     name: 'an event is known by its revision alone',
     file: calendarEvent,
-    from: '  return `${revision}.${digest.slice(0, 16)}`;',
-    to: '  return `${revision}.${digest.slice(0, 0)}`;',
+    from: 'const name = digest(16, content);',
+    to: 'const name = digest(0, content);',
   },
   {
     name: 'nobody is told that a booking stands again',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { applyPayment, type PaymentPolicy } from '../../functions/booking-sync/apply-payment.ts';
-import { isOurs, toEventBody } from '../../functions/booking-sync/calendar-event.ts';
+import { isOurs } from '../../functions/booking-sync/calendar-event.ts';
 import {
   afterFailure,
   afterRefusal,
@@ -260,16 +260,6 @@ describe('the calendar event', () => {
       calendarEventId('b', 'primary', 0),
     ];
     expect(new Set([id, ...others]).size).toBe(4);
-  });
-
-  it('escapes the description, which Google would show as HTML, and takes away what is not there any more', () => {
-    expect(toEventBody(paid, 'confirmed', 'r')).toMatchObject({
-      description: '&lt;b&gt;bold&lt;/b&gt; &amp; &quot;quoted&quot;',
-      location: null,
-      status: 'confirmed',
-      start: { timeZone: null },
-    });
-    expect(toEventBody(paid, 'tentative', 'r').status).toBe('tentative');
   });
 
   it('is ours when it stands and says so', () => {

@@ -1,0 +1,190 @@
+import { auth, calendar, type calendar_v3 } from '@googleapis/calendar';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { patchBooking } from '../../functions/bookings/change-booking.ts';
+import type { Appointment, Booking } from '../../shared/booking.ts';
+import type { EventDetails } from '../../shared/event-details.ts';
+import { calendarScope } from '../../shared/google-oauth.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  await world.connect('user-1');
+});
+afterEach(() => world.close());
+
+const guests = [{ email: 'guest1@example.com' }, { email: 'guest2@example.com' }];
+const stored = async () => (await world.booking('b1')) as Booking;
+const sync = () =>
+  syncBooking(world.deps, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
+const pay = (details: EventDetails = {}) => {
+  const message = world.payment('b1');
+  const appointment = { ...(message.booking.appointment as Appointment), details };
+  return syncBooking(world.deps, { ...message, booking: { ...message.booking, appointment } });
+};
+const hold = async (details: EventDetails = {}) => {
+  const appointment = { ...(world.payment('b1').booking.appointment as Appointment), details };
+  await world.declare('b1', { appointment, hold: true, status: 'pending', syncDueAt: world.time.now });
+  await sync();
+};
+const change = async (body: object) => {
+  await patchBooking(world.deps, { userId: 'user-1', bookingId: 'b1' }, body);
+  await sync();
+};
+/** The owner of the calendar, with Google's own client. */
+function owner() {
+  const scopes = [calendarScope];
+  const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
+  const oauth = new auth.OAuth2();
+  oauth.setCredentials({ access_token: accessToken });
+  return calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
+}
+const place = async () => ({ calendarId: 'primary', eventId: (await stored()).observed?.eventId ?? '' });
+const event = async () => (await owner().events.get(await place())).data;
+const edit = async (requestBody: calendar_v3.Schema$Event) =>
+  owner().events.patch({ ...(await place()), requestBody });
+/** Calls to Google of the service itself, which the owner's are not. */
+const callsOf = async (act: () => Promise<unknown>) => {
+  const before = world.google.control.requests().length;
+  await act();
+  const calls = world.google.control.requests().slice(before);
+  return calls.map(({ route, query }) => `${route} ${query}`.trim());
+};
+const answers = async () =>
+  Object.fromEntries(
+    ((await event()).attendees ?? []).map(({ email, responseStatus }) => [email, responseStatus]),
+  );
+
+describe('a write of the event', () => {
+  it('keeps the answers of guests and the guests of the owner when a hold is paid', async () => {
+    await hold({ attendees: guests, sendUpdates: 'all' });
+    await edit({
+      attendees: [
+        { email: 'guest1@example.com', responseStatus: 'accepted' },
+        { email: 'guest2@example.com', responseStatus: 'declined' },
+        { email: 'colleague@example.com', responseStatus: 'accepted' },
+      ],
+    });
+    await pay({ attendees: guests, sendUpdates: 'all' });
+    expect(await answers()).toEqual({
+      'guest1@example.com': 'accepted',
+      'guest2@example.com': 'declined',
+      'colleague@example.com': 'accepted',
+    });
+    expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
+  });
+
+  it('keeps answers and added guests when something else of the booking changes, in one call', async () => {
+    await pay({ attendees: guests, sendUpdates: 'all' });
+    await edit({
+      attendees: [
+        { email: 'guest1@example.com', responseStatus: 'accepted', comment: 'Yes' },
+        { email: 'colleague@example.com', responseStatus: 'tentative' },
+      ],
+    });
+    await change({ location: 'Room 2' });
+    expect(await answers()).toEqual({
+      'guest1@example.com': 'accepted',
+      'colleague@example.com': 'tentative',
+    });
+    expect(await event()).toMatchObject({ location: 'Room 2' });
+    expect(await callsOf(() => change({ location: 'Room 3' }))).toEqual(['events.patch ?sendUpdates=all']);
+  });
+
+  it('adds and removes guests of the booking by address, and no others', async () => {
+    await pay({ attendees: guests });
+    await edit({
+      attendees: [
+        { email: 'Guest1@example.com', responseStatus: 'accepted', additionalGuests: 2 },
+        { email: 'guest2@example.com', responseStatus: 'declined' },
+        { email: 'colleague@example.com', responseStatus: 'accepted' },
+      ],
+    });
+    await change({ attendees: [{ email: 'guest1@example.com' }, { email: 'guest3@example.com' }] });
+    expect(await answers()).toEqual({
+      'Guest1@example.com': 'accepted',
+      'colleague@example.com': 'accepted',
+      'guest3@example.com': 'needsAction',
+    });
+    expect((await event()).attendees?.[0]).toMatchObject({ additionalGuests: 2 });
+    await change({ attendees: null });
+    expect(await answers()).toEqual({ 'colleague@example.com': 'accepted' });
+  });
+
+  it('of a booking without guests keeps all that the owner has changed', async () => {
+    await pay();
+    await edit({
+      summary: 'Renamed by the owner',
+      colorId: '3',
+      attendees: [{ email: 'colleague@example.com', responseStatus: 'accepted' }],
+    });
+    await change({ location: 'Room 2' });
+    expect(await event()).toMatchObject({
+      summary: 'Renamed by the owner',
+      colorId: '3',
+      location: 'Room 2',
+      attendees: [{ email: 'colleague@example.com', responseStatus: 'accepted' }],
+    });
+  });
+
+  it('keeps a time that the owner chose until the booking changes its own', async () => {
+    await pay();
+    const times = { start: { dateTime: '2027-05-05T10:00:00Z' }, end: { dateTime: '2027-05-05T11:00:00Z' } };
+    await edit(times);
+    await change({ summary: 'Another title' });
+    expect(Date.parse((await event()).start?.dateTime ?? '')).toBe(Date.UTC(2027, 4, 5, 10));
+    await change({ start: '2027-05-06T10:00:00Z', end: '2027-05-06T11:00:00Z' });
+    expect(Date.parse((await event()).start?.dateTime ?? '')).toBe(Date.UTC(2027, 4, 6, 10));
+  });
+
+  it('writes a change whose run crashed before it was on record only where the booking differs', async () => {
+    await pay({ attendees: guests });
+    const before = await stored();
+    await change({ location: 'Room 2', attendees: [...guests, { email: 'guest3@example.com' }] });
+    // The record of that run was lost, and the booking was changed back.
+    const { version } = await stored();
+    await world.deps.bookings.save({ ...before, version, revision: 3, status: 'pending', attempts: 0 });
+    await edit({ summary: 'Renamed by the owner' });
+    await sync();
+    const now = await event();
+    expect(now.summary).toBe('Renamed by the owner');
+    expect(now.location).toBeUndefined();
+    expect(Object.keys(await answers())).toEqual(['guest1@example.com', 'guest2@example.com']);
+  });
+});
+
+describe('a slot that is only held', () => {
+  it('invites no one and sends no mail until it is paid, which costs one call', async () => {
+    const details: EventDetails = { attendees: guests, sendUpdates: 'all' };
+    const calls = await callsOf(() => hold(details));
+    expect(calls).toEqual(['events.insert ?sendUpdates=none']);
+    expect(await event()).not.toHaveProperty('attendees');
+    expect(await callsOf(() => pay(details))).toEqual(['events.patch ?sendUpdates=all']);
+    expect(await answers()).toEqual({
+      'guest1@example.com': 'needsAction',
+      'guest2@example.com': 'needsAction',
+    });
+  });
+
+  it('sends no mail when it is given up', async () => {
+    await hold({ attendees: guests, sendUpdates: 'all' });
+    await world.deps.bookings.save({
+      ...(await stored()),
+      cancelledAt: '2026-12-01T00:00:00Z',
+      status: 'pending',
+    });
+    expect(await callsOf(sync)).toEqual(['events.delete ?sendUpdates=none']);
+  });
+
+  it('keeps what the owner has changed in it when it is paid', async () => {
+    await hold();
+    await edit({ summary: 'Renamed by the owner', location: 'At the owner' });
+    await pay();
+    expect(await event()).toMatchObject({
+      status: 'confirmed',
+      summary: 'Renamed by the owner',
+      location: 'At the owner',
+    });
+  });
+});

@@ -1,0 +1,265 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  composeEvent,
+  deleteOptions,
+  mustReadGuests,
+  writeOptions,
+} from '../../functions/booking-sync/calendar-event.ts';
+import { mergeGuests } from '../../functions/booking-sync/guests.ts';
+import { guestDigests, toProperties, writtenOf } from '../../functions/booking-sync/written-event.ts';
+import type { Appointment, Booking, ObservedEvent, WrittenEvent } from '../../shared/booking.ts';
+import type { CalendarEvent } from '../../shared/calendar.ts';
+import type { EventDetails } from '../../shared/event-details.ts';
+
+const appointment: Appointment = {
+  summary: 'First meeting',
+  location: 'Room 1',
+  description: 'Ada & Ben',
+  start: { dateTime: '2027-01-15T10:00:00', timeZone: 'Europe/Berlin' },
+  end: { dateTime: '2027-01-15T11:00:00', timeZone: 'Europe/Berlin' },
+  startsAt: Date.UTC(2027, 0, 15, 9) / 1000,
+  endsAt: Date.UTC(2027, 0, 15, 10) / 1000,
+};
+const details: Required<Omit<EventDetails, 'meet' | 'sendUpdates'>> = {
+  attendees: [{ email: 'ben@example.com', displayName: 'Ben' }],
+  guestsCanSeeOtherGuests: false,
+  guestsCanInviteOthers: false,
+  guestsCanModify: true,
+  reminders: [{ method: 'popup', minutes: 30 }],
+  colorId: '7',
+  visibility: 'private',
+  transparency: 'transparent',
+  source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
+};
+const bookingOf = (change: Partial<Appointment> = {}, rest: Partial<Booking> = {}): Booking => ({
+  bookingId: 'b1',
+  status: 'pending',
+  appointment: { ...appointment, ...change },
+  revision: 1,
+  payments: {},
+  problems: [],
+  generation: 0,
+  attempts: 0,
+  timeline: [],
+  createdAt: '',
+  updatedAt: '',
+  version: 1,
+  ...rest,
+});
+const observedWith = (written: WrittenEvent | undefined, change: Partial<ObservedEvent> = {}) => ({
+  calendarId: 'primary',
+  eventId: 'e',
+  generation: 0,
+  etag: '"1"',
+  htmlLink: '',
+  revision: 1,
+  ...(written ? { written } : {}),
+  ...change,
+});
+const requestId = 'r';
+const inserted = (booking: Booking, presence: 'confirmed' | 'tentative' = 'confirmed') =>
+  composeEvent(booking, presence, { requestId, isNew: true });
+const eventWith = (properties: Record<string, string>): CalendarEvent => ({
+  id: 'e',
+  etag: '"1"',
+  status: 'confirmed',
+  htmlLink: '',
+  extendedProperties: { private: properties },
+});
+const namesOf = (body: object) => Object.keys(body).filter((name) => name !== 'extendedProperties');
+
+describe('a write of an event', () => {
+  it('escapes only the characters of a description that begin markup', () => {
+    const description = `Don't be late: <b>"Ada's" & Ben's</b> > https://example.com/?a=1&b=2`;
+    expect(inserted(bookingOf({ description })).body.description).toBe(
+      `Don't be late: &lt;b>"Ada's" &amp; Ben's&lt;/b> > https://example.com/?a=1&amp;b=2`,
+    );
+  });
+
+  it('sends a local time as it is, with its zone and without an offset', () => {
+    expect(inserted(bookingOf()).body.start).toEqual({
+      date: null,
+      dateTime: '2027-01-15T10:00:00',
+      timeZone: 'Europe/Berlin',
+    });
+  });
+
+  it('inserts no field that is at its default', () => {
+    const { location: _, description: __, ...plain } = appointment;
+    const body = inserted({ ...bookingOf(), appointment: plain }).body;
+    expect(namesOf(body).sort()).toEqual(['end', 'start', 'status', 'summary']);
+  });
+
+  it('that nothing has changed since the last one writes only the marks', () => {
+    const booking = bookingOf({ details });
+    const { written } = inserted(booking);
+    expect(namesOf(composeEvent(booking, 'confirmed', { requestId, written }).body)).toEqual([]);
+  });
+
+  const changes: Record<string, [Partial<Appointment>, string[]]> = {
+    summary: [{ summary: 'Second meeting' }, ['summary']],
+    location: [{ location: 'Room 2' }, ['location']],
+    description: [{ description: 'Only Ada' }, ['description']],
+    'start alone': [
+      { start: { dateTime: '2027-01-15T10:30:00', timeZone: 'Europe/Berlin' } },
+      ['end', 'start'],
+    ],
+    'end alone': [{ end: { dateTime: '2027-01-15T12:00:00', timeZone: 'Europe/Berlin' } }, ['end', 'start']],
+    guests: [{ details: { ...details, attendees: [{ email: 'eve@example.com' }] } }, ['attendees']],
+    'guests see each other': [
+      { details: { ...details, guestsCanSeeOtherGuests: true } },
+      ['guestsCanSeeOtherGuests'],
+    ],
+    'guests invite': [{ details: { ...details, guestsCanInviteOthers: true } }, ['guestsCanInviteOthers']],
+    'guests modify': [{ details: { ...details, guestsCanModify: false } }, ['guestsCanModify']],
+    reminders: [{ details: { ...details, reminders: [] } }, ['reminders']],
+    colorId: [{ details: { ...details, colorId: '8' } }, ['colorId']],
+    visibility: [{ details: { ...details, visibility: 'public' } }, ['visibility']],
+    transparency: [{ details: { ...details, transparency: 'opaque' } }, ['transparency']],
+    source: [{ details: { ...details, source: { title: 'x', url: 'https://example.com' } } }, ['source']],
+    'everything optional': [
+      { details: {} },
+      [
+        'attendees',
+        'colorId',
+        'guestsCanInviteOthers',
+        'guestsCanModify',
+        'guestsCanSeeOtherGuests',
+        'reminders',
+        'source',
+        'transparency',
+        'visibility',
+      ],
+    ],
+    instants: [{ startsAt: 1, endsAt: 2 }, []],
+  };
+  it.each(Object.entries(changes))('patches only what the booking changes: %s', (_, [change, fields]) => {
+    const { written } = inserted(bookingOf({ details }));
+    const changed = bookingOf({ details, ...change });
+    const { body } = composeEvent(changed, 'confirmed', { requestId, written, guests: [] });
+    expect(namesOf(body).sort()).toEqual(fields);
+  });
+
+  it('of a hold that is paid changes the status and the guests alone', () => {
+    const booking = bookingOf({ details });
+    const held = inserted(booking, 'tentative');
+    expect(held.body).not.toHaveProperty('attendees');
+    const { body } = composeEvent(booking, 'confirmed', { requestId, written: held.written, guests: [] });
+    expect(namesOf(body).sort()).toEqual(['attendees', 'status']);
+    expect(body).toMatchObject({ status: 'confirmed', attendees: details.attendees });
+  });
+
+  it('without knowledge of the last one writes every field, and guests only where the booking has any', () => {
+    const { body } = composeEvent(bookingOf(), 'confirmed', { requestId });
+    expect(body).toMatchObject({ colorId: null, source: null, visibility: 'default', location: 'Room 1' });
+    expect(body).not.toHaveProperty('attendees');
+    expect(composeEvent(bookingOf({ details }), 'confirmed', { requestId }).body).toHaveProperty('attendees');
+  });
+
+  it('sends no mail for a slot that is only held, whatever the booking says', () => {
+    const booking = bookingOf({ details: { ...details, sendUpdates: 'all' } });
+    const held = { ...booking, observed: observedWith(undefined, { tentative: true }) };
+    const scheduled = { ...booking, observed: observedWith(undefined) };
+    expect(writeOptions(booking, 'tentative').sendUpdates).toBe('none');
+    expect(writeOptions(held, 'tentative').sendUpdates).toBe('none');
+    expect(writeOptions(held, 'confirmed').sendUpdates).toBe('all');
+    expect(deleteOptions(held).sendUpdates).toBe('none');
+    expect(deleteOptions(scheduled).sendUpdates).toBe('all');
+    const { extendedProperties } = inserted(booking, 'tentative').body;
+    expect(deleteOptions(booking, eventWith(extendedProperties.private)).sendUpdates).toBe('none');
+    expect(
+      deleteOptions(booking, eventWith(inserted(booking).body.extendedProperties.private)).sendUpdates,
+    ).toBe('all');
+  });
+});
+
+describe('the record of a write', () => {
+  const token = fc.stringMatching(/^[\w-]{8}$/);
+  const address = fc.stringMatching(/^[\w-]{6}$/);
+  const entry = fc.stringMatching(/^[\w-]{4}$/);
+  const record: fc.Arbitrary<WrittenEvent> = fc.record({
+    fields: fc.dictionary(fc.constantFrom('status', 'summary', 'times', 'colorId'), token, {
+      noNullPrototype: true,
+    }),
+    guests: fc.dictionary(address, entry, { maxKeys: 200, noNullPrototype: true }),
+    refused: fc.dictionary(fc.constantFrom('meet', 'guests', 'time_zone'), token, { noNullPrototype: true }),
+  });
+
+  it('is read back from the properties of the event, also after one with more guests', () => {
+    fc.assert(
+      fc.property(record, record, (before, now) => {
+        const properties = { ...toProperties(before, undefined), ...toProperties(now, before) };
+        for (const value of Object.values(properties)) expect(value.length).toBeLessThanOrEqual(1024);
+        expect(writtenOf(eventWith(properties))).toEqual(now);
+      }),
+    );
+  });
+
+  it('names no guest and costs an event without guests one property', () => {
+    const { private: properties } = inserted(bookingOf({ details })).body.extendedProperties;
+    expect(JSON.stringify(properties)).not.toMatch(/ben|example\.com/i);
+    expect(Object.keys(inserted(bookingOf()).body.extendedProperties.private)).toEqual([
+      'leadscalendarBooking',
+      'leadscalendarRevision',
+      'leadscalendarFields',
+    ]);
+  });
+});
+
+describe('guests of an event', () => {
+  const answered = [
+    { email: 'Ada@example.com', responseStatus: 'accepted', comment: 'Looking forward', additionalGuests: 1 },
+    { email: 'ben@example.com', responseStatus: 'declined', displayName: 'Ben' },
+    { email: 'colleague@example.com', responseStatus: 'accepted', optional: true },
+  ];
+  const ours = [{ email: 'ada@example.com' }, { email: 'ben@example.com', displayName: 'Ben' }];
+  const before = guestDigests('b1', ours);
+  const merged = (guests: { email: string; displayName?: string; optional?: boolean }[]) =>
+    mergeGuests('b1', answered, guests, before);
+
+  it('keep their complete entry where the booking adds another one', () => {
+    expect(merged([...ours, { email: 'eve@example.com' }])).toEqual([
+      ...answered,
+      { email: 'eve@example.com' },
+    ]);
+  });
+
+  it('are removed where the booking drops them, and only then', () => {
+    expect(merged([{ email: 'ADA@example.com' }])).toEqual([answered[0], answered[2]]);
+    expect(merged([])).toEqual([answered[2]]);
+  });
+
+  it('keep their answer where the booking changes their name', () => {
+    const [ada, ben] = ours;
+    expect(
+      merged([ada as { email: string }, { ...ben, email: 'ben@example.com', displayName: 'Benjamin' }]),
+    ).toEqual([answered[0], { ...answered[1], displayName: 'Benjamin' }, answered[2]]);
+  });
+
+  it('that the owner has removed are not invited again', () => {
+    expect(mergeGuests('b1', answered.slice(1), [...ours, { email: 'eve@example.com' }], before)).toEqual([
+      ...answered.slice(1),
+      { email: 'eve@example.com' },
+    ]);
+  });
+
+  it('are read before they are changed, but not for a hold that never had any', () => {
+    const booking = bookingOf({ details });
+    const held = inserted(booking, 'tentative').written;
+    const scheduled = inserted(booking).written;
+    const observed = (written: WrittenEvent | undefined, change: Partial<ObservedEvent> = {}) => ({
+      ...booking,
+      observed: observedWith(written, change),
+    });
+    expect(mustReadGuests(observed(held, { tentative: true }), 'confirmed')).toBe(false);
+    expect(mustReadGuests(observed(held, { tentative: true, hasGuests: true }), 'confirmed')).toBe(true);
+    expect(mustReadGuests(observed(scheduled, { hasGuests: true }), 'confirmed')).toBe(false);
+    expect(mustReadGuests(observed(undefined), 'confirmed')).toBe(true);
+    const dropped = {
+      ...observed(scheduled, { hasGuests: true }),
+      appointment: { ...appointment, details: {} },
+    };
+    expect(mustReadGuests(dropped, 'confirmed')).toBe(true);
+  });
+});
