@@ -4,7 +4,7 @@ import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { Appointment, Booking } from '../../shared/booking.ts';
 import type { EventDetails } from '../../shared/event-details.ts';
-import { calendarScope } from '../../shared/google-oauth.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -34,7 +34,7 @@ const change = async (body: object) => {
 };
 /** The owner of the calendar, with Google's own client. */
 function owner() {
-  const scopes = [calendarScope];
+  const scopes = [calendarScopes.owned];
   const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
   const oauth = new auth.OAuth2();
   oauth.setCredentials({ access_token: accessToken });
