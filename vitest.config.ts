@@ -1,11 +1,23 @@
 import { defineConfig } from 'vitest/config';
 
+/** Unit tests that look at the synthesized stack or its bundles. */
+const ofStack = ['access', 'bundle-size', 'events-delivery', 'openapi'].map(
+  (name) => `test/unit/${name}.test.ts`,
+);
+const shared = { setupFiles: ['test/setup.ts'], testTimeout: 30_000, hookTimeout: 60_000 };
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: 'test/global-setup.ts',
-    setupFiles: 'test/setup.ts',
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    projects: [
+      { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], exclude: ofStack } },
+      {
+        test: {
+          ...shared,
+          name: 'stack',
+          include: ['test/{bench,chaos,e2e,fuzz,integration,simulation}/**/*.test.ts', ...ofStack],
+          globalSetup: ['test/global-setup.ts'],
+        },
+      },
+    ],
   },
 });
