@@ -50,7 +50,7 @@ export type BookingStore = {
   savePointer(pointer: PaymentPointer): Promise<boolean>;
   /** One page of bookings whose next attempt is due. From an index: it may lag. */
   due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
-  /** One page of bookings that wait for this user's connection. From an index: it may lag. */
+  /** One page of bookings that wait for this user to connect or to choose a calendar. From an index: it may lag. */
   waiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
 };
 
@@ -217,7 +217,8 @@ function indexKeys(
 ): { syncShard: string | undefined; waitingUserId: string | undefined; startsAt: number | undefined } {
   return {
     syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
-    waitingUserId: booking.status === 'waiting_for_connection' ? booking.userId : undefined,
+    waitingUserId:
+      booking.status === 'waiting_for_connection' || booking.blocked ? booking.userId : undefined,
     startsAt: booking.appointment?.startsAt,
   };
 }

@@ -113,12 +113,23 @@ export type Booking = {
   unsettled?: true;
   /** Attempts at an earlier revision did not succeed, as far as we have heard: one may have taken effect all the same. */
   unheard?: true;
+  /** Google refuses the user's account or calendar: tried again at once when the user connects or chooses a calendar. */
+  blocked?: Blocked;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
   timeline: TimelineEntry[];
   createdAt: string;
   updatedAt: string;
   /** Grows with every write; a write names the version it has read. */
   version: number;
+};
+
+/** Why a booking waits although its user is connected, and the connection for which Google said so. */
+export type Blocked = {
+  by: 'account' | 'calendar';
+  /** Google's reason. */
+  reason: string;
+  connectedAt?: number;
+  choices?: number;
 };
 
 /**

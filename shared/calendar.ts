@@ -1,5 +1,8 @@
 import * as v from 'valibot';
+import { type CalendarFailure, httpFailure, networkFailure, parseJson } from './calendar-failures.ts';
 import type { Fetch } from './light-fetch.ts';
+
+export type { CalendarFailure, CalendarFailureKind } from './calendar-failures.ts';
 
 /**
  * The calendar helper: Google Calendar API v3 over fetch. An answer is a value, not an exception, so that what
@@ -59,45 +62,6 @@ export type EventBodyTime = { dateTime: string | null; timeZone: string | null; 
 
 /** How a change is carried out: whom Google tells of it, and whether it may touch the Meet link. */
 export type WriteOptions = { sendUpdates?: 'all' | 'externalOnly' | 'none' | undefined; conference: boolean };
-
-/** What an unsuccessful answer means, whichever status and reason it came with. */
-export type CalendarFailureKind =
-  /** 401: the access token is not accepted. */
-  | 'unauthorized'
-  /** The grant does not cover the calendar; refreshing cannot help, the user must consent again. */
-  | 'permission_missing'
-  /** Too many requests: soon again. */
-  | 'rate_limited'
-  /** A limit that lasts: much later again. */
-  | 'quota_exceeded'
-  /** The project behind the OAuth client is not set up: only the operator can help. */
-  | 'operator'
-  /** 409: the event id is taken, possibly by a deleted event. */
-  | 'exists'
-  /** 404: no such calendar or event, or not visible to this user. */
-  | 'not_found'
-  /** 410: the event was deleted. */
-  | 'gone'
-  /** 412: the event has changed since its ETag was read. */
-  | 'stale'
-  /** Google refuses this request, now and later. */
-  | 'refused'
-  /** 5xx, network, time-out, unreadable answer: nobody knows whether it was carried out. */
-  | 'transient';
-
-export type CalendarFailure = {
-  kind: CalendarFailureKind;
-  /** HTTP status; absent where no answer came. */
-  status?: number;
-  /** Google's reason, or the kind of network failure. */
-  reason: string;
-  /** Google's words, for people. */
-  message: string;
-  /** The field that Google rejects, where it says so. */
-  location?: string;
-  /** Seconds to wait, where Google says so. */
-  retryAfter?: number;
-};
 
 export type CalendarAnswer<T> = { ok: true; value: T } | { ok: false; failure: CalendarFailure };
 
@@ -159,7 +123,7 @@ export async function deleteEvent(
 ): Promise<CalendarAnswer<'deleted'>> {
   const path = `${eventsOf(calendarId)}/${eventId}${queryOf({ ...options, conference: false })}`;
   const answer = await call(api, accessToken, path, v.undefined(), { method: 'DELETE' });
-  const gone = answer.ok || answer.failure.status === 404 || answer.failure.status === 410;
+  const gone = answer.ok || answer.failure.kind === 'not_found' || answer.failure.kind === 'gone';
   return gone ? { ok: true, value: 'deleted' } : answer;
 }
 
@@ -297,10 +261,10 @@ async function call<T>(
     ({ status, headers } = response);
     text = await response.text();
   } catch (error) {
-    return { ok: false, failure: networkFailure(error) };
+    return { ok: false, failure: networkFailure(error, timeout) };
   }
   if (status !== 200 && status !== 204) return { ok: false, failure: httpFailure(status, headers, text) };
-  const value = v.safeParse(schema, status === 204 ? undefined : parseJson(text));
+  const value = v.safeParse(schema, text === '' ? undefined : parseJson(text));
   if (value.success) return { ok: true, value: value.output };
   return {
     ok: false,
@@ -311,74 +275,4 @@ async function call<T>(
       message: 'Google answered 200 with something else.',
     },
   };
-}
-
-function networkFailure(error: unknown): CalendarFailure {
-  const timedOut = error instanceof Error && error.name === 'TimeoutError';
-  return {
-    kind: 'transient',
-    reason: timedOut ? 'timeout' : 'network',
-    message: timedOut
-      ? `Google did not answer within ${timeout / 1000} seconds.`
-      : 'Google could not be reached.',
-  };
-}
-
-// Google's older envelope has errors[].reason, the newer one details[].reason; some answers carry both.
-const errorEnvelope = v.object({
-  error: v.object({
-    message: v.optional(v.string()),
-    errors: v.optional(v.array(v.object({ reason: v.optional(v.string()), location: optionalText }))),
-    details: v.optional(v.array(v.object({ reason: v.optional(v.string()) }))),
-  }),
-});
-
-/** Reads Google's error envelope; where there is none (an HTML page of a proxy), the status alone decides. */
-export function httpFailure(status: number, headers: Pick<Headers, 'get'>, text: string): CalendarFailure {
-  const envelope = v.safeParse(errorEnvelope, parseJson(text));
-  const error = envelope.success ? envelope.output.error : undefined;
-  const reasons = [...(error?.errors ?? []), ...(error?.details ?? [])].flatMap(({ reason }) => reason ?? []);
-  const location = error?.errors?.find((detail) => detail.location)?.location?.slice(0, 100);
-  const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
-  return {
-    kind: classify(status, reasons),
-    status,
-    reason: reasons[0] ?? `http${status}`,
-    message: (error?.message ?? `Google answered ${status}.`).slice(0, 300),
-    ...(location ? { location } : {}),
-    ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
-  };
-}
-
-const kindOfReason: Record<string, CalendarFailureKind> = {
-  rateLimitExceeded: 'rate_limited',
-  userRateLimitExceeded: 'rate_limited',
-  quotaExceeded: 'quota_exceeded',
-  insufficientPermissions: 'permission_missing',
-  ACCESS_TOKEN_SCOPE_INSUFFICIENT: 'permission_missing',
-  accessNotConfigured: 'operator',
-  SERVICE_DISABLED: 'operator',
-};
-
-function classify(status: number, reasons: string[]): CalendarFailureKind {
-  if (status === 401) return 'unauthorized';
-  if (status === 403 || status === 429) {
-    const known = reasons.map((reason) => kindOfReason[reason]).find((kind) => kind !== undefined);
-    return known ?? (status === 429 ? 'rate_limited' : 'refused');
-  }
-  if (status === 404) return 'not_found';
-  // `conflict` is documented for batches only; the id is not said to be taken.
-  if (status === 409) return reasons.includes('conflict') ? 'transient' : 'exists';
-  if (status === 410) return 'gone';
-  if (status === 412) return 'stale';
-  if (status >= 400 && status < 500 && status !== 408) return 'refused';
-  return 'transient';
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

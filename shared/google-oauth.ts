@@ -35,7 +35,7 @@ export type GoogleIdentity = { sub: string; email: string; nonce?: string };
 /**
  * Google's token endpoint. Failures are told apart by code:
  * - `google_unreachable`: no answer (retryable)
- * - `google_unexpected_status`: an answer that is no OAuth error (retryable for 429 and 5xx)
+ * - `google_unexpected_status`: an answer that is no OAuth error in JSON, such as a page of a proxy (retryable)
  * - `google_unexpected_body`: success without tokens
  * - `google_grant_invalid`: the code or refresh token is no longer good; `details.reason` says why
  * - `google_client_misconfigured`: the operator's client id, secret or redirect URI is wrong
@@ -73,9 +73,10 @@ export function googleTokens(endpoints: GoogleEndpoints): GoogleTokens {
     },
 
     async revoke(refreshToken) {
-      const { status } = await postForm(endpoints.revoke, { token: refreshToken });
-      // 400 is Google's answer to a token that is dead already, which is what was wanted.
-      if (status !== 200 && status !== 400) throw unexpectedStatus(status);
+      const { status, body } = await postForm(endpoints.revoke, { token: refreshToken });
+      // An OAuth error with 400 is Google's answer to a token that is dead already, which is what was wanted.
+      if (status !== 200 && !(status === 400 && typeof body.error === 'string'))
+        throw unexpectedStatus(status);
     },
   };
 }
@@ -108,7 +109,9 @@ async function postForm(
       redirect: 'error',
       signal: AbortSignal.timeout(tokenTimeout),
     });
-    return { status: response.status, body: parseObject(await response.text()) };
+    const { status } = response;
+    const isJson = /\bjson\b/i.test(response.headers.get('content-type') ?? '');
+    return { status, body: status === 200 || isJson ? parseObject(await response.text()) : {} };
   } catch (error) {
     // A time-out has a code too: a number that nobody knows.
     const { name, code } = error as NodeJS.ErrnoException;
@@ -150,7 +153,7 @@ function readTokens({ access_token, expires_in, refresh_token, scope }: TokenAns
 function unexpectedStatus(status: number): AppError {
   return new AppError('google_unexpected_status', `Google's token endpoint answered ${status}.`, {
     status: 503,
-    retryable: status === 429 || status >= 500,
+    retryable: true,
     details: { status: String(status) },
   });
 }
@@ -165,7 +168,7 @@ const grantErrors = new Set(['invalid_grant', 'admin_policy_enforced', 'invalid_
 
 /** What a refused token request means. */
 function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer): AppError {
-  if (typeof error !== 'string') return unexpectedStatus(status);
+  if (typeof error !== 'string' || status < 400 || status >= 500) return unexpectedStatus(status);
   const details = { status: String(status), error };
   if (grantErrors.has(error)) {
     const reason = typeof subtype === 'string' ? subtype : error;
@@ -183,7 +186,7 @@ function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer)
   }
   return new AppError('google_oauth_error', `Google refused the token request (${error}).`, {
     status: 502,
-    retryable: status === 429 || status >= 500,
+    retryable: status === 429,
     details,
   });
 }

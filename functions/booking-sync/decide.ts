@@ -1,5 +1,6 @@
 import { backoff } from '../../shared/backoff.ts';
 import {
+  type Blocked,
   type Booking,
   type BookingStatus,
   type ObservedEvent,
@@ -51,7 +52,7 @@ const spareTime = 60;
 const dueWithin = 5;
 /** Seconds after which a request that we have given up on can no longer take effect at Google. */
 const lateEffect = 120;
-/** A calendar that Google does not find may be a passing fault, but not for this many attempts. */
+/** A calendar that Google does not find may be a passing fault: tried again soon for this many attempts. */
 const notFoundAttempts = 6;
 
 /** All that a step is decided from. `stored` is what the table holds, if anything. */
@@ -94,7 +95,7 @@ export function nextStep(given: Situation): Step {
   if (presence !== 'absent' && (isOver || hasRunOut(situation)) && !booking.observed) {
     // It is too late to enter it, but not to see that an attempt of which nobody heard has done so in time.
     return active && isUncertain(situation)
-      ? { do: 'find', booking, presence, connection: active }
+      ? { do: 'find', booking: unblocked(booking), presence, connection: active }
       : { do: 'record', outcome: missed(booking, now) };
   }
 
@@ -102,8 +103,12 @@ export function nextStep(given: Situation): Step {
   // waiting for it, and so does a change of what is desired, which starts counting anew.
   const early =
     booking === stored && !suspect && booking.attempts > 0 && (booking.syncDueAt ?? 0) > now + dueWithin;
-  if (early && !(active && booking.status === 'waiting_for_connection')) return { do: 'nothing' };
-  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };
+  const released = active && (booking.status === 'waiting_for_connection' || hasReconnected(booking, active));
+  if (early && !released) return { do: 'nothing' };
+  if (isOver && booking.blocked && booking === stored)
+    return { do: 'record', outcome: presence === 'absent' ? withdrawn(booking, now) : missed(booking, now) };
+  if (active)
+    return { do: workFor(situation, presence), booking: unblocked(booking), presence, connection: active };
   if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };
   if (isOver) return { do: 'record', outcome: missed(booking, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
@@ -112,7 +117,8 @@ export function nextStep(given: Situation): Step {
 /** Failures that pass have lasted until the appointment began. One that is new by then is still entered. */
 function hasRunOut({ booking, stored, now }: Situation): boolean {
   const { status, attempts, appointment } = booking;
-  return booking === stored && status === 'pending' && attempts > 0 && (appointment?.startsAt ?? 0) <= now;
+  const mayPass = status === 'pending' && attempts > 0 && !booking.blocked;
+  return booking === stored && mayPass && (appointment?.startsAt ?? 0) <= now;
 }
 
 /** Whether something may stand in a calendar that the record does not tell of. */
@@ -359,7 +365,7 @@ export function withNextId(booking: Booking, now: number): Outcome {
  * @param unsettled an insert that was given up on may yet take effect
  */
 export function cancelled(booking: Booking, generation: number, now: number, unsettled = false): Outcome {
-  const { syncDueAt: _, unsettled: __, unheard: ___, observed, ...rest } = booking;
+  const { syncDueAt: _, unsettled: __, unheard: ___, observed, ...rest } = unblocked(booking);
   const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
   const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
   const status = released ? 'declared' : 'cancelled';
@@ -415,7 +421,7 @@ function failed(booking: Booking, problem: Problem, now: number): Outcome {
 
 /** It is over, and it or its last change was never in the calendar, as far as anybody could see. */
 export function missed(booking: Booking, now: number): Outcome {
-  const { syncDueAt: _, unheard: __, ...rest } = booking;
+  const { syncDueAt: _, unheard: __, ...rest } = unblocked(booking);
   return {
     booking: {
       ...rest,
@@ -433,7 +439,7 @@ export function waiting(booking: Booking, now: number, random: Random): Outcome 
   const attempts = alreadyWaiting ? booking.attempts + 1 : 1;
   return {
     booking: {
-      ...booking,
+      ...unblocked(booking),
       ...(alreadyWaiting ? {} : doubted(booking)),
       status: 'waiting_for_connection',
       problems: [
@@ -480,14 +486,48 @@ export function afterFailure(
   failure: CalendarFailure,
   now: number,
   random: Random,
+  connection?: Pick<GrantedConnection, 'connectedAt' | 'choices'>,
 ): Outcome {
   const problem = problemOf(failure);
   if (failure.kind === 'refused') return failed(booking, problem, now);
-  if (failure.kind === 'not_found' && booking.attempts + 1 >= notFoundAttempts)
-    return failed(booking, problem, now);
-  const range = failure.kind === 'quota_exceeded' ? retryRanges.quota : retryRanges.soon;
-  const wait = Math.max(failure.retryAfter ?? 0, backoff(booking.attempts + 1, random, range));
-  return retryLater(booking, problem, wait, now);
+  const wait = Math.max(
+    failure.retryAfter ?? 0,
+    backoff(booking.attempts + 1, random, rangeOf(failure, booking)),
+  );
+  const outcome = retryLater(booking, problem, wait, now);
+  const by = blockers[failure.kind];
+  if (!by) return outcome;
+  const { connectedAt, choices } = connection ?? {};
+  const blocked: Blocked = {
+    by,
+    reason: failure.reason,
+    ...(connectedAt === undefined ? {} : { connectedAt }),
+    ...(choices === undefined ? {} : { choices }),
+  };
+  return { ...outcome, booking: { ...outcome.booking, blocked } };
+}
+
+/** What a failure says stands in the way although the user is connected. */
+const blockers: Partial<Record<CalendarFailure['kind'], Blocked['by']>> = {
+  account_refused: 'account',
+  not_found: 'calendar',
+};
+
+function rangeOf({ kind }: CalendarFailure, { attempts }: Booking): { first: number; longest: number } {
+  const lasts = kind === 'quota_exceeded' || kind === 'account_refused';
+  if (lasts || (kind === 'not_found' && attempts >= notFoundAttempts)) return retryRanges.quota;
+  return retryRanges.soon;
+}
+
+/** Whether the user has connected or chosen a calendar since Google refused the account or the calendar. */
+function hasReconnected({ blocked }: Booking, { connectedAt, choices }: GrantedConnection): boolean {
+  return blocked !== undefined && (blocked.connectedAt !== connectedAt || blocked.choices !== choices);
+}
+
+function unblocked(booking: Booking): Booking {
+  if (!booking.blocked) return booking;
+  const { blocked: _, ...rest } = booking;
+  return rest;
 }
 
 /** The outcome of a run that something other than Calendar has ended, for a reason that may pass. */
@@ -503,12 +543,16 @@ function dueAt({ appointment }: Booking, now: number, wait: number): number {
 }
 
 const advice: Partial<Record<CalendarFailure['kind'], string>> = {
-  not_found: 'The chosen calendar does not exist or this user may not see it. Choose another calendar.',
+  not_found:
+    'The chosen calendar does not exist or this user may not see it. Choose another calendar, or share it again.',
+  account_refused:
+    "Google does not allow this for the user's account or calendar at present. The user should check access to the chosen calendar, or choose another one; tried again then, and from time to time.",
   operator: 'The Google project of this service is not set up. Its operator must enable the Calendar API.',
   unauthorized: 'Google refuses a token that it has just issued.',
 };
 
-function problemOf(failure: CalendarFailure): Problem {
+/** Google's refusal as a problem of the booking: its code is stable, its message says what to do. */
+export function problemOf(failure: CalendarFailure): Problem {
   const says = `Google: ${failure.message} (${failure.status ?? 'no answer'}, ${failure.reason})`;
   return { code: `google_${failure.kind}`, message: [advice[failure.kind], says].filter(Boolean).join(' ') };
 }

@@ -42,6 +42,7 @@ import {
   missed,
   nextStep,
   type Outcome,
+  problemOf,
   type Step,
   triedInVain,
   verified,
@@ -487,9 +488,20 @@ async function concede(
     await requireReauthorization(deps, session.access.connection, failure.reason);
     return waiting(booking, deps.clock(), deps.random);
   }
-  if (failure.kind === 'operator')
-    reportOperatorError('Google refuses the project of this service', failure.reason);
-  return afterFailure(booking, failure, deps.clock(), deps.random);
+  reportRefusal(booking, failure);
+  return afterFailure(booking, failure, deps.clock(), deps.random, session.access.connection);
+}
+
+/** Makes a refusal visible that no retry of this service ends: once for a booking and reason where it is not new. */
+function reportRefusal({ bookingId, userId, problems }: Booking, failure: CalendarFailure): void {
+  const { kind, reason, status } = failure;
+  if (kind === 'operator') reportOperatorError('Google refuses the project of this service', reason);
+  if (kind !== 'account_refused') return;
+  const { code, message } = problemOf(failure);
+  if (problems.some((known) => known.code === code && known.message === message)) return;
+  metric('CalendarRefused', 1);
+  log.warn('Google refuses the account or calendar of a user', { bookingId, userId, status, reason });
+  if (failure.unknown) reportOperatorError('Google refuses for a reason that is not known here', reason);
 }
 
 /** Beside the work, and never its undoing: a use that is not on record costs one refresh at the next use. */

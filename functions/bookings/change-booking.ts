@@ -26,7 +26,8 @@ export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged
 const maxAttempts = 4;
 
 /**
- * Declares a booking, or replaces what is desired of one that there is. The same again changes nothing.
+ * Declares a booking, or replaces what is desired of one that there is. The same again changes nothing, and tries at
+ * once what has failed or waits.
  * Errors: `invalid_request` (400), `booking_not_found` (404: another user's), `booking_cancelled` and `conflict`
  * (409), `revision_mismatch` (412).
  */
@@ -81,7 +82,9 @@ async function write(
     if (booking === stored) return { outcome: 'unchanged', booking: toView(booking) };
     if (!(await deps.bookings.save(booking))) continue;
     const toBeSynced = booking.syncDueAt !== undefined;
-    if (toBeSynced) await requestSync(deps, booking);
+    const isRetry = stored?.revision === booking.revision;
+    const cause = isRetry ? `retry-${booking.version}` : `revision-${booking.revision}`;
+    if (toBeSynced) await requestSync(deps, booking, cause);
     const outcome = toBeSynced ? 'accepted' : stored ? 'changed' : 'created';
     return { outcome, booking: toView(booking) };
   }
@@ -91,13 +94,15 @@ async function write(
   });
 }
 
-async function requestSync({ queue }: BookingsDeps, { bookingId, userId, revision }: Booking): Promise<void> {
+async function requestSync(
+  { queue }: BookingsDeps,
+  { bookingId, userId }: Booking,
+  cause: string,
+): Promise<void> {
   const whose = userId === undefined ? {} : { userId };
-  await queue
-    .send({ type: 'sync', bookingId, ...whose, cause: `revision-${revision}` })
-    .catch((error: unknown) => {
-      log.warn('A changed booking waits for reconcile', { bookingId, error: describeError(error) });
-    });
+  await queue.send({ type: 'sync', bookingId, ...whose, cause }).catch((error: unknown) => {
+    log.warn('A changed booking waits for reconcile', { bookingId, error: describeError(error) });
+  });
 }
 
 function declared({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
@@ -118,13 +123,33 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
   };
 }
 
-/** The booking with another appointment or hold; undefined where it is desired so already. */
+/** The booking with another appointment or hold; undefined where it is desired so already, and nothing is to be retried. */
 function desire(booking: Booking, { appointment, hold }: Desired, now: number): Booking | undefined {
   if (booking.cancelledAt !== undefined) throw isCancelled();
   const { hold: held = false, ...rest } = booking;
-  if (isDeepStrictEqual(booking.appointment, appointment) && held === hold) return undefined;
+  if (isDeepStrictEqual(booking.appointment, appointment) && held === hold) return retried(booking, now);
   const changed = { ...rest, appointment, ...(hold ? { hold } : {}) };
   return renewed(changed, now, booking.appointment ? 'change requested' : 'declared');
+}
+
+/**
+ * The same desired state again: what failed, waits for Google's consent or is in conflict is due at once, at the same
+ * revision. Undefined where a retry cannot help.
+ */
+function retried(booking: Booking, now: number): Booking | undefined {
+  const { status, attempts, appointment } = booking;
+  const isRetried = status === 'failed' || status === 'conflict' || (status === 'pending' && attempts > 0);
+  if (!isRetried || !appointment) return undefined;
+  const { blocked: _, unsettled, ...rest } = booking;
+  return {
+    ...rest,
+    ...(attempts > 0 || unsettled ? { unheard: true } : {}),
+    status: 'pending',
+    attempts: 0,
+    syncDueAt: now,
+    timeline: withEntry(booking.timeline, now, 'retry requested'),
+    updatedAt: toIso(now),
+  };
 }
 
 function cancel(booking: Booking, now: number): Booking {
@@ -133,7 +158,7 @@ function cancel(booking: Booking, now: number): Booking {
 
 /** A booking of which something else is desired than before: the next revision, due at once where sync has work. */
 function renewed(booking: Booking, now: number, what: string): Booking {
-  const { syncDueAt, unsettled, ...rest } = booking;
+  const { syncDueAt, unsettled, blocked: _, ...rest } = booking;
   const next = {
     ...rest,
     revision: booking.revision + 1,

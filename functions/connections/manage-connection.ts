@@ -184,7 +184,7 @@ async function checkCalendar(
     invalidRequest([{ code, field: 'calendarId', message }]);
   if (answer.ok) throw problem('calendar_not_writable', 'This user may not enter events into that calendar.');
   const { kind } = answer.failure;
-  if (kind === 'not_found' || kind === 'refused') {
+  if (kind === 'not_found' || kind === 'refused' || kind === 'account_refused') {
     throw problem('calendar_not_found', 'Google knows no such calendar of this user.');
   }
   throw googleFailure(answer.failure);

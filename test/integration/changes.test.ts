@@ -213,7 +213,7 @@ describe('a request that nobody heard of, and that takes effect late', () => {
       async fetch(url, init) {
         if (refused) return world.deps.calendar.fetch(url, init);
         refused = true;
-        world.google.control.fail({ on: 'events.insert', how: { status: 403, reason: 'forbidden' } });
+        world.google.control.fail({ on: 'events.insert', how: { status: 400, reason: 'invalid' } });
         return fetch(url, init);
       },
     };

@@ -218,13 +218,21 @@ describe('a failure that ends a run', () => {
     expect(afterFailure(paid, failure('quota_exceeded'), now, middle).booking.syncDueAt).toBe(now + 2700);
   });
 
-  it('gives a calendar that is not found several chances, then fails with what to do', () => {
-    expect(afterFailure(paid, failure('not_found'), now, middle).booking.status).toBe('pending');
-    const last = afterFailure({ ...paid, attempts: 5 }, failure('not_found'), now, middle).booking;
-    expect(last).toMatchObject({
-      status: 'failed',
-      problems: [{ message: expect.stringContaining('Choose another calendar') }],
+  it.each<[CalendarFailureKind, 'account' | 'calendar', number]>([
+    ['account_refused', 'account', 2700],
+    ['not_found', 'calendar', 23],
+  ])('%s leaves the booking pending and blocked by the %s, however often it is tried', (kind, by, wait) => {
+    const refused = failure(kind, { reason: 'aReason' });
+    const connection = { connectedAt: 7, choices: 2 };
+    const first = afterFailure(paid, refused, now, middle, connection).booking;
+    expect(first).toMatchObject({
+      status: 'pending',
+      problems: [{ code: `google_${kind}` }],
+      blocked: { by, reason: 'aReason', ...connection },
+      syncDueAt: now + wait,
     });
+    const later = afterFailure({ ...paid, attempts: 20 }, refused, now, middle, connection).booking;
+    expect(later).toMatchObject({ status: 'pending', syncDueAt: now + 16_200 });
   });
 
   it('never waits past the beginning of the appointment or, after that, its end', () => {
@@ -340,6 +348,41 @@ describe('the next step', () => {
       'insert',
     ],
     ['tried before its time', { booking: { attempts: 1, syncDueAt: now + 900 }, stored: 'same' }, 'nothing'],
+    [
+      'refused for the account, before its time',
+      {
+        booking: { attempts: 1, syncDueAt: now + 900, blocked: { by: 'account', reason: 'x' } },
+        stored: 'same',
+      },
+      'nothing',
+    ],
+    [
+      'refused for the account, connected again since',
+      {
+        booking: { attempts: 1, syncDueAt: now + 900, blocked: { by: 'account', reason: 'x' } },
+        stored: 'same',
+        connection: { ...active, connectedAt: now } as Connection,
+      },
+      'insert',
+    ],
+    [
+      'refused for the calendar, another one chosen since',
+      {
+        booking: { attempts: 1, syncDueAt: now + 900, blocked: { by: 'calendar', reason: 'x' } },
+        stored: 'same',
+        connection: { ...active, choices: 1 } as Connection,
+      },
+      'insert',
+    ],
+    [
+      'refused for the account, has begun',
+      {
+        booking: { attempts: 1, syncDueAt: over - 60, blocked: { by: 'account', reason: 'x' } },
+        stored: 'same',
+        at: over - 60,
+      },
+      'insert',
+    ],
     ['tried when its time has come', { booking: { attempts: 1, syncDueAt: now }, stored: 'same' }, 'insert'],
     // Wanted, and it stands.
     ['stands as it should', { booking: { observed, status: 'scheduled' }, stored: 'same' }, 'nothing'],
@@ -421,6 +464,21 @@ describe('the next step', () => {
         stored: 'same',
       },
       'insert',
+    ],
+    [
+      'a change refused for the account, over by now',
+      {
+        booking: {
+          observed,
+          revision: 2,
+          attempts: 3,
+          blocked: { by: 'account', reason: 'x' },
+          syncDueAt: over,
+        },
+        stored: 'same',
+        at: over,
+      },
+      'record missed',
     ],
     // Not paid yet.
     ['declared', { booking: { payments: {}, status: 'declared' }, stored: 'same' }, 'nothing'],
