@@ -107,6 +107,8 @@ const stackConfig = v.strictObject({
   onDisputeLost: v.optional(v.picklist(['cancel', 'keep']), 'cancel'),
   /** Where something else stands at the time of a booking: create it all the same, create and flag it, or hold it. To see that, optionalScopes must have free-busy. */
   onConflict: v.optional(v.picklist(['create', 'flag', 'hold']), 'create'),
+  /** The mode of Stripe whose payments count: live, test, or both. Events of the other one are ignored. */
+  stripeMode: v.optional(v.picklist(['live', 'test', 'both']), 'live'),
   /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
   alarmEmail: v.optional(emailAddress('Invalid input: expected an email address')),
 });

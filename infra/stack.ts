@@ -126,7 +126,11 @@ export class LeadsCalendarGoogle extends Stack {
         description: 'Verifies payment webhooks and queues their bookings',
         timeout: Duration.seconds(15),
         memorySize: 1024,
-        access: [readSecret(webhookSigning, env.webhookSecretId), sendTo(queue)],
+        access: [
+          readSecret(webhookSigning, env.webhookSecretId),
+          setting(env.stripeMode, config.stripeMode),
+          sendTo(queue),
+        ],
       },
       'booking-sync': {
         description: 'Makes the calendar event agree with its booking',

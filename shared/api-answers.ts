@@ -166,14 +166,33 @@ export const bookingsSchema = v.pipe(
 /** A page of bookings. */
 export type BookingsView = v.InferOutput<typeof bookingsSchema>;
 
+/** Why a webhook with a valid signature is ignored: a closed list. */
+export const ignoredReasons = [
+  'event_type',
+  'unknown_event_type',
+  'other_mode',
+  'connected_account',
+  'setup_session',
+  'subscription',
+  'invoice',
+  'charge_without_intent',
+  'not_paid_yet',
+  'refund_without_payment',
+  'no_booking',
+] as const;
+export type IgnoredReason = (typeof ignoredReasons)[number];
+
 export const receiptSchema = v.pipe(
   v.object({
     received: v.literal(true),
     payment_id: optionalText,
     booking_id: optionalText,
-    ignored: v.optional(text('Nothing was to be done, and why.')),
+    ignored: v.optional(text('Why the event was ignored. Nothing was changed.')),
+    reason: v.optional(
+      v.pipe(v.picklist(ignoredReasons), v.description('With `ignored`: docs/api.md says what each means.')),
+    ),
   }),
-  v.description('The payment is in the queue, or was of no concern.'),
+  v.description('The payment is in the queue, or the event was ignored.'),
 );
 
 export const healthSchema = v.object({ status: v.literal('ok') });

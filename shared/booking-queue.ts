@@ -19,6 +19,8 @@ export type PaymentReported = {
 /** A booking as a payment names it. Without an appointment the problems say why there is none. */
 export type NamedBooking = {
   bookingId: string;
+  /** Only a declared booking is meant: the payment does not create one, since its payer may have chosen the id. */
+  mustExist?: true;
   userId?: string;
   appointment?: Appointment;
   problems: Problem[];

@@ -67,6 +67,13 @@ export function calendarScope(): 'owned' | 'shared' {
   return required(env.calendarScope) as 'owned' | 'shared';
 }
 
+/** The mode of Stripe whose payments count. */
+export type StripeMode = 'live' | 'test' | 'both';
+
+export function stripeMode(): StripeMode {
+  return required(env.stripeMode) as StripeMode;
+}
+
 /** Scopes that connect asks for beyond what a connection needs. */
 export function optionalScopes(): string[] {
   return words(process.env[env.optionalScopes]);

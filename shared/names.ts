@@ -37,6 +37,8 @@ export const env = {
   paymentPolicy: 'PAYMENT_POLICY',
   /** What to do where something else stands at the time of a booking: create, flag or hold. */
   conflictPolicy: 'CONFLICT_POLICY',
+  /** The mode of Stripe whose payments count: live, test or both. */
+  stripeMode: 'STRIPE_MODE',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
   /** Optional. Base URL of a stand-in for Stripe's API; Stripe's own when absent. */

@@ -8,13 +8,20 @@ export type PaymentFacts = {
   confirmedAt?: string;
   /** When the payment was said to have failed or expired: the latest. A confirmation outweighs it. */
   failedAt?: string;
+  /** What the payment is about; of a card that was only authorized, more may be authorized than is captured. */
   amount?: number;
-  /** The highest total that was ever said to be refunded, refunds that failed later included. */
+  /** The highest amount that was ever said to be captured. */
+  captured?: number;
+  /** The highest total of the captured amount that was ever said to be refunded, refunds that failed later included. */
   refundedTotal?: number;
   /** Refunds by id. `failed`: the money came back to the merchant. */
   refunds?: Record<string, { amount: number; state: RefundState }>;
-  disputes?: Record<string, DisputeState>;
+  /** Refunds may include the remainder of the authorization, which was never captured. */
+  refundsIncludeRemainder?: true;
+  /** Disputes by id, each with the disputed amount where it is known. */
+  disputes?: Record<string, Dispute>;
 };
+export type Dispute = { amount?: number; state: DisputeState };
 
 // Later in the list outweighs earlier, whichever arrives first.
 const refundStates = ['open', 'done', 'failed'] as const;
@@ -26,8 +33,8 @@ export type DisputeState = (typeof disputeStates)[number];
  * Where a payment stands:
  * - `unconfirmed`: nobody has said yet that it was paid
  * - `failed`: it will not be, as far as is known
- * - `paid`, `partly_refunded`, `disputed`: the money is here, all or part of it, or argued about
- * - `refunded`, `dispute_lost`: it is not any more
+ * - `paid`, `partly_refunded`, `disputed`: the money is here, all or part of it, or disputed
+ * - `refunded`, `dispute_lost`: nothing is left of it; `dispute_lost` where a lost dispute took any of it
  */
 export type PaymentStanding =
   | 'unconfirmed'
@@ -44,6 +51,7 @@ export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): Pa
     confirmedAt: pick(one.confirmedAt, other.confirmedAt, (a, b) => (a < b ? a : b)),
     failedAt: pick(one.failedAt, other.failedAt, (a, b) => (a > b ? a : b)),
     amount: pick(one.amount, other.amount, Math.max),
+    captured: pick(one.captured, other.captured, Math.max),
     refundedTotal: pick(one.refundedTotal, other.refundedTotal, Math.max),
     refunds: pick(one.refunds, other.refunds, (a, b) =>
       mergeRecords(a, b, (x, y) => ({
@@ -51,32 +59,62 @@ export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): Pa
         state: later(refundStates, x.state, y.state),
       })),
     ),
-    disputes: pick(one.disputes, other.disputes, (a, b) =>
-      mergeRecords(a, b, (x, y) => later(disputeStates, x, y)),
-    ),
+    refundsIncludeRemainder: one.refundsIncludeRemainder ?? other.refundsIncludeRemainder,
+    disputes: pick(one.disputes, other.disputes, (a, b) => mergeRecords(a, b, mergeDisputes)),
   });
 }
 
-/** What the facts come to. */
+/** The status that the facts give. */
 export function standingOf(facts: PaymentFacts): PaymentStanding {
   if (facts.confirmedAt === undefined) return facts.failedAt === undefined ? 'unconfirmed' : 'failed';
-  const disputes = Object.values(facts.disputes ?? {});
-  if (disputes.includes('lost')) return 'dispute_lost';
+  const taken = facts.captured ?? facts.amount;
   const refunded = refundedAmount(facts);
-  if (refunded > 0 && facts.amount !== undefined && refunded >= facts.amount) return 'refunded';
-  if (disputes.includes('open')) return 'disputed';
-  return refunded > 0 ? 'partly_refunded' : 'paid';
+  const lost = lostAmount(facts);
+  if (lost > 0 && (taken === undefined || refunded + lost >= taken)) return 'dispute_lost';
+  if (refunded > 0 && taken !== undefined && refunded >= taken) return 'refunded';
+  if (Object.values(facts.disputes ?? {}).some(({ state }) => state === 'open')) return 'disputed';
+  return refunded + lost > 0 ? 'partly_refunded' : 'paid';
 }
 
-/** What is refunded for good, as far as is known: by the refunds themselves, or by the total less those that failed. */
-function refundedAmount({ refunds = {}, refundedTotal = 0 }: PaymentFacts): number {
-  let standing = 0;
+/** What is refunded permanently, as far as is known: by the refunds themselves, or by the total less those that failed. */
+function refundedAmount(facts: PaymentFacts): number {
+  const { refunds = {}, refundedTotal = 0, captured, amount = 0, refundsIncludeRemainder = false } = facts;
+  let lasting = 0;
   let failed = 0;
-  for (const { amount, state } of Object.values(refunds)) {
-    if (state === 'failed') failed += amount;
-    else standing += amount;
+  for (const refund of Object.values(refunds)) {
+    if (refund.state === 'failed') failed += refund.amount;
+    else lasting += refund.amount;
   }
-  return Math.max(standing, refundedTotal - failed, 0);
+  if (captured !== undefined) {
+    const remainder = Math.max(amount - captured, 0);
+    lasting = withoutUncaptured(lasting, { captured, remainder }, refundsIncludeRemainder);
+  }
+  return Math.max(lasting, refundedTotal - failed, 0);
+}
+
+/**
+ * The refunded amount without the remainder of the authorization, where it is included: certainly where more is refunded
+ * than was captured, and where `mayInclude` it and it is large enough.
+ */
+export function withoutUncaptured(
+  refunded: number,
+  { captured, remainder }: { captured: number; remainder: number },
+  mayInclude: boolean,
+): number {
+  const isIncluded = refunded > captured || (mayInclude && refunded >= remainder);
+  return isIncluded ? Math.max(refunded - remainder, 0) : refunded;
+}
+
+/** What lost disputes took. One whose amount is not known counts as the whole payment. */
+function lostAmount({ disputes = {} }: PaymentFacts): number {
+  return Object.values(disputes)
+    .filter(({ state }) => state === 'lost')
+    .reduce((sum, { amount = Number.POSITIVE_INFINITY }) => sum + amount, 0);
+}
+
+function mergeDisputes(one: Dispute, other: Dispute): Dispute {
+  const amount = pick(one.amount, other.amount, Math.max);
+  return { ...(amount === undefined ? {} : { amount }), state: later(disputeStates, one.state, other.state) };
 }
 
 function pick<T>(one: T | undefined, other: T | undefined, choose: (one: T, other: T) => T): T | undefined {

@@ -23,11 +23,15 @@ const facts = v.pipe(
     confirmedAt: v.optional(text),
     failedAt: v.optional(text),
     amount: v.optional(v.number()),
+    captured: v.optional(v.number()),
     refundedTotal: v.optional(v.number()),
     refunds: v.optional(
       recordOf(v.object({ amount: v.number(), state: v.picklist(['open', 'done', 'failed']) })),
     ),
-    disputes: v.optional(recordOf(v.picklist(['open', 'won', 'lost']))),
+    refundsIncludeRemainder: v.optional(v.literal(true)),
+    disputes: v.optional(
+      recordOf(v.object({ amount: v.optional(v.number()), state: v.picklist(['open', 'won', 'lost']) })),
+    ),
   }),
 );
 const sentAt = v.optional(v.number());
@@ -41,6 +45,7 @@ const schema = v.variant('type', [
     booking: v.optional(
       v.object({
         bookingId: text,
+        mustExist: v.optional(v.literal(true)),
         userId: v.optional(text),
         appointment: v.optional(
           v.object({

@@ -1,6 +1,8 @@
-import { AppError, hasCode } from '../../shared/app-error.ts';
+import type { IgnoredReason } from '../../shared/api-answers.ts';
+import { AppError, type ErrorCode, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { Clock } from '../../shared/clock.ts';
+import type { StripeMode } from '../../shared/config.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import type { Translation } from './event-body.ts';
@@ -15,13 +17,15 @@ export type WebhookDeps = {
   secrets: Secret<WebhookSecrets>;
   queue: BookingQueue;
   clock: Clock;
+  /** The mode of Stripe whose payments count. */
+  stripeMode: StripeMode;
   stripeApi: StripeApi;
 };
 
 /** What the provider is told; it only looks at the status, people at the rest. */
 export type Receipt = { received: true } & (
   | { payment_id: string; booking_id?: string }
-  | { ignored: string }
+  | { ignored: string; reason: IgnoredReason }
 );
 
 /** Bytes. Stripe's largest events are far below; SQS takes no more in one message. */
@@ -38,7 +42,10 @@ export async function acceptStripeWebhook(
   await verify(deps, 'stripe', body, (secrets) =>
     verifyStripeSignature(body, signature, secrets, deps.clock()),
   );
-  return enqueue(deps, await translateStripeEvent(body, (event) => objectOf(deps, event)));
+  const translation = await countRejected('stripe', () =>
+    translateStripeEvent(body, deps.stripeMode, (event) => objectOf(deps, event)),
+  );
+  return enqueue(deps, 'stripe', translation);
 }
 
 /** Accepts a Standard Webhook in the same way. */
@@ -49,7 +56,8 @@ export async function acceptStandardWebhook(
   await verify(deps, 'standard', body, (secrets) =>
     verifyStandardSignature(body, headers, secrets, deps.clock()),
   );
-  return enqueue(deps, await translateStandardEvent(body, headers.id ?? ''));
+  const translation = await countRejected('standard', () => translateStandardEvent(body, headers.id ?? ''));
+  return enqueue(deps, 'standard', translation);
 }
 
 async function verify(
@@ -61,17 +69,42 @@ async function verify(
   if (body.length > largestBody) {
     throw new AppError('payload_too_large', `The body is larger than ${largestBody} bytes.`, { status: 413 });
   }
-  const matched = await useSecret(
-    deps.secrets,
-    ['signature_mismatch', 'provider_not_configured'],
-    (secrets) => match(secretsOf(secrets, provider)),
+  const matched = await countRejected(provider, () =>
+    useSecret(deps.secrets, ['signature_mismatch', 'provider_not_configured'], (secrets) =>
+      match(secretsOf(secrets, provider)),
+    ),
   );
   // By position, so that an old secret can be seen to be out of use before it is removed.
   metric('WebhookVerified', 1, { provider, secret: String(matched) });
 }
 
-async function enqueue(deps: WebhookDeps, translation: Translation): Promise<Receipt> {
-  if ('ignored' in translation) return { received: true, ignored: translation.ignored };
+/** Codes of webhooks that were not accepted. Not among them: what strangers cause by asking for a provider or a size. */
+const rejections: ErrorCode[] = [
+  'signature_missing',
+  'signature_malformed',
+  'signature_mismatch',
+  'timestamp_out_of_tolerance',
+  'invalid_json',
+  'unsupported_event_format',
+];
+
+/** Counts rejected webhooks by provider and code, for an alarm: the provider sees our answer, the operator does not. */
+async function countRejected<T>(provider: Provider, accept: () => Promise<T>): Promise<T> {
+  try {
+    return await accept();
+  } catch (error) {
+    if (hasCode(error, ...rejections)) metric('WebhookRejected', 1, { provider, code: error.code });
+    throw error;
+  }
+}
+
+async function enqueue(deps: WebhookDeps, provider: Provider, translation: Translation): Promise<Receipt> {
+  if ('ignored' in translation) {
+    const { ignored, reason, event } = translation;
+    log.info('Webhook ignored', { provider, event: event.id, type: event.type, reason });
+    metric('WebhookIgnored', 1, { reason });
+    return { received: true, ignored, reason };
+  }
   const { payment } = translation;
   await deps.queue.send(payment);
   const { paymentId, eventId, booking } = payment;

@@ -1,11 +1,13 @@
 import * as v from 'valibot';
+import type { IgnoredReason } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import { discreetly } from '../../shared/schemas.ts';
 
-/** What an event asks of us: to queue what it says of a payment, or nothing, and why. */
-export type Translation = { payment: PaymentReported } | Ignored;
-export type Ignored = { ignored: string };
+/** What to do with an event: queue what it says of a payment, or ignore it. */
+export type Translation = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });
+/** Why an event is ignored: a sentence for people, and its code. */
+export type Ignored = { ignored: string; reason: IgnoredReason };
 
 /** The body of a verified webhook. Errors (400): `invalid_json`. */
 export function parseBody(body: Buffer): unknown {

@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import { bookingQueue } from '../../shared/booking-queue.ts';
 import { systemClock } from '../../shared/clock.ts';
-import { required, stripeUrl } from '../../shared/config.ts';
+import { required, stripeMode, stripeUrl } from '../../shared/config.ts';
 import {
   answerErrors,
   type HttpRequest,
@@ -13,12 +13,14 @@ import {
 import { env, routes } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
 import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
+import { readStandardHeaders } from './standard-signature.ts';
 import { parseWebhookSecrets } from './webhook-secrets.ts';
 
 const deps = {
   secrets: secret(required(env.webhookSecretId), parseWebhookSecrets, systemClock),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
+  stripeMode: stripeMode(),
   stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 
@@ -26,14 +28,7 @@ const accept: Record<string, (body: Buffer, headers: HttpRequest['headers']) => 
   [`POST ${routes.stripeWebhook}`]: (body, headers) =>
     acceptStripeWebhook(deps, { body, signature: headers['stripe-signature'] }),
   [`POST ${routes.standardWebhook}`]: (body, headers) =>
-    acceptStandardWebhook(deps, {
-      body,
-      headers: {
-        id: headers['webhook-id'],
-        timestamp: headers['webhook-timestamp'],
-        signature: headers['webhook-signature'],
-      },
-    }),
+    acceptStandardWebhook(deps, { body, headers: readStandardHeaders(headers) }),
 };
 
 /** Webhooks of payment providers. */

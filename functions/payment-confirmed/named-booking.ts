@@ -36,6 +36,14 @@ export async function readBooking(
   };
 }
 
+/**
+ * The declared booking that a payment references without metadata. Undefined where the reference is not an id: other
+ * services use it too.
+ */
+export function readReference(reference: string | undefined): NamedBooking | undefined {
+  return isIdentifier(reference) ? { bookingId: reference, mustExist: true, problems: [] } : undefined;
+}
+
 type Reading = { appointment?: Appointment; problems: Problem[] };
 
 /**

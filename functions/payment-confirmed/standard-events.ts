@@ -69,7 +69,10 @@ export async function translateStandardEvent(body: Buffer, eventId: string): Pro
     'The body must be {type, timestamp, data}.',
   );
   const report = readReport(type, data, toIso(Math.floor(Date.parse(timestamp) / 1000)));
-  if (!report) return { ignored: `unknown event type ${type.slice(0, 100)}` };
+  const about = { event: { id: eventId, type: type.slice(0, 100) } };
+  if (!report) {
+    return { ignored: `unknown event type ${about.event.type}`, reason: 'unknown_event_type', ...about };
+  }
   const { payment, facts } = report;
 
   // Prefixed, so that payments of different providers never meet.
@@ -78,7 +81,8 @@ export async function translateStandardEvent(body: Buffer, eventId: string): Pro
   // A refund is of its payment, which leads to the booking.
   if (type === 'payment.refunded') return { payment: reported };
   const booking = await readBooking(textsOf(payment), names, paymentId);
-  return booking ? { payment: { ...reported, booking } } : { ignored: 'no booking in its data' };
+  if (booking) return { payment: { ...reported, booking } };
+  return { ignored: 'no booking in its data', reason: 'no_booking', ...about };
 }
 
 /** What an event of ours states. Undefined where the type is none of ours. */

@@ -8,6 +8,17 @@ export type StandardHeaders = {
   signature: string | undefined;
 };
 
+/** The headers of Standard Webhooks, or those of Svix where only they are there: the same under an older name. */
+export function readStandardHeaders(headers: Record<string, string | undefined>): StandardHeaders {
+  const of = (prefix: string): StandardHeaders => ({
+    id: headers[`${prefix}-id`],
+    timestamp: headers[`${prefix}-timestamp`],
+    signature: headers[`${prefix}-signature`],
+  });
+  const standard = of('webhook');
+  return standard.signature === undefined && headers['svix-signature'] !== undefined ? of('svix') : standard;
+}
+
 /**
  * Verifies the headers of Standard Webhooks over the raw bytes of a body and answers the index of the secret that
  * matched. The key is what stands after `whsec_`, decoded from base64: unlike Stripe, which writes its secrets the same
@@ -23,7 +34,7 @@ export function verifyStandardSignature(
   if (!id || !stamp || !signature) {
     throw refuse(
       'signature_missing',
-      'The headers webhook-id, webhook-timestamp and webhook-signature must all be there.',
+      'The headers webhook-id, webhook-timestamp and webhook-signature must all be there, or the same with svix- before them.',
     );
   }
   const timestamp = readTimestamp(stamp);

@@ -1,9 +1,12 @@
 import * as v from 'valibot';
 import { toIso } from '../../shared/clock.ts';
+import type { StripeMode } from '../../shared/config.ts';
 import { anyObject, instant } from '../../shared/schemas.ts';
 import { parseBody, readPart, type Translation } from './event-body.ts';
-import { readBooking } from './named-booking.ts';
-import { ignoredTypes, readers, stripeId } from './stripe-facts.ts';
+import { readBooking, readReference } from './named-booking.ts';
+import { readers, stripeId } from './stripe-facts.ts';
+import { ignoredType } from './stripe-ignored.ts';
+import { notForUs, type Recipient, recipientFields } from './stripe-recipient.ts';
 
 /** A thin event only names its object, which is to be fetched from Stripe. */
 export type ThinEvent = v.InferOutput<typeof referenceSchema>;
@@ -11,14 +14,25 @@ export type ThinEvent = v.InferOutput<typeof referenceSchema>;
 /** Fetches the object that a thin event names. */
 export type FetchObject = (event: ThinEvent) => Promise<unknown>;
 
-type StripeEvent = { id: string; type: string; at: string; object: () => Promise<unknown> };
+type StripeEvent = Recipient & {
+  id: string;
+  type: string;
+  at: string;
+  /** Undefined where the event says it: objects of thin events have the version that they are fetched with. */
+  apiVersion?: string | undefined;
+  /** The object of a snapshot event; of a thin one, only `fetch` gives it. */
+  snapshot?: unknown;
+  fetch: () => Promise<unknown>;
+};
 
 const snapshotSchema = v.object({
   id: stripeId,
   object: v.literal('event'),
   type: v.string(),
+  api_version: v.fallback(v.optional(v.string()), undefined),
   created: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(9e10)),
   data: v.object({ object: anyObject }),
+  ...recipientFields,
 });
 
 const thinSchema = v.object({
@@ -27,61 +41,77 @@ const thinSchema = v.object({
   created: instant('must be a time such as 2026-12-01T10:00:00Z'),
   /** The snapshot event of the same change, where both kinds are delivered. */
   snapshot_event: v.nullish(stripeId),
+  ...recipientFields,
 });
 
 const referenceSchema = v.object({
   id: stripeId,
   // A path of Stripe's own API: what we fetch is never somewhere else.
   related_object: v.object({ url: v.pipe(v.string(), v.regex(/^\/v1(\/[\w-]+)+$/)) }),
-  /** Account or organization on whose behalf it is fetched. */
-  context: v.nullish(v.pipe(v.string(), v.regex(/^[\w/-]{1,200}$/))),
 });
 
 const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
 
 /**
- * Translates the body of a verified Stripe webhook. A thin event of a type that matters is completed by `fetchObject`;
- * it stands for the object as it is now, which does no harm: facts only grow.
+ * Translates the body of a verified Stripe webhook. A thin event that is for us and of a type that is read is completed
+ * by `fetchObject`: its object is as it is now, which does no harm, since facts only grow.
+ * @param served the mode whose payments count in this deployment
  * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
  */
-export async function translateStripeEvent(body: Buffer, fetchObject: FetchObject): Promise<Translation> {
+export async function translateStripeEvent(
+  body: Buffer,
+  served: StripeMode,
+  fetchObject: FetchObject,
+): Promise<Translation> {
   const event = readEvent(parseBody(body), fetchObject);
-  const read = readers.get(event.type);
-  if (!read) {
-    return {
-      ignored: `${ignoredTypes.has(event.type) ? '' : 'unknown '}event type ${event.type.slice(0, 100)}`,
-    };
-  }
-  const report = read(await event.object(), event.at);
-  if ('ignored' in report) return report;
+  const { id, type, at, apiVersion } = event;
+  const about = { event: { id, type: type.slice(0, 100) } };
+  const notOurs = notForUs(event, served);
+  if (notOurs) return { ...notOurs, ...about };
+  const read = readers.get(type);
+  if (!read) return { ...ignoredType(type, event.snapshot), ...about };
+  const report = read(await event.fetch(), { at, apiVersion });
+  if ('ignored' in report) return { ...report, ...about };
 
-  const { paymentId, facts, metadata } = report;
-  const payment = { type: 'payment', paymentId, eventId: event.id, facts } as const;
+  const { paymentId, facts, metadata, reference } = report;
+  const payment = { type: 'payment', paymentId, eventId: id, facts } as const;
   if (!metadata) return { payment };
-  const booking = await readBooking(metadata, names, paymentId);
-  // Payments of the same Stripe account that have nothing to do with appointments are not our business.
-  return booking ? { payment: { ...payment, booking } } : { ignored: 'no booking in its metadata' };
+  const booking = (await readBooking(metadata, names, paymentId)) ?? readReference(reference);
+  if (booking) return { payment: { ...payment, booking } };
+  // Most accounts also take payments that are not for appointments.
+  return { ignored: 'no booking in its metadata', reason: 'no_booking', ...about };
 }
 
 function readEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
   if ((value as { object?: unknown } | null)?.object === 'v2.core.event') {
     const event = readPart(thinSchema, value, 'The body does not have the form of a thin event of Stripe.');
+    const { livemode, account, context } = event;
     return {
       id: event.snapshot_event ?? event.id,
       // Events of Stripe's first API carry its version here; the second one has no payments of its own.
       type: event.type.replace(/^v1\./, ''),
       at: toIso(Math.floor(Date.parse(event.created) / 1000)),
-      object: async () =>
+      livemode,
+      account,
+      context,
+      fetch: async () =>
         fetchObject(
           readPart(referenceSchema, value, 'This thin event names no object that could be fetched.'),
         ),
     };
   }
   const event = readPart(snapshotSchema, value, 'The body does not have the form of a Stripe event.');
+  const { id, type, livemode, account, context } = event;
+  const { object } = event.data;
   return {
-    id: event.id,
-    type: event.type,
+    id,
+    type,
     at: toIso(event.created),
-    object: async () => event.data.object,
+    apiVersion: event.api_version,
+    livemode,
+    account,
+    context,
+    snapshot: object,
+    fetch: async () => object,
   };
 }

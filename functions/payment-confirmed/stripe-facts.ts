@@ -1,15 +1,33 @@
 import * as v from 'valibot';
-import type { DisputeState, PaymentFacts, RefundState } from '../../shared/payment.ts';
+import {
+  type DisputeState,
+  type PaymentFacts,
+  type RefundState,
+  withoutUncaptured,
+} from '../../shared/payment.ts';
 import { type Ignored, readPart } from './event-body.ts';
 
 /**
  * What an object of Stripe says of a payment. With metadata it is of interest only where that names a booking;
- * without, as in refunds and disputes, the payment leads to the booking.
+ * without, as in refunds and disputes, the payment pointer leads to the booking.
  */
-export type StripeReport = { paymentId: string; facts: PaymentFacts; metadata?: Record<string, string> };
+export type StripeReport = {
+  paymentId: string;
+  facts: PaymentFacts;
+  metadata?: Record<string, string>;
+  /** `client_reference_id` of a paid session: it may point to a declared booking. */
+  reference?: string;
+};
 
-/** `at`: when the event happened, RFC 3339 in UTC. Errors (400): `unsupported_event_format`. */
-type Reader = (object: unknown, at: string) => StripeReport | Ignored;
+/**
+ * What an event says about its object.
+ * - `at`: when it happened, RFC 3339 in UTC
+ * - `apiVersion`: in which the object is written; undefined where that is not known
+ */
+type About = { at: string; apiVersion?: string | undefined };
+
+/** Errors (400): `unsupported_event_format`. */
+type Reader = (object: unknown, about: About) => StripeReport | Ignored;
 
 export const stripeId = v.pipe(v.string(), v.regex(/^[\w-]{1,100}$/));
 const amount = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -17,9 +35,11 @@ const metadata = v.fallback(v.record(v.string(), v.string()), {});
 
 const session = v.object({
   id: stripeId,
+  mode: v.nullish(v.string()),
   payment_intent: v.nullish(stripeId),
   payment_status: v.string(),
   amount_total: v.nullish(amount),
+  client_reference_id: v.fallback(v.optional(v.string()), undefined),
   metadata,
 });
 const paymentIntent = v.object({
@@ -28,11 +48,14 @@ const paymentIntent = v.object({
   amount_received: v.nullish(amount),
   metadata,
 });
+const expiredCharge = v.object({ id: stripeId, payment_intent: v.nullish(stripeId), metadata });
 const charge = v.object({
   id: stripeId,
   payment_intent: v.nullish(stripeId),
   amount,
+  amount_captured: v.nullish(amount),
   amount_refunded: amount,
+  refunded: v.fallback(v.optional(v.boolean()), undefined),
 });
 const refund = v.object({
   id: stripeId,
@@ -45,6 +68,7 @@ const dispute = v.object({
   id: stripeId,
   payment_intent: v.nullish(stripeId),
   charge: stripeId,
+  amount: v.nullish(amount),
   status: v.string(),
 });
 
@@ -61,45 +85,129 @@ const disputeStates = new Map<string, DisputeState>([
   ['lost', 'lost'],
 ]);
 
-const completedSession: Reader = (object, at) => {
-  // It completes before the money has come when the method is a slow one; a later event tells. A session that
-  // needed no payment is as good as paid.
-  if (readObject(session, object).payment_status === 'unpaid') return { ignored: 'not paid yet' };
-  return paidSession(object, at);
+/** Sessions that are not payments for a booking, by their mode. */
+const ignoredModes = new Map<string, Ignored>([
+  [
+    'setup',
+    { ignored: 'a session of mode setup saves a payment method and takes no money', reason: 'setup_session' },
+  ],
+  [
+    'subscription',
+    {
+      ignored:
+        'a session of mode subscription: refunds of its invoices would not reach the booking. Use mode payment, or report each payment as a Standard Webhook',
+      reason: 'subscription',
+    },
+  ],
+]);
+
+type Session = v.InferOutput<typeof session>;
+
+/** Reads sessions that may be payments for a booking. */
+const ofPayment =
+  (read: (session: Session, at: string) => StripeReport | Ignored): Reader =>
+  (object, { at }) => {
+    const it = readObject(session, object);
+    return ignoredModes.get(it.mode ?? '') ?? read(it, at);
+  };
+
+const paidReport = (
+  { id, payment_intent, amount_total, client_reference_id, metadata }: Session,
+  at: string,
+): StripeReport => ({
+  paymentId: payment_intent ?? id,
+  facts: { confirmedAt: at, ...known({ amount: amount_total }) },
+  metadata,
+  ...known({ reference: client_reference_id }),
+});
+
+const paidSession = ofPayment(paidReport);
+
+const completedSession = ofPayment((it, at) => {
+  const { payment_status, mode } = it;
+  // With a slow payment method the money comes later, and so does the event. Of modes that Stripe may yet add, it is
+  // not known what "no payment required" means.
+  const isPaid = payment_status === 'no_payment_required' ? isPaymentMode(mode) : payment_status !== 'unpaid';
+  return isPaid ? paidReport(it, at) : { ignored: 'not paid yet', reason: 'not_paid_yet' };
+});
+
+// Without `client_reference_id`: who pays by a Payment Link may set it, and could end the hold of another.
+const failedSession = ofPayment(({ id, payment_intent, metadata }, at) => ({
+  paymentId: payment_intent ?? id,
+  facts: { failedAt: at },
+  metadata,
+}));
+
+const succeededIntent: Reader = (object, { at }) => {
+  const { id, amount, amount_received, metadata } = readObject(paymentIntent, object);
+  return {
+    paymentId: id,
+    facts: { confirmedAt: at, ...known({ amount, captured: amount_received || undefined }) },
+    metadata,
+  };
 };
 
-const paidSession: Reader = (object, at) => {
-  const { id, payment_intent, amount_total, metadata } = readObject(session, object);
-  return { paymentId: payment_intent ?? id, facts: paid(at, amount_total), metadata };
+const canceledIntent: Reader = (object, { at }) => {
+  const { id, metadata } = readObject(paymentIntent, object);
+  return { paymentId: id, facts: { failedAt: at }, metadata };
 };
 
-const failedSession: Reader = (object, at) => {
-  const { id, payment_intent, metadata } = readObject(session, object);
+/** An authorization that was not captured in time. */
+const expiredAuthorization: Reader = (object, { at }) => {
+  const { id, payment_intent, metadata } = readObject(expiredCharge, object);
   return { paymentId: payment_intent ?? id, facts: { failedAt: at }, metadata };
 };
 
-const succeededIntent: Reader = (object, at) => {
-  const { id, amount, amount_received, metadata } = readObject(paymentIntent, object);
-  return { paymentId: id, facts: paid(at, amount_received || amount), metadata };
+const refundedCharge: Reader = (object, { apiVersion }) => {
+  const it = readObject(charge, object);
+  const { id, payment_intent, amount, amount_captured } = it;
+  return {
+    paymentId: payment_intent ?? id,
+    facts: {
+      amount,
+      ...known({ captured: amount_captured }),
+      refundedTotal: refundedOfCaptured(it, apiVersion),
+    },
+  };
 };
 
-const refundedCharge: Reader = (object) => {
-  const { id, payment_intent, amount, amount_refunded } = readObject(charge, object);
-  return { paymentId: payment_intent ?? id, facts: { amount, refundedTotal: amount_refunded } };
-};
+/** Before this version, a partial capture refunded the remainder of the authorization. */
+const withoutRemainder = '2025-03-31';
+const mayIncludeRemainder = (apiVersion: string | undefined): boolean =>
+  apiVersion !== undefined && apiVersion < withoutRemainder;
 
-const changedRefund: Reader = (object) => {
+/** What is refunded of the captured amount, without a remainder that was never captured. */
+function refundedOfCaptured(
+  { amount, amount_captured, amount_refunded, refunded }: v.InferOutput<typeof charge>,
+  apiVersion: string | undefined,
+): number {
+  const captured = amount_captured ?? amount;
+  if (refunded) return captured;
+  const remainder = Math.max(amount - captured, 0);
+  return withoutUncaptured(amount_refunded, { captured, remainder }, mayIncludeRemainder(apiVersion));
+}
+
+const changedRefund: Reader = (object, { apiVersion }) => {
   const { id, payment_intent, charge, amount, status } = readObject(refund, object);
   const paymentId = payment_intent ?? charge;
-  if (!paymentId) return { ignored: 'a refund of no payment' };
+  if (!paymentId) return { ignored: 'a refund of no payment', reason: 'refund_without_payment' };
   const state = refundStates.get(status ?? '') ?? 'open';
-  return { paymentId, facts: { refunds: { [id]: { amount, state } } } };
+  return {
+    paymentId,
+    facts: {
+      refunds: { [id]: { amount, state } },
+      ...(mayIncludeRemainder(apiVersion) ? { refundsIncludeRemainder: true } : {}),
+    },
+  };
 };
 
 const changedDispute: Reader = (object) => {
-  const { id, payment_intent, charge, status } = readObject(dispute, object);
+  const { id, payment_intent, charge, amount, status } = readObject(dispute, object);
   const state = disputeStates.get(status) ?? 'open';
-  return { paymentId: payment_intent ?? charge, facts: { disputes: { [id]: state } } };
+  return {
+    paymentId: payment_intent ?? charge,
+    facts: { disputes: { [id]: { ...known({ amount }), state } } },
+  };
 };
 
 /** Event types that say something of a payment, and who reads their objects. */
@@ -109,6 +217,8 @@ export const readers: ReadonlyMap<string, Reader> = new Map([
   ['checkout.session.async_payment_failed', failedSession],
   ['checkout.session.expired', failedSession],
   ['payment_intent.succeeded', succeededIntent],
+  ['payment_intent.canceled', canceledIntent],
+  ['charge.expired', expiredAuthorization],
   ['charge.refunded', refundedCharge],
   ['refund.created', changedRefund],
   ['refund.updated', changedRefund],
@@ -119,42 +229,15 @@ export const readers: ReadonlyMap<string, Reader> = new Map([
   ['charge.dispute.closed', changedDispute],
 ]);
 
-/** Event types that come beside those and are left alone on purpose. */
-export const ignoredTypes: ReadonlySet<string> = new Set([
-  // Its payment intent succeeds too, and carries the metadata.
-  'charge.succeeded',
-  'charge.captured',
-  'charge.updated',
-  // An attempt that did not work: the customer may try again, until the session expires.
-  'charge.failed',
-  'charge.pending',
-  'payment_intent.payment_failed',
-  // On the way: neither paid nor lost.
-  'payment_intent.created',
-  'payment_intent.processing',
-  'payment_intent.requires_action',
-  'payment_intent.amount_capturable_updated',
-  'payment_intent.partially_funded',
-  // Never paid, so no event stands.
-  'payment_intent.canceled',
-  'charge.expired',
-  // An invoice may be marked as paid by hand, or be for a subscription: appointments are paid for one by one.
-  'invoice.paid',
-  'invoice.payment_succeeded',
-  'invoice.payment_failed',
-  // Where a dispute stands in between; created and closed tell.
-  'charge.dispute.updated',
-  'charge.dispute.funds_withdrawn',
-  'charge.dispute.funds_reinstated',
-  // Of the customer, not of the payment.
-  'customer.created',
-  'customer.updated',
-  'payment_method.attached',
-]);
+function isPaymentMode(mode: string | null | undefined): boolean {
+  return mode == null || mode === 'payment';
+}
 
-/** An amount that is not told is no reason to refuse who has paid: without it, no refund counts as a full one. */
-function paid(at: string, amount: number | null | undefined): PaymentFacts {
-  return { confirmedAt: at, ...(amount == null ? {} : { amount }) };
+/** The fields that have a value: an amount that is not stated is no reason to reject who has paid. */
+function known<Fields extends Record<string, unknown>>(
+  fields: Fields,
+): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as never;
 }
 
 function readObject<Schema extends v.GenericSchema>(schema: Schema, object: unknown): v.InferOutput<Schema> {

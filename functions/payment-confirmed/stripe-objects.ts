@@ -22,7 +22,6 @@ export async function fetchStripeObject(api: StripeApi, apiKey: string, event: T
         authorization: `Bearer ${apiKey}`,
         'stripe-version': apiVersion,
         'stripe-request-trigger': `event=${event.id}`,
-        ...(event.context ? { 'stripe-context': event.context } : {}),
       },
       redirect: 'error',
       signal: AbortSignal.timeout(patience),

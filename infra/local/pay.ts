@@ -64,6 +64,7 @@ await runCommand(async () => {
     });
   });
   if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
+  if ('ignored' in JSON.parse(body)) throw new Error(`The webhook ignored the payment: ${body}`);
   console.log(`Paid: booking ${booking.booking_id} of ${booking.user_id}, ${booking.start}: ${body}`);
   if (stack.googleUrl)
     console.log(`The calendar: ${stack.googleUrl}/calendar?date=${booking.start.slice(0, 10)}`);

@@ -61,7 +61,8 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
       const { simulator } = google;
       if (simulator) defer(() => simulator.close());
       secrets.put(secretNames.googleClient, google.client);
-      return google.url ? { [env.googleUrl]: google.url } : {};
+      // Test mode too: no real money can come here.
+      return { [env.stripeMode]: 'both', ...(google.url ? { [env.googleUrl]: google.url } : {}) };
     },
     runnerOptions,
   );

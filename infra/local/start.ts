@@ -132,6 +132,7 @@ LeadsCalendar × Google Calendar runs on this machine.
   Google        ${google ? `simulated, ${google.url}` : (googleUrl ?? 'the real one')}
   Webhook       ${url}${routes.stripeWebhook}
   signed with   ${signingSecret}
+  Stripe        live and test mode (a deployment: by the option stripeMode)
   State, logs   ${state}/, ${state}/logs/  (forget all: npm start -- --fresh)
 
 Ctrl-C stops everything. What happens:

@@ -30,7 +30,10 @@ export function variablesOf({ properties }: ResolvedResource): Record<string, st
   return (properties.Environment as { Variables?: Record<string, string> } | undefined)?.Variables ?? {};
 }
 
-/** @throws Error when the function's bundle is not among the assets */
+/**
+ * @param environment variables for the function, which win over the template's
+ * @throws Error when the function's bundle is not among the assets
+ */
 export function functionConfig(
   resource: ResolvedResource,
   assetPaths: Map<string, string>,
@@ -50,13 +53,13 @@ export function functionConfig(
     memoryMb,
     concurrency: Math.min(Number(properties.ReservedConcurrentExecutions ?? maximumWorkers), maximumWorkers),
     environment: {
+      ...variablesOf(resource),
       ...environment,
       // Tells the gateway who calls, as temporary credentials of the function's role do at AWS.
       AWS_ACCESS_KEY_ID: name,
       AWS_LAMBDA_FUNCTION_NAME: name,
       AWS_LAMBDA_FUNCTION_VERSION: '$LATEST',
       AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(memoryMb),
-      ...variablesOf(resource),
     },
   };
 }

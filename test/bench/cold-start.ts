@@ -160,6 +160,7 @@ function environmentsOf(
     AWS_ENDPOINT_URL_EVENTBRIDGE: endpoints.eventBridge,
     AWS_SESSION_TOKEN: 'local',
     [env.googleUrl]: googleUrl,
+    [env.stripeMode]: 'both',
     // Where Lambda has the AWS SDK of its runtime, which only the usual way takes from there.
     NODE_PATH: join(import.meta.dirname, '..', '..', 'node_modules'),
   };

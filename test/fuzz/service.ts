@@ -84,6 +84,7 @@ export async function startService(assembly: string) {
     AWS_ENDPOINT_URL_SECRETS_MANAGER: awsJson.url,
     AWS_ENDPOINT_URL_EVENTBRIDGE: awsJson.url,
     [env.googleUrl]: google.url,
+    [env.stripeMode]: 'both',
     [env.publicUrl]: publicUrl,
     [env.returnOrigins]: returnOrigin,
     [env.optionalScopes]: Object.values(optionalScopes).join(' '),

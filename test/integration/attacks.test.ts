@@ -418,6 +418,7 @@ describe('webhooks', () => {
   const deps = () => ({
     ...world.deps,
     secrets: heldSecret({ stripe: [secret], standard: [secret] }),
+    stripeMode: 'both' as const,
     stripeApi: { fetch, baseUrl: 'http://127.0.0.1:9' },
   });
   const mac = (key: string | Buffer, content: string): Buffer =>

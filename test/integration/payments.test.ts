@@ -148,7 +148,7 @@ describe('what leaves the appointment standing', () => {
 
   it.each<[string, PaymentFacts]>([
     ['partly refunded', { refunds: { re_1: { amount: 100, state: 'done' } } }],
-    ['disputed', { disputes: { dp_1: 'open' } }],
+    ['disputed', { disputes: { dp_1: { amount: 9000, state: 'open' } } }],
   ])('is noted: %s', async (what, facts) => {
     await sync(world.payment('b1'));
     await sync(world.reported('b1', facts));
@@ -171,7 +171,7 @@ describe('what leaves the appointment standing', () => {
 it('cancels when a dispute is lost', async () => {
   await world.connect('user-1');
   await sync(world.payment('b1'));
-  await sync(world.reported('b1', { disputes: { dp_1: 'lost' } }));
+  await sync(world.reported('b1', { disputes: { dp_1: { amount: 9000, state: 'lost' } } }));
   expect(await status('b1')).toBe('cancelled');
 });
 

@@ -328,6 +328,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         bookings: bookingStore(client, 'bookings', indexShards),
         readForSync: syncReader(client, { bookings: 'bookings', connections: 'connections' }),
         calendar: calendarOf(process),
+        stripeMode: 'both',
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
         sleep: async (milliseconds: number): Promise<void> => {
           await call(process, 'sleep', () => {});

@@ -11,6 +11,7 @@ import {
   parseWebhookSecrets,
   type WebhookSecrets,
 } from '../../functions/payment-confirmed/webhook-secrets.ts';
+import type { StripeMode } from '../../shared/config.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { heldSecret } from '../fakes/secret.ts';
 import { logged } from '../setup.ts';
@@ -34,9 +35,11 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
+let mode: StripeMode;
 let queue: RecordedQueue;
 let secrets: ReturnType<typeof heldSecret<WebhookSecrets>>;
 beforeEach(() => {
+  mode = 'both';
   queue = recordedQueue();
   secrets = heldSecret<WebhookSecrets>({
     stripe: [stripeSecret, olderStripeSecret],
@@ -50,6 +53,7 @@ const deps = (baseUrl = `http://127.0.0.1:${port}`) => ({
   secrets,
   queue,
   clock: () => created,
+  stripeMode: mode,
   stripeApi: { fetch, baseUrl },
 });
 const signed = (payload: string, secret = stripeSecret) => ({
@@ -104,8 +108,12 @@ describe('a webhook', () => {
     expect(await stripe(snapshot('charge.succeeded', charge()))).toEqual({
       received: true,
       ignored: 'event type charge.succeeded',
+      reason: 'event_type',
     });
     expect(queue.messages).toEqual([]);
+    const ignored = { message: 'Webhook ignored', event: 'evt_1', type: 'charge.succeeded' };
+    expect(lines()).toContainEqual(expect.objectContaining({ ...ignored, reason: 'event_type' }));
+    expect(lines()).toContainEqual(expect.objectContaining({ WebhookIgnored: 1, reason: 'event_type' }));
   });
 
   it('is not received while the queue is away: the provider delivers again', async () => {
@@ -202,7 +210,7 @@ describe('secrets', () => {
 });
 
 describe('a thin event', () => {
-  const event = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1', { context: 'acct_1' });
+  const event = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1');
   const withKey = () => {
     secrets.value = { ...secrets.value, stripeApiKey: apiKey };
   };
@@ -232,11 +240,10 @@ describe('a thin event', () => {
       url,
       key: headers.authorization,
       version: headers['stripe-version'],
-      context: headers['stripe-context'],
       trigger: headers['stripe-request-trigger'],
     }));
     expect(ours).toEqual(theirs);
-    expect(ours).toMatchObject({ url: 'GET /v1/payment_intents/pi_1', context: 'acct_1' });
+    expect(ours).toMatchObject({ url: 'GET /v1/payment_intents/pi_1' });
   });
 
   it('without a key is refused with what to do, where Stripe shows it and the operator sees it', async () => {

@@ -1,11 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mergeFacts, type PaymentFacts, standingOf } from '../../shared/payment.ts';
+import { type DisputeState, mergeFacts, type PaymentFacts, standingOf } from '../../shared/payment.ts';
 
 const paid = { confirmedAt: '2026-11-23T10:00:00Z', amount: 9000 };
 const refund = (state: 'open' | 'done' | 'failed', amount = 9000, id = 're_1'): PaymentFacts => ({
   refunds: { [id]: { amount, state } },
 });
+const lost = (amount: number, id = 'dp_1'): PaymentFacts => ({
+  disputes: { [id]: { amount, state: 'lost' } },
+});
+/** 4000 of 9000 were captured; older API versions refund the other 5000. */
+const captured = { ...paid, captured: 4000 };
+const remainder: PaymentFacts[] = [{ ...refund('done', 5000, 're_0'), refundsIncludeRemainder: true }];
 
 describe('where a payment stands', () => {
   it.each<[string, PaymentFacts[], ReturnType<typeof standingOf>]>([
@@ -40,15 +46,51 @@ describe('where a payment stands', () => {
       [{ confirmedAt: paid.confirmedAt }, refund('done')],
       'partly_refunded',
     ],
-    ['it is disputed', [paid, { disputes: { dp_1: 'open' } }], 'disputed'],
-    ['the dispute is won', [paid, { disputes: { dp_1: 'won' } }], 'paid'],
-    ['the dispute is lost', [paid, { disputes: { dp_1: 'lost' } }], 'dispute_lost'],
+    ['it is disputed', [paid, { disputes: { dp_1: { amount: 9000, state: 'open' } } }], 'disputed'],
+    ['the dispute is won', [paid, { disputes: { dp_1: { amount: 9000, state: 'won' } } }], 'paid'],
+    ['the dispute is lost', [paid, lost(9000)], 'dispute_lost'],
+    ['a dispute over part of it is lost', [paid, lost(1000)], 'partly_refunded'],
+    ['disputes over all of it are lost in parts', [paid, lost(4000), lost(5000, 'dp_2')], 'dispute_lost'],
+    ['the rest is refunded after a lost dispute', [paid, lost(1000), refund('done', 8000)], 'dispute_lost'],
+    [
+      'a dispute is lost whose amount is not known',
+      [paid, { disputes: { dp_1: { state: 'lost' } } }],
+      'dispute_lost',
+    ],
+    [
+      'a dispute is lost, and how much was paid is not known',
+      [{ confirmedAt: paid.confirmedAt }, lost(1000)],
+      'dispute_lost',
+    ],
+    ['a part of the authorization is captured', [captured], 'paid'],
+    ['all that was captured is refunded', [captured, refund('done', 4000)], 'refunded'],
+    ['all that was captured is refunded, says the charge', [captured, { refundedTotal: 4000 }], 'refunded'],
+    ['half of what was captured is refunded', [captured, refund('done', 2000)], 'partly_refunded'],
+    ['the remainder of the authorization is released', [captured, ...remainder], 'paid'],
+    [
+      'the remainder is released and all that was captured refunded',
+      [captured, ...remainder, refund('done', 4000)],
+      'refunded',
+    ],
+    [
+      'the remainder is as large as what was captured',
+      [
+        { ...paid, captured: 4500 },
+        { ...refund('done', 4500), refundsIncludeRemainder: true },
+      ],
+      'paid',
+    ],
+    ['more was captured than authorized', [{ ...paid, captured: 9900 }, refund('done')], 'partly_refunded'],
     [
       'refunds have ids that every object seems to have',
       [paid, refund('done', 4000, 'constructor'), refund('done', 5000, '__proto__')],
       'refunded',
     ],
-    ['it is refunded during a dispute', [paid, { disputes: { dp_1: 'open' } }, refund('done')], 'refunded'],
+    [
+      'it is refunded during a dispute',
+      [paid, { disputes: { dp_1: { amount: 9000, state: 'open' } } }, refund('done')],
+      'refunded',
+    ],
   ])('when %s', (_, said, standing) => {
     expect(standingOf(said.reduce(mergeFacts, {}))).toBe(standing);
   });
@@ -62,12 +104,20 @@ describe('facts', () => {
       confirmedAt: time,
       failedAt: time,
       amount,
+      captured: amount,
       refundedTotal: amount,
+      refundsIncludeRemainder: fc.constant(true as const),
       refunds: fc.dictionary(
         fc.constantFrom('re_1', 're_2'),
         fc.record({ amount, state: fc.constantFrom('open', 'done', 'failed') }),
       ),
-      disputes: fc.dictionary(fc.constantFrom('dp_1', 'dp_2'), fc.constantFrom('open', 'won', 'lost')),
+      disputes: fc.dictionary(
+        fc.constantFrom('dp_1', 'dp_2'),
+        fc.record(
+          { amount, state: fc.constantFrom<DisputeState[]>('open', 'won', 'lost') },
+          { requiredKeys: ['state'] },
+        ),
+      ),
     },
     { requiredKeys: [] },
   );

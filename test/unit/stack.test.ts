@@ -78,7 +78,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
     },
     Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...queue, ...bus },
     Bookings: { ...tokenKeys, ...bookings, ...shards, ...queue },
-    PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', ...queue },
+    PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', [env.stripeMode]: 'live', ...queue },
     BookingSync: {
       [env.conflictPolicy]: 'create',
       [env.paymentPolicy]: '{"refunded":"cancel","disputeLost":"cancel"}',

@@ -93,7 +93,11 @@ describe('translateStandardEvent', () => {
 
   it('ignores a payment that names no booking', async () => {
     for (const type of ['payment.confirmed', 'payment.failed'])
-      expect(await translate(type, ofPayment)).toEqual({ ignored: 'no booking in its data' });
+      expect(await translate(type, ofPayment)).toEqual({
+        ignored: 'no booking in its data',
+        reason: 'no_booking',
+        event: { id: 'msg_1', type },
+      });
   });
 
   it('speaks of problems in the words of the body', async () => {
@@ -113,7 +117,11 @@ describe('translateStandardEvent', () => {
   });
 
   it.each(['payment.disputed', 'invoice.paid', '__proto__'])('ignores %s, and says so', async (type) => {
-    expect(await translate(type, { anything: true })).toEqual({ ignored: `unknown event type ${type}` });
+    expect(await translate(type, { anything: true })).toEqual({
+      ignored: `unknown event type ${type}`,
+      reason: 'unknown_event_type',
+      event: { id: 'msg_1', type },
+    });
   });
 
   it('keeps a refund whose id every object seems to have', async () => {

@@ -2,7 +2,10 @@ import { Webhook } from 'standardwebhooks';
 import { Stripe } from 'stripe';
 import { describe, expect, it } from 'vitest';
 import { tolerance } from '../../functions/payment-confirmed/signature.ts';
-import { verifyStandardSignature } from '../../functions/payment-confirmed/standard-signature.ts';
+import {
+  readStandardHeaders,
+  verifyStandardSignature,
+} from '../../functions/payment-confirmed/standard-signature.ts';
 import { verifyStripeSignature } from '../../functions/payment-confirmed/stripe-signature.ts';
 
 // The vector that the specification publishes.
@@ -39,6 +42,33 @@ const verify = (
     options.at ?? now,
   );
 const refused = (code: string) => expect.objectContaining({ code, status: 400 });
+
+describe('readStandardHeaders', () => {
+  const headers = (prefix: string, signature: string | undefined = published) => ({
+    [`${prefix}-id`]: id,
+    [`${prefix}-timestamp`]: String(now),
+    [`${prefix}-signature`]: signature,
+  });
+  const verifyHeaders = (all: Record<string, string | undefined>) =>
+    verifyStandardSignature(body, readStandardHeaders(all), [secret], now);
+
+  it.each(['webhook', 'svix'])('reads headers that begin with %s-', (prefix) => {
+    expect(verifyHeaders(headers(prefix))).toBe(0);
+  });
+
+  it('prefers the headers of the standard where both kinds are there', () => {
+    const wrong = sign({ secret: other });
+    expect(verifyHeaders({ ...headers('svix', wrong), ...headers('webhook') })).toBe(0);
+    expect(() => verifyHeaders({ ...headers('svix'), ...headers('webhook', wrong) })).toThrow(
+      refused('signature_mismatch'),
+    );
+  });
+
+  it.each(['id', 'timestamp', 'signature'])('never takes %s from the other kind', (name) => {
+    const mixed = { ...headers('webhook'), [`webhook-${name}`]: undefined, [`svix-${name}`]: 'x' };
+    expect(() => verifyHeaders(mixed)).toThrow(refused('signature_missing'));
+  });
+});
 
 describe('verifyStandardSignature', () => {
   it('accepts the published vector, and what the official library signs', () => {

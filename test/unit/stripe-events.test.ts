@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { type FetchObject, translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
-import { ignoredTypes, readers } from '../../functions/payment-confirmed/stripe-facts.ts';
+import { readers } from '../../functions/payment-confirmed/stripe-facts.ts';
+import { ignoredTypeNames } from '../../functions/payment-confirmed/stripe-ignored.ts';
 import { AppError } from '../../shared/app-error.ts';
 import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
 
@@ -11,7 +12,7 @@ const noFetch: FetchObject = async () => {
 };
 const bytes = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const translate = (type: string, object: unknown) =>
-  translateStripeEvent(bytes(snapshot(type, object)), noFetch);
+  translateStripeEvent(bytes(snapshot(type, object)), 'both', noFetch);
 const paymentOf = async (type: string, object: unknown) => {
   const translation = await translate(type, object);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
@@ -29,9 +30,10 @@ const booking = {
   problems: [],
 };
 const confirmed = { facts: { confirmedAt: createdAt, amount: 9000 }, booking };
+const succeeded = { facts: { confirmedAt: createdAt, amount: 9000, captured: 9000 }, booking };
 const failed = { facts: { failedAt: createdAt }, booking };
 const refunded = (state: string) => ({ facts: { refunds: { re_1: { amount: 4000, state } } } });
-const disputed = (state: string) => ({ facts: { disputes: { dp_1: state } } });
+const disputed = (state: string) => ({ facts: { disputes: { dp_1: { amount: 9000, state } } } });
 
 /** Every type that matters, what its object may say, and what we take it for. */
 const table: [string, object, object][] = [
@@ -49,16 +51,36 @@ const table: [string, object, object][] = [
   ['checkout.session.async_payment_succeeded', session(), confirmed],
   ['checkout.session.async_payment_failed', session({ payment_status: 'unpaid' }), failed],
   ['checkout.session.expired', session({ payment_status: 'unpaid', status: 'expired' }), failed],
-  ['payment_intent.succeeded', intent(), confirmed],
-  ['payment_intent.succeeded', intent({ amount: 10_000 }), confirmed],
+  ['payment_intent.succeeded', intent(), succeeded],
+  [
+    'payment_intent.succeeded',
+    intent({ amount: 10_000 }),
+    { facts: { confirmedAt: createdAt, amount: 10_000, captured: 9000 }, booking },
+  ],
   ['payment_intent.succeeded', intent({ amount_received: undefined }), confirmed],
   [
     'payment_intent.succeeded',
     intent({ amount: undefined, amount_received: undefined }),
     { facts: { confirmedAt: createdAt }, booking },
   ],
-  ['charge.refunded', charge(), { facts: { amount: 9000, refundedTotal: 9000 } }],
-  ['charge.refunded', charge({ amount_refunded: 4000 }), { facts: { amount: 9000, refundedTotal: 4000 } }],
+  ['payment_intent.canceled', intent({ amount_received: 0, status: 'canceled' }), failed],
+  ['charge.expired', charge({ amount_captured: 0, amount_refunded: 0, metadata }), failed],
+  ['charge.refunded', charge(), { facts: { amount: 9000, captured: 9000, refundedTotal: 9000 } }],
+  [
+    'charge.refunded',
+    charge({ amount_refunded: 4000 }),
+    { facts: { amount: 9000, captured: 9000, refundedTotal: 4000 } },
+  ],
+  [
+    'charge.refunded',
+    charge({ amount_captured: undefined, amount_refunded: 4000 }),
+    { facts: { amount: 9000, refundedTotal: 4000 } },
+  ],
+  [
+    'charge.refunded',
+    charge({ amount_captured: 4000, amount_refunded: 4000 }),
+    { facts: { amount: 9000, captured: 4000, refundedTotal: 4000 } },
+  ],
   ['refund.created', refund({ status: 'pending' }), refunded('open')],
   ['refund.created', refund({ status: 'succeeded' }), refunded('done')],
   ['refund.updated', refund({ status: 'requires_action' }), refunded('open')],
@@ -73,6 +95,11 @@ const table: [string, object, object][] = [
   ['charge.dispute.closed', dispute({ status: 'warning_closed' }), disputed('won')],
   ['charge.dispute.closed', dispute({ status: 'lost' }), disputed('lost')],
   ['charge.dispute.closed', dispute({ status: 'a word of next year' }), disputed('open')],
+  [
+    'charge.dispute.closed',
+    dispute({ status: 'lost', amount: null }),
+    { facts: { disputes: { dp_1: { state: 'lost' } } } },
+  ],
 ];
 
 describe('translateStripeEvent', () => {
@@ -95,25 +122,37 @@ describe('translateStripeEvent', () => {
   });
 
   it('ignores a refund that is of no payment at all', async () => {
-    expect(await translate('refund.created', refund({ payment_intent: null, charge: null }))).toEqual({
+    expect(await translate('refund.created', refund({ payment_intent: null, charge: null }))).toMatchObject({
       ignored: 'a refund of no payment',
+      reason: 'refund_without_payment',
     });
   });
 
   it('leaves a session alone that completes unpaid, until its slow payment arrives', async () => {
     const unpaid = session({ payment_status: 'unpaid' });
-    expect(await translate('checkout.session.completed', unpaid)).toEqual({ ignored: 'not paid yet' });
+    expect(await translate('checkout.session.completed', unpaid)).toMatchObject({
+      ignored: 'not paid yet',
+      reason: 'not_paid_yet',
+    });
   });
 
-  it.each([...ignoredTypes])('ignores %s on purpose', async (type) => {
+  it.each(ignoredTypeNames)('ignores %s on purpose', async (type) => {
     expect(readers.has(type)).toBe(false);
-    expect(await translate(type, {})).toEqual({ ignored: `event type ${type}` });
+    expect(await translate(type, {})).toEqual({
+      ignored: expect.stringContaining(`event type ${type}`),
+      reason: type.startsWith('invoice') ? 'invoice' : 'event_type',
+      event: { id: 'evt_1', type },
+    });
   });
 
   it.each(['radar.early_fraud_warning.created', 'constructor', '__proto__', ''])(
     'ignores a type it does not know, and says so: %j',
     async (type) => {
-      expect(await translate(type, session())).toEqual({ ignored: `unknown event type ${type}` });
+      expect(await translate(type, session())).toEqual({
+        ignored: `unknown event type ${type}`,
+        reason: 'unknown_event_type',
+        event: { id: 'evt_1', type },
+      });
     },
   );
 
@@ -121,14 +160,17 @@ describe('translateStripeEvent', () => {
     ['payment_intent.succeeded', intent],
     ['checkout.session.async_payment_failed', session],
     ['checkout.session.expired', session],
+    ['payment_intent.canceled', intent],
+    ['charge.expired', charge],
   ])('%s', (type, object) => {
     it.each([
       ['no metadata', {}],
       ['null as metadata', null],
       ['metadata of somebody else', { user_id: 'u', order: '7' }],
     ])('is ignored with %s', async (_, foreign) => {
-      expect(await translate(type, object({ metadata: foreign }))).toEqual({
+      expect(await translate(type, object({ metadata: foreign }))).toMatchObject({
         ignored: 'no booking in its metadata',
+        reason: 'no_booking',
       });
     });
   });
@@ -184,7 +226,7 @@ describe('translateStripeEvent', () => {
     ['an event without data', '{"id":"evt_1","object":"event","type":"x"}', 'unsupported_event_format'],
     ['a thin event without more', '{"id":"evt_1","object":"v2.core.event"}', 'unsupported_event_format'],
   ])('refuses %s', async (_, body, code) => {
-    await expect(translateStripeEvent(Buffer.from(body), noFetch)).rejects.toThrow(refused(code));
+    await expect(translateStripeEvent(Buffer.from(body), 'both', noFetch)).rejects.toThrow(refused(code));
   });
 
   it.each([
@@ -208,7 +250,7 @@ describe('thin events', () => {
     for (const [type, object, expected] of table) {
       const fetchObject = vi.fn<FetchObject>(async () => object);
       const event = thin(`v1.${type}`, url);
-      expect(await translateStripeEvent(bytes(event), fetchObject)).toEqual({
+      expect(await translateStripeEvent(bytes(event), 'both', fetchObject)).toEqual({
         payment: { type: 'payment', paymentId: 'pi_1', eventId: 'evt_thin_1', ...expected },
       });
       expect(fetchObject).toHaveBeenCalledWith(
@@ -219,21 +261,25 @@ describe('thin events', () => {
 
   it('go by the id of the snapshot of the same change, where Stripe delivers both', async () => {
     const event = thin('v1.payment_intent.succeeded', url, { snapshot_event: 'evt_1' });
-    expect(await translateStripeEvent(bytes(event), async () => intent())).toEqual(
+    expect(await translateStripeEvent(bytes(event), 'both', async () => intent())).toEqual(
       await translate('payment_intent.succeeded', intent()),
     );
   });
 
   it.each(['v1.charge.succeeded', 'v1.charge.captured'])('need no call to be ignored: %s', async (type) => {
-    expect(await translateStripeEvent(bytes(thin(type, url)), noFetch)).toEqual({
+    expect(await translateStripeEvent(bytes(thin(type, url)), 'both', noFetch)).toMatchObject({
       ignored: `event type ${type.slice(3)}`,
+      reason: 'event_type',
     });
   });
 
   it('of the second API are unknown', async () => {
     for (const url of ['/v2/core/accounts/acct_1', undefined])
-      expect(await translateStripeEvent(bytes(thin('v2.core.account.updated', url)), noFetch)).toEqual({
+      expect(
+        await translateStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch),
+      ).toMatchObject({
         ignored: 'unknown event type v2.core.account.updated',
+        reason: 'unknown_event_type',
       });
   });
 
@@ -246,9 +292,9 @@ describe('thin events', () => {
     '/v1@example.com',
     '/v2/core/x',
   ])('never lead anywhere but to an object of the API: %s', async (path) => {
-    await expect(translateStripeEvent(bytes(thin('v1.charge.refunded', path)), noFetch)).rejects.toThrow(
-      refused('unsupported_event_format'),
-    );
+    await expect(
+      translateStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch),
+    ).rejects.toThrow(refused('unsupported_event_format'));
   });
 });
 
@@ -306,7 +352,7 @@ describe('whatever is signed', () => {
     await fc.assert(
       fc.asyncProperty(event, object, async (event, fetched) => {
         try {
-          const translation = await translateStripeEvent(bytes(event), async () => fetched);
+          const translation = await translateStripeEvent(bytes(event), 'both', async () => fetched);
           if ('ignored' in translation) seen.ignored += 1;
           else {
             seen.payment += 1;

@@ -38,8 +38,11 @@ export const session = (change: object = {}) =>
   });
 export const intent = (change: object = {}) =>
   exampleIntent({ id: 'pi_1', amount: 9000, amount_received: 9000, metadata, ...change });
-export const charge = (change: object = {}) =>
-  exampleCharge({ ...ofPayment, id: 'ch_1', amount: 9000, amount_refunded: 9000, refunded: true, ...change });
+export const charge = (change: Record<string, unknown> = {}) => {
+  const amounts = { amount: 9000, amount_captured: 9000, amount_refunded: 9000, ...change };
+  const refunded = amounts.amount_refunded === amounts.amount_captured;
+  return exampleCharge({ ...ofPayment, id: 'ch_1', refunded, ...amounts });
+};
 export const refund = (change: object = {}) =>
   exampleRefund({ ...ofPayment, id: 're_1', charge: 'ch_1', amount: 4000, ...change });
 export const dispute = (change: object = {}) =>

@@ -1,0 +1,65 @@
+import type { Ignored } from './event-body.ts';
+
+const beside: Ignored['reason'] = 'event_type';
+
+/** Event types that are ignored on purpose, by reason. */
+const ignoredTypes: ReadonlyMap<string, Ignored['reason']> = new Map([
+  // Its payment intent succeeds too, and carries the metadata.
+  ['charge.succeeded', beside],
+  ['charge.captured', beside],
+  ['charge.updated', beside],
+  // The customer may try again, until the session expires or the payment intent is canceled.
+  ['charge.failed', beside],
+  ['charge.pending', beside],
+  ['payment_intent.payment_failed', beside],
+  ['payment_intent.created', beside],
+  ['payment_intent.processing', beside],
+  ['payment_intent.requires_action', beside],
+  ['payment_intent.amount_capturable_updated', beside],
+  ['payment_intent.partially_funded', beside],
+  // An invoice may be marked as paid by hand, and its payment does not carry the metadata.
+  ['invoice.paid', 'invoice'],
+  ['invoice.payment_succeeded', 'invoice'],
+  ['invoice.payment_failed', 'invoice'],
+  ['invoice_payment.paid', 'invoice'],
+  // The states of a dispute in between: created and closed are read.
+  ['charge.dispute.updated', beside],
+  ['charge.dispute.funds_withdrawn', beside],
+  ['charge.dispute.funds_reinstated', beside],
+  ['customer.created', beside],
+  ['customer.updated', beside],
+  ['payment_method.attached', beside],
+]);
+
+export const ignoredTypeNames: readonly string[] = [...ignoredTypes.keys()];
+
+/** Why an event of a type that is not read is ignored. `object`: of a snapshot event. */
+export function ignoredType(type: string, object: unknown): Ignored {
+  const reason = ignoredTypes.get(type);
+  if (!reason) return { ignored: `unknown event type ${type.slice(0, 100)}`, reason: 'unknown_event_type' };
+  if (reason === 'invoice') return ignoredInvoice(type);
+  if (type === 'charge.succeeded' && isWithoutIntent(object)) {
+    return {
+      ignored:
+        'a charge without a payment intent: take the payment with a PaymentIntent or a Checkout Session',
+      reason: 'charge_without_intent',
+    };
+  }
+  return { ignored: `event type ${type}`, reason };
+}
+
+function ignoredInvoice(type: string): Ignored {
+  return {
+    ignored: `event type ${type}: an invoice does not pay for a booking; report it as a Standard Webhook`,
+    reason: 'invoice',
+  };
+}
+
+function isWithoutIntent(object: unknown): boolean {
+  return (
+    typeof object === 'object' &&
+    object !== null &&
+    'payment_intent' in object &&
+    object.payment_intent === null
+  );
+}

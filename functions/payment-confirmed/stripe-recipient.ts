@@ -1,0 +1,33 @@
+import * as v from 'valibot';
+import type { StripeMode } from '../../shared/config.ts';
+import type { Ignored } from './event-body.ts';
+
+/** The fields of an event, snapshot or thin, that say for whom it is. */
+export const recipientFields = {
+  livemode: v.optional(v.boolean('must be true or false'), false),
+  account: v.nullish(v.string('must be text'), ''),
+  context: v.nullish(v.string('must be text'), ''),
+};
+
+export type Recipient = { livemode: boolean; account: string; context: string };
+
+/**
+ * Why an event is not for this deployment; undefined where it is. An event without `livemode`, which Stripe always
+ * sends, counts as test mode: what is not known to be real money must not become a real appointment.
+ */
+export function notForUs({ livemode, account, context }: Recipient, served: StripeMode): Ignored | undefined {
+  const mode = livemode ? 'live' : 'test';
+  if (served !== 'both' && served !== mode) {
+    return {
+      ignored: `an event of ${mode} mode, and this deployment serves ${served} mode: see the option stripeMode`,
+      reason: 'other_mode',
+    };
+  }
+  if (account || context) {
+    return {
+      ignored: 'an event of a connected account: only payments of the own account are served',
+      reason: 'connected_account',
+    };
+  }
+  return undefined;
+}
