@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import type { Appointment, EventTime, Problem } from './booking.ts';
 import { dayExists, toIso } from './clock.ts';
+import { lastZoneSeconds } from './day-span.ts';
 import { isTimeZone } from './time-zone.ts';
 
 /** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
@@ -70,8 +71,8 @@ export async function readAppointment(
       start: start.time,
       end: end.time,
       startsAt: start.at,
-      // A day is over when it is over everywhere.
-      endsAt: 'date' in end.time ? end.at + lastZone : end.at,
+      // Until sync knows the zone of the calendar, a day is over when it is over everywhere.
+      endsAt: 'date' in end.time ? end.at + lastZoneSeconds : end.at,
     },
     problems: [],
   };
@@ -85,9 +86,6 @@ function withinReach(field: string, moment: Moment | Problem): Moment | Problem 
   if ('code' in moment || (moment.at >= first && moment.at <= last)) return moment;
   return problem(field, `"${field}" must be within the years 1 to 9999.`);
 }
-
-/** Seconds by which the last zone on Earth is behind UTC. */
-const lastZone = 12 * 3600;
 
 const date = String.raw`(\d{4}-\d\d-\d\d)[Tt]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.\d{1,9})?)?`;
 const wholeDay = /^\d{4}-\d\d-\d\d$/;
@@ -124,7 +122,7 @@ async function readMoment(
   );
 }
 
-/** A day is that day wherever its calendar is; it is taken to begin when it does in UTC. */
+/** A day of the calendar that the event goes to: until sync knows its zone, it begins at midnight UTC. */
 function readDay(field: string, day: string): Moment | Problem {
   if (!dayExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
   return { time: { date: day }, at: Date.parse(`${day}T00:00:00Z`) / 1000 };

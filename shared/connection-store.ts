@@ -62,6 +62,12 @@ export type ConnectionStore = {
   recordUse(userId: string, version: number, lastUsedAt: number, refreshAt: number): Promise<boolean>;
   /** Records what the user chose, on an active connection. */
   choose(userId: string, read: Fence, choice: Choice): Promise<boolean>;
+  /** Records the time zone of the chosen calendar, if that is still the chosen one. */
+  keepTimeZone(
+    userId: string,
+    version: number,
+    known: { calendarId: string; timeZone: string },
+  ): Promise<boolean>;
   /** Replaces sealed tokens by the same ones under another key. */
   reseal(userId: string, version: number, tokens: ResealedTokens): Promise<boolean>;
   /** One page of user ids on which something is due. From an index: it may lag. */
@@ -260,6 +266,14 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         set: { ...choice, choices: (choices ?? 0) + 1 },
         condition: `${isActive} AND ${stillVersion} AND ${sameChoice(read)}`,
         values: { ':active': 'active', ':version': tokenVersion, ':seen': choices },
+      });
+    },
+
+    keepTimeZone(userId, version, { calendarId, timeZone }) {
+      return changed(userId, {
+        set: { timeZone },
+        condition: `${stillVersion} AND calendarId = :calendarId`,
+        values: { ':version': version, ':calendarId': calendarId },
       });
     },
 

@@ -13,6 +13,7 @@ import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { standingOf } from '../../shared/payment.ts';
 import { type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
+import { deadlineOf } from './deadlines.ts';
 import { writtenOf } from './written-event.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
@@ -114,11 +115,12 @@ export function nextStep(given: Situation): Step {
   return { do: 'record', outcome: waiting(booking, now, random) };
 }
 
-/** Failures that pass have lasted until the appointment began. One that is new by then is still entered. */
+/** Failed attempts have lasted until the deadline. A booking that is new by then is still tried. */
 function hasRunOut({ booking, stored, now }: Situation): boolean {
   const { status, attempts, appointment } = booking;
   const mayPass = status === 'pending' && attempts > 0 && !booking.blocked;
-  return booking === stored && mayPass && (appointment?.startsAt ?? 0) <= now;
+  const deadline = appointment ? deadlineOf(appointment) : 0;
+  return booking === stored && mayPass && deadline <= now;
 }
 
 /** Whether something may stand in a calendar that the record does not tell of. */
@@ -271,11 +273,11 @@ export function verified(booking: Booking, event: CalendarEvent | undefined, now
   };
 }
 
-/** A look that came to nothing: the event stands as far as is known, and is looked at again before it is over. */
+/** The check failed. The event is assumed to exist, and checked again before the deadline. */
 export function lookAgain(booking: Booking, now: number): Outcome {
   const { syncDueAt: _, ...rest } = booking;
   const lookAt = now + 3600;
-  const isWorthIt = lookAt < (booking.appointment?.startsAt ?? 0);
+  const isWorthIt = booking.appointment !== undefined && lookAt < deadlineOf(booking.appointment);
   return { booking: { ...rest, ...(isWorthIt ? { syncDueAt: lookAt } : {}), updatedAt: toIso(now) } };
 }
 
@@ -535,11 +537,10 @@ export function triedInVain(booking: Booking, problem: Problem, now: number, ran
   return retryLater(booking, problem, backoff(booking.attempts + 1, random, retryRanges.soon), now);
 }
 
-/** Never later than the appointment begins or, after that, ends: then the attempt finds what was missed, and says so. */
+/** Never later than the deadline or, after that, the end: the attempt at that moment records and publishes `missed`. */
 function dueAt({ appointment }: Booking, now: number, wait: number): number {
-  const { startsAt = 0, endsAt = 0 } = appointment ?? {};
-  const deadline = [startsAt, endsAt].find((at) => at > now) ?? Number.POSITIVE_INFINITY;
-  return Math.min(now + wait, deadline);
+  const moments = appointment ? [deadlineOf(appointment), appointment.endsAt] : [];
+  return Math.min(now + wait, moments.find((at) => at > now) ?? Number.POSITIVE_INFINITY);
 }
 
 const advice: Partial<Record<CalendarFailure['kind'], string>> = {

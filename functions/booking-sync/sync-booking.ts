@@ -54,6 +54,7 @@ import { writeWithoutRejected } from './optional-parts.ts';
 import { point, remember, retract, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
 import { ask, overtaken, type Session } from './session.ts';
+import { placeStored, placeWholeDays, placeWithGoogle } from './whole-days.ts';
 import { writtenOf } from './written-event.ts';
 
 export type SyncDeps = TokenDeps & {
@@ -89,11 +90,12 @@ export async function syncBooking(
   const run = { toldInVain: false };
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
-    const seen = await see(deps, message);
-    const booking =
+    const seen = await placeStored(await see(deps, message));
+    const applied =
       message.type === 'payment'
         ? applyPayment(seen.booking, message, seen.pointer, deps.clock())
         : seen.booking;
+    const booking = applied && (await placeWholeDays(applied, seen.connection));
     if (!booking) {
       if (message.type !== 'payment') return warnOfNothing(message);
       if (await remember(deps, message, seen.pointer)) return;
@@ -466,12 +468,23 @@ async function remove(deps: SyncDeps, session: Session, booking: Booking): Promi
   return cancelled(booking, booking.generation + 1, deps.clock());
 }
 
-const works: Record<
-  Work,
-  (deps: SyncDeps, session: Session, booking: Booking, presence: Presence) => Promise<Outcome>
-> = {
-  insert,
-  update,
+type Action = (deps: SyncDeps, session: Session, booking: Booking, presence: Presence) => Promise<Outcome>;
+
+/** The action with whole days in the zone of the calendar; too late where they are over in that zone. */
+function inZone(action: Action): Action {
+  return async (deps, session, given, presence) => {
+    const booking = await placeWithGoogle(deps, session, given);
+    if ('failure' in booking) return concede(deps, session, given, booking.failure);
+    const isOver = booking !== given && (booking.appointment?.endsAt ?? 0) <= deps.clock();
+    return isOver && !booking.observed
+      ? find(deps, session, booking, presence)
+      : action(deps, session, booking, presence);
+  };
+}
+
+const works: Record<Work, Action> = {
+  insert: inZone(insert),
+  update: inZone(update),
   verify,
   find,
   remove,

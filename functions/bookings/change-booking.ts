@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { BookingView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
-import { type Booking, withEntry } from '../../shared/booking.ts';
+import { type Appointment, type Booking, withEntry } from '../../shared/booking.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { type Clock, toIso } from '../../shared/clock.ts';
@@ -124,8 +124,9 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
 }
 
 /** The booking with another appointment or hold; undefined where it is desired so already, and nothing is to be retried. */
-function desire(booking: Booking, { appointment, hold }: Desired, now: number): Booking | undefined {
+function desire(booking: Booking, { appointment: given, hold }: Desired, now: number): Booking | undefined {
   if (booking.cancelledAt !== undefined) throw isCancelled();
+  const appointment = withKnownInstants(given, booking.appointment);
   const { hold: held = false, ...rest } = booking;
   if (isDeepStrictEqual(booking.appointment, appointment) && held === hold) return retried(booking, now);
   const changed = { ...rest, appointment, ...(hold ? { hold } : {}) };
@@ -150,6 +151,13 @@ function retried(booking: Booking, now: number): Booking | undefined {
     timeline: withEntry(booking.timeline, now, 'retry requested'),
     updatedAt: toIso(now),
   };
+}
+
+/** The instants of whole days follow the zone of the calendar, which sync has recorded: the same days keep them. */
+function withKnownInstants(given: Appointment, stored: Appointment | undefined): Appointment {
+  if (!stored || !isDeepStrictEqual([given.start, given.end], [stored.start, stored.end])) return given;
+  const { startsAt, endsAt } = stored;
+  return { ...given, startsAt, endsAt };
 }
 
 function cancel(booking: Booking, now: number): Booking {
