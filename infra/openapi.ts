@@ -304,7 +304,7 @@ const listBookings: Operation = {
   security: asUser,
   parameters: queryOf({
     status: 'Only those of this status.',
-    from: 'Those that start then or later.',
+    from: "Those that start then or later. A whole day starts at midnight in the calendar's time zone.",
     to: 'Those that start before.',
     cursor: 'nextCursor of the page before, with the same from and to.',
     limit: 'How many at most.',

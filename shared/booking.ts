@@ -9,7 +9,10 @@ import type { PaymentFacts } from './payment.ts';
  */
 export type EventTime = { dateTime: string; timeZone?: string } | { date: string };
 
-/** What should stand in the calendar. `startsAt` and `endsAt` are the same moments in epoch seconds. */
+/**
+ * What should stand in the calendar. `startsAt` and `endsAt` are the same moments in epoch seconds; of whole days, once
+ * sync knows the time zone of the calendar, where a day begins and ends in it.
+ */
 export type Appointment = {
   summary: string;
   location?: string;
@@ -70,7 +73,7 @@ export type ObservedEvent = {
  * - `cancelled`: nothing stands in the calendar, and nothing should
  * - `conflict`: something else stands in the calendar at that time, and the operator wants it not entered then
  * - `deleted_by_user`: its owner has deleted the event by hand; left so unless the booking changes
- * - `missed`: the appointment was over, or had begun after failed attempts, before it, or its last change, could be put into the calendar
+ * - `missed`: attempts failed until the deadline, or the appointment was over, before it or its last change was in the calendar
  * - `failed`: cannot be carried out as it is; `problems` says why
  */
 export type BookingStatus =

@@ -253,7 +253,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(new Set(seen).size).toBe(seen.length);
     });
 
-    it('postpones a refresh and records a use, each only over the version it was decided on', async () => {
+    it('postpones a refresh, records a use and a time zone, each only over the version it was decided on', async () => {
       await connections.put(connection(), undefined);
       await connections.takeLease(userId, 1, lease());
       const leased = { userId, tokenVersion: 1, leaseUntil: now + 20 };
@@ -270,7 +270,18 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.takeLease(userId, 1, lease())).toMatchObject({ leaseUntil: now + 20 });
       expect(await connections.recordUse(userId, 1, now + 5, now + 99)).toBe(true);
       expect(await connections.recordUse(userId, 2, now + 6, now + 99)).toBe(false);
-      expect(await connections.get(userId)).toMatchObject({ lastUsedAt: now + 5, refreshAt: now + 99 });
+      const { calendarId } = connection();
+      const timeZone = 'Asia/Tokyo';
+      const other = { calendarId: 'other@example.com', timeZone };
+      expect(await connections.keepTimeZone(userId, 1, other)).toBe(false);
+      expect(await connections.keepTimeZone(userId, 2, { calendarId, timeZone })).toBe(false);
+      expect(await connections.get(userId)).not.toHaveProperty('timeZone');
+      expect(await connections.keepTimeZone(userId, 1, { calendarId, timeZone })).toBe(true);
+      expect(await connections.get(userId)).toMatchObject({
+        lastUsedAt: now + 5,
+        refreshAt: now + 99,
+        timeZone,
+      });
     });
 
     it('gives the lease of what is due without a read before it, whatever the status', async () => {

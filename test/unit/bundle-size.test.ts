@@ -38,7 +38,7 @@ test('what is seldom used is in a file beside the bundles that use it, and loads
   const users = Object.keys(budgets).filter((name) =>
     readFileSync(join(bundles, name, 'index.cjs'), 'utf8').includes(`require("${file}")`),
   );
-  expect(users).toEqual(['bookings', 'payment-confirmed']);
+  expect(users).toEqual(['booking-sync', 'bookings', 'payment-confirmed']);
   for (const name of users) {
     const { Temporal } = createRequire(join(bundles, name, 'index.cjs'))(file);
     expect(String(Temporal.PlainDate.from('2026-12-01'))).toBe('2026-12-01');
