@@ -1,22 +1,31 @@
-import * as v from 'valibot';
-import { AppError } from './app-error.ts';
+import { isJsonObject } from './schemas.ts';
+import { parseSecretObject, unusableSecret } from './secret-json.ts';
 
 /** The OAuth client of this service at Google. */
 export type GoogleClient = { clientId: string; clientSecret: string };
 
-const text = v.pipe(v.string(), v.minLength(1));
-const file = v.object({ web: v.object({ client_id: text, client_secret: text }) });
+const name = 'google-oauth-client';
 
-/** Parses the JSON file that Google's console offers for download, which is stored as it is. Errors: `not_configured`. */
+/**
+ * Parses the JSON file that Google's console offers for download, which is stored as it is.
+ * Errors: `not_configured`, which names the entry that is wrong and never quotes it.
+ */
 export function parseGoogleClient(secret: string): GoogleClient {
-  try {
-    const { web } = v.parse(file, JSON.parse(secret));
-    return { clientId: web.client_id, clientSecret: web.client_secret };
-  } catch {
-    // The cause is left out: its message could quote the secret.
-    throw new AppError(
-      'not_configured',
-      'The secret google-oauth-client must hold the client file of a "Web application" as Google\'s console offers it for download.',
+  const { web, installed } = parseSecretObject(name, secret);
+  if (!isJsonObject(web)) {
+    throw unusableSecret(
+      name,
+      installed === undefined
+        ? '"web" must be an object: store the client file of a "Web application" as Google\'s console offers it for download.'
+        : 'It is the file of an installed application: store that of a "Web application".',
     );
   }
+  return { clientId: readText(web, 'client_id'), clientSecret: readText(web, 'client_secret') };
+}
+
+function readText(web: Record<string, unknown>, field: string): string {
+  const value = web[field];
+  const text = typeof value === 'string' ? value.trim() : '';
+  if (text) return text;
+  throw unusableSecret(name, `"web.${field}" must be a text that is not empty.`);
 }

@@ -3,9 +3,9 @@ import {
   ResourceNotFoundException,
   SecretsManagerClient,
 } from '@aws-sdk/client-secrets-manager';
-import { AppError, type ErrorCode, hasCode } from './app-error.ts';
+import { AppError, type ErrorCode, hasCode, isOperatorError } from './app-error.ts';
 import type { Clock } from './clock.ts';
-import { describeError, log } from './observability.ts';
+import { describeError, log, reportOperatorError } from './observability.ts';
 
 /** A parsed secret, read when first needed and kept for a while. */
 export type Secret<T> = {
@@ -76,10 +76,10 @@ export function secret<T>(
       } catch (error) {
         if (!kept) throw error;
         // An old value that worked is better than none while Secrets Manager is away.
-        log.warn('Secret could not be read again; the kept value is used', {
-          secret: id,
-          error: describeError(error),
-        });
+        const message = 'Secret could not be read again; the kept value is used';
+        // A malformed value would stop the next cold start.
+        if (isOperatorError(error)) reportOperatorError(message, error);
+        else log.warn(message, { secret: id, error: describeError(error) });
         return kept.value;
       }
     },

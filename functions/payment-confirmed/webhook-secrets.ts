@@ -1,5 +1,6 @@
-import * as v from 'valibot';
 import { AppError } from '../../shared/app-error.ts';
+import { reportOperatorError } from '../../shared/observability.ts';
+import { parseSecretObject, unusableSecret } from '../../shared/secret-json.ts';
 
 /** Signing secrets by provider, the newest first. Several at a time let a roll overlap; none turns a provider off. */
 export type WebhookSecrets = {
@@ -10,29 +11,57 @@ export type WebhookSecrets = {
 };
 export type Provider = 'stripe' | 'standard';
 
-const list = (pattern: RegExp) => v.optional(v.array(v.pipe(v.string(), v.regex(pattern))));
-const schema = v.object({
-  stripe: list(/^whsec_\S{8,}$/),
-  // At least 16 bytes.
-  standard: list(/^whsec_[A-Za-z0-9+/]{22,}={0,2}$/),
-  stripeApiKey: v.optional(v.pipe(v.string(), v.regex(/^[rs]k_\S{8,}$/))),
-});
+/** What an entry must look like, for the check and for people. */
+type Form = { pattern: RegExp; is: string };
+const forms = {
+  stripe: { pattern: /^whsec_[\x21-\x7e]{8,}$/, is: 'whsec_ and at least 8 characters without spaces' },
+  standard: { pattern: /^whsec_[A-Za-z0-9+/]{22,}={0,2}$/, is: 'whsec_ and at least 16 bytes in base64' },
+  stripeApiKey: {
+    pattern: /^[rs]k_[\x21-\x7e]{8,}$/,
+    is: 'rk_ or sk_ and at least 8 characters without spaces',
+  },
+} satisfies Record<string, Form>;
+
+const name = 'webhook-signing';
+const seeSetup = 'docs/setup.md says what to put into it.';
 
 /**
  * Parses the secret `webhook-signing`: `{"stripe":["whsec_…"],"standard":["whsec_…"],"stripeApiKey":"rk_…"}`, of which
- * one list of signing secrets must be there. Errors: `not_configured`.
+ * one signing secret must be there. An entry that cannot be used turns off no other: it is reported to the operator.
+ * Errors: `not_configured`.
  */
 export function parseWebhookSecrets(secret: string): WebhookSecrets {
-  try {
-    const { stripe = [], standard = [], stripeApiKey } = v.parse(schema, JSON.parse(secret));
-    if (stripe.length + standard.length > 0) return { stripe, standard, stripeApiKey };
-  } catch {
-    // The cause is left out: its message could quote the secret.
+  const value = parseSecretObject(name, secret);
+  const problems: string[] = [];
+  const stripe = readList(value, 'stripe', problems);
+  const standard = readList(value, 'standard', problems);
+  const [stripeApiKey] = readList(value, 'stripeApiKey', problems);
+  const why = problems.join('; ');
+  if (stripe.length + standard.length === 0) {
+    const none = why ? `${why}.` : 'It has no signing secret.';
+    throw unusableSecret(name, `${none} It must read {"stripe":["whsec_…"]}. ${seeSetup}`);
   }
-  throw new AppError(
-    'not_configured',
-    'The secret webhook-signing must read {"stripe":["whsec_…"]}, with "standard" and "stripeApiKey" where they are used. docs/setup.md says what to put into it.',
-  );
+  if (why) {
+    const error = unusableSecret(name, `${why}. The other entries are used. ${seeSetup}`);
+    reportOperatorError('An entry of a secret cannot be used', error);
+  }
+  return { stripe, standard, stripeApiKey };
+}
+
+/** The usable texts of an entry: a list, or a text alone. What is wrong with others is added to `problems`. */
+function readList(value: Record<string, unknown>, entry: keyof typeof forms, problems: string[]): string[] {
+  const { pattern, is } = forms[entry];
+  const given = value[entry];
+  const isList = Array.isArray(given);
+  const items: unknown[] = isList ? given : [given];
+  return items.flatMap((item, index) => {
+    if (item === undefined || item === null) return [];
+    const text = typeof item === 'string' ? item.trim() : undefined;
+    if (text === '') return [];
+    if (text !== undefined && pattern.test(text)) return [text];
+    problems.push(`"${entry}"${isList ? `[${index}]` : ''} must be ${is}`);
+    return [];
+  });
 }
 
 /**

@@ -1,0 +1,140 @@
+/** Values of secrets as consoles, shells and editors leave them. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
+import { parseGoogleClient } from '../../shared/google-client-secret.ts';
+import { logged } from '../setup.ts';
+
+const stripe = 'whsec_of_stripe_0123456789abcdef';
+const standard = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
+const apiKey = 'rk_test_0123456789abcdef';
+const webhookSigning = { stripe: [stripe], standard: [standard], stripeApiKey: apiKey };
+const client = { client_id: 'id.apps.example.com', client_secret: 'GOCSPX-canary-secret' };
+const notConfigured = expect.objectContaining({ code: 'not_configured' });
+const operatorErrors = () => logged.map((line) => JSON.parse(line)).filter((line) => 'OperatorError' in line);
+
+/** What is done to a right value that keeps its meaning. */
+const harmless: [string, (json: string) => string][] = [
+  ['nothing', (json) => json],
+  ['a byte order mark', (json) => `\ufeff${json}`],
+  ['a newline at its end', (json) => `${json}\n`],
+  ['CRLF at its end', (json) => `${json}\r\n`],
+  ['a byte order mark and blanks around it', (json) => `\ufeff \t\r\n${json} \r\n`],
+  ['indentation with CRLF', (json) => JSON.stringify(JSON.parse(json), null, 2).replaceAll('\n', '\r\n')],
+  ['an encoding as text within JSON', (json) => JSON.stringify(json)],
+  ['an encoding as text within JSON after a byte order mark', (json) => `\ufeff${JSON.stringify(json)}\n`],
+  ['an extra key', (json) => JSON.stringify({ ...JSON.parse(json), comment: 'of 2026' })],
+];
+
+/** What is done to a right value that makes it unreadable, and what the error then says. */
+const harmful: [string, (json: string) => string, RegExp][] = [
+  ['single quotes around it', (json) => `'${json}'`, /quotation mark, which its shell/],
+  ['typographic quotes', (json) => json.replaceAll('"', '“'), /typographic/],
+  ['backslashes before its quotes', (json) => json.replaceAll('"', '\\"'), /backslashes/],
+  ['UTF-16', (json) => [...json].join('\0'), /UTF-16/],
+  ['a cut at its end', (json) => json.slice(0, -2), /JSON object/],
+  ['lost quotes', (json) => json.replaceAll('"', ''), /JSON object/],
+  ['a list around it', (json) => `[${json}]`, /JSON object/],
+  ['base64', (json) => Buffer.from(json).toString('base64'), /JSON object/],
+  ['two encodings too many', (json) => JSON.stringify(JSON.stringify(json)), /JSON object/],
+  ['the bare secret instead', () => stripe, /JSON object/],
+  ['nothing left', () => ' ', /JSON object/],
+  ['null', () => 'null', /JSON object/],
+];
+
+beforeEach(() => {
+  logged.length = 0;
+});
+
+describe.each<[string, (value: string) => unknown, object, object]>([
+  ['webhook-signing', parseWebhookSecrets, webhookSigning, webhookSigning],
+  [
+    'google-oauth-client',
+    parseGoogleClient,
+    { web: client },
+    { clientId: client.client_id, clientSecret: client.client_secret },
+  ],
+])('the secret %s', (name, parse, right, parsed) => {
+  it.each(harmless)('is accepted with %s', (_, change) => {
+    expect(parse(change(JSON.stringify(right)))).toEqual(parsed);
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it.each(harmful)('is rejected with its name and the reason, unquoted: %s', (_, change, reason) => {
+    const parseChanged = () => parse(change(JSON.stringify(right)));
+    expect(parseChanged).toThrow(notConfigured);
+    expect(parseChanged).toThrow(name);
+    expect(parseChanged).toThrow(reason);
+    expect(parseChanged).not.toThrow(/0123456789|canary/);
+  });
+});
+
+describe('an entry of webhook-signing', () => {
+  it.each([
+    ['an empty key', { stripeApiKey: '' }],
+    ['a key that is null', { stripeApiKey: null }],
+    ['an empty list', { standard: [] }],
+    ['a list of an empty text', { standard: [''] }],
+    ['a list of null', { standard: [null] }],
+    ['an empty text for a list', { standard: '' }],
+  ])('that is optional may be empty: %s', (_, change) => {
+    expect(parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }))).toEqual({
+      stripe: [stripe],
+      standard: [],
+      stripeApiKey: undefined,
+    });
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it.each([
+    ['a text alone', stripe],
+    ['blanks around it', [` ${stripe}\n`]],
+    ['an empty text beside it', ['', stripe]],
+  ])('is accepted as %s', (_, value) => {
+    expect(parseWebhookSecrets(JSON.stringify({ stripe: value })).stripe).toEqual([stripe]);
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it.each<[string, object, string]>([
+    ['a key of another kind', { stripeApiKey: 'pk_test_0123456789' }, '"stripeApiKey" must be rk_ or sk_'],
+    ['a number as key', { stripeApiKey: 7 }, '"stripeApiKey" must be'],
+    ['an API key in a list', { stripe: [stripe, 'sk_live_0123456789'] }, '"stripe"[1] must be whsec_'],
+    ['a short secret', { standard: ['whsec_short'] }, '"standard"[0] must be whsec_'],
+    ['no base64', { standard: ['whsec_not-base64-but-long-enough'] }, '"standard"[0] must be whsec_'],
+    ['an invisible character', { stripe: [`${stripe}\u200b`, stripe] }, '"stripe"[0] must be whsec_'],
+    ['a secret in quotes', { stripe: [`"${stripe}"`, stripe] }, '"stripe"[0] must be whsec_'],
+    ['an object for a list', { standard: { first: standard } }, '"standard" must be whsec_'],
+  ])('that cannot be used is reported, unquoted, and turns off no other: %s', (_, change, reported) => {
+    const { stripe: usable } = parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }));
+    expect(usable).toEqual([stripe]);
+    expect(operatorErrors()).toHaveLength(1);
+    const line = logged.map((text) => JSON.parse(text)).find(({ level }) => level === 'ERROR');
+    expect(line.error.message).toContain(reported);
+    expect(logged.join()).not.toMatch(/0123456789|not-base64|first/);
+  });
+
+  it.each([
+    ['{}', 'no signing secret'],
+    ['{"stripe":[],"standard":[]}', 'no signing secret'],
+    ['{"stripe":["sk_live_0123456789"]}', '"stripe"[0] must be whsec_'],
+    ['{"stripeApiKey":"rk_test_0123456789"}', 'no signing secret'],
+  ])('must be one signing secret at least: %s', (secret, reason) => {
+    expect(() => parseWebhookSecrets(secret)).toThrow(notConfigured);
+    expect(() => parseWebhookSecrets(secret)).toThrow(reason);
+    expect(() => parseWebhookSecrets(secret)).not.toThrow(/0123456789/);
+  });
+});
+
+describe('an entry of google-oauth-client', () => {
+  it.each([
+    ['{}', '"web" must be an object'],
+    [JSON.stringify({ installed: client }), 'installed application'],
+    [JSON.stringify({ web: JSON.stringify(client) }), '"web" must be an object'],
+    [JSON.stringify({ web: { ...client, client_id: '' } }), '"web.client_id"'],
+    [JSON.stringify({ web: { client_id: client.client_id } }), '"web.client_secret"'],
+    [JSON.stringify({ web: { ...client, client_secret: 7 } }), '"web.client_secret"'],
+  ])('that is wrong is named, unquoted: %s', (secret, reason) => {
+    expect(() => parseGoogleClient(secret)).toThrow(notConfigured);
+    expect(() => parseGoogleClient(secret)).toThrow(reason);
+    expect(() => parseGoogleClient(secret)).not.toThrow(/canary/);
+  });
+});
