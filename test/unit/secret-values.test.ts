@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
+import { secret, secretTimeToLive } from '../../shared/secrets.ts';
 import { logged } from '../setup.ts';
 
 const stripe = 'whsec_of_stripe_0123456789abcdef';
@@ -136,5 +137,35 @@ describe('an entry of google-oauth-client', () => {
     expect(() => parseGoogleClient(secret)).toThrow(notConfigured);
     expect(() => parseGoogleClient(secret)).toThrow(reason);
     expect(() => parseGoogleClient(secret)).not.toThrow(/canary/);
+  });
+});
+
+describe('a secret that worked', () => {
+  const readTwice = async (second: () => string) => {
+    const right = JSON.stringify(webhookSigning);
+    const reads = [() => right, second];
+    let now = 0;
+    const kept = secret(
+      'id-of-the-secret',
+      parseWebhookSecrets,
+      () => now,
+      async () => (reads.shift() as () => string)(),
+    );
+    await kept.get();
+    now += secretTimeToLive;
+    return kept.get();
+  };
+
+  it('is kept when it has become malformed, and the operator gets an alarm before the next cold start', async () => {
+    expect(await readTwice(() => '{')).toEqual(webhookSigning);
+    expect(operatorErrors()).toHaveLength(1);
+  });
+
+  it('is kept without an alarm while Secrets Manager is unavailable', async () => {
+    const unavailable = () => {
+      throw new Error('unavailable');
+    };
+    expect(await readTwice(unavailable)).toEqual(webhookSigning);
+    expect(operatorErrors()).toEqual([]);
   });
 });
