@@ -17,6 +17,7 @@ import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
+import type { ErrorCode } from '../shared/app-error.ts';
 import { metricNamespace, routes } from '../shared/names.ts';
 
 export interface AlarmsProps {
@@ -107,14 +108,20 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     props.api.metricServerError({ period: quarter, statistic: Stats.SUM }),
     3,
   );
+  const providers = ['stripe', 'standard'];
   alarm(
     'WebhookErrors',
-    'A payment webhook was answered 5xx, so its payment is not recorded. The provider repeats it for a limited time only: see the log of payment-confirmed.',
+    'A payment webhook was answered 5xx, or was signed rightly and could not be read, so its payment is not recorded. The provider repeats it for a limited time only: see the log of payment-confirmed.',
     sumOf(
       'Failed webhooks',
-      [routes.stripeWebhook, routes.standardWebhook].map((route) =>
-        own('RequestFailed', quarter, { route: `POST ${route}` }),
-      ),
+      [
+        ...[routes.stripeWebhook, routes.standardWebhook].map((route) =>
+          own('RequestFailed', quarter, { route: `POST ${route}` }),
+        ),
+        ...providers.flatMap((provider) =>
+          unreadable.map((code) => own('WebhookRejected', quarter, { provider, code })),
+        ),
+      ],
       quarter,
     ),
     1,
@@ -147,6 +154,8 @@ const rejections: SignatureErrorCode[] = [
   'signature_mismatch',
   'timestamp_out_of_tolerance',
 ];
+/** Why a webhook with a valid signature is rejected all the same. */
+const unreadable: ErrorCode[] = ['invalid_json', 'unsupported_event_format'];
 /** Positions of signing secrets that are watched: a roll needs two. */
 const secretPositions = ['0', '1', '2', '3'];
 

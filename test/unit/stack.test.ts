@@ -379,8 +379,11 @@ test('alarms watch everything that a person must repair, and nothing else', () =
     const name = (Metadata['aws:cdk:path'] ?? '').replace(/.*Alarms\/|\/Resource/g, '');
     const { Expression } = Metrics.find((metric: { Expression?: string }) => metric.Expression) ?? {};
     const inputs = Metrics.flatMap((it: { MetricStat?: unknown }) => it.MetricStat ?? []);
-    const [{ Metric, Period: period } = { Metric: Properties, Period }] = inputs;
-    const what = Expression?.startsWith('SUM') ? `sum of ${inputs.length} ${Metric.MetricName}` : MetricName;
+    const [{ Period: period } = { Period }] = inputs;
+    const names = [...new Set(inputs.map((it: { Metric: { MetricName: string } }) => it.Metric.MetricName))];
+    const what = Expression?.startsWith('SUM')
+      ? `sum of ${inputs.length} ${names.join(' and ')}`
+      : MetricName;
     const minutes = (period * EvaluationPeriods) / 60;
     return [
       name,
@@ -396,7 +399,7 @@ test('alarms watch everything that a person must repair, and nothing else', () =
     FunctionErrors: 'sum of 9 Errors >= 1 in 15 min',
     FunctionThrottles: 'sum of 9 Throttles >= 1 in 15 min',
     ApiErrors: '5xx >= 3 in 15 min',
-    WebhookErrors: 'sum of 2 RequestFailed >= 1 in 15 min',
+    WebhookErrors: 'sum of 6 RequestFailed and WebhookRejected >= 1 in 15 min',
     WebhooksRejectedStripe: rejected,
     WebhooksRejectedStandard: rejected,
   });
