@@ -1,9 +1,12 @@
 import { spawnSync } from 'node:child_process';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { routes } from '../../shared/names.ts';
+import { icuAbbreviations } from '../fixtures/time-zones.ts';
+import { intent, snapshot } from '../unit/stripe.ts';
 import { fuzz } from './fuzz.ts';
 import { check } from './oracle.ts';
-import type { Case } from './requests.ts';
+import { type Case, targets } from './requests.ts';
 import { type Service, startService, type Write } from './service.ts';
 
 // RUNS and SEED choose how many requests and which: RUNS=1000 SEED=7 npx vitest run test/fuzz/fuzz.test.ts
@@ -64,6 +67,15 @@ describe('the fuzzer finds', () => {
       (done, answer) => ({ ...done, answer: { ...answer, statusCode: 500 } }),
       /Answered 500/,
     ],
+    [
+      'a payment whose texts cannot be read',
+      webhook,
+      (done) => ({
+        ...done,
+        lines: ['{"level":"ERROR","message":"Appointment of a payment could not be read"}'],
+      }),
+      /Reading a payment threw/,
+    ],
     ['an answer that is late', health, (done) => ({ ...done, ms: 1001 }), /took 1001 ms/],
     ['a write on refusal', webhook, (done) => ({ ...done, writes: [write] }), /SendMessageCommand was sent/],
     [
@@ -114,6 +126,31 @@ describe('the fuzzer finds', () => {
     await expect(check(service, request)).resolves.toMatchObject({ status: expect.any(Number) });
     await expect(check(changed, request)).rejects.toThrow(message);
   });
+
+  it('a signed payment that is not taken', async () => {
+    const body = JSON.stringify(snapshot('payment_intent.succeeded', intent({ id: 'a b' })));
+    const signed: Case = {
+      ...webhook,
+      body,
+      stripe: { secret: 'ours', skew: 0, stamp: '@', entries: ['v1=@'], id: 'msg_1' },
+    };
+    await expect(check(service, signed)).resolves.toMatchObject({ status: 400 });
+    await expect(check(service, { ...signed, status: 200 })).rejects.toThrow(/only 200 is right/);
+  });
+
+  it.each([routes.stripeWebhook, routes.standardWebhook])(
+    'values that one library accepts and another rejects, since it sends them to %s',
+    (path) => {
+      const cases = targets.find(({ endpoint }) => endpoint === `POST ${path}`)?.cases;
+      const sent = fc.sample(cases as fc.Arbitrary<Case>, { numRuns: 1000, seed: 1 });
+      const readable = sent.filter(
+        ({ status, body }) => status === 200 && body.includes('"2027-06-01T10:00:00+02:00"'),
+      );
+      const zones = readable.map(({ body }) => /"time_?[zZ]one":"(\w+)"/.exec(body)?.[1] ?? '');
+      const contested = zones.filter((zone) => icuAbbreviations.includes(zone.toUpperCase()));
+      expect(contested.length).toBeGreaterThan(3);
+    },
+  );
 
   it('what leaves a row behind, with the least that does it', async () => {
     const forgetful: Service = { ...service, restore: async () => {} };

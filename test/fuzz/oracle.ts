@@ -133,6 +133,10 @@ export async function check(service: Service, request: Case): Promise<Verdict> {
     }
     expectThat(done.ms <= patience, () => `The answer took ${Math.round(done.ms)} ms, three times.`);
     const verdict = checkAnswer(service, sent, done);
+    expectThat(
+      request.status === undefined || verdict.status === request.status,
+      () => `Answered ${verdict.status} ${verdict.code}, and only ${request.status} is right.`,
+    );
     if (verdict.status < 400) await followUp(service, request, sent, done);
     return { ...verdict, ms: done.ms };
   } finally {
@@ -184,6 +188,8 @@ function checkAnswer(
   const seen = () => `${status} ${text.slice(0, 600)}\n${lines.join('').slice(0, 1500)}`;
 
   expectThat(status < 500, () => `Answered ${seen()}`);
+  const unforeseen = lines.some((line) => line.includes('Appointment of a payment could not be read'));
+  expectThat(!unforeseen, () => `Reading a payment threw: ${seen()}`);
   const codes = documented.get(routeKey)?.get(status);
   expectThat(codes !== undefined, () => `The status is not documented: ${seen()}`);
   const all = [text, JSON.stringify(headers), ...lines].join('\n');

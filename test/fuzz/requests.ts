@@ -12,6 +12,7 @@ import {
   type Token,
   tokens,
 } from './credentials.ts';
+import { anyTextsIn } from './payment-texts.ts';
 import { json, moments, tampered, texts, zones } from './values.ts';
 
 /**
@@ -34,6 +35,8 @@ export type Case = {
   state?: State;
   /** How the user goes through Google's pages, to come by a code. */
   consent?: 'allow' | 'box not ticked' | 'another attempt';
+  /** The only right status, where it is known. */
+  status?: number;
   /** What the event of the function says that is not so. */
   lie?: 'is base64' | 'is no base64' | 'nothing optional' | 'everything twice';
 };
@@ -43,7 +46,7 @@ const words = (text: string): string[] => text.split(' ');
 const headerNames = [
   ...words('accept content-type content-encoding transfer-encoding content-length host if-match'),
   ...words('authorization cookie x-forwarded-for x-http-method-override stripe-signature'),
-  ...words('webhook-id webhook-timestamp webhook-signature __proto__ constructor toString'),
+  ...words('webhook-id webhook-timestamp webhook-signature svix-signature __proto__ constructor toString'),
   '',
 ];
 const header: fc.Arbitrary<[string, string]> = fc.oneof(
@@ -175,6 +178,7 @@ const stripeEvents = [
 const stripeMembers = [
   ...words('id object type created data metadata payment_intent payment_status amount_total amount'),
   ...words('amount_received amount_refunded status charge related_object url context'),
+  ...words('livemode account api_version mode client_reference_id amount_captured'),
   ...words('snapshot_event booking_id user_id summary location description start end time_zone'),
 ];
 const stripeWords = [
@@ -256,6 +260,32 @@ const contentTypes = fc.constantFrom<[string, string][]>(
     ['content-type', 'text/plain'],
   ],
 );
+
+const sound = { secret: 'ours' as const, skew: 0, stamp: '@', id: 'msg_1' };
+
+/** Correctly signed payments in the documented form, whose texts are anything: each must be taken. */
+const stripePayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'time_zone' }).map((texts) => ({
+  endpoint: `POST ${routes.stripeWebhook}`,
+  method: 'POST',
+  path: routes.stripeWebhook,
+  query: '',
+  headers: [],
+  body: JSON.stringify(
+    snapshot('payment_intent.succeeded', intent({ metadata: { booking_id: 'declared', ...texts } })),
+  ),
+  stripe: { ...sound, entries: ['v1=@'] },
+  status: 200,
+}));
+const standardPayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'timeZone' }).map((booking) => ({
+  endpoint: `POST ${routes.standardWebhook}`,
+  method: 'POST',
+  path: routes.standardWebhook,
+  query: '',
+  headers: [],
+  body: JSON.stringify({ ...confirmed, data: { ...confirmed.data, bookingId: 'new-1', booking } }),
+  standard: { ...sound, entries: ['v1,@'] },
+  status: 200,
+}));
 
 // API of LeadsCalendar's backend
 
@@ -604,28 +634,40 @@ const target = (endpoint: string, weight: number, parts: fc.Arbitrary<Partial<Ca
   cases: requests(endpoint, parts),
 });
 
+/** Of a target, one request in four is one of `others`. */
+const orElse = (main: Target, others: fc.Arbitrary<Case>): Target => ({
+  ...main,
+  cases: fc.oneof({ weight: 3, arbitrary: main.cases }, { weight: 1, arbitrary: others }),
+});
+
 export const targets: Target[] = [
-  target(
-    `POST ${routes.stripeWebhook}`,
-    24,
-    mixed(
-      fc
-        .tuple(webhook(tampered(stripeEvents, stripeMembers, stripeWords)), stripeSignings, contentTypes)
-        .map(([body, stripe, headers]) => ({ ...body, stripe, headers })),
+  orElse(
+    target(
+      `POST ${routes.stripeWebhook}`,
+      24,
+      mixed(
+        fc
+          .tuple(webhook(tampered(stripeEvents, stripeMembers, stripeWords)), stripeSignings, contentTypes)
+          .map(([body, stripe, headers]) => ({ ...body, stripe, headers })),
+      ),
     ),
+    stripePayments,
   ),
-  target(
-    `POST ${routes.standardWebhook}`,
-    24,
-    mixed(
-      fc
-        .tuple(
-          webhook(tampered(standardEvents, standardMembers, standardWords)),
-          standardSignings,
-          contentTypes,
-        )
-        .map(([body, standard, headers]) => ({ ...body, standard, headers })),
+  orElse(
+    target(
+      `POST ${routes.standardWebhook}`,
+      24,
+      mixed(
+        fc
+          .tuple(
+            webhook(tampered(standardEvents, standardMembers, standardWords)),
+            standardSignings,
+            contentTypes,
+          )
+          .map(([body, standard, headers]) => ({ ...body, standard, headers })),
+      ),
     ),
+    standardPayments,
   ),
   target(`GET ${routes.connect}`, 16, connects),
   target(

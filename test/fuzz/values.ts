@@ -1,5 +1,6 @@
 /** Values that parsers, calendars and databases trip over, and JSON texts that have been tampered with. */
 import fc from 'fast-check';
+import { ianaNames, icuAbbreviations } from '../fixtures/time-zones.ts';
 
 /** Names that mean something to JavaScript. */
 const treacherousNames = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'then', ''];
@@ -72,6 +73,15 @@ export const moments = [
   '+010000-01-01T00:00:00Z',
   '-000001-01-01T00:00:00Z',
   '2026-W49-1',
+  // Forms that Date.parse or Temporal reads, and the other one does not.
+  '2026-12-01T10:00:00Z[Europe/Berlin]',
+  '2026-12-01T10:00:00+00:00:30',
+  '2026-12-01T10:00:00[u-ca=hebrew]',
+  '20261201T100000Z',
+  '2026-335',
+  'Tue, 01 Dec 2026 10:00:00 GMT',
+  '+275760-09-13T00:00:00Z',
+  '-271821-04-20T00:00:00Z',
 ];
 
 export const zones = [
@@ -93,8 +103,38 @@ export const zones = [
   `${'Very/'.repeat(2000)}Long`,
 ];
 
+/** Names that Intl, Temporal and the IANA database may disagree about, in any letter case. */
+export const contestedZones: fc.Arbitrary<string> = fc
+  .tuple(
+    fc.oneof(
+      fc.constantFrom(
+        ...icuAbbreviations,
+        'SystemV/PST8PDT',
+        'SystemV/EST5',
+        'US/Pacific-New',
+        'Etc/Unknown',
+      ),
+      fc.constantFrom(...ianaNames),
+      fc.constantFrom(...zones),
+    ),
+    fc.constantFrom('as it is', 'lower', 'upper', 'mixed'),
+  )
+  .map(([zone, letters]) => {
+    if (letters === 'lower') return zone.toLowerCase();
+    if (letters === 'upper') return zone.toUpperCase();
+    if (letters === 'as it is') return zone;
+    return [...zone].map((it, at) => (at % 2 === 0 ? it.toUpperCase() : it.toLowerCase())).join('');
+  });
+
 const others = [
   'guest@example.com',
+  "o'brien@example.com",
+  'a..b@example.com',
+  '"quoted name"@example.com',
+  'guest@m\u00fcnchen.example',
+  'guest@[127.0.0.1]',
+  'guest@-example.com',
+  'guest@example',
   `${'a'.repeat(5000)}@example.com`,
   `a@${'b-'.repeat(3000)}c`,
   'https://example.com/offer?x=1',
@@ -112,7 +152,7 @@ const others = [
 export const texts: fc.Arbitrary<string> = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(...treacherousTexts) },
   { weight: 6, arbitrary: fc.constantFrom(...moments) },
-  { weight: 3, arbitrary: fc.constantFrom(...zones) },
+  { weight: 3, arbitrary: contestedZones },
   { weight: 3, arbitrary: fc.constantFrom(...others) },
   { weight: 3, arbitrary: fc.string({ unit: 'binary', maxLength: 20 }) },
   { weight: 2, arbitrary: fc.string({ maxLength: 200 }) },
