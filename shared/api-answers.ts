@@ -13,7 +13,9 @@ const instant = v.pipe(
   v.metadata({ format: 'date-time', description: 'RFC 3339.', examples: ['2026-11-23T05:57:36Z'] }),
 );
 const revision = (description: string) => v.pipe(v.number(), v.safeInteger(), v.description(description));
-const time = text('RFC 3339 with offset; of whole days, a date, the end being the day after the last.');
+const time = text(
+  'RFC 3339 with offset, or a local time in `timeZone`; of whole days, a date, the end being the day after the last.',
+);
 
 export const problemSchema = v.pipe(
   v.object({

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Appointment, EventTime, Problem } from './booking.ts';
 import { dayExists, toIso } from './clock.ts';
 import { lastZoneSeconds } from './day-span.ts';
+import { toEventDescription } from './event-description.ts';
 import { isTimeZone } from './time-zone.ts';
 
 /** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
@@ -20,11 +21,18 @@ const atMost = (field: keyof typeof longest) =>
     `"${field}" must not be longer than ${longest[field]} characters.`,
   );
 
+/** Whether Google takes a description, which it gets with its markup escaped. */
+export const descriptionFits = (text: string): boolean =>
+  toEventDescription(text).length <= longest.description;
+export const descriptionLimit = `must not be longer than ${longest.description} characters, of which "&" counts as 5 and "<" as 4`;
+
 const schema = v.object(
   {
     summary: v.pipe(required('summary'), atMost('summary')),
     location: v.optional(v.pipe(v.string(), atMost('location'))),
-    description: v.optional(v.pipe(v.string(), atMost('description'))),
+    description: v.optional(
+      v.pipe(v.string(), v.check(descriptionFits, `"description" ${descriptionLimit}.`)),
+    ),
     start: required('start'),
     end: required('end'),
   },
@@ -45,7 +53,8 @@ export async function readAppointment(
     return { problems: parsed.issues.map((issue) => problem(String(v.getDotPath(issue)), issue.message)) };
   }
   const { summary, location, description } = parsed.output;
-  const zone = texts[zoneField];
+  // A provider that fills a template may send an empty text where it has none.
+  const zone = texts[zoneField] || undefined;
   if (zone !== undefined && !isTimeZone(zone)) {
     return {
       problems: [
@@ -60,9 +69,12 @@ export async function readAppointment(
   const end = withinReach('end', await readMoment('end', parsed.output.end, zone, zoneField));
   if ('code' in start || 'code' in end)
     return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
-  if ('date' in start.time !== 'date' in end.time)
-    return { problems: [problem('end', '"start" and "end" must both be times, or both be days.')] };
-  if (end.at <= start.at) return { problems: [problem('end', '"end" must be later than "start".')] };
+  if ('date' in start.time !== 'date' in end.time) {
+    const message =
+      '"start" and "end" must both be times such as 2026-12-01T10:00:00+01:00, or both be days such as 2026-12-01.';
+    return { problems: [problem('end', message)] };
+  }
+  if (end.at <= start.at) return { problems: [problem('end', endAfter(start))] };
   return {
     appointment: {
       summary,
@@ -77,6 +89,18 @@ export async function readAppointment(
     problems: [],
   };
 }
+
+/** Why an end is refused that is not after its start, and which one would be right. */
+function endAfter({ time, at }: Moment): string {
+  if (!('date' in time))
+    return `"end" must be later than "start", which is ${time.dateTime}. Send both to move an appointment.`;
+  const nextDay = toIso(at + 86_400).slice(0, 10);
+  return `"end" must be later than "start": it is the day after the last one. For the single day ${time.date} it must be ${nextDay}.`;
+}
+
+/** Whether a time has no offset: which instant it is depends on time zone data. */
+export const isLocalTime = (time: EventTime): boolean =>
+  'dateTime' in time && !/(?:Z|[+-]\d\d:\d\d)$/.test(time.dateTime);
 
 /** Moments whose year has four digits in every zone: others cannot be written as RFC 3339. */
 const first = Date.parse('0001-01-02T00:00:00Z') / 1000;
@@ -93,9 +117,8 @@ const local = new RegExp(`^${date}$`);
 const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`);
 
 /**
- * Reads RFC 3339 with an offset, or a local time with the zone it is meant in. The answer always has an offset, and
- * the zone where one was given, so that nothing is left for Google to interpret. Where clocks go back, a local time
- * happens twice and the earlier one is meant; where they go forward, a local time that never happens is a problem.
+ * Reads RFC 3339 with an offset, or a local time with its zone. Where clocks go back, a local time happens twice: the
+ * earlier one is meant, and written with its offset; where they go forward, a time that never happens is a problem.
  * A date alone is for appointments that last whole days, whose end is the day after the last.
  */
 async function readMoment(
@@ -112,7 +135,7 @@ async function readMoment(
       `"${field}" must be a time such as 2026-12-01T10:00:00+01:00; "${text.slice(0, 40)}" is none.`,
     );
   }
-  if (!dayExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
+  if (!dayExists(day)) return problem(field, noSuchDay(field, day));
   const clockTime = `${day}T${hour}:${minute}:${second}`;
   if (offset !== undefined) return readInstant(clockTime + offset.toUpperCase(), zone);
   if (zone !== undefined) return readLocal(field, clockTime, zone);
@@ -124,7 +147,7 @@ async function readMoment(
 
 /** A day of the calendar that the event goes to: until sync knows its zone, it begins at midnight UTC. */
 function readDay(field: string, day: string): Moment | Problem {
-  if (!dayExists(day)) return problem(field, `"${field}" names a day that does not exist: ${day}.`);
+  if (!dayExists(day)) return problem(field, noSuchDay(field, day));
   return { time: { date: day }, at: Date.parse(`${day}T00:00:00Z`) / 1000 };
 }
 
@@ -135,13 +158,29 @@ async function readInstant(dateTime: string, zone: string | undefined): Promise<
   return moment(Temporal.Instant.fromEpochMilliseconds(milliseconds).toZonedDateTimeISO(zone));
 }
 
+/**
+ * A local time stays one: Google knows best which instant it is in that zone. The instant of our own time zone data
+ * decides deadlines only.
+ */
 async function readLocal(field: string, clockTime: string, zone: string): Promise<Moment | Problem> {
   const { Temporal } = await import('temporal-polyfill');
   const wanted = Temporal.PlainDateTime.from(clockTime);
   const found = wanted.toZonedDateTime(zone, { disambiguation: 'earlier' });
-  if (found.toPlainDateTime().equals(wanted)) return moment(found);
-  return problem(field, `"${field}" does not exist in ${zone}: clocks go forward over ${clockTime}.`);
+  if (!found.toPlainDateTime().equals(wanted)) {
+    return problem(
+      field,
+      `"${field}" does not exist in ${zone}: clocks go forward over ${clockTime}. Send a time before or after that.`,
+    );
+  }
+  const later = wanted.toZonedDateTime(zone, { disambiguation: 'later' });
+  if (!later.equals(found) || !hasWholeOffset(found)) return moment(found);
+  const at = found.epochMilliseconds / 1000;
+  return { time: { dateTime: clockTime, timeZone: found.timeZoneId }, at };
 }
+
+/** Long ago clocks were apart by seconds too, which RFC 3339 cannot say. */
+const hasWholeOffset = ({ offsetNanoseconds }: { offsetNanoseconds: number }): boolean =>
+  offsetNanoseconds % 60e9 === 0;
 
 function moment(zoned: {
   toString(options: object): string;
@@ -150,13 +189,14 @@ function moment(zoned: {
   timeZoneId: string;
 }): Moment {
   const at = zoned.epochMilliseconds / 1000;
-  // Long ago clocks were apart by seconds too, which RFC 3339 cannot say: such a moment is told in UTC.
-  const dateTime =
-    zoned.offsetNanoseconds % 60e9 === 0
-      ? zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' })
-      : toIso(at);
+  const dateTime = hasWholeOffset(zoned)
+    ? zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' })
+    : toIso(at);
   return { time: { dateTime, timeZone: zoned.timeZoneId }, at };
 }
+
+const noSuchDay = (field: string, day: string): string =>
+  `"${field}" names a day that does not exist: ${day}. It must be a day of the calendar, as YYYY-MM-DD.`;
 
 function problem(field: string, message: string): Problem {
   return { code: 'invalid_booking', field, message };

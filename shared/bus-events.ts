@@ -93,7 +93,7 @@ export const busEventSchema = v.variant('type', [
   event(
     'booking.rescheduled',
     "The event stands in the user's calendar as it was changed: another time, other words, or its Meet link.",
-    { userId, ...booking, ...standing },
+    { userId, ...booking, ...standing, problems: v.optional(problems) },
   ),
   event('booking.cancelled', 'Nothing stands in the calendar any more: no payment pays for it.', {
     userId: v.optional(userId),

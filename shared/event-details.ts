@@ -14,6 +14,16 @@ const oneOf = <const Options extends readonly string[]>(...options: Options) =>
 const minutes = 'must be a whole number from 0 to 40320';
 const webUrl = 'must be an http or https URL';
 
+/** A guest who is named twice is invited once: the first entry counts. */
+function withoutRepeated<Guest extends { email: string }>(guests: Guest[]): Guest[] {
+  const first = new Map<string, Guest>();
+  for (const guest of guests) {
+    const address = guest.email.toLowerCase();
+    if (!first.has(address)) first.set(address, guest);
+  }
+  return [...first.values()];
+}
+
 /** What an event may carry beyond its words and times. The names are Google's. */
 export const eventDetails = v.strictObject({
   /** Guests. Past 200, Google does not pass on their answers. */
@@ -27,6 +37,7 @@ export const eventDetails = v.strictObject({
         }),
         'must be a list',
       ),
+      v.transform(withoutRepeated),
       v.maxLength(200, 'must not be more than 200'),
     ),
   ),

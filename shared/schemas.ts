@@ -36,8 +36,19 @@ export const instant = (message: string) =>
 
 // Atoms with dots between them, at a domain of at least two labels: RFC 5322 without quotes and comments.
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
-const addressForm = new RegExp(`^${atom}(\\.${atom})*@([A-Za-z0-9][A-Za-z0-9-]*\\.)+[A-Za-z]{2,}$`);
+const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
+const topLevel = '(?:[A-Za-z]{2,63}|[Xx][Nn]--[A-Za-z0-9-]{0,58}[A-Za-z0-9])';
+const addressForm = new RegExp(`^${atom}(\\.${atom})*@(${label}\\.)+${topLevel}$`);
+/** Characters of an address, and of the part before the @: RFC 5321. */
+const longestAddress = 254;
+const longestLocalPart = 64;
 
 /** An e-mail address as people have them. valibot's own refuses an apostrophe. */
 export const emailAddress = (message: string) =>
-  v.pipe(v.string(message), v.regex(addressForm, message), v.metadata({ format: 'email' }));
+  v.pipe(
+    v.string(message),
+    v.maxLength(longestAddress, message),
+    v.regex(addressForm, message),
+    v.check((address) => address.indexOf('@') <= longestLocalPart, message),
+    v.metadata({ format: 'email' }),
+  );

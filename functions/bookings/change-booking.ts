@@ -153,7 +153,7 @@ function retried(booking: Booking, now: number): Booking | undefined {
   };
 }
 
-/** The instants of whole days follow the zone of the calendar, which sync has recorded: the same days keep them. */
+/** The same times keep the instants that sync has recorded, from the zone of the calendar or from Google's answer. */
 function withKnownInstants(given: Appointment, stored: Appointment | undefined): Appointment {
   if (!stored || !isDeepStrictEqual([given.start, given.end], [stored.start, stored.end])) return given;
   const { startsAt, endsAt } = stored;

@@ -1,8 +1,15 @@
 import * as v from 'valibot';
 import type { AppError } from '../../shared/app-error.ts';
-import { longest, readAppointment } from '../../shared/appointment.ts';
+import {
+  descriptionFits,
+  descriptionLimit,
+  isLocalTime,
+  longest,
+  readAppointment,
+} from '../../shared/appointment.ts';
 import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking.ts';
 import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
+import { toIso } from '../../shared/clock.ts';
 import { eventDetails } from '../../shared/event-details.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
 import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
@@ -19,7 +26,9 @@ const text = (most: number) =>
 export const bookingSchema = v.strictObject({
   summary: v.pipe(text(longest.summary), v.minLength(1, 'It is empty.')),
   location: v.optional(text(longest.location)),
-  description: v.optional(text(longest.description)),
+  description: v.optional(
+    v.pipe(text(longest.description), v.check(descriptionFits, `It ${descriptionLimit}.`)),
+  ),
   start: text(64),
   end: text(64),
   timeZone: v.optional(
@@ -50,12 +59,24 @@ export async function readDesired(body: unknown): Promise<Desired> {
 }
 
 /**
- * What is wanted of a booking after a merge patch (RFC 7396) of the body that would declare it so. Its times have an
- * offset by now, so that another time zone alone moves nothing: the same moments are shown in that zone.
+ * What is wanted of a booking after a merge patch (RFC 7396) of the body that would declare it so. Another time zone
+ * alone moves nothing: the same moments are shown in that zone.
  * Errors: as of readDesired.
  */
 export function readPatched(booking: Booking, patch: unknown): Promise<Desired> {
-  return readDesired(mergePatch(toBody(booking), patch));
+  const body = toBody(booking);
+  const changesZone = isJsonObject(patch) && patch.timeZone !== undefined && patch.timeZone !== body.timeZone;
+  return readDesired(mergePatch(changesZone ? { ...body, ...momentsOf(booking) } : body, patch));
+}
+
+/** The times of a booking that are local, as instants. */
+function momentsOf({ appointment }: Booking): { start?: string; end?: string } {
+  if (!appointment) return {};
+  const { start, end, startsAt, endsAt } = appointment;
+  return {
+    ...(isLocalTime(start) ? { start: toIso(startsAt) } : {}),
+    ...(isLocalTime(end) ? { end: toIso(endsAt) } : {}),
+  };
 }
 
 /** Objects in the body of a booking are at most so deep: the body, and `source` in it. */

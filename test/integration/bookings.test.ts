@@ -167,11 +167,30 @@ describe('changing', () => {
     expect(await view()).toMatchObject({
       status: 'scheduled',
       observed: { revision: 2 },
-      desired: { start: `${day}T14:00:00+01:00`, timeZone: 'Europe/Berlin' },
+      desired: { start: `${day}T14:00:00`, timeZone: 'Europe/Berlin' },
     });
     expect((await view()).desired).not.toHaveProperty('location');
     expect(Date.parse(event()?.start?.dateTime ?? '')).toBe(Date.UTC(2027, 2, 1, 13));
     expect(event()?.location).toBeUndefined();
+  });
+
+  it('keeps the moment of a local time when the time zone alone changes', async () => {
+    await declare({ start: `${day}T10:00:00`, end: `${day}T11:00:00`, timeZone: 'Europe/Berlin' });
+    await patch({ timeZone: 'America/New_York' });
+    expect((await view()).desired).toMatchObject({
+      start: `${day}T04:00:00-05:00`,
+      end: `${day}T05:00:00-05:00`,
+    });
+    await patch({ timeZone: null });
+    expect((await view()).desired).toMatchObject({ start: `${day}T04:00:00-05:00` });
+    expect((await view()).desired).not.toHaveProperty('timeZone');
+  });
+
+  it('takes what it shows as desired for the same booking', async () => {
+    await declare({ start: `${day}T10:00:00`, end: `${day}T11:00:00`, timeZone: 'Europe/Berlin' });
+    const { start, end, timeZone } = (await view()).desired;
+    expect(await declare({ start, end, timeZone })).toMatchObject({ outcome: 'unchanged' });
+    expect(await patch({ timeZone })).toMatchObject({ outcome: 'unchanged' });
   });
 
   it('does not move the moment with the time zone alone', async () => {

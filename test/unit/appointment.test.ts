@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { instantOf } from '../../infra/local/google/event-times.ts';
 import { readAppointment } from '../../shared/appointment.ts';
 import type { Appointment } from '../../shared/booking.ts';
 
@@ -30,18 +31,15 @@ describe('readAppointment', () => {
     });
   });
 
-  it('reads local times with their zone, and leaves nothing for Google to interpret', async () => {
+  it('keeps a local time with its zone, without an offset of its own time zone data', async () => {
     const { appointment } = await readAppointment({
       ...valid,
       start: '2026-07-01T10:00',
       end: '2026-07-01T11:30:00.5',
       time_zone: 'America/New_York',
     });
-    expect(appointment?.start).toEqual({
-      dateTime: '2026-07-01T10:00:00-04:00',
-      timeZone: 'America/New_York',
-    });
-    expect(appointment?.end).toEqual({ dateTime: '2026-07-01T11:30:00-04:00', timeZone: 'America/New_York' });
+    expect(appointment?.start).toEqual({ dateTime: '2026-07-01T10:00:00', timeZone: 'America/New_York' });
+    expect(appointment?.end).toEqual({ dateTime: '2026-07-01T11:30:00', timeZone: 'America/New_York' });
     expect(appointment?.startsAt).toBe(Date.UTC(2026, 6, 1, 14) / 1000);
   });
 
@@ -144,6 +142,126 @@ describe('readAppointment', () => {
     );
     expect(await fieldsOf(metadata)).toEqual(fields);
     expect((await readAppointment(metadata)).appointment).toBeUndefined();
+  });
+
+  it.each([
+    ['US/Pacific', '2027-01-15T10:00:00-08:00'],
+    ['Asia/Calcutta', '2027-01-15T10:00:00+05:30'],
+    ['Asia/Kolkata', '2027-01-15T10:00:00+05:30'],
+    ['Europe/Kiev', '2027-01-15T10:00:00+02:00'],
+    ['Etc/GMT+5', '2027-01-15T10:00:00-05:00'],
+    ['UTC', '2027-01-15T10:00:00Z'],
+    ['GMT', '2027-01-15T10:00:00Z'],
+    ['europe/berlin', '2027-01-15T10:00:00+01:00'],
+    ['Asia/Almaty', '2027-01-15T10:00:00+05:00'],
+    ['Asia/Amman', '2027-01-15T10:00:00+03:00'],
+    ['Australia/Lord_Howe', '2027-01-15T10:00:00+11:00'],
+    ['Asia/Kathmandu', '2027-01-15T10:00:00+05:45'],
+    ['Pacific/Chatham', '2027-01-15T10:00:00+13:45'],
+    ['Pacific/Kiritimati', '2027-01-15T10:00:00+14:00'],
+    ['Africa/Cairo', '2027-07-15T10:00:00+03:00'],
+    ['Asia/Tehran', '2027-07-15T10:00:00+03:30'],
+    ['America/Mexico_City', '2027-07-15T10:00:00-06:00'],
+    ['America/Ciudad_Juarez', '2027-07-15T10:00:00-06:00'],
+    ['America/Asuncion', '2027-07-15T10:00:00-03:00'],
+    ['America/Coyhaique', '2027-07-15T10:00:00-03:00'],
+    ['America/Nuuk', '2027-07-15T10:00:00-01:00'],
+    // Twice: the earlier one. Its end happens once.
+    ['America/New_York', '2027-11-07T01:30:00-04:00', '2027-11-07T02:30:00-05:00'],
+    ['Europe/Berlin', '2027-03-28T01:00:00+01:00', '2027-03-28T04:00:00+02:00'],
+    ['Africa/Cairo', '2027-10-28T23:30:00+03:00', '2027-10-29T00:30:00+02:00'],
+  ])('means the right instant in %s: %s', async (zone, first, last?: string) => {
+    const localPart = (time: string) => time.slice(0, 19);
+    const end = last ?? first.replace('T10', 'T11');
+    const texts = { ...valid, start: localPart(first), end: localPart(end), time_zone: zone };
+    const { appointment, problems } = await readAppointment(texts);
+    expect(problems).toEqual([]);
+    const { start, end: until, startsAt, endsAt } = appointment as Appointment;
+    expect([startsAt, endsAt]).toEqual([Date.parse(first) / 1000, Date.parse(end) / 1000]);
+    // As the simulated Google resolves what is sent to it.
+    expect([start, until].map((time) => instantOf(time, 'Pacific/Auckland'))).toEqual([
+      Date.parse(first),
+      Date.parse(end),
+    ]);
+  });
+
+  it('writes an offset for no local time but one that happens twice, in every zone', async () => {
+    for (const zone of Intl.supportedValuesOf('timeZone')) {
+      const { appointment } = await readAppointment({
+        ...valid,
+        start: '2027-01-15T10:00:00',
+        end: '2027-07-15T10:00:00',
+        time_zone: zone,
+      });
+      expect(appointment?.start).toEqual({ dateTime: '2027-01-15T10:00:00', timeZone: zone });
+      expect(appointment?.end).toEqual({ dateTime: '2027-07-15T10:00:00', timeZone: zone });
+    }
+    const { appointment } = await readAppointment({
+      ...valid,
+      start: '2027-10-31T02:30:00',
+      end: '2027-10-31T03:30:00',
+      time_zone: 'Europe/Berlin',
+    });
+    expect([appointment?.start, appointment?.end]).toEqual([
+      { dateTime: '2027-10-31T02:30:00+02:00', timeZone: 'Europe/Berlin' },
+      { dateTime: '2027-10-31T03:30:00', timeZone: 'Europe/Berlin' },
+    ]);
+  });
+
+  it('counts an empty optional text as absent', async () => {
+    for (const zoneField of ['time_zone', 'timeZone']) {
+      const empty = { location: '', description: '', [zoneField]: '' };
+      const { appointment, problems } = await readAppointment({ ...valid, ...empty }, zoneField);
+      expect(problems).toEqual([]);
+      expect(appointment).not.toHaveProperty('location');
+      expect(appointment).not.toHaveProperty('description');
+      expect(appointment?.start).toEqual({ dateTime: '2026-12-01T10:00:00+01:00' });
+    }
+  });
+
+  it('measures a description as it is sent to Google', async () => {
+    const descriptions = {
+      fits: '&'.repeat(1638),
+      'is too long': '&'.repeat(1639),
+      'is plain': 'x'.repeat(8192),
+    };
+    const found = Object.entries(descriptions).map(async ([name, description]) => [
+      name,
+      await problemsOf({ ...valid, description }),
+    ]);
+    expect(Object.fromEntries(await Promise.all(found))).toEqual({
+      fits: [],
+      'is plain': [],
+      'is too long': [
+        {
+          code: 'invalid_booking',
+          field: 'description',
+          message:
+            '"description" must not be longer than 8192 characters, of which "&" counts as 5 and "<" as 4.',
+        },
+      ],
+    });
+  });
+
+  it.each([
+    ['the same day', '2027-01-15', '2027-01-15', 'For the single day 2027-01-15 it must be 2027-01-16.'],
+    ['a day before', '2027-02-28', '2027-02-01', 'For the single day 2027-02-28 it must be 2027-03-01.'],
+    [
+      'the same time',
+      '2027-01-15T10:00:00Z',
+      '2027-01-15T10:00:00Z',
+      'which is 2027-01-15T10:00:00Z. Send both to move an appointment.',
+    ],
+    ['a time for a day', '2027-01-15', '2027-01-15T10:00:00Z', 'or both be days such as 2026-12-01.'],
+    [
+      'a day that does not exist',
+      '2027-02-28',
+      '2027-02-29',
+      'It must be a day of the calendar, as YYYY-MM-DD.',
+    ],
+  ])('says what to send in place of an end that is %s', async (_, start, end, remedy) => {
+    const [problem] = await problemsOf({ ...valid, start, end });
+    expect(problem).toMatchObject({ field: 'end', message: expect.stringContaining(remedy) });
   });
 
   it('never throws, whatever the metadata say, and answers either an appointment or problems', async () => {

@@ -112,3 +112,77 @@ describe('requests about bookings', () => {
     expect(appointment).toEqual(stored.appointment);
   });
 });
+
+describe('addresses of guests', () => {
+  const label = 'a'.repeat(63);
+  const guest = (email: string) => readDesired({ ...body, attendees: [{ email }] });
+
+  it.each([
+    'ada+calendar@example.com',
+    "Ada.O'Neil@Example.COM",
+    `${'a'.repeat(64)}@example.com`,
+    `ada@${label}.example.com`,
+    'ada@xn--bcher-kva.example',
+    'ada@example.xn--p1ai',
+    'ada@a-b.example.com',
+    `${'a'.repeat(64)}@${`${label}.`.repeat(2)}${'a'.repeat(57)}.com`,
+  ])('are accepted: %s', async (email) => {
+    expect((await guest(email)).appointment.details?.attendees).toEqual([{ email }]);
+  });
+
+  it.each([
+    'ada@example-.com',
+    'ada@-example.com',
+    `${'a'.repeat(65)}@example.com`,
+    `ada@a${label}.example.com`,
+    `${'a'.repeat(64)}@${`${label}.`.repeat(2)}${'a'.repeat(58)}.com`,
+    ' ada@example.com',
+    'Ada <ada@example.com>',
+    'ada..b@example.com',
+    '.ada@example.com',
+    'ada.@example.com',
+    'ada@localhost',
+    '"ada"@example.com',
+    'ada@[127.0.0.1]',
+    'ada@example.c',
+    'ada@example.123',
+    '',
+  ])('are refused: %s', async (email) => {
+    await expect(guest(email)).rejects.toMatchObject({
+      code: 'invalid_request',
+      problems: [{ code: 'invalid_field', field: 'attendees.0.email' }],
+    });
+  });
+
+  it('that occur twice in any letter case count once, also for the limit of 200', async () => {
+    const many = Array.from({ length: 200 }, (_, index) => ({ email: `guest${index}@example.com` }));
+    const twice = [...many, ...many.map(({ email }) => ({ email: email.toUpperCase(), optional: true }))];
+    const { appointment } = await readDesired({ ...body, attendees: twice });
+    expect(appointment.details?.attendees).toEqual(many);
+  });
+});
+
+describe('texts of a booking', () => {
+  it('are measured as they are sent to Google', async () => {
+    await expect(readDesired({ ...body, description: '&'.repeat(8192) })).rejects.toMatchObject({
+      problems: [
+        { field: 'description', message: expect.stringContaining('of which "&" counts as 5 and "<" as 4') },
+      ],
+    });
+    const description = '&'.repeat(1638);
+    expect((await readDesired({ ...body, description })).appointment.description).toBe(description);
+  });
+
+  it('of the permissions of guests are true or false', async () => {
+    const names = ['guestsCanSeeOtherGuests', 'guestsCanInviteOthers', 'guestsCanModify'];
+    for (const name of names) {
+      for (const value of [true, false])
+        expect((await readDesired({ ...body, [name]: value })).appointment.details).toEqual({
+          [name]: value,
+        });
+      await expect(readDesired({ ...body, [name]: 'no' })).rejects.toMatchObject({
+        problems: [{ field: name }],
+      });
+    }
+  });
+});
