@@ -116,6 +116,12 @@ export type Booking = {
   unsettled?: true;
   /** Attempts at an earlier revision did not succeed, as far as we have heard: one may have taken effect all the same. */
   unheard?: true;
+  /** Google did not find an event that it had, first at `since`: one such answer proves nothing. */
+  doubt?: EventPlace & { since: number };
+  /** Events that were not found any more, the latest last: deleted where they are found again before `until`. */
+  givenUpEvents?: (EventPlace & { until: number })[];
+  /** An earlier event may be in a calendar that cannot be searched. */
+  olderEventMayRemain?: true;
   /** Google refuses the user's account or calendar: tried again at once when the user connects or chooses a calendar. */
   blocked?: Blocked;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
@@ -125,6 +131,9 @@ export type Booking = {
   /** Grows with every write; a write names the version it has read. */
   version: number;
 };
+
+/** Where an event is, or was. */
+export type EventPlace = { calendarId: string; eventId: string };
 
 /** Why a booking waits although its user is connected, and the connection for which Google said so. */
 export type Blocked = {

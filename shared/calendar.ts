@@ -113,7 +113,7 @@ export function getEvent(
   return call(api, accessToken, `${eventsOf(calendarId)}/${eventId}`, eventSchema);
 }
 
-/** Deletes an event. One that does not exist, or not any more, is answered as deleted. */
+/** Deletes an event. `not_found` and `gone` are failures like any other: one such answer proves nothing. */
 export async function deleteEvent(
   api: CalendarApi,
   accessToken: string,
@@ -123,8 +123,7 @@ export async function deleteEvent(
 ): Promise<CalendarAnswer<'deleted'>> {
   const path = `${eventsOf(calendarId)}/${eventId}${queryOf({ ...options, conference: false })}`;
   const answer = await call(api, accessToken, path, v.undefined(), { method: 'DELETE' });
-  const gone = answer.ok || answer.failure.kind === 'not_found' || answer.failure.kind === 'gone';
-  return gone ? { ok: true, value: 'deleted' } : answer;
+  return answer.ok ? { ok: true, value: 'deleted' } : answer;
 }
 
 const calendarListSchema = v.object({

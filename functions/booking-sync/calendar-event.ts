@@ -28,6 +28,13 @@ export function isOurs(event: CalendarEvent, booking: Booking): boolean {
   );
 }
 
+/** Whether a known event is still this booking's. A move to another calendar may have cost it our properties. */
+export function isEventOf(event: CalendarEvent, booking: Booking): boolean {
+  const says = event.extendedProperties?.private?.[bookingProperty];
+  const isOnRecord = says === undefined && event.id === booking.observed?.eventId;
+  return isOurs(event, booking) || (isOnRecord && event.status !== 'cancelled');
+}
+
 /** What a write depends on beside the booking. */
 export type WriteBasis = {
   /** Names a new request for a Meet link; Google ignores one that it has seen. */

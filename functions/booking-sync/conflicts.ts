@@ -4,6 +4,7 @@ import { toIso } from '../../shared/clock.ts';
 import { daySpan, widestSpan } from '../../shared/day-span.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { isOurs } from './calendar-event.ts';
+import { isMissing } from './known-event.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -27,7 +28,7 @@ export async function lookForConflict(
   // It may be our own event, from a run that was cut off.
   const id = calendarEventId(bookingId, calendarId, generation);
   const own = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-  if (!own.ok && own.failure.kind !== 'not_found') return own.failure;
+  if (!own.ok && !isMissing(own.failure)) return own.failure;
   if (own.ok && isOurs(own.value, booking)) return 'free';
   return isExact ? 'busy' : 'unknown';
 }

@@ -14,6 +14,7 @@ import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { standingOf } from '../../shared/payment.ts';
 import { type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
 import { deadlineOf } from './deadlines.ts';
+import { hasJustGivenUp, olderEventProblems, withoutDoubt } from './doubt.ts';
 import { writtenOf } from './written-event.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
@@ -102,8 +103,8 @@ export function nextStep(given: Situation): Step {
 
   // Asked before its time after a failure, by a duplicate: Google is left alone until then. A new connection ends any
   // waiting for it, and so does a change of what is desired, which starts counting anew.
-  const early =
-    booking === stored && !suspect && booking.attempts > 0 && (booking.syncDueAt ?? 0) > now + dueWithin;
+  const isPaused = booking.attempts > 0 || booking.doubt !== undefined;
+  const early = booking === stored && !suspect && isPaused && (booking.syncDueAt ?? 0) > now + dueWithin;
   const released = active && (booking.status === 'waiting_for_connection' || hasReconnected(booking, active));
   if (early && !released) return { do: 'nothing' };
   if (isOver && booking.blocked && booking === stored)
@@ -125,17 +126,20 @@ function hasRunOut({ booking, stored, now }: Situation): boolean {
 
 /** Whether something may stand in a calendar that the record does not tell of. */
 export function isUncertain({ booking, suspect }: Pick<Situation, 'booking' | 'suspect'>): boolean {
-  return suspect || booking.attempts > 0 || booking.unheard === true || booking.unsettled === true;
+  const isOpen = booking.unheard === true || booking.unsettled === true;
+  return suspect || booking.attempts > 0 || isOpen || (booking.doubt !== undefined && !booking.observed);
 }
 
 /** An event that the record may not tell the truth of is inserted again: Google then says what stands. */
 function workFor({ booking, suspect }: Situation, presence: Presence): Work {
   if (presence === 'absent') return 'remove';
-  return booking.observed && !suspect && !showsWhatIsDesired(booking, presence) ? 'update' : 'insert';
+  if (!booking.observed) return 'insert';
+  if (booking.doubt) return 'update';
+  return !suspect && !showsWhatIsDesired(booking, presence) ? 'update' : 'insert';
 }
 
 /** Whether the event, as far as is on record, shows what is desired now. */
-function showsWhatIsDesired({ observed, revision }: Booking, presence: Presence): boolean {
+export function showsWhatIsDesired({ observed, revision }: Booking, presence: Presence): boolean {
   return observed?.revision === revision && (observed.tentative ?? false) === (presence === 'tentative');
 }
 
@@ -213,7 +217,7 @@ export function scheduled(
   now: number,
   unsettled = false,
 ): Outcome {
-  const { syncDueAt: _, unsettled: __, unheard: ___, observed: before, ...rest } = booking;
+  const { syncDueAt: _, unsettled: __, unheard: ___, observed: before, ...rest } = withoutDoubt(booking);
   const tentative = presence === 'tentative';
   const what = tentative ? 'held' : before && !before.tentative ? 'changed' : 'scheduled';
   const meet = meetOf(booking, event);
@@ -235,9 +239,12 @@ export function scheduled(
       },
       // A slot that is only held is looked at when it is paid for.
       ...(tentative ? {} : nextLook(booking, meet.meet?.state === 'pending', now)),
-      ...(unsettled ? toBeSettled(now) : {}),
+      ...(unsettled || hasJustGivenUp(booking, now) ? toBeSettled(now) : {}),
       // A slot that was held beside another appointment is no freer for being paid.
-      problems: before?.tentative ? booking.problems.filter(isConflict) : [],
+      problems: [
+        ...(before?.tentative ? booking.problems.filter(isConflict) : []),
+        ...olderEventProblems(booking),
+      ],
       attempts: 0,
       timeline: isNews || tentative ? withEntry(booking.timeline, now, what) : booking.timeline,
       updatedAt: toIso(now),
@@ -248,7 +255,7 @@ export function scheduled(
 
 /** The event still stands, as `event` shows it: looked at again only for a Meet link that is still being made. */
 export function verified(booking: Booking, event: CalendarEvent | undefined, now: number): Outcome {
-  const { syncDueAt: _, ...rest } = booking;
+  const { syncDueAt: _, ...rest } = event ? withoutDoubt(booking) : booking;
   const { observed } = booking;
   if (!observed || !event) return { booking: { ...rest, updatedAt: toIso(now) } };
   const { meet: before, ...known } = observed;
@@ -305,7 +312,7 @@ export type ConflictPolicy = 'create' | 'flag' | 'hold';
  * @param unsettled an insert that was given up on may yet take effect
  */
 export function conflicting(booking: Booking, now: number, unsettled: boolean): Outcome {
-  const { syncDueAt: _, unsettled: __, unheard: ___, ...rest } = booking;
+  const { syncDueAt: _, unsettled: __, unheard: ___, ...rest } = withoutDoubt(booking);
   const isNews = booking.status !== 'conflict';
   return {
     booking: {
@@ -336,7 +343,7 @@ export function isConflict({ code }: Problem): boolean {
 
 /** Its owner has deleted the event: recorded and told, and not fought. */
 export function deletedByUser(booking: Booking, now: number): Outcome {
-  const { syncDueAt: _, ...rest } = booking;
+  const { syncDueAt: _, ...rest } = withoutDoubt(booking);
   return {
     booking: {
       ...rest,
@@ -353,7 +360,7 @@ export function deletedByUser(booking: Booking, now: number): Outcome {
  * on record, so that whatever stands in the calendar stands under the generation on record, or an earlier and spent one.
  */
 export function withNextId(booking: Booking, now: number): Outcome {
-  const { observed: _, ...rest } = booking;
+  const { observed: _, ...rest } = withoutDoubt(booking);
   const generation = booking.generation + 1;
   return {
     booking: { ...rest, status: 'pending', generation, syncDueAt: now + spareTime, updatedAt: toIso(now) },
@@ -367,7 +374,7 @@ export function withNextId(booking: Booking, now: number): Outcome {
  * @param unsettled an insert that was given up on may yet take effect
  */
 export function cancelled(booking: Booking, generation: number, now: number, unsettled = false): Outcome {
-  const { syncDueAt: _, unsettled: __, unheard: ___, observed, ...rest } = unblocked(booking);
+  const { syncDueAt: _, unsettled: __, unheard: ___, observed, ...rest } = withoutDoubt(unblocked(booking));
   const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
   const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
   const status = released ? 'declared' : 'cancelled';
@@ -377,9 +384,9 @@ export function cancelled(booking: Booking, generation: number, now: number, uns
       ...rest,
       status,
       generation,
-      problems: [],
+      problems: olderEventProblems(booking),
       attempts: 0,
-      ...(unsettled ? toBeSettled(now) : {}),
+      ...(unsettled || hasJustGivenUp(booking, now) ? toBeSettled(now) : {}),
       timeline: isNews
         ? withEntry(booking.timeline, now, released ? 'slot released' : 'cancelled')
         : booking.timeline,
@@ -395,7 +402,7 @@ function toBeSettled(now: number): Pick<Booking, 'unsettled' | 'syncDueAt'> {
 }
 
 /** Nobody can look at present whether what was given up on has taken effect: tried again until the appointment is over. */
-function settledLater(booking: Booking, now: number): Outcome {
+export function settledLater(booking: Booking, now: number): Outcome {
   const { syncDueAt: _, unsettled: __, ...rest } = booking;
   const lookAt = now + retryRanges.connection.longest;
   const isWorthIt = lookAt < (booking.appointment?.endsAt ?? 0);
@@ -423,7 +430,7 @@ function failed(booking: Booking, problem: Problem, now: number): Outcome {
 
 /** It is over, and it or its last change was never in the calendar, as far as anybody could see. */
 export function missed(booking: Booking, now: number): Outcome {
-  const { syncDueAt: _, unheard: __, ...rest } = unblocked(booking);
+  const { syncDueAt: _, unheard: __, ...rest } = withoutDoubt(unblocked(booking));
   return {
     booking: {
       ...rest,

@@ -15,6 +15,8 @@ export type Session = {
   until: number;
   /** Whether an earlier request of which nobody knows the outcome may yet take effect. */
   uncertain: boolean;
+  /** Whether this run is the re-check after such a request: what it reads is final. */
+  isSettling: boolean;
 };
 
 /** Calls Calendar, once more with a new token or after a moment where that may help. */

@@ -1,4 +1,4 @@
-import { getAccess, recordUse, requireReauthorization, type TokenDeps } from '../../shared/access-token.ts';
+import { getAccess, recordUse, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
 import { type Booking, type BookingStatus, calendarEventId } from '../../shared/booking.ts';
 import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
@@ -7,11 +7,11 @@ import type { BusEvent, BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarApi,
   type CalendarEvent,
-  type CalendarFailure,
   deleteEvent,
   getEvent,
   insertEvent,
   patchEvent,
+  readCalendar,
 } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
@@ -20,16 +20,17 @@ import { applyPayment, type PaymentPolicy, type Presence } from './apply-payment
 import {
   composeEvent,
   deleteOptions,
+  isEventOf,
   isOurs,
   isRight,
   mustReadGuests,
   type WriteBasis,
   writeOptions,
 } from './calendar-event.ts';
+import { concede } from './concede.ts';
 import { lookForConflict } from './conflicts.ts';
 import { contended, maxRounds } from './contention.ts';
 import {
-  afterFailure,
   type ConflictPolicy,
   cancelled,
   conflicting,
@@ -44,12 +45,14 @@ import {
   type Outcome,
   problemOf,
   type Step,
+  settledLater,
   triedInVain,
   verified,
   type Work,
   waiting,
   withNextId,
 } from './decide.ts';
+import { isMissing, mayPass, notFound, placeOf, readKnownEvent, removeGivenUp } from './known-event.ts';
 import { writeWithoutRejected } from './optional-parts.ts';
 import { point, remember, retract, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
@@ -218,11 +221,14 @@ async function act(
   const uncertain = !isSettling && isUncertain({ booking, suspect });
   try {
     const access = await getAccess(deps, connection);
-    const session: Session = { access, refreshed: false, until: readAt + goodFor, uncertain };
+    const until = readAt + goodFor;
+    const session: Session = { access, refreshed: false, until, uncertain, isSettling };
     const used = session.access.connection;
     const mayStray = work === 'verify' || !booking.observed || uncertain || isSettling;
     const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
     if (refused) return work === 'verify' ? lookAgain(booking, deps.clock()) : refused;
+    const hindered = await removeGivenUp(deps, session, booking);
+    if (hindered) return work === 'verify' ? lookAgain(booking, deps.clock()) : hindered;
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
     return outcome;
   } catch (error) {
@@ -264,7 +270,7 @@ async function enter(
   presence: Presence,
 ): Promise<Outcome> {
   const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
-  const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
+  const id = booking.observed?.eventId ?? calendarEventId(booking.bookingId, calendarId, booking.generation);
   const { refused } = booking.observed?.written ?? { refused: {} };
   const basis = {
     requestId: requestIdOf(booking, id),
@@ -284,7 +290,9 @@ async function enter(
     const place = { presence, calendarId, event: answer.value };
     return eventWritten(booking, place, written, deps.clock(), unsettled);
   }
-  if (answer.failure.kind !== 'exists') return concede(deps, session, booking, answer.failure);
+  // The calendar of a known event is not found: so is the event.
+  const isLost = booking.observed && isMissing(answer.failure);
+  if (answer.failure.kind !== 'exists' && !isLost) return concede(deps, session, booking, answer.failure);
 
   // The id is taken: by our own event, if an earlier run got so far and no further; otherwise by one in the way.
   return lookAndMend(deps, session, booking, presence, { calendarId, id });
@@ -300,7 +308,7 @@ async function update(
   const { observed } = booking;
   if (!observed) return enter(deps, session, booking, presence);
   const { calendarId, eventId: id, etag, written: before } = observed;
-  if (mustReadGuests(booking, presence))
+  if (booking.doubt || mustReadGuests(booking, presence))
     return lookAndMend(deps, session, booking, presence, { calendarId, id });
   const { answer, ...written } = await patch(deps, session, booking, presence, {
     calendarId,
@@ -311,9 +319,8 @@ async function update(
     const place = { presence, calendarId, event: answer.value };
     return eventWritten(booking, place, written, deps.clock());
   }
-  const { kind } = answer.failure;
-  if (kind === 'gone' || kind === 'not_found') return withNextId(booking, deps.clock());
-  if (kind !== 'stale') return concede(deps, session, booking, answer.failure);
+  if (answer.failure.kind !== 'stale' && !isMissing(answer.failure))
+    return concede(deps, session, booking, answer.failure);
   return lookAndMend(deps, session, booking, presence, { calendarId, id });
 }
 
@@ -344,16 +351,22 @@ function requestIdOf({ revision }: Booking, eventId: string): string {
 }
 
 /** Looks whether the event on record still stands. What its owner has changed in it is left so. */
-async function verify(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+async function verify(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+): Promise<Outcome> {
   const { observed } = booking;
   if (!observed) return verified(booking, undefined, deps.clock());
   const { calendarId, eventId } = observed;
-  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-  if (found.ok && isOurs(found.value, booking)) {
-    return eventChecked(verified(booking, found.value, deps.clock()), found.value);
-  }
-  if (found.ok || found.failure.kind === 'not_found') return deletedByUser(booking, deps.clock());
-  return lookAgain(booking, deps.clock());
+  const known = await readKnownEvent(deps, session, booking, { place: { calendarId, eventId }, presence });
+  // A check that failed leaves the status as it is.
+  if (known.is === 'open')
+    return known.outcome.booking.status === booking.status ? known.outcome : lookAgain(booking, deps.clock());
+  if (known.is === 'gone' || !isEventOf(known.event, booking)) return deletedByUser(booking, deps.clock());
+  const followed = { ...booking, observed: { ...observed, calendarId: known.calendarId } };
+  return eventChecked(verified(followed, known.event, deps.clock()), known.event);
 }
 
 /**
@@ -367,13 +380,14 @@ async function find(
 ): Promise<Outcome> {
   const { calendarId } = session.access.connection;
   const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
-  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-  if (found.ok && isOurs(found.value, booking))
-    return mend(deps, session, booking, presence, calendarId, found.value);
-  const isKnown = found.ok || found.failure.kind === 'not_found';
+  const place = { calendarId, eventId: id };
+  const known = await readKnownEvent(deps, session, booking, { place, presence });
+  if (known.is === 'found' && isOurs(known.event, booking))
+    return mend(deps, session, booking, presence, calendarId, known.event);
+  if (known.is !== 'open') return missed(booking, deps.clock());
   const isOver = (booking.appointment?.endsAt ?? 0) <= deps.clock();
-  if (isKnown || isOver) return missed(booking, deps.clock());
-  return concede(deps, session, booking, found.failure);
+  const isToBeRead = known.outcome.booking.doubt && !booking.doubt;
+  return isOver && !isToBeRead ? missed(booking, deps.clock()) : known.outcome;
 }
 
 /**
@@ -391,13 +405,16 @@ async function removeStrays(
     if (calendarId === home) continue;
     const id = calendarEventId(booking.bookingId, calendarId, booking.generation);
     const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-    if (!found.ok && found.failure.kind !== 'not_found')
-      return concede(deps, session, booking, found.failure);
+    // A calendar that the user has given up may refuse us, or be gone: that keeps nothing out of the chosen one.
+    if (!found.ok && mayPass(found.failure)) return concede(deps, session, booking, found.failure);
     if (!found.ok || !isOurs(found.value, booking)) continue;
     const answer = await ask(deps, session, (token) =>
       deleteEvent(deps.calendar, token, calendarId, id, deleteOptions(booking, found.value)),
     );
-    if (!answer.ok) return concede(deps, session, booking, answer.failure);
+    if (!answer.ok && mayPass(answer.failure)) return concede(deps, session, booking, answer.failure);
+    // It was there a moment ago: not deleted, as far as is known.
+    if (!answer.ok && isMissing(answer.failure))
+      return triedInVain(booking, problemOf(answer.failure), deps.clock(), deps.random);
   }
   return undefined;
 }
@@ -416,10 +433,12 @@ async function lookAndMend(
   presence: Presence,
   { calendarId, id }: { calendarId: string; id: string },
 ): Promise<Outcome> {
-  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-  if (!found.ok && found.failure.kind !== 'not_found') return concede(deps, session, booking, found.failure);
-  if (!found.ok || !isOurs(found.value, booking)) return withNextId(booking, deps.clock());
-  return mend(deps, session, booking, presence, calendarId, found.value);
+  const place = { calendarId, eventId: id };
+  const known = await readKnownEvent(deps, session, booking, { place, presence });
+  if (known.is === 'open') return known.outcome;
+  if (known.is === 'gone') return withNextId(known.booking, deps.clock());
+  if (!isEventOf(known.event, booking)) return withNextId(booking, deps.clock());
+  return mend(deps, session, booking, presence, known.calendarId, known.event);
 }
 
 /**
@@ -444,26 +463,59 @@ async function mend(
     basis: { written: writtenOf(event), guests: event.attendees },
   });
   if (answer.ok) return eventWritten(booking, { ...place, event: answer.value }, written, deps.clock());
+  if (isMissing(answer.failure))
+    return notFound(deps, booking, { place: { calendarId, eventId: event.id }, presence });
   return concede(deps, session, booking, answer.failure);
 }
 
-/** Deletes the event that is on record, or one that a run which was cut off may have left under the id it would use. */
-async function remove(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
-  const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
-  const eventId =
-    booking.observed?.eventId ?? calendarEventId(booking.bookingId, calendarId, booking.generation);
-  let options = deleteOptions(booking);
-  if (!booking.observed) {
-    const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-    if (!found.ok && found.failure.kind === 'not_found')
-      return cancelled(booking, booking.generation, deps.clock(), session.uncertain);
-    if (!found.ok) return concede(deps, session, booking, found.failure);
-    if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
-    options = deleteOptions(booking, found.value);
+/** Deletes the event that is known, or one that a crashed run may have left under the id it would use. */
+async function remove(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  presence: Presence,
+): Promise<Outcome> {
+  const place = placeOf(booking);
+  if (!place) return removeUnknown(deps, session, booking);
+  const now = deps.clock();
+  if (booking.observed && !booking.doubt) {
+    const answer = await ask(deps, session, (token) =>
+      deleteEvent(deps.calendar, token, place.calendarId, place.eventId, deleteOptions(booking)),
+    );
+    if (answer.ok) return cancelled(booking, booking.generation + 1, deps.clock());
+    if (!isMissing(answer.failure)) return concede(deps, session, booking, answer.failure);
   }
+  const known = await readKnownEvent(deps, session, booking, { place, presence });
+  if (known.is === 'open') return known.outcome;
+  if (known.is === 'gone') return cancelled(known.booking, booking.generation + 1, now);
+  if (!isEventOf(known.event, booking)) return cancelled(booking, booking.generation + 1, now);
   const answer = await ask(deps, session, (token) =>
-    deleteEvent(deps.calendar, token, calendarId, eventId, options),
+    deleteEvent(deps.calendar, token, known.calendarId, known.event.id, deleteOptions(booking, known.event)),
   );
+  if (answer.ok) return cancelled(booking, booking.generation + 1, deps.clock());
+  if (isMissing(answer.failure)) return notFound(deps, booking, { place, presence });
+  return concede(deps, session, booking, answer.failure);
+}
+
+/** Deletes what an attempt with unknown outcome may have left. Nothing found counts once the calendar itself answers. */
+async function removeUnknown(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const { calendarId } = session.access.connection;
+  const eventId = calendarEventId(booking.bookingId, calendarId, booking.generation);
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
+  if (!found.ok && isMissing(found.failure)) {
+    if (session.isSettling) {
+      const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
+      if (!calendar.ok) return settledLater(booking, deps.clock());
+    }
+    return cancelled(booking, booking.generation, deps.clock(), session.uncertain);
+  }
+  if (!found.ok) return concede(deps, session, booking, found.failure);
+  if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
+  const answer = await ask(deps, session, (token) =>
+    deleteEvent(deps.calendar, token, calendarId, eventId, deleteOptions(booking, found.value)),
+  );
+  if (!answer.ok && isMissing(answer.failure))
+    return notFound(deps, booking, { place: { calendarId, eventId }, presence: 'absent' });
   if (!answer.ok) return concede(deps, session, booking, answer.failure);
   return cancelled(booking, booking.generation + 1, deps.clock());
 }
@@ -489,33 +541,6 @@ const works: Record<Work, Action> = {
   find,
   remove,
 };
-
-/** The outcome of a run that Google has ended with `failure`. */
-async function concede(
-  deps: SyncDeps,
-  session: Session,
-  booking: Booking,
-  failure: CalendarFailure,
-): Promise<Outcome> {
-  if (failure.kind === 'permission_missing') {
-    await requireReauthorization(deps, session.access.connection, failure.reason);
-    return waiting(booking, deps.clock(), deps.random);
-  }
-  reportRefusal(booking, failure);
-  return afterFailure(booking, failure, deps.clock(), deps.random, session.access.connection);
-}
-
-/** Makes a refusal visible that no retry of this service ends: once for a booking and reason where it is not new. */
-function reportRefusal({ bookingId, userId, problems }: Booking, failure: CalendarFailure): void {
-  const { kind, reason, status } = failure;
-  if (kind === 'operator') reportOperatorError('Google refuses the project of this service', reason);
-  if (kind !== 'account_refused') return;
-  const { code, message } = problemOf(failure);
-  if (problems.some((known) => known.code === code && known.message === message)) return;
-  metric('CalendarRefused', 1);
-  log.warn('Google refuses the account or calendar of a user', { bookingId, userId, status, reason });
-  if (failure.unknown) reportOperatorError('Google refuses for a reason that is not known here', reason);
-}
 
 /** Beside the work, and never its undoing: a use that is not on record costs one refresh at the next use. */
 async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<void> {

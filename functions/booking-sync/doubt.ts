@@ -1,0 +1,100 @@
+import { type Booking, type EventPlace, type Problem, withEntry } from '../../shared/booking.ts';
+import { type Random, toIso } from '../../shared/clock.ts';
+import type { Outcome } from './decide.ts';
+
+/** A known event that Google does not find: what one answer means, and when it is believed. */
+
+/** Seconds between two reads that must agree before an event counts as gone. */
+const apart = 60;
+/** Seconds added before the second read, so that a run that comes early is not in vain. */
+const margin = 6;
+/** Events that were given up are deleted where they are found again: this many, for this many seconds. */
+const keptEvents = 10;
+const keptFor = 15 * 86_400;
+
+const problems = {
+  inDoubt: {
+    code: 'event_in_doubt',
+    message:
+      'Google does not find the event of this booking at present. It is read again in a minute before anything is concluded.',
+  },
+  olderEvent: {
+    code: 'older_event_may_remain',
+    message:
+      'The earlier event of this booking is gone from its calendar. If its owner has moved it to another calendar, it is still there: please look, and delete it by hand.',
+  },
+} satisfies Record<string, Problem>;
+
+/** Whether an earlier read, long enough ago, did not find this event either. */
+export function isConfirmed({ doubt }: Booking, eventId: string, now: number): boolean {
+  return doubt?.eventId === eventId && now - doubt.since >= apart;
+}
+
+/** The event at `place` was not found: read again in a minute. `isAtRest`: the booking keeps its status. */
+export function inDoubt(
+  booking: Booking,
+  place: EventPlace,
+  { now, random, isAtRest }: { now: number; random: Random; isAtRest: boolean },
+): Outcome {
+  const isKnown = booking.doubt?.eventId === place.eventId;
+  const since = (isKnown ? booking.doubt?.since : undefined) ?? now;
+  const dueAt = Math.max(now, since + apart) + margin + Math.round(24 * random());
+  const others = booking.problems.filter(({ code }) => code !== problems.inDoubt.code);
+  return {
+    booking: {
+      ...booking,
+      ...(isAtRest ? {} : { status: 'pending' }),
+      doubt: { ...place, since },
+      problems: isAtRest ? [...others, problems.inDoubt] : [problems.inDoubt],
+      syncDueAt: dueAt,
+      timeline: isKnown
+        ? booking.timeline
+        : withEntry(booking.timeline, now, 'event not found', problems.inDoubt.code),
+      updatedAt: toIso(now),
+    },
+  };
+}
+
+/** The booking once it is known what has become of its event. */
+export function withoutDoubt(booking: Booking): Booking {
+  if (!booking.doubt) return booking;
+  const { doubt: _, ...rest } = booking;
+  return { ...rest, problems: booking.problems.filter(({ code }) => code !== problems.inDoubt.code) };
+}
+
+/**
+ * The booking without its event, which is gone. `isProven`: Google itself said that it was deleted; otherwise the event
+ * is remembered. `mayHaveMoved`: the user's other calendars could not be searched.
+ */
+export function giveUpEvent(
+  booking: Booking,
+  { calendarId, eventId }: EventPlace,
+  { isProven, mayHaveMoved }: { isProven: boolean; mayHaveMoved: boolean },
+  now: number,
+): Booking {
+  const kept = (booking.givenUpEvents ?? []).filter(
+    (event) => event.until > now && event.eventId !== eventId,
+  );
+  const events = isProven ? kept : [...kept, { calendarId, eventId, until: now + keptFor }];
+  const { givenUpEvents: _, ...rest } = withoutDoubt(booking);
+  return {
+    ...rest,
+    ...(events.length > 0 ? { givenUpEvents: events.slice(-keptEvents) } : {}),
+    ...(mayHaveMoved ? { olderEventMayRemain: true } : {}),
+  };
+}
+
+/** The events given up that are worth a read now: not those of the last minute, which were just read. */
+export function givenUpToRead({ givenUpEvents = [] }: Booking, now: number): EventPlace[] {
+  return givenUpEvents.filter(({ until }) => until > now && until - keptFor <= now - apart);
+}
+
+/** Whether an event was given up only now: its id is read once more soon. */
+export function hasJustGivenUp({ givenUpEvents = [] }: Booking, now: number): boolean {
+  return givenUpEvents.some(({ until }) => until - keptFor > now - apart);
+}
+
+/** What a booking says of an earlier event that may still be in another calendar. */
+export function olderEventProblems({ olderEventMayRemain }: Booking): Problem[] {
+  return olderEventMayRemain ? [problems.olderEvent] : [];
+}

@@ -1,0 +1,314 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
+import type { RouteName } from '../../infra/local/google/faults.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { listWritableCalendars } from '../../shared/calendar.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
+import { optionalScopes } from '../../shared/names.ts';
+import { ada, ben, startWorld, type World } from './world.ts';
+
+/** A known event that Google does not find: gone only when two reads a minute apart say so while its calendar answers. */
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.close());
+
+const target = { userId: 'user-1', bookingId: 'b1' };
+const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
+const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
+const stored = async () => {
+  const booking = await world.booking('b1');
+  if (!booking) throw new Error('There is no booking.');
+  return booking;
+};
+/** The next run, when it is due. */
+const runWhenDue = async () => {
+  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  await sync();
+};
+const misses = (on: RouteName, status: 404 | 410, times = 1) =>
+  world.google.control.fail({
+    on,
+    times,
+    how: { status, reason: status === 404 ? 'notFound' : 'deleted' },
+  });
+const move = async (hours = 2) => {
+  const { startsAt = 0, endsAt = 0 } = (await stored()).appointment ?? {};
+  const at = (seconds: number) => new Date((seconds + hours * 3600) * 1000).toISOString();
+  await patchBooking(world.deps, target, { start: at(startsAt), end: at(endsAt) });
+  await sync();
+};
+const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
+const times = () => world.events().map(({ start }) => Date.parse(start?.dateTime ?? '') / 1000);
+const inDoubt = { problems: [{ code: 'event_in_doubt' }] };
+
+describe.each([404, 410] as const)('a known event that is answered with a passing %i', (status) => {
+  beforeEach(async () => {
+    await world.connect('user-1');
+    await sync(world.payment('b1'));
+    world.google.control.clearRequests();
+  });
+
+  it('on a change is read at once, and changed', async () => {
+    misses('events.patch', status);
+    await move();
+    expect(world.calls()).toEqual(['events.patch', 'events.get', 'events.patch']);
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+    expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+  });
+
+  it('on a change and the read after it is in doubt, then changed, and there is one event', async () => {
+    misses('events.patch', status);
+    misses('events.get', status);
+    await move();
+    expect(await stored()).toMatchObject({ status: 'pending', ...inDoubt });
+    expect((await stored()).syncDueAt).toBeGreaterThanOrEqual(world.time.now + 60);
+    await sync();
+    expect(world.calls()).toEqual(['events.patch', 'events.get']);
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+    expect(await stored()).not.toHaveProperty('doubt');
+    expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+    expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
+  });
+
+  it('on a deletion is deleted a minute later, and not reported as cancelled before', async () => {
+    misses('events.delete', status);
+    misses('events.get', status);
+    await refund();
+    expect(await stored()).toMatchObject({ status: 'pending', ...inDoubt });
+    expect(world.bus.types()).toEqual(['booking.scheduled']);
+    await runWhenDue();
+    expect((await stored()).status).toBe('cancelled');
+    expect(world.events()).toEqual([]);
+  });
+
+  it('on the check a day before stays scheduled, and nothing is published', async () => {
+    await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+    misses('events.get', status);
+    await sync();
+    expect(await stored()).toMatchObject({ status: 'scheduled', ...inDoubt });
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
+    expect(world.bus.types()).toEqual(['booking.scheduled']);
+  });
+
+  it('after a 412 is in doubt, then changed', async () => {
+    world.google.control.fail({ on: 'events.patch', how: { status: 412, reason: 'conditionNotMet' } });
+    misses('events.get', status);
+    await move();
+    expect(await stored()).toMatchObject({ status: 'pending', ...inDoubt });
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('is read early by an unchanged PATCH, which proves nothing more', async () => {
+    misses('events.delete', status);
+    misses('events.get', status, 3);
+    await refund();
+    world.time.now += 10;
+    await sync({ ...again(), sentAt: world.time.now - 1000 });
+    expect(await stored()).toMatchObject({ status: 'pending', ...inDoubt });
+    expect(world.events()).toHaveLength(1);
+  });
+});
+
+describe.each([404, 410] as const)('an insert that answers 409 although %i is read', (status) => {
+  it('is a contradiction: read again, and no second event', async () => {
+    await world.connect('user-1');
+    world.google.control.fail({ on: 'events.insert', times: 2, how: { lose: 'response' } });
+    await sync(world.payment('b1'));
+    misses('events.get', status);
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'pending', generation: 0, ...inDoubt });
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('when both last, uses the next event number', async () => {
+    await world.connect('user-1');
+    await sync(world.payment('b1'));
+    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
+    world.google.control.purgeDeleted(ada);
+    const { observed: _, ...booking } = await stored();
+    await world.deps.bookings.save({ ...booking, status: 'pending' });
+    misses('events.get', status, 2);
+    await sync();
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(world.events()).toHaveLength(1);
+  });
+});
+
+describe('an event that two reads do not find', () => {
+  beforeEach(async () => {
+    await world.connect('user-1');
+    await sync(world.payment('b1'));
+  });
+
+  it('is replaced, and deleted when it is found again', async () => {
+    misses('events.patch', 404);
+    misses('events.get', 404, 2);
+    await move();
+    await runWhenDue();
+    expect(await stored()).toMatchObject({
+      status: 'scheduled',
+      generation: 1,
+      problems: [{ code: 'older_event_may_remain' }],
+    });
+    expect(world.events()).toHaveLength(2);
+    await runWhenDue();
+    expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('of a refunded booking is deleted when it is found again', async () => {
+    misses('events.delete', 404);
+    misses('events.get', 404, 2);
+    await refund();
+    await runWhenDue();
+    expect((await stored()).status).toBe('cancelled');
+    expect(world.events()).toHaveLength(1);
+    await runWhenDue();
+    expect(world.events()).toEqual([]);
+    expect(await stored()).not.toHaveProperty('syncDueAt');
+  });
+
+  it('is not given up while its calendar does not answer either', async () => {
+    misses('events.patch', 404);
+    misses('events.get', 404, 4);
+    misses('events.list', 404, 3);
+    await move();
+    for (let run = 0; run < 3; run++) {
+      await runWhenDue();
+      expect(await stored()).toMatchObject({
+        status: 'pending',
+        generation: 0,
+        problems: [{ code: 'google_not_found' }],
+      });
+    }
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+  });
+});
+
+describe('an event that Google shows as deleted', () => {
+  it('is believed at once, on a change and on the check a day before', async () => {
+    await world.connect('user-1');
+    await sync(world.payment('b1'));
+    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
+    await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+    await sync();
+    expect((await stored()).status).toBe('deleted_by_user');
+    await move();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(world.events()).toHaveLength(1);
+  });
+});
+
+describe('a calendar that is not shared for a while', () => {
+  it('leaves a moved booking with one event, and a refunded one with none', async () => {
+    world.google.control.share(ben, 'primary', ada, 'writer');
+    await world.connect('user-1', { calendarId: ben, scopes: ['openid', calendarScopes.shared] });
+    await sync(world.payment('b1'));
+    expect((await stored()).status).toBe('scheduled');
+    world.google.control.share(ben, 'primary', ada, 'none');
+    await move();
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'pending', generation: 0, blocked: { by: 'calendar' } });
+    world.google.control.share(ben, 'primary', ada, 'writer');
+    await runWhenDue();
+    const standing = () => world.google.control.events(ben).filter(({ status }) => status !== 'cancelled');
+    expect(standing()).toHaveLength(1);
+    world.google.control.share(ben, 'primary', ada, 'none');
+    await refund();
+    await runWhenDue();
+    expect((await stored()).status).toBe('pending');
+    world.google.control.share(ben, 'primary', ada, 'writer');
+    await runWhenDue();
+    expect(standing()).toEqual([]);
+    expect((await stored()).status).toBe('cancelled');
+  });
+
+  it('is given up once its user chooses another one: the event moves there', async () => {
+    world.google.control.share(ben, 'primary', ada, 'writer');
+    await world.connect('user-1', { calendarId: ben, scopes: ['openid', calendarScopes.shared] });
+    await sync(world.payment('b1'));
+    world.google.control.share(ben, 'primary', ada, 'none');
+    await move();
+    await runWhenDue();
+    const { tokenVersion, choices } = (await world.connection('user-1')) ?? { tokenVersion: 0 };
+    await world.deps.connections.choose(
+      'user-1',
+      { tokenVersion, ...(choices === undefined ? {} : { choices }) },
+      { calendarId: 'primary', updatedAt: world.time.now },
+    );
+    await sync();
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { calendarId: 'primary' } });
+    expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+  });
+});
+
+describe('an event that its owner moved to another calendar', () => {
+  const scopes = ['openid', calendarScopes.owned, optionalScopes.calendarList];
+  const moveByHand = async () => {
+    const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
+    const listed = await listWritableCalendars(world.deps.calendar, accessToken);
+    const other = listed.ok && listed.value.find(({ primary }) => !primary);
+    if (!other) throw new Error('Ada has one calendar only.');
+    world.google.control.moveEvent(ada, (await stored()).observed?.eventId ?? '', other.id);
+    return other.id;
+  };
+
+  describe.each(['cancelled', 'not_found'] as const)('and whose source then answers %s', (movedEvent) => {
+    beforeEach(async () => {
+      world.google.control.setSwitch('movedEvent', movedEvent);
+    });
+
+    it('is followed on a change where the calendars can be listed', async () => {
+      await world.connect('user-1', { scopes });
+      await sync(world.payment('b1'));
+      const calendarId = await moveByHand();
+      await move();
+      if ((await stored()).status === 'pending') await runWhenDue();
+      expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, observed: { calendarId } });
+      expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+      await cancelBooking(world.deps, target);
+      await sync();
+      expect(world.events()).toEqual([]);
+      expect((await stored()).status).toBe('cancelled');
+    });
+
+    it('is followed by a deletion and by the check a day before', async () => {
+      await world.connect('user-1', { scopes });
+      await sync(world.payment('b1'));
+      const calendarId = await moveByHand();
+      await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+      await sync();
+      if ((await stored()).problems.length > 0) await runWhenDue();
+      expect(await stored()).toMatchObject({ status: 'scheduled', problems: [], observed: { calendarId } });
+      await refund();
+      expect((await stored()).status).toBe('cancelled');
+      expect(world.events()).toEqual([]);
+    });
+
+    it('may remain where the calendars cannot be listed, and a problem says so', async () => {
+      await world.connect('user-1');
+      await sync(world.payment('b1'));
+      await moveByHand();
+      await move();
+      if ((await stored()).status === 'pending') await runWhenDue();
+      expect(await stored()).toMatchObject({
+        status: 'scheduled',
+        generation: 1,
+        problems: [{ code: 'older_event_may_remain' }],
+      });
+    });
+  });
+});
