@@ -407,7 +407,13 @@ const standardWebhook: Operation = {
   operationId: 'standardWebhook',
   summary: 'Takes a payment of another provider, signed by Standard Webhooks',
   tags: ['webhooks'],
-  parameters: signedBy('webhook-id', 'webhook-timestamp', 'webhook-signature') ?? [],
+  // Not required, since `svix-` may stand before the same names.
+  parameters: ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({
+    name,
+    in: 'header',
+    description: `Or ${name.replace('webhook-', 'svix-')}.`,
+    schema: { type: 'string' },
+  })),
   requestBody: { required: true, content: { 'application/json': { schema: standardEvent() } } },
   responses: { 200: answer('Taken.', 'Receipt'), ...refusals(unusableWebhook) },
 };

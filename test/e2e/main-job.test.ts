@@ -232,6 +232,30 @@ describe('a confirmed payment', () => {
     ).toEqual(['summary', 'start']);
   });
 
+  it('of live mode is served by the local stack beside those of test mode', async () => {
+    const metadata = metadataOf('payee');
+    const live = { ...checkoutCompleted(metadata, Date.now(), uniqueId()), livemode: true };
+    expect(await deliver(live)).toMatchObject({ status: 200, body: { booking_id: metadata.booking_id } });
+    await status(metadata.booking_id, 'scheduled');
+  });
+
+  it('of a connected account is ignored with its reason, and changes nothing', async () => {
+    const before = await rows();
+    const other = { ...checkoutCompleted(metadataOf('payee'), Date.now(), uniqueId()), account: 'acct_1' };
+    expect(await deliver(other)).toMatchObject({ status: 200, body: { reason: 'connected_account' } });
+    expect(await rows()).toBe(before);
+  });
+
+  it('with a time zone that only Intl knows is answered 200, and its booking fails on that field', async () => {
+    const metadata = { ...metadataOf('payee'), time_zone: 'PST' };
+    const answer = await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
+    expect(answer).toMatchObject({ status: 200, body: { booking_id: metadata.booking_id } });
+    await status(metadata.booking_id, 'failed');
+    expect((await booking(metadata.booking_id))?.problems).toEqual([
+      expect.objectContaining({ code: 'invalid_booking', field: 'time_zone' }),
+    ]);
+  });
+
   it('is ignored, and answered 200, when it is not ours or not paid yet', async () => {
     const before = await rows();
     const foreign = checkoutCompleted({} as BookingMetadata, Date.now(), uniqueId());

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
+import { applyPayment } from '../../functions/booking-sync/apply-payment.ts';
 import { readBooking, readSafely } from '../../functions/payment-confirmed/named-booking.ts';
+import { translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
+import { readAppointment } from '../../shared/appointment.ts';
+import type { Booking } from '../../shared/booking.ts';
+import { standingOf } from '../../shared/payment.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { logged } from '../setup.ts';
+import { created, intent, snapshot } from './stripe.ts';
 
 const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
 const texts = {
@@ -23,6 +29,37 @@ describe('the booking that a payment names', () => {
       });
     },
   );
+
+  it('is paid when it is declared, whatever the metadata says', async () => {
+    const metadata = { ...texts, time_zone: 'PST', start: 'Monday', user_id: 'a b' };
+    const event = snapshot('payment_intent.succeeded', intent({ metadata }));
+    const translation = await translateStripeEvent(
+      Buffer.from(JSON.stringify(event)),
+      'both',
+      async () => ({}),
+    );
+    const { payment } = translation as Extract<typeof translation, { payment: unknown }>;
+    expect(payment.booking?.problems.length).toBeGreaterThan(1);
+    const { appointment } = await readAppointment(texts);
+    const declared: Booking = {
+      bookingId: 'b1',
+      userId: 'user-1',
+      status: 'declared',
+      revision: 1,
+      ...(appointment ? { appointment } : {}),
+      payments: {},
+      problems: [],
+      generation: 0,
+      attempts: 0,
+      timeline: [],
+      createdAt: '2026-11-23T07:00:00Z',
+      updatedAt: '2026-11-23T07:00:00Z',
+      version: 1,
+    };
+    const paid = applyPayment(declared, payment, undefined, created);
+    expect(paid).toMatchObject({ userId: 'user-1', appointment, problems: [] });
+    expect(standingOf(paid?.payments.pi_1 ?? {})).toBe('paid');
+  });
 
   it('has a problem, and the operator an alarm without its texts, when reading it throws', async () => {
     logged.length = 0;

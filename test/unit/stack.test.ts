@@ -177,6 +177,7 @@ describe('synthesis', () => {
     ['returnOrigins', 'ftp://app.example.com', /https origins/],
     ['alarmEmail', 'operator', /email/],
     ['calendarAccess', 'all', /owned/],
+    ['stripeMode', 'sandbox', /"live" \| "test" \| "both"/],
   ])('says that %s cannot be %j, and why', (key, value, reason) => {
     const read = () => readConfig((wanted) => (wanted === key ? value : undefined));
     expect(read).toThrow(reason);
@@ -188,6 +189,7 @@ test.each([
   ['returnOrigins', 'http://localhost:5173 http://127.0.0.1:8080 http://[::1]:3000 https://app.example.com'],
   ['publicUrl', 'https://calendar.example.com/path'],
   ['eventsUrl', 'https://app.example.com/events?tenant=1'],
+  ['stripeMode', 'both'],
 ])('accepts %s %j', (key, value) => {
   expect(readConfig((wanted) => (wanted === key ? value : undefined))).toMatchObject({ [key]: value });
 });
