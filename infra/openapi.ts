@@ -3,6 +3,7 @@ import { type ConversionConfig, toJsonSchema, toJsonSchemaDefs } from '@valibot/
 import type * as v from 'valibot';
 import { bookingSchema as bookingBody, listSchema } from '../functions/bookings/requests.ts';
 import { changeSchema } from '../functions/connections/manage-connection.ts';
+import { rejections } from '../functions/payment-confirmed/accept-webhook.ts';
 import { event, payment, refund } from '../functions/payment-confirmed/standard-events.ts';
 import {
   bookingSchema,
@@ -373,14 +374,7 @@ const listCalendars: Operation = {
 };
 
 const unusableWebhook: Record<number, ErrorCode[]> = {
-  400: [
-    'signature_missing',
-    'signature_malformed',
-    'signature_mismatch',
-    'timestamp_out_of_tolerance',
-    'invalid_json',
-    'unsupported_event_format',
-  ],
+  400: rejections,
   413: ['payload_too_large'],
   503: ['provider_not_configured', 'stripe_unreachable', 'not_configured'],
 };

@@ -22,7 +22,7 @@ export type WebhookDeps = {
   stripeApi: StripeApi;
 };
 
-/** What the provider is told; it only looks at the status, people at the rest. */
+/** The body of a 200. Providers read the status only; the rest is for people and programs that search. */
 export type Receipt = { received: true } & (
   | { payment_id: string; booking_id?: string }
   | { ignored: string; reason: IgnoredReason }
@@ -78,8 +78,8 @@ async function verify(
   metric('WebhookVerified', 1, { provider, secret: String(matched) });
 }
 
-/** Codes of webhooks that were not accepted. Not among them: what strangers cause by asking for a provider or a size. */
-const rejections: ErrorCode[] = [
+/** Codes of webhooks that are answered 400. */
+export const rejections: ErrorCode[] = [
   'signature_missing',
   'signature_malformed',
   'signature_mismatch',
@@ -116,7 +116,7 @@ async function enqueue(deps: WebhookDeps, provider: Provider, translation: Trans
   return { received: true, payment_id: paymentId, ...(booking ? { booking_id: booking.bookingId } : {}) };
 }
 
-/** The object that a thin event names. Without a key to fetch it, Stripe shows our answer, and the operator is told. */
+/** The object that a thin event names. Without a key to fetch it, Stripe shows our answer, and the operator gets an alarm. */
 async function objectOf(deps: WebhookDeps, event: ThinEvent): Promise<unknown> {
   try {
     return await useSecret(deps.secrets, ['unsupported_event_format', 'not_configured'], (secrets) => {

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { StripeMode } from '../../shared/config.ts';
 import type { Ignored } from './event-body.ts';
 
-/** The fields of an event, snapshot or thin, that say for whom it is. */
+/** The fields of an event, snapshot or thin, that say which mode and account it belongs to. */
 export const recipientFields = {
   livemode: v.optional(v.boolean('must be true or false'), false),
   account: v.nullish(v.string('must be text'), ''),

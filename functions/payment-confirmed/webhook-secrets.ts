@@ -26,8 +26,8 @@ const name = 'webhook-signing';
 const seeSetup = 'docs/setup.md says what to put into it.';
 
 /**
- * Parses the secret `webhook-signing`: `{"stripe":["whsec_…"],"standard":["whsec_…"],"stripeApiKey":"rk_…"}`, of which
- * one signing secret must be there. An entry that cannot be used turns off no other: it is reported to the operator.
+ * Parses the secret `webhook-signing`: `{"stripe":["whsec_…"],"standard":["whsec_…"],"stripeApiKey":"rk_…"}`, with one
+ * signing secret at least. An entry that cannot be used turns off no other: it is reported to the operator.
  * Errors: `not_configured`.
  */
 export function parseWebhookSecrets(secret: string): WebhookSecrets {
@@ -66,7 +66,7 @@ function readList(value: Record<string, unknown>, entry: keyof typeof forms, pro
 
 /**
  * The signing secrets of one provider. Errors: `provider_not_configured` (503), which is not for the operator's alarm:
- * anybody can ask for a provider that this service was never meant to serve.
+ * any stranger can ask for a provider that this service was never meant to serve.
  */
 export function secretsOf(secrets: WebhookSecrets, provider: Provider): string[] {
   if (secrets[provider].length > 0) return secrets[provider];
