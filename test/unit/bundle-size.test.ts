@@ -11,7 +11,7 @@ import { expect, inject, test } from 'vitest';
  */
 const budgets: Record<string, { minified: number; compressed: number }> = {
   'booking-reconcile': { minified: 252_000, compressed: 83_000 },
-  'booking-sync': { minified: 346_000, compressed: 109_000 },
+  'booking-sync': { minified: 360_000, compressed: 115_000 },
   bookings: { minified: 314_000, compressed: 103_000 },
   connect: { minified: 296_000, compressed: 99_000 },
   connections: { minified: 309_000, compressed: 100_000 },

@@ -38,8 +38,8 @@ const booking = {
   userId: 'user-1',
   appointment: {
     summary: 'First meeting',
-    start: { dateTime: '2026-12-01T10:00:00+01:00', timeZone: 'Europe/Berlin' },
-    end: { dateTime: '2026-12-01T11:00:00+01:00', timeZone: 'Europe/Berlin' },
+    start: { dateTime: '2026-12-01T10:00:00', timeZone: 'Europe/Berlin' },
+    end: { dateTime: '2026-12-01T11:00:00', timeZone: 'Europe/Berlin' },
     startsAt: Date.UTC(2026, 11, 1, 9) / 1000,
     endsAt: Date.UTC(2026, 11, 1, 10) / 1000,
   },
@@ -84,6 +84,18 @@ describe('translateStandardEvent', () => {
       ...booking,
       bookingId: 'standard:order-77',
     });
+  });
+
+  it('takes an empty optional text for an absent one', async () => {
+    const times = { start: '2026-12-01T10:00:00+01:00', end: '2026-12-01T11:00:00+01:00', timeZone: '' };
+    const texts = { summary: 'First meeting', location: '', description: '', ...times };
+    const payment = await paymentOf('payment.confirmed', { ...data, booking: texts });
+    expect(payment.booking).toMatchObject({
+      bookingId,
+      appointment: { summary: 'First meeting', start: { dateTime: '2026-12-01T10:00:00+01:00' } },
+      problems: [],
+    });
+    expect(payment.booking?.appointment).not.toHaveProperty('location');
   });
 
   it('takes a booking that was declared before from its id alone', async () => {
