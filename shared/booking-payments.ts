@@ -101,26 +101,38 @@ export function isSame(one: OrphanedPayment, other: OrphanedPayment): boolean {
   );
 }
 
-const problemCodes: Record<OrphanReason, string> = {
-  booking_cancelled: 'paid_after_cancellation',
-  already_paid: 'paid_twice',
-  too_late: 'paid_too_late',
-  already_used: 'payment_of_another_booking',
-  user_mismatch: 'user_mismatch',
-  booking_unknown: 'booking_unknown',
+type ProblemOf = (entry: OrphanedPayment) => Problem;
+
+const problemOf: Record<OrphanReason, ProblemOf> = {
+  booking_cancelled: ({ paymentId }) => ({
+    code: 'paid_after_cancellation',
+    message: `Payment ${paymentId} arrived after the booking was cancelled. No event is created: refund the payment.`,
+  }),
+  already_paid: ({ paymentId }) => ({
+    code: 'paid_twice',
+    message: `Payment ${paymentId} arrived although another payment had paid for the booking. Refund it if it was not intended.`,
+  }),
+  too_late: ({ paymentId }) => ({
+    code: 'paid_too_late',
+    message: `Payment ${paymentId} arrived after the appointment was over. No event is created: refund the payment, or agree on another time.`,
+  }),
+  already_used: ({ paymentId }) => ({
+    code: 'payment_of_another_booking',
+    message: `Payment ${paymentId} pays for another booking, and a payment pays for one booking only. Report a payment of its own for this booking.`,
+  }),
+  user_mismatch: ({ paymentId, bookingId }) => ({
+    code: 'user_mismatch',
+    message: `Payment ${paymentId} references the booking ${bookingId} of another user. It does not count there: give each booking an id of its own.`,
+  }),
+  booking_unknown: ({ paymentId, bookingId }) => ({
+    code: 'booking_unknown',
+    message: `Payment ${paymentId} references the booking ${bookingId}, which was not declared. Declare a booking before it is paid.`,
+  }),
 };
 
 /** The problem that an orphaned payment is, for the booking that records it. */
-export function orphanedProblem({ paymentId, reason, bookingId }: OrphanedPayment): Problem {
-  const messages: Record<OrphanReason, string> = {
-    booking_cancelled: `Payment ${paymentId} arrived after the booking was cancelled. No event is created: refund the payment.`,
-    already_paid: `Payment ${paymentId} arrived although another payment had paid for the booking. Refund it if it was not intended.`,
-    too_late: `Payment ${paymentId} arrived after the appointment was over. No event is created: refund the payment, or agree on another time.`,
-    already_used: `Payment ${paymentId} pays for another booking, and a payment pays for one booking only. Report a payment of its own for this booking.`,
-    user_mismatch: `Payment ${paymentId} references the booking ${bookingId} of another user. It does not count there: give each booking an id of its own.`,
-    booking_unknown: `Payment ${paymentId} references the booking ${bookingId}, which was not declared. Declare a booking before it is paid.`,
-  };
-  return { code: problemCodes[reason], message: messages[reason] };
+export function orphanedProblem(entry: OrphanedPayment): Problem {
+  return problemOf[entry.reason](entry);
 }
 
 /** All problems of a booking: those of its event, and payments that should be refunded or assigned by a person. */
