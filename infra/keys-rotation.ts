@@ -1,27 +1,47 @@
-/** What a rotation does to the value of the secret `token-keys`: text in, text out. Instants are epoch seconds. */
+/** What a rotation does to the value of a secret with keys: text in, text out. Instants are epoch seconds. */
 import { toIso } from '../shared/clock.ts';
+import { type KeysSecret, parseKeys } from '../shared/keys.ts';
+import type { KeyPurpose } from '../shared/names.ts';
 import { stateLifetime } from '../shared/oauth-state.ts';
 import { secretTimeToLive } from '../shared/secrets.ts';
-import { parseTokenKeys, type TokenKeysSecret } from '../shared/token-keys.ts';
+import { maxLifetime } from '../shared/user-token.ts';
+import { messageRetentionDays } from './message-retention.ts';
 
 /**
- * Seconds from adding a key to using it: longer than any function keeps the secret, so that all of them can open what
- * the first of them seals. The rest is for a write that may not be seen everywhere at once, and for clocks that differ.
+ * Seconds from adding a key to using it: longer than any function keeps the secret, so that all of them know the key
+ * before the first one uses it. The rest is for a write that is not visible everywhere at once, and for clock skew.
  */
 export const rotationLead = secretTimeToLive + 60;
 
 /**
- * Seconds for which the key before may still be needed by what is stored nowhere: a function that has not read the
- * secret again, a link signed in the last moment, and a state made in the last moment of that link.
+ * Seconds after the change of keys in which something outside the tables may need the old key. A function may use its
+ * copy of the secret until that expires, and what it made last may live on.
  */
-export const settlingTime = secretTimeToLive + 2 * stateLifetime + 60;
+export const settlingTime: Record<KeyPurpose, number> = {
+  // Stored tokens may need the key for longer: the table says which.
+  'token-encryption': rotationLead,
+  'state-encryption': rotationLead + stateLifetime,
+  'link-signing': rotationLead + maxLifetime,
+  'api-signing': rotationLead + maxLifetime,
+  // First in the queue, then in its dead-letter queue, where SQS may count the days again.
+  'payment-messages': rotationLead + 2 * messageRetentionDays * 86_400,
+};
 
-/** A key as an operator sees it. `old` keys only open. */
+/** What may still need an old key until then. */
+const inUse: Record<KeyPurpose, string> = {
+  'token-encryption': 'functions encrypt tokens',
+  'state-encryption': 'connection attempts are under way',
+  'link-signing': 'links are in use',
+  'api-signing': 'bearer tokens are in use',
+  'payment-messages': 'payment messages wait in the queue or the dead-letter queue',
+};
+
+/** A key as an operator sees it. `old` keys only decrypt and verify. */
 export type KeyView = { id: string; use: 'current' | 'next' | 'old'; from?: number };
 
 /** The keys in the order in which they were added. Errors: `not_configured` where the value cannot be used. */
-export function viewKeys(text: string, now: number): KeyView[] {
-  const { ids, current } = parseTokenKeys(text);
+export function viewKeys(purpose: KeyPurpose, text: string, now: number): KeyView[] {
+  const { ids, current } = parseKeys(purpose, text);
   const { next } = parse(text);
   return ids.map((id) => {
     if (id === current(now)) return { id, use: 'current' };
@@ -36,7 +56,7 @@ export type Rotation = {
   previous: string;
   /** When the new key comes into use. */
   from: number;
-  /** When the one before may be retired, if no token needs it any more. */
+  /** When the previous key may be retired, if no stored token needs it. */
   settledAt: number;
 };
 
@@ -46,12 +66,13 @@ export type Rotation = {
  * @param newKey 64 random characters
  */
 export function rotate(
+  purpose: KeyPurpose,
   text: string,
   now: number,
   newKey: () => string,
   options: { atOnce?: boolean } = {},
 ): Rotation {
-  const keys = parseTokenKeys(text);
+  const keys = parseKeys(purpose, text);
   const settled = fold(parse(text), now);
   if (settled.next && !options.atOnce) {
     throw new Error(
@@ -61,55 +82,64 @@ export function rotate(
   }
   const id = newId(now, keys.ids);
   const from = options.atOnce ? now : now + rotationLead;
-  const { current, next: _, ...masters } = settled;
+  const { current, next: _, ...others } = settled;
   return {
-    text: JSON.stringify({ current, next: { id, from }, ...masters, [id]: newKey() }),
+    text: JSON.stringify({ current, next: { id, from }, ...others, [id]: newKey() }),
     id,
     previous: keys.current(now),
     from,
-    settledAt: from + settlingTime,
+    settledAt: from + settlingTime[purpose],
   };
 }
 
 /**
- * Removes a key that nothing needs any more, as far as the value of the secret tells; the tokens in the table must be
- * looked at besides. Answers the new value. In an emergency links and states are not waited for: whoever has a leaked
- * key can make them.
- * Errors: the key is unknown, in use, about to be, or was so lately that links and states made with it may be alive;
+ * Removes a key that is out of use, as far as the value of the secret shows; stored tokens must be checked besides.
+ * Answers the new value. In an emergency nothing is waited for but the copies that functions keep: whoever has a leaked
+ * key can use it.
+ * Errors: the key is unknown, in use, about to be, or was so recently that something may still need it;
  * `not_configured`.
  */
-export function retire(text: string, id: string, now: number, options: { atOnce?: boolean } = {}): string {
-  const view = viewKeys(text, now);
+export function retire(
+  purpose: KeyPurpose,
+  text: string,
+  id: string,
+  now: number,
+  options: { atOnce?: boolean } = {},
+): string {
+  const view = viewKeys(purpose, text, now);
   const key = view.find((key) => key.id === id);
   if (!key) throw new Error(`There is no key "${id}". The keys are ${view.map(({ id }) => id).join(', ')}.`);
   if (key.use === 'current') {
     throw new Error(
-      `The key "${id}" is the current one: everything new is sealed with it. ` +
-        'Rotate first (npm run keys -- rotate), and retire it half an hour after the new one has come into use.',
+      `The key "${id}" is the current one, and everything new needs it. ` +
+        `Rotate first (npm run keys -- rotate --secret ${purpose}): that says when the old key may be retired.`,
     );
   }
   const secret = parse(text);
   if (key.use === 'next') {
     throw new Error(`The key "${id}" comes into use at ${toIso(secret.next?.from ?? now)}. Keep it.`);
   }
-  const settledAt = secret.next ? secret.next.from + (options.atOnce ? rotationLead : settlingTime) : now;
+  const settledAt = secret.next
+    ? secret.next.from + (options.atOnce ? rotationLead : settlingTime[purpose])
+    : now;
   if (now < settledAt) {
-    const what = options.atOnce ? 'functions seal tokens' : 'links and connection attempts are under way';
+    const what = options.atOnce ? 'functions use copies of the secret' : inUse[purpose];
     throw new Error(
       `It may be that ${what} with older keys until ${toIso(settledAt)}. Retire "${id}" after that.`,
     );
   }
-  const { [id]: _, ...others } = fold(secret, now);
-  return JSON.stringify(others);
+  const { [id]: _, ...others } = secret;
+  // `next` stays, so that the other old keys keep their time: this one may have been retired in an emergency.
+  return JSON.stringify({ ...others, current: parseKeys(purpose, text).current(now) });
 }
 
 /** A rotation that is in force is over: its key is the current one, without a date. */
-function fold(secret: TokenKeysSecret, now: number): TokenKeysSecret {
+function fold(secret: KeysSecret, now: number): KeysSecret {
   const { next, ...others } = secret;
   return next && now >= next.from ? { ...others, current: next.id } : secret;
 }
 
-/** The day, with a letter from the second key of a day on: never one that is taken, nor one before it. */
+/** The day, with a letter from the second key of a day on: never an id that is taken, nor one before it. */
 function newId(now: number, taken: string[]): string {
   const day = toIso(now).slice(0, 10);
   const candidates = ['', ...'bcdefghijklmnopqrstuvwxyz'].map((letter) => `${day}${letter}`);
@@ -119,7 +149,7 @@ function newId(now: number, taken: string[]): string {
   throw new Error('There have been 26 rotations today. The next one is possible tomorrow (UTC).');
 }
 
-/** Only after `parseTokenKeys` has accepted the text. */
-function parse(text: string): TokenKeysSecret {
-  return JSON.parse(text) as TokenKeysSecret;
+/** Only after `parseKeys` has accepted the text. */
+function parse(text: string): KeysSecret {
+  return JSON.parse(text) as KeysSecret;
 }

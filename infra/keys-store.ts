@@ -1,4 +1,4 @@
-/** Where an operator finds the keys and what they seal: Secrets Manager and the table of connections. */
+/** Where an operator finds keys and what they encrypt: Secrets Manager and the table of connections. */
 import { type DynamoDBClient, paginateQuery, paginateScan } from '@aws-sdk/client-dynamodb';
 import {
   GetSecretValueCommand,
@@ -13,7 +13,7 @@ import { indexes } from '../shared/names.ts';
 /** The value of a secret, and which version of it that is. */
 export type SecretVersion = { text: string; versionId: string };
 
-/** The keys of one stack. */
+/** The keys of one purpose. */
 export type KeysStore = {
   read(): Promise<SecretVersion>;
   /**
@@ -22,6 +22,10 @@ export type KeysStore = {
    * Errors: somebody else has written since `known` was read; nothing is changed then.
    */
   replace(known: SecretVersion, text: string): Promise<string | undefined>;
+};
+
+/** The stored tokens, by the keys that encrypt them. */
+export type TokensByKey = {
   /** How many connections hold tokens that are sealed with a key, by the index, which may lag. */
   countSealedWith(keyId: string): Promise<{ count: number; complete: boolean }>;
   /**
@@ -34,12 +38,7 @@ export type KeysStore = {
 /** Pages of the index, some ten thousand connections each, after which counting stops. */
 const maxPages = 100;
 
-export function keysStore(
-  secrets: SecretsManagerClient,
-  secretId: string,
-  dynamo: DynamoDBClient,
-  table: string,
-): KeysStore {
+export function keysStore(secrets: SecretsManagerClient, secretId: string): KeysStore {
   async function read(): Promise<SecretVersion> {
     const { SecretString, VersionId } = await secrets.send(new GetSecretValueCommand({ SecretId: secretId }));
     if (SecretString && VersionId) return { text: SecretString, versionId: VersionId };
@@ -62,7 +61,12 @@ export function keysStore(
       if ([VersionId, known.versionId].includes((await read()).versionId)) return undefined;
       return 'Somebody else has changed the keys right after this. See what stands there now: npm run keys -- list';
     },
+  };
+}
 
+/** @param table the table of connections */
+export function tokensByKey(dynamo: DynamoDBClient, table: string): TokensByKey {
+  return {
     async countSealedWith(keyId) {
       const pages = paginateQuery(
         { client: dynamo },

@@ -2,6 +2,7 @@ import { Duration, Validations } from 'aws-cdk-lib';
 import type { Key } from 'aws-cdk-lib/aws-kms';
 import { DeduplicationScope, FifoThroughputLimit, Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
+import { messageRetentionDays } from './message-retention.ts';
 
 /**
  * The FIFO queue of bookings and its dead-letter queue.
@@ -16,7 +17,7 @@ export function bookingsQueue(
 ): { queue: Queue; deadLetters: Queue } {
   const common = {
     fifo: true,
-    retentionPeriod: Duration.days(14),
+    retentionPeriod: Duration.days(messageRetentionDays),
     encryption: QueueEncryption.KMS,
     encryptionMasterKey: key,
     enforceSSL: true,

@@ -4,7 +4,7 @@ import { EventBus } from 'aws-cdk-lib/aws-events';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
-import { env, indexes, optionalScopes, routes } from '../shared/names.ts';
+import { env, indexes, type KeyPurpose, keySecrets, optionalScopes, routes } from '../shared/names.ts';
 import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
 import { alarms } from './alarms.ts';
 import { readConfig } from './config.ts';
@@ -32,17 +32,15 @@ export class LeadsCalendarGoogle extends Stack {
       removalPolicy: RemovalPolicy.RETAIN,
     });
     const { connections, bookings } = tables(this, key);
-    const { googleClient, webhookSigning, tokenKeys } = secrets(this);
+    const { googleClient, webhookSigning, keys } = secrets(this);
     const syncTimeout = Duration.seconds(30);
     const { queue, deadLetters } = bookingsQueue(this, key, syncTimeout);
     const bus = new EventBus(this, 'Bus');
     const api = httpApi(this, config);
     const baseUrl = config.publicUrl ?? api.apiEndpoint;
 
-    const tokensAndGoogle = [
-      readSecret(tokenKeys, env.tokenKeysSecretId),
-      readSecret(googleClient, env.googleClientSecretId),
-    ];
+    const readKeys = (purpose: KeyPurpose) => readSecret(keys[purpose], keySecrets[purpose]);
+    const readGoogleClient = readSecret(googleClient, env.googleClientSecretId);
     const publicUrl = setting(env.publicUrl, baseUrl);
     const indexShards = setting(env.indexShards, String(config.indexShards));
     const refreshPolicy = setting(
@@ -67,7 +65,9 @@ export class LeadsCalendarGoogle extends Stack {
         timeout: Duration.seconds(15),
         memorySize: 512,
         access: [
-          ...tokensAndGoogle,
+          readKeys('link-signing'),
+          readKeys('state-encryption'),
+          readGoogleClient,
           publicUrl,
           setting(env.returnOrigins, config.returnOrigins),
           setting(env.calendarScope, config.calendarAccess),
@@ -81,7 +81,9 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 512,
         ...atOnce(config.reservedConcurrency),
         access: [
-          ...tokensAndGoogle,
+          readKeys('state-encryption'),
+          readKeys('token-encryption'),
+          readGoogleClient,
           publicUrl,
           indexShards,
           refreshPolicy,
@@ -96,7 +98,9 @@ export class LeadsCalendarGoogle extends Stack {
         memorySize: 512,
         ...atOnce(config.reservedConcurrency),
         access: [
-          ...tokensAndGoogle,
+          readKeys('api-signing'),
+          readKeys('token-encryption'),
+          readGoogleClient,
           indexShards,
           refreshPolicy,
           useTable(connections, env.connectionsTable, {
@@ -113,7 +117,7 @@ export class LeadsCalendarGoogle extends Stack {
         timeout: Duration.seconds(15),
         memorySize: 512,
         access: [
-          readSecret(tokenKeys, env.tokenKeysSecretId),
+          readKeys('api-signing'),
           indexShards,
           useTable(bookings, env.bookingsTable, {
             items: ['GetItem', 'BatchGetItem', 'PutItem'],
@@ -129,6 +133,7 @@ export class LeadsCalendarGoogle extends Stack {
         access: [
           readSecret(webhookSigning, env.webhookSecretId),
           setting(env.stripeMode, config.stripeMode),
+          readKeys('payment-messages'),
           sendTo(queue),
         ],
       },
@@ -137,7 +142,9 @@ export class LeadsCalendarGoogle extends Stack {
         timeout: syncTimeout,
         memorySize: 1024,
         access: [
-          ...tokensAndGoogle,
+          readKeys('payment-messages'),
+          readKeys('token-encryption'),
+          readGoogleClient,
           indexShards,
           refreshPolicy,
           setting(env.conflictPolicy, config.onConflict),
@@ -176,7 +183,8 @@ export class LeadsCalendarGoogle extends Stack {
         // A run that outlasts its interval leaves nothing for a second one to do beside it.
         ...atOnce(1),
         access: [
-          ...tokensAndGoogle,
+          readKeys('token-encryption'),
+          readGoogleClient,
           indexShards,
           refreshPolicy,
           setting(env.refreshConcurrency, String(config.refreshConcurrency)),
@@ -262,7 +270,11 @@ export class LeadsCalendarGoogle extends Stack {
     );
     output('GoogleOauthClientSecret', googleClient.ref, "Wants Google's client secret JSON");
     output('WebhookSigningSecret', webhookSigning.ref, "Wants Stripe's signing secret");
-    output('TokenKeysSecret', tokenKeys.ref, 'Holds the keys that sign link tokens');
+    output('LinkSigningSecret', keys['link-signing'].ref, 'Keys with which the backend signs connect links');
+    output('ApiSigningSecret', keys['api-signing'].ref, 'Keys with which the backend signs bearer tokens');
+    output('TokenEncryptionSecret', keys['token-encryption'].ref, "Keys that encrypt Google's tokens");
+    output('StateEncryptionSecret', keys['state-encryption'].ref, 'Keys that encrypt the OAuth state');
+    output('PaymentMessagesSecret', keys['payment-messages'].ref, 'Keys for the MACs of payment messages');
     output('BusName', bus.eventBusName, 'Tells LeadsCalendar what happened');
     output('ConnectionsTableName', connections.tableName, 'Connections');
     output('BookingsTableName', bookings.tableName, 'Bookings');

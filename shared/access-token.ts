@@ -13,9 +13,9 @@ import {
 import type { ConnectionStore, Lease } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import type { GoogleTokens, GrantedTokens } from './google-oauth.ts';
+import type { Keys } from './keys.ts';
 import { log, metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
-import type { TokenKeys } from './token-keys.ts';
 import { openTokens, sealTokens, type Tokens } from './token-vault.ts';
 
 /** What the life of a token needs of the world. */
@@ -23,7 +23,7 @@ export type TokenDeps = {
   connections: ConnectionStore;
   google: GoogleTokens;
   googleClient: Secret<GoogleClient>;
-  tokenKeys: Secret<TokenKeys>;
+  tokenKeys: Secret<Keys<'token-encryption'>>;
   bus: Bus;
   clock: Clock;
   random: Random;

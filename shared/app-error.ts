@@ -48,6 +48,7 @@ export type ErrorCode =
   | 'reauthorization_required'
   | 'refresh_in_progress'
   | 'token_unreadable'
+  | 'payment_message_invalid'
   | 'not_configured'
   | 'conflict'
   | 'internal_error';

@@ -1,10 +1,10 @@
 import { AppError } from './app-error.ts';
 import type { Clock } from './clock.ts';
 import type { HttpRequest } from './http.ts';
+import type { Keys } from './keys.ts';
 import { audiences } from './names.ts';
 import { metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
-import type { TokenKeys } from './token-keys.ts';
 import { verifyUserToken } from './user-token.ts';
 
 /**
@@ -12,7 +12,7 @@ import { verifyUserToken } from './user-token.ts';
  * Errors (401): `token_missing`, `token_invalid`, `token_expired`.
  */
 export async function authenticate(
-  deps: { tokenKeys: Secret<TokenKeys>; clock: Clock },
+  deps: { apiKeys: Secret<Keys<'api-signing'>>; clock: Clock },
   request: HttpRequest,
 ): Promise<string> {
   const token = /^Bearer ([\w.-]+)$/i.exec(request.headers.authorization ?? '')?.[1];
@@ -21,7 +21,7 @@ export async function authenticate(
       status: 401,
     });
   }
-  const { userId, keyId } = await useSecret(deps.tokenKeys, ['token_invalid'], (keys) =>
+  const { userId, keyId } = await useSecret(deps.apiKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.api, now: deps.clock() }),
   );
   metric('UserTokenVerified', 1, { key: keyId });

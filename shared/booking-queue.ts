@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import type { Appointment, Problem } from './booking.ts';
 import { type Clock, systemClock } from './clock.ts';
+import type { Keys } from './keys.ts';
 import type { PaymentFacts } from './payment.ts';
+import { withMac } from './payment-mac.ts';
+import type { Secret } from './secrets.ts';
 
 /** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
 export type PaymentReported = {
@@ -43,11 +46,21 @@ export type Sent = { sentAt?: number };
 
 export type BookingMessage = (PaymentReported | SyncRequested | ConnectionActivated) & Sent;
 
-/** The FIFO queue of bookings. Resolves when the queue holds the messages durably. */
+/**
+ * The FIFO queue of bookings, for messages that need no proof: they only cause a read of the table. Resolves when the
+ * queue holds the messages durably.
+ */
 export type BookingQueue = {
-  send(message: BookingMessage): Promise<void>;
+  send(message: SyncRequested | ConnectionActivated): Promise<void>;
   /** At most ten. Answers how many were taken. */
-  sendBatch(messages: BookingMessage[]): Promise<number>;
+  sendBatch(messages: (SyncRequested | ConnectionActivated)[]): Promise<number>;
+};
+
+/** The same queue, for payments: each message carries a MAC, without which booking-sync does not believe it. */
+export type PaymentQueue = {
+  /** Reads the keys ahead, for a new environment to do while it waits for something else. */
+  prepare(): Promise<unknown>;
+  send(message: PaymentReported): Promise<void>;
 };
 
 /** SQS takes at most this many messages in one call. */
@@ -55,12 +68,7 @@ export const batchSize = 10;
 
 /** The queue at `queueUrl`. */
 export function bookingQueue(queueUrl: string, clock: Clock = systemClock, client?: SQSClient): BookingQueue {
-  // Made when first needed: sync holds a queue that it seldom uses.
-  let made = client;
-  const sqs = (): SQSClient => {
-    made ??= new SQSClient();
-    return made;
-  };
+  const sqs = whenNeeded(client);
   return {
     async send(message) {
       await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message, clock()) }));
@@ -73,6 +81,34 @@ export function bookingQueue(queueUrl: string, clock: Clock = systemClock, clien
       );
       return Successful.length;
     },
+  };
+}
+
+/** The queue at `queueUrl` for payments. `keys` make the MACs. */
+export function paymentQueue(
+  queueUrl: string,
+  keys: Secret<Keys<'payment-messages'>>,
+  clock: Clock = systemClock,
+  client?: SQSClient,
+): PaymentQueue {
+  const sqs = whenNeeded(client);
+  return {
+    prepare: keys.get,
+    async send(message) {
+      const now = clock();
+      const sending = entry(message, now);
+      const MessageBody = withMac(await keys.get(), sending.MessageBody, now);
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...sending, MessageBody }));
+    },
+  };
+}
+
+/** A client that is made when it is first used: sync holds a queue that it seldom uses. */
+function whenNeeded(client: SQSClient | undefined): () => SQSClient {
+  let made = client;
+  return () => {
+    made ??= new SQSClient();
+    return made;
   };
 }
 

@@ -17,8 +17,6 @@ export const env = {
   googleClientSecretId: 'GOOGLE_OAUTH_CLIENT_SECRET_ID',
   /** Secret: signing secrets of the payment providers. */
   webhookSecretId: 'WEBHOOK_SIGNING_SECRET_ID',
-  /** Secret: keys for token encryption, OAuth state and link tokens. */
-  tokenKeysSecretId: 'TOKEN_KEYS_SECRET_ID',
   /** Where browsers reach this service, without a trailing slash: `https://…`. */
   publicUrl: 'PUBLIC_URL',
   /** Origins to which a user may be sent back after connecting, separated by spaces. */
@@ -44,6 +42,21 @@ export const env = {
   /** Optional. Base URL of a stand-in for Stripe's API; Stripe's own when absent. */
   stripeUrl: 'STRIPE_URL',
 } as const;
+
+/** Secrets with keys, one per purpose, each by the environment variable that names it. */
+export const keySecrets = {
+  /** Google's tokens at rest. */
+  'token-encryption': 'TOKEN_ENCRYPTION_SECRET_ID',
+  /** The OAuth state, which travels through the browser. */
+  'state-encryption': 'STATE_ENCRYPTION_SECRET_ID',
+  /** Connect links, signed by LeadsCalendar's backend. */
+  'link-signing': 'LINK_SIGNING_SECRET_ID',
+  /** Bearer tokens, signed by LeadsCalendar's backend. */
+  'api-signing': 'API_SIGNING_SECRET_ID',
+  /** MACs of the payment messages in the queue. */
+  'payment-messages': 'PAYMENT_MESSAGES_SECRET_ID',
+} as const;
+export type KeyPurpose = keyof typeof keySecrets;
 
 /** Routes of the HTTP API. */
 export const routes = {

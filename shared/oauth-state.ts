@@ -3,8 +3,8 @@ import { EncryptJWT, errors, jwtDecrypt } from 'jose';
 import { AppError } from './app-error.ts';
 import type { Clock } from './clock.ts';
 import { fingerprint, hasOneSpelling } from './fingerprint.ts';
+import type { Keys } from './keys.ts';
 import { type Secret, useSecret } from './secrets.ts';
-import type { TokenKeys } from './token-keys.ts';
 
 /** All that must be known at the callback. It travels through Google encrypted, so that connect stores nothing. */
 export type OAuthState = {
@@ -26,7 +26,7 @@ export const stateLifetime = 600;
 
 /** Encrypts the state (JWE, dir, A256GCM). It expires at `expiresAt`, in epoch seconds like `now`. */
 export async function sealState(
-  keys: TokenKeys,
+  keys: Keys<'state-encryption'>,
   state: OAuthState,
   now: number,
   expiresAt: number,
@@ -36,12 +36,12 @@ export async function sealState(
     .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid })
     .setIssuedAt(now)
     .setExpirationTime(expiresAt)
-    .encrypt(keys.key(kid, 'state') as Uint8Array);
+    .encrypt(keys.key(kid) as Uint8Array);
 }
 
 /** Opens a state. Errors: `state_expired`, `state_invalid` (both 400). */
 export async function openState(
-  keys: TokenKeys,
+  keys: Keys<'state-encryption'>,
   sealed: string,
   now: number,
 ): Promise<OAuthState & { exp: number }> {
@@ -49,7 +49,7 @@ export async function openState(
     if (!hasOneSpelling(sealed, 5)) throw new Error('not the one spelling of a JWE');
     const { payload } = await jwtDecrypt<OAuthState>(
       sealed,
-      ({ kid }) => keys.key(kid ?? '', 'state') ?? Promise.reject(new Error('unknown key id')),
+      ({ kid }) => keys.key(kid ?? '') ?? Promise.reject(new Error('unknown key id')),
       {
         keyManagementAlgorithms: ['dir'],
         contentEncryptionAlgorithms: ['A256GCM'],
@@ -81,11 +81,11 @@ export async function openState(
  * Errors: those of `openState`, and `wrong_browser` (403).
  */
 export async function openBoundState(
-  deps: { tokenKeys: Secret<TokenKeys>; clock: Clock },
+  deps: { stateKeys: Secret<Keys<'state-encryption'>>; clock: Clock },
   sealed: string,
   browser: string | undefined,
 ): Promise<OAuthState & { exp: number }> {
-  const state = await useSecret(deps.tokenKeys, ['state_invalid'], (keys) =>
+  const state = await useSecret(deps.stateKeys, ['state_invalid'], (keys) =>
     openState(keys, sealed, deps.clock()),
   );
   if (browser && sameSecret(fingerprint(browser), state.browser)) return state;

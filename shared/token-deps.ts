@@ -6,9 +6,9 @@ import { googleEndpoints, refreshPolicy, required, requiredNumber } from './conf
 import { connectionStore } from './connection-store.ts';
 import { parseGoogleClient } from './google-client-secret.ts';
 import { googleTokens } from './google-oauth.ts';
+import { keysOf } from './keys.ts';
 import { env } from './names.ts';
 import { secret } from './secrets.ts';
-import { parseTokenKeys } from './token-keys.ts';
 
 /** The real dependencies of everything that handles tokens, from the function's environment. */
 export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
@@ -16,7 +16,7 @@ export function tokenDeps(dynamo: DynamoDBClient): TokenDeps {
     connections: connectionStore(dynamo, required(env.connectionsTable), requiredNumber(env.indexShards)),
     google: googleTokens(googleEndpoints()),
     googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
-    tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
+    tokenKeys: keysOf('token-encryption'),
     bus: eventBridgeBus(required(env.eventBus)),
     clock: systemClock,
     random: systemRandom,

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { AppError } from './app-error.ts';
-import type { TokenKeys } from './token-keys.ts';
+import type { Keys } from './keys.ts';
 
 /** Google's tokens of one grant, in clear. */
 export type Tokens = { accessToken: string; refreshToken: string };
@@ -16,7 +16,7 @@ const tagLength = 16;
  * which key. One for both: two would take the row over a kilobyte, and DynamoDB counts each begun one.
  */
 export async function sealTokens(
-  keys: TokenKeys,
+  keys: Keys<'token-encryption'>,
   now: number,
   userId: string,
   { accessToken, refreshToken }: Tokens,
@@ -24,7 +24,7 @@ export async function sealTokens(
   const keyId = keys.current(now);
   const header = encode(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid: keyId, sub: userId }));
   const iv = randomBytes(ivLength);
-  const sealing = createCipheriv(cipher, keys.key(keyId, 'token') as Uint8Array, iv, {
+  const sealing = createCipheriv(cipher, keys.key(keyId) as Uint8Array, iv, {
     authTagLength: tagLength,
   }).setAAD(Buffer.from(header));
   const clear = JSON.stringify([accessToken, refreshToken]);
@@ -37,7 +37,11 @@ export async function sealTokens(
  * Opens the sealed tokens of this user.
  * Errors: `token_unreadable` where the key is unknown, the text was changed, or it belongs to another user.
  */
-export async function openTokens(keys: TokenKeys, userId: string, sealed: string): Promise<Tokens> {
+export async function openTokens(
+  keys: Keys<'token-encryption'>,
+  userId: string,
+  sealed: string,
+): Promise<Tokens> {
   try {
     const { header, text } = decrypt(keys, sealed);
     if (header.sub === userId) {
@@ -51,13 +55,16 @@ export async function openTokens(keys: TokenKeys, userId: string, sealed: string
 }
 
 /** Throws on anything but a JWE (dir, A256GCM) under a key that is known. */
-function decrypt(keys: TokenKeys, sealed: string): { header: Record<string, unknown>; text: string } {
+function decrypt(
+  keys: Keys<'token-encryption'>,
+  sealed: string,
+): { header: Record<string, unknown>; text: string } {
   const [first = '', encryptedKey, iv = '', text = '', tag = '', ...rest] = sealed.split('.');
   const header = JSON.parse(decode(first).toString('utf8')) as Record<string, unknown>;
   if (header.alg !== 'dir' || header.enc !== 'A256GCM' || encryptedKey !== '' || rest.length > 0) {
     throw new Error('not a JWE of ours');
   }
-  const key = keys.key(String(header.kid), 'token');
+  const key = keys.key(String(header.kid));
   if (!key) throw new Error('unknown key id');
   // The length is given, or Node would take a shorter tag, which is easier to guess.
   const opening = createDecipheriv(cipher, key, decode(iv), { authTagLength: tagLength })
@@ -78,7 +85,7 @@ function decode(text: string): Buffer {
 function unreadable(cause?: unknown): AppError {
   return new AppError(
     'token_unreadable',
-    'Stored tokens cannot be opened: their key was removed from the secret token-keys, or the row was changed.',
+    'Stored tokens cannot be opened: their key was removed from the secret token-encryption, or the row was changed.',
     { cause },
   );
 }

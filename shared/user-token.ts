@@ -9,18 +9,21 @@ import {
 import { AppError } from './app-error.ts';
 import { fingerprint, hasOneSpelling } from './fingerprint.ts';
 import { isIdentifier } from './identifier.ts';
+import type { Keys } from './keys.ts';
 import type { Audience } from './names.ts';
-import type { TokenKeys } from './token-keys.ts';
 
 const algorithm = 'HS256';
 /** Longest life of a token, in seconds: it travels in a URL or a header and cannot be called back. */
-const maxLifetime = 600;
+export const maxLifetime = 600;
 /** How far LeadsCalendar's clock may be ahead of ours, in seconds. */
 const clockTolerance = 30;
 
+/** LeadsCalendar's backend signs links and bearer tokens with different keys. */
+type UserTokenKeys = Keys<'link-signing' | 'api-signing'>;
+
 /** A JWT (HS256) that names a user, as LeadsCalendar's backend makes it. `lifetime` in seconds. */
 export async function signUserToken(
-  keys: TokenKeys,
+  keys: UserTokenKeys,
   token: { userId: string; audience: Audience; now: number; lifetime?: number },
 ): Promise<string> {
   const kid = keys.current(token.now);
@@ -30,7 +33,7 @@ export async function signUserToken(
     .setAudience(token.audience)
     .setIssuedAt(token.now)
     .setExpirationTime(token.now + (token.lifetime ?? maxLifetime))
-    .sign(keys.key(kid, 'link') as Uint8Array);
+    .sign(keys.key(kid) as Uint8Array);
 }
 
 /** Whom a token names, the key that signed it, and a fingerprint of what was signed: the same for one token always. */
@@ -41,7 +44,7 @@ export type VerifiedToken = { userId: string; keyId: string; fingerprint: string
  * Errors: `token_expired`, `token_invalid` (both 401).
  */
 export async function verifyUserToken(
-  keys: TokenKeys,
+  keys: UserTokenKeys,
   token: string,
   check: { audience: Audience; now: number },
 ): Promise<VerifiedToken> {
@@ -63,7 +66,7 @@ export async function verifyUserToken(
 
 /** Tries the key that the token names, or all where it names none of ours. */
 async function verifySignature(
-  keys: TokenKeys,
+  keys: UserTokenKeys,
   token: string,
   options: JWTVerifyOptions,
 ): Promise<{ payload: JWTPayload; keyId: string }> {
@@ -71,7 +74,7 @@ async function verifySignature(
   const candidates = named !== undefined && keys.ids.includes(named) ? [named] : keys.ids;
   for (const keyId of candidates) {
     try {
-      const { payload } = await jwtVerify(token, keys.key(keyId, 'link') as Uint8Array, options);
+      const { payload } = await jwtVerify(token, keys.key(keyId) as Uint8Array, options);
       return { payload, keyId };
     } catch (error) {
       // Only a wrong signature leaves hope for another key.

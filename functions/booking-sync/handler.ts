@@ -10,6 +10,7 @@ import {
   requiredNumber,
 } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
+import { keysOf } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
@@ -17,11 +18,13 @@ import { tokenDeps } from '../../shared/token-deps.ts';
 import { processBatch } from './process-batch.ts';
 import { releaseWaiting } from './release-waiting.ts';
 import { syncBooking } from './sync-booking.ts';
+import { verifiedMessages } from './verified-message.ts';
 
 const dynamo = dynamoClient();
 const tables = { bookings: required(env.bookingsTable), connections: required(env.connectionsTable) };
 const deps = {
   ...tokenDeps(dynamo),
+  messageKeys: keysOf('payment-messages'),
   readForSync: syncReader(dynamo, tables),
   bookings: bookingStore(dynamo, tables.bookings, requiredNumber(env.indexShards)),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
@@ -40,7 +43,7 @@ export const handler = middy<SQSEvent, SQSBatchResponse>({ timeoutEarlyInMillis:
       body,
       repeated: Number(attributes.ApproximateReceiveCount) > 1,
     }));
-    const staying = await processBatch(records, (message, delivery) =>
+    const staying = await processBatch(records, verifiedMessages(deps), (message, delivery) =>
       message.type === 'connection.activated'
         ? releaseWaiting(deps, message)
         : syncBooking(deps, message, delivery),

@@ -1,6 +1,5 @@
 import type { BookingMessage } from '../../shared/booking-queue.ts';
 import { describeError, log } from '../../shared/observability.ts';
-import { parseBookingMessage } from './read-message.ts';
 
 /** A message of the FIFO queue. */
 export type QueueRecord = {
@@ -11,26 +10,34 @@ export type QueueRecord = {
   repeated: boolean;
 };
 
+/** Reads the body of a record. Throws where it is not to be processed. */
+export type ReadMessage = (body: string) => Promise<BookingMessage>;
+type ProcessMessage = (message: BookingMessage, delivery: { repeated: boolean }) => Promise<void>;
+
 /**
  * Works through a batch: groups side by side, the messages of a group one after the other. Answers the ids of the
  * messages that are to stay in the queue: the one that failed and, to keep the order, all after it in its group.
  */
 export async function processBatch(
   records: QueueRecord[],
-  process: (message: BookingMessage, delivery: { repeated: boolean }) => Promise<void>,
+  read: ReadMessage,
+  process: ProcessMessage,
 ): Promise<string[]> {
   const groups = Map.groupBy(records, ({ groupId }) => groupId);
-  const unprocessed = await Promise.all([...groups.values()].map((group) => processGroup(group, process)));
+  const unprocessed = await Promise.all(
+    [...groups.values()].map((group) => processGroup(group, read, process)),
+  );
   return unprocessed.flat();
 }
 
 async function processGroup(
   group: QueueRecord[],
-  process: (message: BookingMessage, delivery: { repeated: boolean }) => Promise<void>,
+  read: ReadMessage,
+  process: ProcessMessage,
 ): Promise<string[]> {
   for (const [index, { messageId, body, repeated }] of group.entries()) {
     try {
-      await process(parseBookingMessage(body), { repeated });
+      await process(await read(body), { repeated });
     } catch (error) {
       log.error('Message stays in the queue', { messageId, error: describeError(error) });
       return group.slice(index).map((record) => record.messageId);

@@ -13,15 +13,14 @@ import {
   jsonBody,
   operationFor,
 } from '../../shared/http.ts';
+import { keysOf } from '../../shared/keys.ts';
 import { env, routes } from '../../shared/names.ts';
-import { secret } from '../../shared/secrets.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { cancelBooking, declareBooking, etagOf, patchBooking } from './change-booking.ts';
 import { answer, checkPatchType, targetOf } from './exchange.ts';
 import { listBookings, viewBooking } from './view-booking.ts';
 
 const deps = {
-  tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
+  apiKeys: keysOf('api-signing'),
   bookings: bookingStore(dynamoClient(), required(env.bookingsTable), requiredNumber(env.indexShards)),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,

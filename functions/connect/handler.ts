@@ -11,16 +11,17 @@ import {
 import { errorPage } from '../../shared/error-page.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
+import { keysOf } from '../../shared/keys.ts';
 import { env } from '../../shared/names.ts';
 import { stateLifetime } from '../../shared/oauth-state.ts';
 import { secret } from '../../shared/secrets.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { startConnection } from './start-connection.ts';
 
 const publicUrl = required(env.publicUrl);
 const binding = browserBinding(publicUrl);
 const deps = {
-  tokenKeys: secret(required(env.tokenKeysSecretId), parseTokenKeys, systemClock),
+  linkKeys: keysOf('link-signing'),
+  stateKeys: keysOf('state-encryption'),
   googleClient: secret(required(env.googleClientSecretId), parseGoogleClient, systemClock),
   clock: systemClock,
   randomSecret,

@@ -4,15 +4,16 @@ import type { Clock } from '../../shared/clock.ts';
 import { fingerprint } from '../../shared/fingerprint.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { type CalendarScope, requestedScopes } from '../../shared/google-oauth.ts';
+import type { Keys } from '../../shared/keys.ts';
 import { audiences, routes } from '../../shared/names.ts';
 import { type OAuthState, openBoundState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
 import { metric } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
-import type { TokenKeys } from '../../shared/token-keys.ts';
 import { verifyUserToken } from '../../shared/user-token.ts';
 
 export type ConnectDeps = {
-  tokenKeys: Secret<TokenKeys>;
+  linkKeys: Secret<Keys<'link-signing'>>;
+  stateKeys: Secret<Keys<'state-encryption'>>;
   googleClient: Secret<GoogleClient>;
   clock: Clock;
   randomSecret: () => string;
@@ -51,7 +52,7 @@ export async function startConnection(
     request.retry === undefined
       ? await firstAttempt(deps, request)
       : await nextAttempt(deps, request.retry, request);
-  const [keys, { clientId }] = await Promise.all([deps.tokenKeys.get(), deps.googleClient.get()]);
+  const [keys, { clientId }] = await Promise.all([deps.stateKeys.get(), deps.googleClient.get()]);
   const verifier = deps.randomSecret();
   const nonce = deps.randomSecret();
   const state = { ...attempt, verifier, nonce, browser: fingerprint(browser) };
@@ -82,7 +83,7 @@ async function firstAttempt(
     userId,
     keyId,
     fingerprint: link,
-  } = await useSecret(deps.tokenKeys, ['token_invalid'], (keys) =>
+  } = await useSecret(deps.linkKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.connect, now }),
   );
   metric('UserTokenVerified', 1, { key: keyId });

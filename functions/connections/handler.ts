@@ -10,6 +10,7 @@ import {
   jsonBody,
   operationFor,
 } from '../../shared/http.ts';
+import { keysOf } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 import { routes } from '../../shared/names.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
@@ -17,6 +18,7 @@ import { changeConnection, disconnect, listCalendars, viewConnection } from './m
 
 const deps = {
   ...tokenDeps(dynamoClient()),
+  apiKeys: keysOf('api-signing'),
   calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },
 };
 

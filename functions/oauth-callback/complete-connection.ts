@@ -16,15 +16,17 @@ import {
   type GoogleOAuth,
   type GrantedTokens,
 } from '../../shared/google-oauth.ts';
+import type { Keys } from '../../shared/keys.ts';
 import { routes } from '../../shared/names.ts';
 import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
-import { useSecret } from '../../shared/secrets.ts';
+import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;
   queue: BookingQueue;
+  stateKeys: Secret<Keys<'state-encryption'>>;
   publicUrl: string;
 };
 
@@ -56,7 +58,8 @@ export async function completeConnection(
   const state = await openBoundState(deps, query.get('state') ?? stateMissing(), browser);
   const code = readCode(query);
 
-  const known = await deps.connections.get(state.userId);
+  // The keys are read here and not when the tokens are stored: that would be one more wait, after the code is spent.
+  const [known] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
   if (isUsed(known, state)) throw stateUsed();
 
   const { identity, ...granted } = await redeem(deps, code, state.verifier);

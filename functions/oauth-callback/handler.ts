@@ -6,6 +6,7 @@ import { dynamoClient } from '../../shared/dynamo.ts';
 import { errorPage } from '../../shared/error-page.ts';
 import { googleOAuth } from '../../shared/google-sign-in.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
+import { keysOf } from '../../shared/keys.ts';
 import { env } from '../../shared/names.ts';
 import { page } from '../../shared/page.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
@@ -15,6 +16,7 @@ const publicUrl = required(env.publicUrl);
 const binding = browserBinding(publicUrl);
 const deps = {
   ...tokenDeps(dynamoClient()),
+  stateKeys: keysOf('state-encryption'),
   google: googleOAuth(googleEndpoints()),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   publicUrl,

@@ -1,6 +1,6 @@
 import type { IgnoredReason } from '../../shared/api-answers.ts';
 import { AppError, type ErrorCode, hasCode } from '../../shared/app-error.ts';
-import type { BookingQueue } from '../../shared/booking-queue.ts';
+import type { PaymentQueue } from '../../shared/booking-queue.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { StripeMode } from '../../shared/config.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
@@ -15,7 +15,7 @@ import { type Provider, secretsOf, type WebhookSecrets } from './webhook-secrets
 
 export type WebhookDeps = {
   secrets: Secret<WebhookSecrets>;
-  queue: BookingQueue;
+  queue: PaymentQueue;
   clock: Clock;
   /** The mode of Stripe whose payments count. */
   stripeMode: StripeMode;
@@ -69,11 +69,15 @@ async function verify(
   if (body.length > largestBody) {
     throw new AppError('payload_too_large', `The body is larger than ${largestBody} bytes.`, { status: 413 });
   }
-  const matched = await countRejected(provider, () =>
+  const verifying = countRejected(provider, () =>
     useSecret(deps.secrets, ['signature_mismatch', 'provider_not_configured'], (secrets) =>
       match(secretsOf(secrets, provider)),
     ),
   );
+  // A new environment reads both secrets at once. It waits for both, or a read that Lambda freezes could hang later on.
+  const [verified] = await Promise.allSettled([verifying, deps.queue.prepare()]);
+  if (verified.status === 'rejected') throw verified.reason;
+  const matched = verified.value;
   // By position, so that an old secret can be seen to be out of use before it is removed.
   metric('WebhookVerified', 1, { provider, secret: String(matched) });
 }

@@ -1,5 +1,5 @@
 import middy from '@middy/core';
-import { bookingQueue } from '../../shared/booking-queue.ts';
+import { paymentQueue } from '../../shared/booking-queue.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { required, stripeMode, stripeUrl } from '../../shared/config.ts';
 import {
@@ -10,6 +10,7 @@ import {
   operationFor,
   rawBody,
 } from '../../shared/http.ts';
+import { keysOf } from '../../shared/keys.ts';
 import { env, routes } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
 import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
@@ -18,7 +19,7 @@ import { parseWebhookSecrets } from './webhook-secrets.ts';
 
 const deps = {
   secrets: secret(required(env.webhookSecretId), parseWebhookSecrets, systemClock),
-  queue: bookingQueue(required(env.bookingsQueueUrl)),
+  queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   clock: systemClock,
   stripeMode: stripeMode(),
   stripeApi: { fetch, baseUrl: stripeUrl() },

@@ -2,8 +2,8 @@ import { open, resealedRevocation, type TokenDeps } from '../../shared/access-to
 import type { Connection } from '../../shared/connection.ts';
 import type { ResealedTokens } from '../../shared/connection-store.ts';
 import { eachOf } from '../../shared/each-of.ts';
+import type { Keys } from '../../shared/keys.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
-import type { TokenKeys } from '../../shared/token-keys.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 
 export type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
@@ -39,7 +39,7 @@ export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOve
 
 async function carryOver(
   deps: CarryOverDeps,
-  keys: TokenKeys,
+  keys: Keys<'token-encryption'>,
   userId: string,
   from: string,
 ): Promise<boolean> {
@@ -59,7 +59,7 @@ async function carryOver(
 
 async function resealed(
   deps: CarryOverDeps,
-  keys: TokenKeys,
+  keys: Keys<'token-encryption'>,
   connection: Connection,
 ): Promise<ResealedTokens> {
   const now = deps.clock();

@@ -20,7 +20,7 @@ export async function connectUser(
   { url, secrets, secretNames }: ReachableStack,
   { userId, account, now }: { userId: string; account: string; now: number },
 ): Promise<{ callbackUrl: string; response: Response }> {
-  const link = await connectLink(secrets.get(secretNames.tokenKeys) as string, url, userId, now);
+  const link = await connectLink(secrets.get(secretNames.keys['link-signing']) as string, url, userId, now);
   const start = await fetch(link, { redirect: 'manual' });
   const consentPage = start.headers.get('location');
   if (!consentPage) throw new Error(`The connect link answered ${start.status}: ${await start.text()}`);

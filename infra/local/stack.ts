@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { env, routes } from '../../shared/names.ts';
+import { env, type KeyPurpose, keySecrets, routes } from '../../shared/names.ts';
 import type { GoogleSimulator } from './google/simulator.ts';
 import { type GoogleChoice, type ProvidedGoogle, provideGoogle } from './google.ts';
 import type { ResolvedResource } from './resources.ts';
@@ -24,7 +24,12 @@ export type LocalStackOptions = RunnerOptions & {
 };
 
 /** Names of the secrets that the functions read. */
-export type SecretNames = { googleClient: string; webhookSigning: string; tokenKeys: string };
+export type SecretNames = {
+  googleClient: string;
+  webhookSigning: string;
+  /** Secrets with keys, by purpose. */
+  keys: Record<KeyPurpose, string>;
+};
 
 export type LocalStack = Runner & {
   /** The simulator, when this stack started one. */
@@ -48,7 +53,7 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
       secretNames = {
         googleClient: secrets.nameOf(variableOfAny(functions, env.googleClientSecretId)),
         webhookSigning: secrets.nameOf(variableOfAny(functions, env.webhookSecretId)),
-        tokenKeys: secrets.nameOf(variableOfAny(functions, env.tokenKeysSecretId)),
+        keys: keyPurposes((purpose) => secrets.nameOf(variableOfAny(functions, keySecrets[purpose]))),
       };
       if (!secrets.get(secretNames.webhookSigning)) {
         secrets.put(secretNames.webhookSigning, newWebhookSigning());
@@ -72,6 +77,12 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
     googleUrl: google?.url,
     secretNames: secretNames as SecretNames,
   };
+}
+
+/** Something of each purpose that has keys. */
+function keyPurposes<T>(of: (purpose: KeyPurpose) => T): Record<KeyPurpose, T> {
+  const purposes = Object.keys(keySecrets) as KeyPurpose[];
+  return Object.fromEntries(purposes.map((purpose) => [purpose, of(purpose)])) as Record<KeyPurpose, T>;
 }
 
 /** The value of a variable that some functions have and that is the same for all of them. */

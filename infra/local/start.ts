@@ -112,7 +112,12 @@ async function welcome(
   { url, googleUrl, google, secrets, secretNames }: LocalStack,
   stateDir: string,
 ): Promise<string> {
-  const link = await connectLink(secrets.get(secretNames.tokenKeys) as string, url, demoUser, Date.now());
+  const link = await connectLink(
+    secrets.get(secretNames.keys['link-signing']) as string,
+    url,
+    demoUser,
+    Date.now(),
+  );
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
   const state = relative(process.cwd(), stateDir);
   const otherState = stateDir === defaultStateDir ? '' : ` --state ${stateDir}`;

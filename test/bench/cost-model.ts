@@ -187,8 +187,8 @@ export function standingOf(service: MeasuredService): Units {
       schedules: sweepsPerMonth + reconcilesPerMonth,
       // Five pollers of Lambda ask the empty queue, each for twenty seconds.
       queueRequests: (5 * monthSeconds) / 20,
-      // Kept for five minutes: webhook one, sync two, refresh two, in one environment of each that never rests.
-      secretReads: 5 * windows,
+      // Kept for five minutes: webhook two, sync three, refresh two, in one environment of each that never rests.
+      secretReads: 7 * windows,
       // DynamoDB: four pairs of a function that is always busy and a table. SQS: its documented formula, with four
       // functions that send and one that receives.
       keyRequests: (4 + 2 * 4 + 1) * windows,

@@ -17,7 +17,9 @@ import {
 import type { LocalStack } from '../../infra/local/stack.ts';
 import { accountId } from '../../infra/local/template.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
-import { routes } from '../../shared/names.ts';
+import { parseKeys } from '../../shared/keys.ts';
+import { type KeyPurpose, routes } from '../../shared/names.ts';
+import { withMac } from '../../shared/payment-mac.ts';
 
 /** The functions, in an order in which each finds what it needs: the connection that an earlier one has made. */
 export const functionNames = [
@@ -137,28 +139,28 @@ function paidBooking(scene: Scene): BookingMetadata {
 }
 
 async function linkToken(scene: Scene): Promise<string> {
-  if (scene.side === 'usual') return usualToken(scene);
-  const link = await connectLink(tokenKeys(scene), scene.stack.url, userOf(scene), scene.now);
+  if (scene.side === 'usual') return usualToken(scene, 'link-signing');
+  const link = await connectLink(keysFor(scene, 'link-signing'), scene.stack.url, userOf(scene), scene.now);
   return new URL(link).searchParams.get('token') as string;
 }
 
 async function bearer(scene: Scene): Promise<{ authorization: string }> {
   const token =
     scene.side === 'usual'
-      ? await usualToken(scene)
-      : await bearerToken(tokenKeys(scene), userOf(scene), scene.now);
+      ? await usualToken(scene, 'api-signing')
+      : await bearerToken(keysFor(scene, 'api-signing'), userOf(scene), scene.now);
   return { authorization: `Bearer ${token}` };
 }
 
-/** The usual way signs with the secret itself, one key for everything. */
-function usualToken(scene: Scene): Promise<string> {
-  const { current, ...keys } = JSON.parse(tokenKeys(scene)) as Record<string, string>;
+/** The usual way signs with the secret itself. */
+function usualToken(scene: Scene, purpose: KeyPurpose): Promise<string> {
+  const { current, ...keys } = JSON.parse(keysFor(scene, purpose)) as Record<string, string>;
   const key = new TextEncoder().encode(keys[current as string]);
   return new SignJWT().setSubject(userOf(scene)).setProtectedHeader({ alg: 'HS256' }).sign(key);
 }
 
-function tokenKeys({ stack }: Scene): string {
-  return stack.secrets.get(stack.secretNames.tokenKeys) as string;
+function keysFor({ stack }: Scene, purpose: KeyPurpose): string {
+  return stack.secrets.get(stack.secretNames.keys[purpose]) as string;
 }
 
 /** An event of the HTTP API, payload format 2.0. */
@@ -192,9 +194,13 @@ function request(
 function queueEvent(scene: Scene) {
   const metadata = paidBooking(scene);
   const paymentId = `pi_${scene.newId}`;
-  const body = scene.side === 'usual' ? { paymentId, metadata } : paymentReported(scene, paymentId, metadata);
   const attributes = { MessageGroupId: metadata.booking_id, ApproximateReceiveCount: '1' };
-  return { Records: [{ messageId: scene.newId, body: JSON.stringify(body), attributes }] };
+  const keys = parseKeys('payment-messages', keysFor(scene, 'payment-messages'));
+  const body =
+    scene.side === 'usual'
+      ? JSON.stringify({ paymentId, metadata })
+      : withMac(keys, JSON.stringify(paymentReported(scene, paymentId, metadata)), scene.now / 1000);
+  return { Records: [{ messageId: scene.newId, body, attributes }] };
 }
 
 function paymentReported(

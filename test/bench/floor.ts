@@ -18,7 +18,7 @@ import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk
 import middy from '@middy/core';
 import { googleEndpoints, required } from '../../shared/config.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
-import { env, indexes } from '../../shared/names.ts';
+import { env, indexes, keySecrets } from '../../shared/names.ts';
 
 export function health() {
   return helloWorld(async () => {});
@@ -28,8 +28,12 @@ export function connect() {
   const secrets = new SecretsManagerClient();
   const dynamo = new DynamoDBClient();
   return helloWorld(async () => {
-    await readSecret(secrets, env.tokenKeysSecretId);
-    await Promise.all([readSecret(secrets, env.googleClientSecretId), getConnection(dynamo)]);
+    await readSecret(secrets, keySecrets['link-signing']);
+    await Promise.all([
+      readSecret(secrets, keySecrets['state-encryption']),
+      readSecret(secrets, env.googleClientSecretId),
+      getConnection(dynamo),
+    ]);
   });
 }
 
@@ -39,8 +43,8 @@ export function oauthCallback() {
   const bus = new EventBridgeClient();
   const sqs = new SQSClient();
   return helloWorld(async () => {
-    await readSecret(secrets, env.tokenKeysSecretId);
-    await getConnection(dynamo);
+    await readSecret(secrets, keySecrets['state-encryption']);
+    await Promise.all([getConnection(dynamo), readSecret(secrets, keySecrets['token-encryption'])]);
     await readSecret(secrets, env.googleClientSecretId);
     await ask('POST', googleEndpoints().token);
     await ask('GET', googleEndpoints().certificates);
@@ -55,7 +59,7 @@ export function connections() {
   const dynamo = new DynamoDBClient();
   new EventBridgeClient();
   return helloWorld(async () => {
-    await readSecret(secrets, env.tokenKeysSecretId);
+    await readSecret(secrets, keySecrets['api-signing']);
     await getConnection(dynamo);
   });
 }
@@ -65,7 +69,7 @@ export function bookings() {
   const dynamo = new DynamoDBClient();
   const sqs = new SQSClient();
   return helloWorld(async () => {
-    await readSecret(secrets, env.tokenKeysSecretId);
+    await readSecret(secrets, keySecrets['api-signing']);
     await dynamo.send(new GetItemCommand({ TableName: required(env.bookingsTable), Key: nothing }));
     await putBooking(dynamo);
     await send(sqs);
@@ -76,7 +80,10 @@ export function paymentConfirmed() {
   const secrets = new SecretsManagerClient();
   const sqs = new SQSClient();
   return helloWorld(async () => {
-    await readSecret(secrets, env.webhookSecretId);
+    await Promise.all([
+      readSecret(secrets, env.webhookSecretId),
+      readSecret(secrets, keySecrets['payment-messages']),
+    ]);
     await send(sqs);
   });
 }
@@ -87,6 +94,10 @@ export function bookingSync() {
   const bus = new EventBridgeClient();
   new SQSClient();
   return helloWorld(async () => {
+    await Promise.all([
+      readSecret(secrets, keySecrets['payment-messages']),
+      readSecret(secrets, keySecrets['token-encryption']),
+    ]);
     await dynamo.send(
       new BatchGetItemCommand({
         RequestItems: {
@@ -95,7 +106,6 @@ export function bookingSync() {
         },
       }),
     );
-    await readSecret(secrets, env.tokenKeysSecretId);
     await ask('POST', `${googleEndpoints().calendar}/calendars/primary/events`);
     await publish(bus);
     await putBooking(dynamo);
@@ -122,7 +132,7 @@ export function tokenRefresh() {
     const table = required(env.connectionsTable);
     for (const shard of shards()) await query(dynamo, table, indexes.refreshDue, 'refreshShard', shard);
     await updateConnection(dynamo);
-    await readSecret(secrets, env.tokenKeysSecretId);
+    await readSecret(secrets, keySecrets['token-encryption']);
     await readSecret(secrets, env.googleClientSecretId);
     await ask('POST', googleEndpoints().token);
     await updateConnection(dynamo);

@@ -9,9 +9,9 @@ import { refreshDueConnections, type SweepReport } from '../../functions/token-r
 import type { Connection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import { shardOf, toItem } from '../../shared/dynamo.ts';
+import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { indexes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
-import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 import { heldSecret } from '../fakes/secret.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
@@ -50,7 +50,7 @@ export async function simulatedSweep({
   const { now, at, operate, run } = createScheduler(startsAt);
   const clock = (): number => Math.floor(now() / 1000);
   const random = randomOf('refresh at scale');
-  const keys = parseTokenKeys(JSON.stringify({ current: 'k1', k1: 'bench'.padEnd(64, '.') }));
+  const keys = parseKeys('token-encryption', JSON.stringify({ current: 'k1', k1: 'bench'.padEnd(64, '.') }));
   const table = 'connections';
   // As by default in infra/config.ts.
   const indexShards = 4;
@@ -119,7 +119,14 @@ export async function fill(
     connections,
     due,
     now,
-  }: { table: string; indexShards: number; keys: TokenKeys; connections: number; due: number; now: number },
+  }: {
+    table: string;
+    indexShards: number;
+    keys: Keys<'token-encryption'>;
+    connections: number;
+    due: number;
+    now: number;
+  },
 ): Promise<void> {
   const seal = (userId: string) =>
     sealTokens(keys, now, userId, {

@@ -15,8 +15,8 @@ import { resolveResources } from '../../infra/local/resources.ts';
 import { createSecrets } from '../../infra/local/secrets.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import { functionConfig, lambdaEnvironment } from '../../infra/local/wiring.ts';
-import { env } from '../../shared/names.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { parseKeys } from '../../shared/keys.ts';
+import { env, keySecrets } from '../../shared/names.ts';
 import { dynamoClientOf } from '../simulation/dynamodb.ts';
 import { randomOf } from '../simulation/scheduler.ts';
 import { type Asked, fill, nothingAsked, oneLatency, tableInMemory } from './refresh-simulated.ts';
@@ -65,13 +65,13 @@ async function start({
   secrets.create(declared('AWS::SecretsManager::Secret'));
   const client = { client_id: 'bench', client_secret: 'bench' };
   secrets.put(variable(env.googleClientSecretId), JSON.stringify({ web: client }));
-  const tokenKeys = secrets.get(variable(env.tokenKeysSecretId)) ?? '';
+  const tokenKeys = secrets.get(variable(keySecrets['token-encryption'])) ?? '';
 
   const table = variable(env.connectionsTable);
   const filling = {
     table,
     indexShards: Number(variable(env.indexShards)),
-    keys: parseTokenKeys(tokenKeys),
+    keys: parseKeys('token-encryption', tokenKeys),
     connections: due,
     due,
     now: Math.floor(Date.now() / 1000),

@@ -135,8 +135,8 @@ async function changeBooking(
   { url, secrets, secretNames }: ReachableStack,
   { metadata, fate, movedTo }: PlannedBooking,
 ): Promise<number> {
-  const tokenKeys = secrets.get(secretNames.tokenKeys) as string;
-  const token = await bearerToken(tokenKeys, metadata.user_id, Date.now());
+  const keys = secrets.get(secretNames.keys['api-signing']) as string;
+  const token = await bearerToken(keys, metadata.user_id, Date.now());
   const response = await fetch(`${url}${routes.booking.replace('{id}', metadata.booking_id)}`, {
     ...(fate === 'cancelled' ? { method: 'DELETE' } : { method: 'PATCH', body: JSON.stringify(movedTo) }),
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },

@@ -9,16 +9,18 @@ export type Visit = { location: string; cookie: string };
 export function secretsOf({ secrets, secretNames }: LocalStack) {
   const read = (name: string): string => secrets.get(name) as string;
   return {
-    tokenKeys: read(secretNames.tokenKeys),
+    /** The keys of LeadsCalendar's backend. */
+    linkSigning: read(secretNames.keys['link-signing']),
+    apiSigning: read(secretNames.keys['api-signing']),
     stripe: (JSON.parse(read(secretNames.webhookSigning)) as { stripe: string[] }).stripe[0] as string,
   };
 }
 
 export const linkFor = (stack: LocalStack, userId: string, now = Date.now()): Promise<string> =>
-  connectLink(secretsOf(stack).tokenKeys, stack.url, userId, now);
+  connectLink(secretsOf(stack).linkSigning, stack.url, userId, now);
 
 export const apiTokenFor = (stack: LocalStack, userId: string): Promise<string> =>
-  bearerToken(secretsOf(stack).tokenKeys, userId, Date.now());
+  bearerToken(secretsOf(stack).apiSigning, userId, Date.now());
 
 /** Follows a link as far as Google's consent page. */
 export async function openLink(link: string, cookie = ''): Promise<Visit> {

@@ -31,9 +31,10 @@ const readConnection = { 'dynamodb:GetItem table/ConnectionsTable': 1 };
 // The lease, and the result.
 const writesOfARefresh = 2;
 
-test('a webhook is accepted with one call, and reads its secret once in the life of its environment', () => {
+test('a webhook is accepted with one call, and reads its secrets once in the life of its environment', () => {
   expect(callsOf('first payment of a webhook')['payment-confirmed']).toEqual({
     'secretsmanager:GetSecretValue secret:WebhookSigning-local0': 1,
+    'secretsmanager:GetSecretValue secret:PaymentMessages-local0': 1,
     ...send,
   });
   expect(callsOf('payment')['payment-confirmed']).toEqual(send);
@@ -85,8 +86,8 @@ test.each<[Scenario, string]>([
   });
 });
 
-test('connect looks for a known connection', () => {
-  expect(callsOf('connect')).toEqual({ connect: readConnection });
+test('connect makes no call with its secrets at hand', () => {
+  expect(callsOf('connect')).toEqual({});
 });
 
 test('showing a connection costs one read', () => {
@@ -115,7 +116,7 @@ test('a reconnect releases what waited with one query and one batch, and a sync 
     google: { token: 1, 'events.insert': waitingBookings },
   });
   // Several at once may start a further environment, which reads its secret.
-  const { 'secretsmanager:GetSecretValue secret:TokenKeys-local0': _, ...warm } = sync;
+  const { 'secretsmanager:GetSecretValue secret:TokenEncryption-local0': _, ...warm } = sync;
   expect(warm).toEqual({
     'dynamodb:Query table/BookingsTable/index/waiting': 1,
     'sqs:SendMessageBatch BookingsQueue.fifo': 1,
@@ -128,6 +129,8 @@ test('a reconnect releases what waited with one query and one batch, and a sync 
 test('a disconnect tells, stores, looks for others of the account, and takes the grant back', () => {
   expect(callsOf('disconnect')).toEqual({
     connections: {
+      // Requests that need no token of Google's have not read it.
+      'secretsmanager:GetSecretValue secret:TokenEncryption-local0': 1,
       ...readConnection,
       ...publish,
       'dynamodb:PutItem table/ConnectionsTable': 1,

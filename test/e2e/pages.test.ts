@@ -12,8 +12,8 @@ import { synthesize } from '../../infra/synthesize.ts';
 import { AppError, type ErrorCode } from '../../shared/app-error.ts';
 import { errorPage } from '../../shared/error-page.ts';
 import type { HttpRequest } from '../../shared/http.ts';
+import { parseKeys } from '../../shared/keys.ts';
 import { audiences, routes } from '../../shared/names.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { launchChromium, withoutChromium } from '../chromium.ts';
 import { temporaryDirectory } from '../integration/local-assembly.ts';
@@ -180,7 +180,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
 
     it('show nothing of a link or a state that they refuse', async () => {
       const page = await defenceless();
-      const keys = parseTokenKeys(secretsOf(stack).tokenKeys);
+      const keys = parseKeys('link-signing', secretsOf(stack).linkSigning);
       const token = (userId: string) =>
         signUserToken(keys, { userId, audience: audiences.connect, now: Math.floor(Date.now() / 1000) });
       const [right, named, hostile] = [await token('user'), await token('no one'), await token(everything)];

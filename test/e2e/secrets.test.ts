@@ -16,9 +16,9 @@ import { closeServer, listen } from '../../infra/local/ports.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
-import { env, routes } from '../../shared/names.ts';
+import { parseKeys } from '../../shared/keys.ts';
+import { env, type KeyPurpose, keySecrets, routes } from '../../shared/names.ts';
 import { openState } from '../../shared/oauth-state.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { type Canary, findLeaks, type Observation, spellings } from '../canaries.ts';
 import { temporaryDirectory } from '../integration/local-assembly.ts';
 import { dispute, refund, snapshot, thin } from '../unit/stripe.ts';
@@ -220,6 +220,10 @@ async function sweep(): Promise<void> {
   await run('booking-reconcile');
 }
 
+/** The value of the secret with the keys of a purpose. */
+const keysText = (purpose: KeyPurpose) => stack.secrets.get(stack.secretNames.keys[purpose]) as string;
+const purposes = Object.keys(keySecrets) as KeyPurpose[];
+
 type Walk = Parameters<typeof walkConsent>[1];
 /** A link, its way to Google, and what Google sends back. What of it is secret becomes a canary. */
 async function begin(userId: string, walk: Walk = { account: personal.email }, query = '') {
@@ -229,7 +233,7 @@ async function begin(userId: string, walk: Walk = { account: personal.email }, q
   plant('browser cookie', visit.cookie.replace(/^.*=/, ''));
   const state = new URL(visit.location).searchParams.get('state') ?? '';
   plantJwt('state', state);
-  const keys = parseTokenKeys(stack.secrets.get(stack.secretNames.tokenKeys) as string);
+  const keys = parseKeys('state-encryption', keysText('state-encryption'));
   const { verifier, nonce } = await openState(keys, state, Math.floor(Date.now() / 1000));
   plant('PKCE verifier', verifier);
   plant('nonce', nonce);
@@ -510,19 +514,22 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
   });
 
   it('while keys are rotated and retired, and tokens are sealed anew', async () => {
-    const { tokenKeys } = stack.secretNames;
     const now = Math.floor(Date.now() / 1000);
-    const before = stack.secrets.get(tokenKeys) as string;
-    const rotated = rotate(before, now - 7200, () => randomBytes(48).toString('base64url'), { atOnce: true });
-    plantKeys(before);
-    plantKeys(rotated.text);
-    stack.secrets.put(tokenKeys, rotated.text);
+    const newKey = () => randomBytes(48).toString('base64url');
+    const rotations = purposes.map((purpose) => {
+      const rotation = rotate(purpose, keysText(purpose), now - 60 * 86_400, newKey, { atOnce: true });
+      plantKeys(purpose, keysText(purpose));
+      plantKeys(purpose, rotation.text);
+      stack.secrets.put(stack.secretNames.keys[purpose], rotation.text);
+      return { purpose, ...rotation };
+    });
     await newEnvironments(200, (userId) => call(userId, 'GET', routes.connection));
     // Side by side, so that one of them is a new environment.
     await Promise.all([run('token-refresh'), run('token-refresh')]);
     const results = observations.filter(({ where }) => where === 'result of token-refresh');
     expect(results.some(({ text }) => /"carriedOver":[1-9]/.test(text))).toBe(true);
-    stack.secrets.put(tokenKeys, retire(rotated.text, rotated.previous, now));
+    for (const { purpose, text, previous } of rotations)
+      stack.secrets.put(stack.secretNames.keys[purpose], retire(purpose, text, previous, now));
     await newEnvironments(200, (userId) => call(userId, 'GET', routes.connection));
     await sweep();
   });
@@ -531,7 +538,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     const { broken } = planted;
     const ask = async (path: string, init?: RequestInit) => (await fetch(`${stack.url}${path}`, init)).status;
     for (const value of [`{"current":"${broken}`, `{"current":"a","a":"${broken}"}`, broken]) {
-      stack.secrets.put(stack.secretNames.tokenKeys, value);
+      for (const purpose of purposes) stack.secrets.put(stack.secretNames.keys[purpose], value);
       stack.secrets.put(stack.secretNames.webhookSigning, value);
       stack.secrets.put(stack.secretNames.googleClient, value);
       const header = { headers: { authorization: `Bearer a.${random()}.c` } };
@@ -558,15 +565,13 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     expect(answers).toContain(status);
   }
 
-  function plantKeys(secret: string): void {
-    const keys = parseTokenKeys(secret);
-    const { current: _, next: __, ...masters } = JSON.parse(secret) as Record<string, string>;
-    for (const [id, master] of Object.entries(masters)) {
-      plant(`master key ${id}`, master);
-      for (const purpose of ['token', 'state', 'link'] as const) {
-        const key = Buffer.from(keys.key(id, purpose) as Uint8Array);
-        plant(`key ${id} for ${purpose}`, purpose === 'link' ? key.toString() : key);
-      }
+  function plantKeys(purpose: KeyPurpose, secret: string): void {
+    const keys = parseKeys(purpose, secret);
+    const masters = JSON.parse(secret) as Record<string, string>;
+    for (const id of keys.ids) {
+      plant(`master key ${id} of ${purpose}`, masters[id] as string);
+      const key = Buffer.from(keys.key(id) as Uint8Array);
+      plant(`key ${id} of ${purpose}`, purpose.endsWith('signing') ? key.toString() : key);
     }
   }
 

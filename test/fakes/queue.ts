@@ -1,13 +1,20 @@
-import type { BookingMessage, BookingQueue } from '../../shared/booking-queue.ts';
+import type { BookingMessage } from '../../shared/booking-queue.ts';
 
 /** A queue that remembers, and that can be away. */
-export type RecordedQueue = BookingQueue & { messages: BookingMessage[]; away: boolean };
+export type RecordedQueue = {
+  messages: BookingMessage[];
+  away: boolean;
+  prepare(): Promise<void>;
+  send(message: BookingMessage): Promise<void>;
+  sendBatch(messages: BookingMessage[]): Promise<number>;
+};
 
 export function recordedQueue(): RecordedQueue {
   const messages: BookingMessage[] = [];
   return {
     messages,
     away: false,
+    async prepare() {},
     async send(message) {
       if (this.away) throw new Error('The queue is away.');
       messages.push(message);

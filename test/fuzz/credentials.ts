@@ -2,13 +2,21 @@
 import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { fingerprint } from '../../shared/fingerprint.ts';
+import { type Keys as KeysOf, keyText } from '../../shared/keys.ts';
 import { audiences } from '../../shared/names.ts';
 import { sealState } from '../../shared/oauth-state.ts';
-import { linkSigningKey, type TokenKeys } from '../../shared/token-keys.ts';
 import { tampered, texts } from './values.ts';
 
 /** What the service's secrets hold. */
-export type Keys = { stripe: string; standard: string; tokenKeys: TokenKeys };
+export type Keys = {
+  stripe: string;
+  standard: string;
+  tokens: KeysOf<'token-encryption'>;
+  states: KeysOf<'state-encryption'>;
+  links: KeysOf<'link-signing'>;
+  api: KeysOf<'api-signing'>;
+  messages: KeysOf<'payment-messages'>;
+};
 
 /** How a text was spoilt on its way. */
 export type Damage = {
@@ -124,8 +132,8 @@ export function tokens(audience: keyof typeof audiences): fc.Arbitrary<Token> {
   return fc.oneof({ weight: 6, arbitrary: sound }, { weight: 3, arbitrary: nearlySound });
 }
 
-export function makeToken(token: Token, { tokenKeys }: Keys, now: number): string {
-  const kid = tokenKeys.current(now);
+export function makeToken(token: Token, keys: KeysOf<'link-signing' | 'api-signing'>, now: number): string {
+  const kid = keys.current(now);
   const fill = (text: string) =>
     text
       .replaceAll('"@iat"', String(now + token.issued))
@@ -133,9 +141,7 @@ export function makeToken(token: Token, { tokenKeys }: Keys, now: number): strin
       .replaceAll('@kid', kid);
   const encode = (text: string) => Buffer.from(fill(text)).toString('base64url');
   const signed = `${encode(token.header)}.${encode(token.claims)}`;
-  const key = { ours: linkSigningKey(tokenKeys, kid), another: 'another key', empty: '', 'our key id': kid }[
-    token.key
-  ];
+  const key = { ours: keyText(keys, kid), another: 'another key', empty: '', 'our key id': kid }[token.key];
   const [, bits = '256'] = /"HS(256|384|512)"/.exec(token.header) ?? [];
   const signature = token.header.includes('"none"')
     ? ''
@@ -285,7 +291,7 @@ export const states: fc.Arbitrary<State> = fc.oneof(
 
 export async function makeState(
   { userId, link, expires, returnTo, damage }: State,
-  { tokenKeys }: Keys,
+  { states }: Keys,
   now: number,
 ): Promise<string> {
   const { verifier, nonce, browser } = attempt;
@@ -297,6 +303,6 @@ export async function makeState(
     browser: fingerprint(browser),
     ...(returnTo === undefined ? {} : { returnTo }),
   };
-  const sealed = await sealState(tokenKeys, state, now, now + expires);
+  const sealed = await sealState(states, state, now, now + expires);
   return damage ? spoil(sealed, damage) : sealed;
 }

@@ -75,8 +75,8 @@ export async function eventOf(service: Service, request: Case): Promise<Sent | u
   const { keys } = service;
   const now = Math.floor(Date.now() / 1000);
   const body = request.bytes === undefined ? Buffer.from(request.body) : Buffer.from(request.bytes, 'base64');
-  const bearer = request.bearer && makeToken(request.bearer, keys, now);
-  const link = request.link && makeToken(request.link, keys, now);
+  const bearer = request.bearer && makeToken(request.bearer, keys.api, now);
+  const link = request.link && makeToken(request.link, keys.links, now);
   const state = request.state && (await makeState(request.state, keys, now));
   const code = state && request.consent ? await service.codeFor(state, request.consent) : 'no-code';
   const encoded = (text = ''): string => encodeURIComponent(text.toWellFormed());

@@ -23,9 +23,10 @@ import type { GrantedConnection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
 import type { HttpRequest } from '../../shared/http.ts';
-import { env, optionalScopes, routes } from '../../shared/names.ts';
+import { keyText, parseKeys } from '../../shared/keys.ts';
+import { env, type KeyPurpose, keySecrets, optionalScopes, routes } from '../../shared/names.ts';
 import { logTo } from '../../shared/observability.ts';
-import { linkSigningKey, parseTokenKeys } from '../../shared/token-keys.ts';
+import { splitMac, withMac } from '../../shared/payment-mac.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { attempt, challenge, type Keys, usedLink } from './credentials.ts';
@@ -108,8 +109,16 @@ export async function startService(assembly: string) {
       web: { client_id: client.clientId, client_secret: clientSecret, redirect_uris: client.redirectUris },
     }),
   );
-  const tokenKeysSecret = secrets.get(variables[env.tokenKeysSecretId] as string) as string;
-  const keys: Keys = { ...signing, tokenKeys: parseTokenKeys(tokenKeysSecret) };
+  const keysText = (purpose: KeyPurpose) => secrets.get(variables[keySecrets[purpose]] as string) as string;
+  const keysFor = <Purpose extends KeyPurpose>(purpose: Purpose) => parseKeys(purpose, keysText(purpose));
+  const keys: Keys = {
+    ...signing,
+    tokens: keysFor('token-encryption'),
+    states: keysFor('state-encryption'),
+    links: keysFor('link-signing'),
+    api: keysFor('api-signing'),
+    messages: keysFor('payment-messages'),
+  };
 
   const writes: Write[] = [];
   let recording = false;
@@ -177,9 +186,12 @@ export async function startService(assembly: string) {
       body,
       attributes: { MessageGroupId: `g${index}`, ApproximateReceiveCount: '1' },
     }));
+  /** A body with a MAC, so that the fuzzer gets behind its check. */
+  const signed = (body: string): string =>
+    splitMac(body).mac !== undefined || !body.endsWith('}') ? body : withMac(keys.messages, body, now());
   /** Hands messages to booking-sync as the queue would, each in a group of its own; answers which are to stay. */
   async function sync(bodies: string[]) {
-    const done = await call('queue', { Records: records(bodies) });
+    const done = await call('queue', { Records: records(bodies.map(signed)) });
     const { batchItemFailures } = done.answer as { batchItemFailures: { itemIdentifier: string }[] };
     return { ...done, staying: batchItemFailures.map(({ itemIdentifier }) => itemIdentifier) };
   }
@@ -234,7 +246,7 @@ export async function startService(assembly: string) {
       email,
       scopes,
       calendarId: 'primary',
-      ...(await sealTokens(keys.tokenKeys, now(), userId, { accessToken, refreshToken })),
+      ...(await sealTokens(keys.tokens, now(), userId, { accessToken, refreshToken })),
       accessTokenExpiresAt: now() + 1e7,
       tokenVersion: 1,
       lastUsedAt: now(),
@@ -292,7 +304,7 @@ export async function startService(assembly: string) {
 
   async function seedBookings(): Promise<void> {
     const send = async (method: string, id: string, body: unknown, userId = 'ada-user') => {
-      const authorization = `Bearer ${await signUserToken(keys.tokenKeys, { userId, audience: 'leadscalendar-google/api', now: now() })}`;
+      const authorization = `Bearer ${await signUserToken(keys.api, { userId, audience: 'leadscalendar-google/api', now: now() })}`;
       const routeKey = `${method} ${routes.booking}`;
       const event = {
         routeKey,
@@ -364,8 +376,12 @@ export async function startService(assembly: string) {
     signing.standard.slice('whsec_'.length),
     clientSecret,
     attempt.verifier,
-    ...Object.values(JSON.parse(tokenKeysSecret) as Record<string, string>).filter((it) => it.length >= 32),
-    ...keys.tokenKeys.ids.map((id) => linkSigningKey(keys.tokenKeys, id)),
+    ...Object.keys(keySecrets).flatMap((purpose) =>
+      Object.values(JSON.parse(keysText(purpose as KeyPurpose)) as Record<string, string>).filter(
+        (it) => it.length >= 32,
+      ),
+    ),
+    ...[keys.links, keys.api].flatMap((each) => each.ids.map((id) => keyText(each, id))),
   ];
 
   await prepare();

@@ -21,9 +21,9 @@ import { authenticate } from '../../shared/bearer.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import { randomSecret } from '../../shared/browser-binding.ts';
 import type { HttpRequest } from '../../shared/http.ts';
+import { parseKeys } from '../../shared/keys.ts';
 import { type Audience, audiences } from '../../shared/names.ts';
 import { sealState, stateLifetime } from '../../shared/oauth-state.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { heldSecret } from '../fakes/secret.ts';
 import { logged } from '../setup.ts';
@@ -80,7 +80,7 @@ const standingEvents = () =>
 
 type Visit = { location: string; browser: string };
 const linkToken = (userId: string) =>
-  signUserToken(world.tokenKeys.value, { userId, audience: audiences.connect, now: world.time.now });
+  signUserToken(world.deps.linkKeys.value, { userId, audience: audiences.connect, now: world.time.now });
 function open(request: Partial<Parameters<typeof startConnection>[1]>): Promise<Visit> {
   const deps = {
     ...world.deps,
@@ -189,23 +189,27 @@ describe('the state', () => {
 
   it('cannot be made by whoever has another key, nor be passed in the clear', async () => {
     const { browser } = await begin(user);
-    const keys = world.tokenKeys.value;
+    const { stateKeys, linkKeys, tokenKeys } = world.deps;
     const claims = { userId: user, link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
     const exp = world.time.now + 60;
-    const key = (purpose: 'link' | 'token') => keys.key('k1', purpose) as Uint8Array;
+    const keyOf = (secret: { value: { key(id: string): Uint8Array | undefined } }) =>
+      secret.value.key('k1') as Uint8Array;
     const encrypt = (with32Bytes: Uint8Array) =>
       new CompactEncrypt(Buffer.from(JSON.stringify({ ...claims, exp })))
         .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: 'k1' })
         .encrypt(with32Bytes);
-    const stranger = parseTokenKeys(JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') }));
+    const stranger = parseKeys(
+      'state-encryption',
+      JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') }),
+    );
     const forged = [
       // What LeadsCalendar's backend holds: the text of the link key, and the bytes that it spells.
-      await encrypt(key('link').subarray(0, 32)),
-      await encrypt(Buffer.from(new TextDecoder().decode(key('link')), 'base64url')),
-      await encrypt(key('token')),
+      await encrypt(keyOf(linkKeys).subarray(0, 32)),
+      await encrypt(Buffer.from(new TextDecoder().decode(keyOf(linkKeys)), 'base64url')),
+      await encrypt(keyOf(tokenKeys)),
       await new SignJWT({ ...claims, exp })
         .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
-        .sign(keys.key('k1', 'state') as Uint8Array),
+        .sign(keyOf(stateKeys)),
       await sealState(stranger, claims, world.time.now, exp),
       Buffer.from(JSON.stringify({ ...claims, exp })).toString('base64url'),
     ];
@@ -317,8 +321,10 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
     exp: now() + 600,
     ...change,
   });
-  const key = (purpose: 'link' | 'state' | 'token' = 'link') =>
-    world.tokenKeys.value.key('k1', purpose) as Uint8Array;
+  const key = (name?: 'linkKeys' | 'apiKeys' | 'stateKeys' | 'tokenKeys' | 'messageKeys') =>
+    world.deps[name ?? (audience === audiences.connect ? 'linkKeys' : 'apiKeys')].value.key(
+      'k1',
+    ) as Uint8Array;
   const make = (change: object = {}, header: Partial<JWTHeaderParameters> = {}, secret = key()) =>
     new SignJWT(claims(change)).setProtectedHeader({ alg: 'HS256', kid: 'k1', ...header }).sign(secret);
   const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -330,8 +336,14 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
 
   it.each<[string, string, () => Promise<string>]>([
     ['signed with another key', 'token_invalid', () => make({}, {}, randomBytes(43))],
-    ['signed with the key for states', 'token_invalid', () => make({}, {}, key('state'))],
-    ['signed with the key for tokens at rest', 'token_invalid', () => make({}, {}, key('token'))],
+    ['signed with the key for states', 'token_invalid', () => make({}, {}, key('stateKeys'))],
+    ['signed with the key for tokens at rest', 'token_invalid', () => make({}, {}, key('tokenKeys'))],
+    ['signed with the key for payment messages', 'token_invalid', () => make({}, {}, key('messageKeys'))],
+    [
+      "signed with the backend's other key",
+      'token_invalid',
+      () => make({}, {}, key(audience === audiences.connect ? 'apiKeys' : 'linkKeys')),
+    ],
     [
       'signed with the bytes that the key spells',
       'token_invalid',

@@ -9,9 +9,9 @@ import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { randomSecret } from '../../shared/browser-binding.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
+import { parseKeys } from '../../shared/keys.ts';
 import { audiences, optionalScopes } from '../../shared/names.ts';
 import { takeBackGrant } from '../../shared/revocation.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { otherSpellings } from '../spellings.ts';
@@ -43,7 +43,7 @@ function connectDeps(change: Partial<ConnectDeps> = {}): ConnectDeps {
   };
 }
 const linkToken = (userId: string) =>
-  signUserToken(world.tokenKeys.value, { userId, audience: audiences.connect, now: world.time.now });
+  signUserToken(world.deps.linkKeys.value, { userId, audience: audiences.connect, now: world.time.now });
 
 async function begin(userId: string, change: Partial<ConnectDeps> = {}) {
   const token = await linkToken(userId);
@@ -183,10 +183,13 @@ describe('a connection', () => {
   it('to another account after a rotation leaves nothing sealed with the old key', async () => {
     await connect('user-1');
     const { value: old } = world.tokenKeys;
-    const added = parseTokenKeys(JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') }));
+    const added = parseKeys(
+      'token-encryption',
+      JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') }),
+    );
     world.tokenKeys.value = {
       ...added,
-      key: (id, purpose) => added.key(id, purpose) ?? old.key(id, purpose),
+      key: (id) => added.key(id) ?? old.key(id),
     };
     world.time.now += 60;
     const { connection } = await connect('user-1', { account: ben });
@@ -199,7 +202,7 @@ describe('a connection', () => {
     await connect('user-1');
     // The key that it was sealed with was removed too early.
     const masters = JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') });
-    world.tokenKeys.value = parseTokenKeys(masters);
+    world.tokenKeys.value = parseKeys('token-encryption', masters);
     world.time.now += 60;
     const { connection } = await connect('user-1', { account: ben });
     expect(connection).toMatchObject({ status: 'active', email: ben, keyId: 'k2' });

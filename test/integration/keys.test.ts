@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
 import { settlingTime } from '../../infra/keys-rotation.ts';
@@ -7,20 +8,27 @@ import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
 import { demoBooking } from '../../infra/local/payment.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
 import { writeStackAddress } from '../../infra/local/state-files.ts';
+import { keyText, parseKeys } from '../../shared/keys.ts';
+import { type KeyPurpose, keySecrets, routes } from '../../shared/names.ts';
 import { temporaryDirectory } from './local-assembly.ts';
 import { ada } from './world.ts';
 
-/** Runs `npm run keys` as npm would. */
-function keys(...options: string[]): Promise<{ code: number; output: string }> {
-  const command = join(import.meta.dirname, '..', '..', 'infra', 'keys.ts');
+type Ran = { code: number; output: string };
+
+/** Runs a command as npm would. */
+function run(file: string, options: string[]): Promise<Ran> {
+  const command = join(import.meta.dirname, '..', '..', 'infra', file);
   return new Promise((resolve) => {
     execFile(process.execPath, [command, ...options], (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
     });
   });
 }
+const keys = (...options: string[]) => run('keys.ts', options);
+const token = (...options: string[]) => run('local/token.ts', options);
 
-test('a rotation by hand: what is needed is not removed, and afterwards everything works with the new key', async () => {
+/** A local stack that the commands find, and what they take to find it. */
+async function startStack() {
   const state = temporaryDirectory();
   const stack = await startLocalStack({
     assembly: inject('assembly'),
@@ -28,25 +36,37 @@ test('a rotation by hand: what is needed is not removed, and afterwards everythi
     schedules: false,
   });
   let running = true;
-  onTestFinished(async () => void (running && (await stack.close())));
+  const close = async () => {
+    if (running) await stack.close();
+    running = false;
+  };
+  onTestFinished(close);
   const { url, googleUrl, secretNames, endpoints } = stack;
   writeStackAddress(state, { url, googleUrl, secretNames, endpoints });
+  const secretsFile = join(state, 'secrets.json');
+  const values = () =>
+    Object.values(secretNames.keys).map((name) => [name, { value: stack.secrets.get(name) }]);
+  writeFileSync(secretsFile, JSON.stringify(Object.fromEntries(values())));
+  const held = (purpose: KeyPurpose = 'token-encryption') =>
+    JSON.parse(stack.secrets.get(secretNames.keys[purpose]) as string);
+  const put = (purpose: KeyPurpose, value: object) =>
+    stack.secrets.put(secretNames.keys[purpose], JSON.stringify(value));
+  return { stack, state, held, put, close };
+}
+
+test('a rotation by hand removes no key that is needed, and everything works with the new one', async () => {
+  const { stack, state, held, put, close } = await startStack();
   const run = (...options: string[]) => keys(...options, '--state', state);
-  const { tokenKeys } = secretNames;
-  const held = () => JSON.parse(stack.secrets.get(tokenKeys) as string);
 
   const { response } = await connectUser(stack, { userId: 'user-1', account: ada, now: Date.now() });
   expect(response.status).toBe(200);
   expect(await run('list')).toEqual({
     code: 0,
-    output: expect.stringMatching(/^initial +current: seals everything new +1 connection\n$/),
+    output: expect.stringMatching(/^initial +current: used for everything new +1 connection\n$/),
   });
 
   const rotated = await run('rotate');
-  expect(rotated).toMatchObject({
-    code: 0,
-    output: expect.stringContaining('npm run token -- --signing-key'),
-  });
+  expect(rotated).toMatchObject({ code: 0, output: expect.stringContaining('to token-encryption') });
   const { id } = held().next;
   expect(held()).toMatchObject({ current: 'initial', [id]: expect.stringMatching(/^[\w-]{64}$/) });
   for (const secret of [held().initial, held()[id]]) expect(rotated.output).not.toContain(secret);
@@ -57,16 +77,15 @@ test('a rotation by hand: what is needed is not removed, and afterwards everythi
   });
   expect(await run('retire', id)).toMatchObject({ code: 1, output: expect.stringContaining('Keep it') });
 
-  // Half an hour later.
-  const from = Math.floor(Date.now() / 1000) - settlingTime;
-  stack.secrets.put(tokenKeys, JSON.stringify({ ...held(), next: { id, from } }));
+  const from = Math.floor(Date.now() / 1000) - settlingTime['token-encryption'];
+  put('token-encryption', { ...held(), next: { id, from } });
   expect(await run('retire', 'initial')).toMatchObject({
     code: 1,
     output: expect.stringContaining('1 connection has tokens that only the key "initial" opens'),
   });
   expect(await stack.invoke('token-refresh', {})).toMatchObject({ payload: { carriedOver: 1 } });
   expect(await run('retire', 'initial')).toMatchObject({ code: 0 });
-  expect(Object.keys(held())).toEqual(['current', id]);
+  expect(parseKeys('token-encryption', JSON.stringify(held())).ids).toEqual([id]);
   expect((await run('list')).output).toMatch(new RegExp(`^${id} +current.+ 1 connection\n$`));
   expect(await run('retire', id)).toMatchObject({ code: 1, output: expect.stringContaining('Rotate first') });
 
@@ -80,16 +99,63 @@ test('a rotation by hand: what is needed is not removed, and afterwards everythi
   expect(emergency).toMatchObject({ code: 0, output: expect.stringContaining('token_unreadable') });
   expect((await run('list')).output).toMatch(new RegExp(`${held().next.id} +current`));
 
-  await stack.close();
-  running = false;
+  await close();
   expect(await run('list')).toMatchObject({ code: 1, output: expect.stringContaining('npm start') });
+});
+
+test('keys of every purpose are rotated and retired alone', { timeout: 120_000 }, async () => {
+  const { state, held, put } = await startStack();
+  for (const purpose of Object.keys(keySecrets) as KeyPurpose[]) {
+    const others = (Object.keys(keySecrets) as KeyPurpose[]).filter((each) => each !== purpose);
+    const before = others.map((each) => held(each));
+    const run = (...options: string[]) => keys(...options, '--secret', purpose, '--state', state);
+    expect(await run('rotate')).toMatchObject({
+      code: 0,
+      output: expect.stringContaining(`to ${purpose}`),
+    });
+    const { id } = held(purpose).next;
+    const from = Math.floor(Date.now() / 1000) - settlingTime[purpose];
+    put(purpose, { ...held(purpose), next: { id, from } });
+    expect(await run('retire', 'initial')).toMatchObject({ code: 0 });
+    expect(parseKeys(purpose, JSON.stringify(held(purpose))).ids).toEqual([id]);
+    expect(others.map((each) => held(each))).toEqual(before);
+  }
+});
+
+test('the command for tokens prints the two keys of the backend, which sign links and bearer tokens', async () => {
+  const { stack, state, held } = await startStack();
+  const printed = await token('--signing-keys', '--state', state);
+  const keyOf = (purpose: 'api-signing' | 'link-signing') =>
+    keyText(parseKeys(purpose, JSON.stringify(held(purpose))), 'initial');
+  expect(printed).toEqual({
+    code: 0,
+    output: `API_SIGNING_KEY=${keyOf('api-signing')}\nLINK_SIGNING_KEY=${keyOf('link-signing')}\n`,
+  });
+  const bearer = (await token('user-1', '--state', state)).output.trim();
+  const answer = await fetch(`${stack.url}${routes.connection}`, {
+    headers: { authorization: `Bearer ${bearer}` },
+  });
+  expect(answer.status).toBe(404);
+  const link = (await token('user-1', '--link', '--state', state)).output.trim();
+  expect((await fetch(link, { redirect: 'manual' })).status).toBe(302);
 });
 
 test.each([
   [[], 'npm run keys -- rotate'],
   [['retire'], 'npm run keys -- retire <id>'],
-  [['list', '--secret', 'TokenKeys'], '--table'],
+  [['list', '--secret-id', 'TokenEncryption'], '--table'],
+  [['list', '--table', 'Connections'], '--secret-id'],
+  [['list', '--secret', 'arn:aws:secretsmanager:…:LinkSigning'], '--secret-id'],
   [['list', '--state', '/nowhere'], 'npm start'],
-])('%j ends with what is wrong', async (options, message) => {
+])('keys %j ends with what is wrong', async (options, message) => {
   expect(await keys(...options)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
+});
+
+test.each([
+  [[], 'npm run token -- <userId>'],
+  [['user-1', '--link-secret', 'LinkSigning'], '--api-secret'],
+  [['user-1', '--link', '--link-secret', 'LinkSigning'], '--url'],
+  [['user-1', '--link', '--api-secret', 'ApiSigning', '--url', 'https://api.example.com'], '--link-secret'],
+])('token %j ends with what is wrong', async (options, message) => {
+  expect(await token(...options)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
 });

@@ -59,7 +59,13 @@ test('its secrets are filled as an operator would fill them', async () => {
     stripe: [expect.stringMatching(/^whsec_[0-9a-f]{32}$/)],
     standard: [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
   });
-  expect(value(secretNames.tokenKeys)).toEqual({ current: 'initial', initial: expect.any(String) });
+  for (const [purpose, name] of Object.entries(secretNames.keys)) {
+    expect(value(name)).toEqual({
+      purpose,
+      current: 'initial',
+      initial: expect.stringMatching(/^[A-Za-z0-9]{64}$/),
+    });
+  }
 });
 
 test('a restart keeps client and signing secret, and learns the new redirect URI', async () => {
@@ -91,7 +97,7 @@ test('Google is where it was said to be', async () => {
     [{ kind: 'url', url: 'http://127.0.0.1:9/' }, 'http://127.0.0.1:9/o/'],
   ] as const) {
     const { url, secrets, secretNames, close } = await start({ port, google });
-    const keys = secrets.get(secretNames.tokenKeys) as string;
+    const keys = secrets.get(secretNames.keys['link-signing']) as string;
     const { headers } = await fetch(await connectLink(keys, url, 'demo-user', Date.now()), {
       redirect: 'manual',
     });

@@ -1,31 +1,42 @@
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import type { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
-import { retire, rotate, settlingTime } from '../../infra/keys-rotation.ts';
-import { keysStore } from '../../infra/keys-store.ts';
+import { type Rotation, retire, rotate, settlingTime } from '../../infra/keys-rotation.ts';
+import { keysStore, tokensByKey } from '../../infra/keys-store.ts';
 import { startAwsJsonServer } from '../../infra/local/aws-json.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { resolveResources } from '../../infra/local/resources.ts';
 import { createSecrets } from '../../infra/local/secrets.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import { getAccess, refresh } from '../../shared/access-token.ts';
+import { type PaymentReported, paymentQueue } from '../../shared/booking-queue.ts';
 import { randomSecret } from '../../shared/browser-binding.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
+import { parseKeys } from '../../shared/keys.ts';
 import { audiences } from '../../shared/names.ts';
 import { secret, secretMinimumAge, secretTimeToLive } from '../../shared/secrets.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
 import { openTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { logged } from '../setup.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 const publicUrl = 'http://localhost:3000';
-const secretId = 'TokenKeys';
+/** The secrets that a rotation is tried on, as the template calls them. */
+const secretIds = {
+  'token-encryption': 'TokenEncryption',
+  'state-encryption': 'StateEncryption',
+  'link-signing': 'LinkSigning',
+  'payment-messages': 'PaymentMessages',
+} as const;
+type Rotated = keyof typeof secretIds;
+const rotatedPurposes = Object.keys(secretIds) as Rotated[];
 const coded = (code: string) => expect.objectContaining({ code });
 const newKey = () => randomSecret() + randomSecret();
 
@@ -53,10 +64,11 @@ afterAll(async () => {
 
 let world: World;
 beforeEach(async () => {
-  secrets.put(secretId, JSON.stringify({ current: 'k1', k1: newKey() }));
+  for (const secretId of Object.values(secretIds))
+    secrets.put(secretId, JSON.stringify({ current: 'k1', k1: newKey() }));
   logged.length = 0;
   world = await startWorld();
-  world.tokenKeys.value = parseTokenKeys(keysText());
+  world.tokenKeys.value = parseKeys('token-encryption', keysText());
   vi.useFakeTimers({ toFake: ['Date'] });
   passTo(world.time.now);
 });
@@ -72,14 +84,15 @@ function passTo(now: number): void {
 }
 const pass = (seconds: number) => passTo(world.time.now + seconds);
 
-const keysText = () => secrets.get(secretId) as string;
-const operator = () => keysStore(secretsManager, secretId, world.dynamo, 'ConnectionsTable');
+const keysText = (purpose: Rotated = 'token-encryption') => secrets.get(secretIds[purpose]) as string;
+const operator = (purpose: Rotated = 'token-encryption') => keysStore(secretsManager, secretIds[purpose]);
+const tokensOf = () => tokensByKey(world.dynamo, 'ConnectionsTable');
 
 /** Rotates as the command does, and answers what that has changed. */
-async function rotateKeys(atOnce = false) {
-  const known = await operator().read();
-  const rotation = rotate(known.text, world.time.now, newKey, { atOnce });
-  expect(await operator().replace(known, rotation.text)).toBeUndefined();
+async function rotateKeys({ purpose = 'token-encryption' as Rotated, atOnce = false } = {}) {
+  const known = await operator(purpose).read();
+  const rotation = rotate(purpose, known.text, world.time.now, newKey, { atOnce });
+  expect(await operator(purpose).replace(known, rotation.text)).toBeUndefined();
   return rotation;
 }
 
@@ -89,16 +102,22 @@ async function rotateKeys(atOnce = false) {
  */
 type Environment = ReturnType<typeof startEnvironment>;
 function startEnvironment(onSurprise = () => {}) {
-  const tokenKeys = secret(secretId, parseTokenKeys, world.deps.clock);
-  return {
-    ...world.deps,
-    tokenKeys: {
-      get: tokenKeys.get,
+  const keysOf = <Purpose extends Rotated>(purpose: Purpose) => {
+    const keys = secret(secretIds[purpose], (text) => parseKeys(purpose, text), world.deps.clock);
+    return {
+      get: keys.get,
       getNewer() {
         onSurprise();
-        return tokenKeys.getNewer();
+        return keys.getNewer();
       },
-    },
+    };
+  };
+  return {
+    ...world.deps,
+    tokenKeys: keysOf('token-encryption'),
+    stateKeys: keysOf('state-encryption'),
+    linkKeys: keysOf('link-signing'),
+    messageKeys: keysOf('payment-messages'),
     timeLeft: () => true,
     randomSecret,
     authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
@@ -109,8 +128,12 @@ function startEnvironment(onSurprise = () => {}) {
   };
 }
 
-const linkToken = (userId: string, keys = keysText()) =>
-  signUserToken(parseTokenKeys(keys), { userId, audience: audiences.connect, now: world.time.now });
+const linkToken = (userId: string, keys = keysText('link-signing')) =>
+  signUserToken(parseKeys('link-signing', keys), {
+    userId,
+    audience: audiences.connect,
+    now: world.time.now,
+  });
 const begin = (environment: Environment, token: string) =>
   startConnection(environment, { token, retry: undefined, returnTo: undefined, browser: undefined });
 const accountOf = (userId: string) => (Number(userId.slice(-1)) % 2 === 0 ? ada : ben);
@@ -124,7 +147,18 @@ const sweep = async (environment: Environment) => ({
   ...(await refreshDueConnections(environment)),
   ...(await carryOverTokens(environment)),
 });
-const codesInLog = () => logged.filter((line) => /token_unreadable|state_invalid|token_invalid/.test(line));
+const codesInLog = () =>
+  logged.filter((line) => /token_unreadable|state_invalid|token_invalid|payment_message_invalid/.test(line));
+
+/** What the queue holds of a payment that payment-confirmed has sent. */
+async function enqueued({ messageKeys, clock }: Environment, message: PaymentReported) {
+  let queued = '';
+  const send = async ({ input }: SendMessageCommand) => {
+    queued = input.MessageBody ?? '';
+  };
+  await paymentQueue('bookings.fifo', messageKeys, clock, { send } as unknown as SQSClient).send(message);
+  return queued;
+}
 
 describe('a rotation under traffic', () => {
   it('loses nothing: no token, no link, no connection attempt, no payment', { timeout: 90_000 }, async () => {
@@ -145,7 +179,7 @@ describe('a rotation under traffic', () => {
     let later: { at: number; run: () => Promise<unknown> }[] = [];
     const plan = (seconds: number, run: () => Promise<unknown>) =>
       later.push({ at: time.now + seconds, run });
-    let backendKeys = keysText();
+    let backendKeys = keysText('link-signing');
     let links = 0;
     let payments = 0;
 
@@ -160,10 +194,19 @@ describe('a rotation under traffic', () => {
     };
     const pay = (userId: string) => {
       const message = world.payment(`b${payments++}`, { userId });
-      return attempt('payment', () => syncBooking(anywhere(), message));
+      return attempt('payment', async () => {
+        const queued = await enqueued(anywhere(), message);
+        plan(payments % 5 === 0 ? 600 : 0, () =>
+          attempt('sync', async () => {
+            const environment = anywhere();
+            const received = await verifiedMessages(environment)(queued);
+            if (received.type === 'payment') await syncBooking(environment, received);
+          }),
+        );
+      });
     };
     /** Lets time pass, in steps of 20 seconds with all that happens in each of them, side by side. */
-    const traffic = async (until: number) => {
+    const traffic = async (until: number, { more = true } = {}) => {
       for (let step = 0; time.now < until; step++) {
         passTo(Math.min(time.now + 20, until));
         const due = later.filter(({ at }) => at <= time.now);
@@ -172,8 +215,8 @@ describe('a rotation under traffic', () => {
         const other = users[(step * 7 + 3) % users.length] as string;
         await Promise.all([
           ...due.map(({ run }) => run()),
-          pay(user),
-          ...(step % 3 === 0 ? [clickLink(other, (links++ * 97) % 570)] : []),
+          ...(more ? [pay(user)] : []),
+          ...(more && step % 3 === 0 ? [clickLink(other, (links++ * 97) % 570)] : []),
           ...(step % 15 === 0 ? [attempt('sweep', () => sweep(anywhere()))] : []),
         ]);
         // Environments come and go.
@@ -186,27 +229,32 @@ describe('a rotation under traffic', () => {
       await finish(anywhere(), userId, await begin(anywhere(), await linkToken(userId)));
     }
     await traffic(time.now + 400);
-    const rotation = await rotateKeys();
+    const rotations = {} as Record<Rotated, Rotation>;
+    for (const purpose of rotatedPurposes) rotations[purpose] = await rotateKeys({ purpose });
+    const rotation = rotations['token-encryption'];
     expect(rotation.from - time.now).toBeGreaterThan(secretTimeToLive);
     await traffic(rotation.from + 300);
-    backendKeys = keysText();
-    await traffic(rotation.settledAt);
-
-    const known = await operator().read();
-    const text = retire(known.text, 'k1', time.now);
-    expect(await operator().countSealedWith('k1')).toEqual({ count: 0, complete: true });
-    expect(await operator().findSealedWith('k1')).toBe(0);
-    await operator().replace(known, text);
-    expect(parseTokenKeys(keysText()).ids).toEqual([rotation.id]);
-    backendKeys = keysText();
+    backendKeys = keysText('link-signing');
+    // A key of payment messages stays for four weeks.
+    for (const purpose of ['token-encryption', 'state-encryption', 'link-signing'] as const) {
+      await traffic(Math.max(time.now + 20, rotations[purpose].settledAt));
+      const known = await operator(purpose).read();
+      const text = retire(purpose, known.text, 'k1', time.now);
+      expect(await tokensOf().countSealedWith('k1')).toEqual({ count: 0, complete: true });
+      expect(await tokensOf().findSealedWith('k1')).toBe(0);
+      await operator(purpose).replace(known, text);
+      expect(parseKeys(purpose, keysText(purpose)).ids).toEqual([rotations[purpose].id]);
+    }
+    backendKeys = keysText('link-signing');
     await traffic(time.now + 1300);
+    await traffic(time.now + 1300, { more: false });
 
     expect(failures).toEqual([]);
     expect(codesInLog()).toEqual([]);
     // Nobody even had to look a second time: no environment met a key that it did not know.
     expect(surprises).toBe(0);
     expect(links).toBeGreaterThan(50);
-    expect(await operator().countSealedWith(rotation.id)).toEqual({ count: users.length, complete: true });
+    expect(await tokensOf().countSealedWith(rotation.id)).toEqual({ count: users.length, complete: true });
     for (const userId of users) {
       expect(await world.connection(userId)).toMatchObject({ status: 'active', keyId: rotation.id });
     }
@@ -225,10 +273,11 @@ describe('an emergency rotation', () => {
       accessTokenExpiresAt: world.time.now + 30,
       refreshAt: world.time.now - 1,
     });
-    await informed.tokenKeys.get();
+    await Promise.all([informed.tokenKeys.get(), informed.stateKeys.get()]);
     pass(secretTimeToLive);
-    await unaware.tokenKeys.get();
-    const { id } = await rotateKeys(true);
+    await Promise.all([unaware.tokenKeys.get(), unaware.stateKeys.get()]);
+    const { id } = await rotateKeys({ atOnce: true });
+    await rotateKeys({ purpose: 'state-encryption', atOnce: true });
     await sweep(informed);
     expect(await world.connection('user-1')).toMatchObject({ keyId: id, tokenVersion: 2 });
     const begun = await begin(informed, await linkToken('user-2'));
@@ -263,7 +312,7 @@ describe('carrying tokens over', () => {
   }
   const onlyKey = (id: string) => {
     const { [id]: key } = JSON.parse(keysText());
-    return parseTokenKeys(JSON.stringify({ current: id, [id]: key }));
+    return parseKeys('token-encryption', JSON.stringify({ current: id, [id]: key }));
   };
   const tokensOnOldKey = () =>
     logged.map((line) => JSON.parse(line)).filter((entry) => 'TokensOnOldKey' in entry);
@@ -301,15 +350,15 @@ describe('carrying tokens over', () => {
     world.google.control.fail({ on: 'revoke', how: { status: 503 } });
     expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'pending' });
     const { id } = await rotated();
-    expect(await operator().findSealedWith('k1')).toBe(1);
+    expect(await tokensOf().findSealedWith('k1')).toBe(1);
     await carryOverTokens(startEnvironment());
-    expect(await operator().findSealedWith('k1')).toBe(0);
+    expect(await tokensOf().findSealedWith('k1')).toBe(0);
 
-    pass(settlingTime);
-    secrets.put(secretId, retire(keysText(), 'k1', world.time.now));
+    pass(settlingTime['token-encryption']);
+    secrets.put(secretIds['token-encryption'], retire('token-encryption', keysText(), 'k1', world.time.now));
     expect(await sweep(startEnvironment())).toMatchObject({ revoked: 1, failed: 0 });
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
-    expect(await operator().findSealedWith(id)).toBe(0);
+    expect(await tokensOf().findSealedWith(id)).toBe(0);
   });
 
   it('never undoes a refresh that happens at the same moment', async () => {
@@ -332,7 +381,7 @@ describe('carrying tokens over', () => {
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 1 })]);
 
     expect(await carryOverTokens(environment)).toEqual({ carriedOver: 1 });
-    expect(await operator().findSealedWith('k1')).toBe(0);
+    expect(await tokensOf().findSealedWith('k1')).toBe(0);
   });
 
   it('counts what is left where its time is up', async () => {
@@ -343,7 +392,7 @@ describe('carrying tokens over', () => {
     const failing = { ...world.deps.connections, reseal: async () => false };
     await carryOverTokens({ ...startEnvironment(), connections: failing, timeLeft });
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 3 })]);
-    expect(await operator().countSealedWith('k1')).toEqual({ count: 3, complete: true });
+    expect(await tokensOf().countSealedWith('k1')).toEqual({ count: 3, complete: true });
   });
 
   /** A store whose reads are answered when the test says so. */
@@ -382,8 +431,8 @@ describe('the keys of a stack', () => {
     const connection = (await world.connection('user-1')) as GrantedConnection;
     const revocation = { tokens: before.tokens, googleSub: 'another' };
     await world.deps.connections.put({ ...connection, revocation }, connection);
-    expect(await operator().countSealedWith('k1')).toEqual({ count: 0, complete: true });
-    expect(await operator().findSealedWith('k1')).toBe(1);
-    expect(await operator().findSealedWith(id)).toBe(1);
+    expect(await tokensOf().countSealedWith('k1')).toEqual({ count: 0, complete: true });
+    expect(await tokensOf().findSealedWith('k1')).toBe(1);
+    expect(await tokensOf().findSealedWith(id)).toBe(1);
   });
 });

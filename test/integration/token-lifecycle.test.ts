@@ -4,7 +4,7 @@ import { refreshDueConnections } from '../../functions/token-refresh/refresh-due
 import { getAccess, recordUse } from '../../shared/access-token.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { shardOf, shards } from '../../shared/dynamo.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { parseKeys } from '../../shared/keys.ts';
 import { openTokens, type Tokens } from '../../shared/token-vault.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -112,10 +112,10 @@ describe('a refresh token', () => {
     await expired('user-1');
     const { value: old } = world.tokenKeys;
     const added = { k2: randomBytes(32).toString('hex') };
-    const onlyNew = parseTokenKeys(JSON.stringify({ current: 'k2', ...added }));
+    const onlyNew = parseKeys('token-encryption', JSON.stringify({ current: 'k2', ...added }));
     world.tokenKeys.value = {
       ...onlyNew,
-      key: (id, purpose) => onlyNew.key(id, purpose) ?? old.key(id, purpose),
+      key: (id) => onlyNew.key(id) ?? old.key(id),
     };
     await sweep();
     const stored = (await world.connection('user-1')) as GrantedConnection;
@@ -127,7 +127,10 @@ describe('a refresh token', () => {
 
   it('sealed with a key that is not known here yet is opened after a look at the keys, and nobody is blamed', async () => {
     const { value: old } = world.tokenKeys;
-    const rotated = parseTokenKeys(JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') }));
+    const rotated = parseKeys(
+      'token-encryption',
+      JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') }),
+    );
     world.tokenKeys.value = rotated;
     const connection = await expired('user-1');
 

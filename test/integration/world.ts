@@ -20,9 +20,10 @@ import { connectionStore } from '../../shared/connection-store.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
 import { googleOAuth } from '../../shared/google-sign-in.ts';
+import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
+import type { KeyPurpose } from '../../shared/names.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
-import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
@@ -32,6 +33,12 @@ export const indexShards = 4;
 export const ada = 'ada@example.com';
 export const ben = 'ben@example.com';
 export const redirectUri = 'http://localhost:3000/google/callback';
+
+/** A secret in memory with one random key, `k1`. */
+export function newKeys<Purpose extends KeyPurpose>(purpose: Purpose) {
+  const text = JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') });
+  return heldSecret<Keys<Purpose>>(parseKeys(purpose, text));
+}
 
 /** The tables of the template on a real DynamoDB engine. */
 export async function startTables(kind: DynamoDbKind = 'dynalite') {
@@ -65,10 +72,9 @@ export async function startWorld() {
   });
   const tables = await startTables();
   const endpoints = googleEndpoints(google.url);
-  const keys = parseTokenKeys(JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') }));
   const bus: RecordedBus = recordedBus();
   const queue: RecordedQueue = recordedQueue();
-  const tokenKeys = heldSecret<TokenKeys>(keys);
+  const tokenKeys = newKeys('token-encryption');
   const googleClient = heldSecret<GoogleClient>(client);
   const store = connectionStore(tables.dynamo, tables.names.connections, indexShards);
   const read = syncReader(tables.dynamo, tables.names);
@@ -79,6 +85,10 @@ export async function startWorld() {
     google: googleOAuth(endpoints),
     googleClient,
     tokenKeys,
+    stateKeys: newKeys('state-encryption'),
+    linkKeys: newKeys('link-signing'),
+    apiKeys: newKeys('api-signing'),
+    messageKeys: newKeys('payment-messages'),
     bus,
     queue,
     calendar: { fetch: lightFetch, baseUrl: endpoints.calendar },

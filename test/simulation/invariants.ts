@@ -3,7 +3,7 @@ import type { Booking, BookingStatus } from '../../shared/booking.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { fromItem } from '../../shared/dynamo.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { parseKeys } from '../../shared/keys.ts';
 import { openTokens } from '../../shared/token-vault.ts';
 import { colleague, eventsOfBooking } from './by-hand.ts';
 import { instantOfContent } from './contents.ts';
@@ -188,7 +188,7 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
   for (const { timeline, bookingId } of bookings.values())
     violations.push(...leaks(`the timeline of ${bookingId}`, JSON.stringify(timeline)));
 
-  const keys = parseTokenKeys(world.texts['token-keys'] as string);
+  const keys = parseKeys('token-encryption', world.texts['token-encryption'] as string);
   for (const { connection, alive } of watch.broken) {
     count('no connection is marked broken without cause');
     const { refreshToken } = await openTokens(keys, connection.userId, connection.tokens);

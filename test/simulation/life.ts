@@ -3,6 +3,7 @@ import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
 import { cancelBooking, declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { changeConnection, disconnect } from '../../functions/connections/manage-connection.ts';
@@ -12,8 +13,8 @@ import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import { rotate } from '../../infra/keys-rotation.ts';
 import { AppError } from '../../shared/app-error.ts';
-import { audiences } from '../../shared/names.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { parseKeys } from '../../shared/keys.ts';
+import { audiences, type KeyPurpose, keySecrets } from '../../shared/names.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import {
   addSharedCalendar,
@@ -146,7 +147,7 @@ function pollQueue(life: Life): { stop(): void } {
     const at = Math.max(next, world.now() + 10);
     if (wakesAt > world.now() && wakesAt <= at) return;
     wakesAt = at;
-    scheduler.at(at - world.now(), poll, false);
+    scheduler.at(at - world.now(), poll);
   };
 
   const poll = (): void => {
@@ -163,7 +164,7 @@ function pollQueue(life: Life): { stop(): void } {
     const name = `sync ${messages.map(({ messageId, received }) => `${messageId}#${received}`).join(' ')}`;
     const records = messages.map(({ received, ...record }) => ({ ...record, repeated: received > 1 }));
     const ended = await world.invoke(name, 'booking-sync', timeouts.sync * second, (deps) =>
-      processBatch(records, (message, delivery) =>
+      processBatch(records, verifiedMessages(deps), (message, delivery) =>
         message.type === 'connection.activated'
           ? releaseWaiting(deps, message)
           : syncBooking(deps, message, delivery),
@@ -437,7 +438,7 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
   for (let attempt = 1; attempt <= 3; attempt++) {
     const name = `${key} ${user} #${attempt}`;
     const random = world.chance(`user ${name}`);
-    const keys = parseTokenKeys(world.texts['token-keys'] as string);
+    const keys = parseKeys('link-signing', world.texts['link-signing'] as string);
     const token = await signUserToken(keys, {
       userId: user,
       audience: audiences.connect,
@@ -464,13 +465,14 @@ async function connect(life: Life, user: string, key: string): Promise<void> {
 }
 
 function rotateTokenKeys(world: World, key: string): void {
-  const text = world.texts['token-keys'] as string;
-  try {
-    world.texts['token-keys'] = rotate(text, seconds(world.now()), () =>
-      `canary-token-key-${key}`.padEnd(64, '.'),
-    ).text;
-  } catch {
-    // One rotation is under way already.
+  for (const purpose of Object.keys(keySecrets) as KeyPurpose[]) {
+    const newKey = () => `canary-${purpose}-${key}`.padEnd(64, '.');
+    try {
+      const { text } = rotate(purpose, world.texts[purpose] as string, seconds(world.now()), newKey);
+      world.texts[purpose] = text;
+    } catch {
+      // One rotation is under way already.
+    }
   }
 }
 

@@ -10,6 +10,7 @@ import type { ReconcileDeps } from '../../functions/booking-reconcile/hand-back-
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
 import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
+import type { VerifyDeps } from '../../functions/booking-sync/verified-message.ts';
 import type { BookingsDeps } from '../../functions/bookings/change-booking.ts';
 import type { ConnectDeps } from '../../functions/connect/start-connection.ts';
 import type { ConnectionsDeps } from '../../functions/connections/manage-connection.ts';
@@ -21,7 +22,13 @@ import {
 } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
 import type { Booking } from '../../shared/booking.ts';
-import { bookingQueue } from '../../shared/booking-queue.ts';
+import {
+  bookingQueue,
+  type ConnectionActivated,
+  type PaymentReported,
+  paymentQueue,
+  type SyncRequested,
+} from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
 import { type BusEvent, eventBridgeBus } from '../../shared/bus.ts';
 import type { Connection } from '../../shared/connection.ts';
@@ -29,9 +36,9 @@ import { connectionStore } from '../../shared/connection-store.ts';
 import { fromItem } from '../../shared/dynamo.ts';
 import { type GoogleClient, parseGoogleClient } from '../../shared/google-client-secret.ts';
 import type { GoogleOAuth } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import { type Keys, parseKeys } from '../../shared/keys.ts';
+import { type KeyPurpose, keySecrets, optionalScopes } from '../../shared/names.ts';
 import { type Secret, secret } from '../../shared/secrets.ts';
-import { parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
 import { courseOf, type FaultName, outageOf, type Profile, type Target } from './faults.ts';
 import { calendarAnswer, clientId, publicUrl, simulatedGoogle } from './google.ts';
@@ -63,7 +70,10 @@ export type Injected = { operation: string; fault: FaultName; target: Target; at
 /** A function's execution environment: it keeps what it has read of the secrets from one invocation to the next. */
 type Environment = { process?: Process; secrets: Secrets; inUse: boolean };
 type Secrets = {
-  tokenKeys: Secret<TokenKeys>;
+  tokenKeys: Secret<Keys<'token-encryption'>>;
+  stateKeys: Secret<Keys<'state-encryption'>>;
+  linkKeys: Secret<Keys<'link-signing'>>;
+  messageKeys: Secret<Keys<'payment-messages'>>;
   googleClient: Secret<GoogleClient>;
   webhooks: Secret<WebhookSecrets>;
 };
@@ -75,6 +85,7 @@ export type Ended<T> = { is: 'done'; value: T } | { is: 'failed'; error: unknown
 export type Deps = CallbackDeps &
   SyncDeps &
   WebhookDeps &
+  VerifyDeps &
   ConnectDeps &
   ConnectionsDeps &
   BookingsDeps &
@@ -107,7 +118,12 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       web: { client_id: clientId, client_secret: 'canary-client-secret-1' },
     }),
     'webhook-signing': JSON.stringify({ stripe: ['whsec_canary-signing-secret-1'] }),
-    'token-keys': JSON.stringify({ current: 'k1', k1: 'canary-token-key-1'.padEnd(64, '.') }),
+    ...Object.fromEntries(
+      Object.keys(keySecrets).map((purpose) => [
+        purpose,
+        JSON.stringify({ current: 'k1', k1: `canary-${purpose}-1`.padEnd(64, '.') }),
+      ]),
+    ),
   };
   const injected: Injected[] = [];
   const story: string[] = [];
@@ -176,7 +192,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
 
   const clockOf = (process: Process) => () => Math.floor((now() + process.skew) / 1000);
 
-  function queueOf(process: Process) {
+  function queueOf(process: Process, messageKeys: Secrets['messageKeys']) {
     const send = (command: SendMessageCommand | SendMessageBatchCommand): Promise<unknown> => {
       type Text = string | undefined;
       type Entry = { MessageBody: Text; MessageGroupId?: Text; MessageDeduplicationId?: Text };
@@ -189,7 +205,15 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         return { Successful: taken.map(({ Id }) => ({ Id })) };
       });
     };
-    return bookingQueue('bookings.fifo', clockOf(process), { send } as unknown as SQSClient);
+    const client = { send } as unknown as SQSClient;
+    const messages = bookingQueue('bookings.fifo', clockOf(process), client);
+    const payments = paymentQueue('bookings.fifo', messageKeys, clockOf(process), client);
+    return {
+      ...messages,
+      ...payments,
+      send: (message: SyncRequested | ConnectionActivated | PaymentReported) =>
+        message.type === 'payment' ? payments.send(message) : messages.send(message),
+    };
   }
 
   function busOf(process: Process) {
@@ -298,24 +322,29 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         const text = () => texts[id] as string;
         return call(environment(), 'secret', text);
       };
+      const keysOf = <Purpose extends KeyPurpose>(purpose: Purpose) =>
+        secret(purpose, (value) => parseKeys(purpose, value), clock, read);
       return {
-        tokenKeys: secret('token-keys', parseTokenKeys, clock, read),
+        tokenKeys: keysOf('token-encryption'),
+        stateKeys: keysOf('state-encryption'),
+        linkKeys: keysOf('link-signing'),
+        messageKeys: keysOf('payment-messages'),
         googleClient: secret('google-oauth-client', parseGoogleClient, clock, read),
         webhooks: secret('webhook-signing', parseWebhookSecrets, clock, read),
       };
     },
 
     /** What the use cases ask of the world, on behalf of one process. */
-    depsOf(process: Process, { tokenKeys, googleClient, webhooks }: Secrets): Deps {
+    depsOf(process: Process, { webhooks, ...secrets }: Secrets): Deps {
       const client = dynamoOf(process);
       const clock = clockOf(process);
+      const queue = queueOf(process, secrets.messageKeys);
       const oauth: CallbackDeps = {
         connections: connectionStore(client, 'connections', indexShards),
         google: googleOf(process),
-        googleClient,
-        tokenKeys,
+        ...secrets,
         bus: busOf(process),
-        queue: queueOf(process),
+        queue,
         clock,
         random: process.random,
         refreshPolicy,
@@ -324,6 +353,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       const random = process.random;
       return {
         ...oauth,
+        ...secrets,
+        queue,
         secrets: webhooks,
         bookings: bookingStore(client, 'bookings', indexShards),
         readForSync: syncReader(client, { bookings: 'bookings', connections: 'connections' }),

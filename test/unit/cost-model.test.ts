@@ -35,7 +35,7 @@ const service: MeasuredService = {
   idleReconcile: operation,
   plainWrites: { connection: 2, booking: 1 },
   stored: { connection: 2048, booking: 4096 },
-  standing: { secrets: 3, keys: 1, alarmMetrics: 12, metrics: 10 },
+  standing: { secrets: 7, keys: 1, alarmMetrics: 12, metrics: 10 },
   sweepsPerMonth: 8640,
   reconcilesPerMonth: 43_200,
   refreshConcurrency: 20,

@@ -1,120 +1,146 @@
 import { describe, expect, it } from 'vitest';
 import { retire, rotate, rotationLead, settlingTime, viewKeys } from '../../infra/keys-rotation.ts';
+import { parseKeys } from '../../shared/keys.ts';
+import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
+import { stateLifetime } from '../../shared/oauth-state.ts';
 import { secretTimeToLive } from '../../shared/secrets.ts';
-import { parseTokenKeys } from '../../shared/token-keys.ts';
+import { maxLifetime } from '../../shared/user-token.ts';
 
 const day = '2026-11-23';
 const now = Date.parse(`${day}T06:00:00Z`) / 1000;
 const key = (letter: string) => letter.repeat(64);
 const initial = JSON.stringify({ current: 'initial', initial: key('a') });
 const newKey = () => key('n');
+const purposes = Object.keys(keySecrets) as KeyPurpose[];
 
-describe('a rotation', () => {
-  it('leaves the current key current until every function has read the secret again', () => {
-    const { text, id, previous, from } = rotate(initial, now, newKey);
+describe.each(purposes)('rotation of %s', (purpose) => {
+  it('keeps the old key current until every function has read the secret again', () => {
+    const { text, id, previous, from } = rotate(purpose, initial, now, newKey);
     expect([id, previous]).toEqual([day, 'initial']);
     expect(from - now).toBeGreaterThan(secretTimeToLive);
-    const keys = parseTokenKeys(text);
+    const keys = parseKeys(purpose, text);
     expect([now, from - 1, from].map(keys.current)).toEqual(['initial', 'initial', day]);
     expect(keys.ids).toEqual(['initial', day]);
     expect(JSON.parse(text)).toMatchObject({ initial: key('a'), [day]: key('n') });
   });
 
-  it('in an emergency is in force at once', () => {
-    const { text, from } = rotate(initial, now, newKey, { atOnce: true });
+  it('uses the new key at once in an emergency', () => {
+    const { text, from } = rotate(purpose, initial, now, newKey, { atOnce: true });
     expect(from).toBe(now);
-    expect(parseTokenKeys(text).current(now)).toBe(day);
+    expect(parseKeys(purpose, text).current(now)).toBe(day);
   });
 
-  it('is refused while another one is not in force yet, unless this is an emergency', () => {
-    const { text, from } = rotate(initial, now, newKey);
-    expect(() => rotate(text, from - 1, newKey)).toThrow(/comes into use at 2026-11-23T06:06:00Z/);
-    const emergency = rotate(text, from - 1, newKey, { atOnce: true });
+  it('is refused while an earlier one is not in force, except in an emergency', () => {
+    const { text, from } = rotate(purpose, initial, now, newKey);
+    expect(() => rotate(purpose, text, from - 1, newKey)).toThrow(/comes into use at 2026-11-23T06:06:00Z/);
+    const emergency = rotate(purpose, text, from - 1, newKey, { atOnce: true });
     expect(emergency).toMatchObject({ id: `${day}b`, previous: 'initial' });
-    expect(parseTokenKeys(emergency.text).current(from - 1)).toBe(`${day}b`);
+    expect(parseKeys(purpose, emergency.text).current(from - 1)).toBe(`${day}b`);
   });
 
-  it('makes the key of the one before, once in force, plainly current', () => {
-    const first = rotate(initial, now, newKey);
-    const second = rotate(first.text, first.from, newKey);
+  it('writes the key of the rotation before as current once it is in force', () => {
+    const first = rotate(purpose, initial, now, newKey);
+    const second = rotate(purpose, first.text, first.from, newKey);
     expect(JSON.parse(second.text)).toMatchObject({
       current: day,
       next: { id: `${day}b`, from: second.from },
     });
-    expect(parseTokenKeys(second.text).current(first.from)).toBe(day);
+    expect(parseKeys(purpose, second.text).current(first.from)).toBe(day);
     expect(second.previous).toBe(day);
   });
 
-  it('never takes an id that was there before on the same day', () => {
+  it('never repeats an id of the same day', () => {
     const other = JSON.stringify({ current: `${day}c`, [`${day}c`]: key('c') });
-    expect(rotate(other, now, newKey).id).toBe(`${day}d`);
+    expect(rotate(purpose, other, now, newKey).id).toBe(`${day}d`);
     const last = JSON.stringify({ current: `${day}z`, [`${day}z`]: key('z') });
-    expect(() => rotate(last, now, newKey)).toThrow(/tomorrow/);
+    expect(() => rotate(purpose, last, now, newKey)).toThrow(/tomorrow/);
   });
 
-  it('of a value that cannot be used is refused without quoting it', () => {
+  it('refuses a value that cannot be used, without quoting it', () => {
     const broken = JSON.stringify({ current: 'gone', initial: key('a') });
-    expect(() => rotate(broken, now, newKey)).toThrow(/"current" must name/);
-    expect(() => rotate(broken, now, newKey)).not.toThrow(/aaaa/);
+    expect(() => rotate(purpose, broken, now, newKey)).toThrow(/"current" must name/);
+    expect(() => rotate(purpose, broken, now, newKey)).not.toThrow(/aaaa/);
   });
-});
 
-describe('a view of the keys', () => {
-  it('tells what each is for, before and after a rotation is in force', () => {
-    const { text, from } = rotate(initial, now, newKey);
-    expect(viewKeys(text, from - 1)).toEqual([
+  it('keeps the purpose in the value, and refuses the keys of another purpose', () => {
+    const named = JSON.stringify({ purpose, current: 'initial', initial: key('a') });
+    const { text, settledAt } = rotate(purpose, named, now, newKey);
+    expect(JSON.parse(text)).toMatchObject({ purpose });
+    expect(JSON.parse(retire(purpose, text, 'initial', settledAt))).toMatchObject({ purpose });
+    for (const other of purposes.filter((each) => each !== purpose)) {
+      expect(() => rotate(other, text, now, newKey)).toThrow(/keys of another purpose/);
+      expect(() => retire(other, text, 'initial', settledAt)).toThrow(/keys of another purpose/);
+    }
+  });
+
+  it('shows the use of each key before and after it is in force', () => {
+    const { text, from } = rotate(purpose, initial, now, newKey);
+    expect(viewKeys(purpose, text, from - 1)).toEqual([
       { id: 'initial', use: 'current' },
       { id: day, use: 'next', from },
     ]);
-    expect(viewKeys(text, from)).toEqual([
+    expect(viewKeys(purpose, text, from)).toEqual([
       { id: 'initial', use: 'old' },
       { id: day, use: 'current' },
     ]);
   });
 });
 
-describe('a key', () => {
-  const { text, from, settledAt } = rotate(initial, now, newKey);
+describe.each(purposes)('retiring a key of %s', (purpose) => {
+  const { text, from, settledAt } = rotate(purpose, initial, now, newKey);
 
-  it('is retired when links and states made with it are over', () => {
-    expect(settledAt).toBe(from + settlingTime);
-    const retired = retire(text, 'initial', settledAt);
-    expect(JSON.parse(retired)).toEqual({ current: day, [day]: key('n') });
-    expect(parseTokenKeys(retired).current(settledAt)).toBe(day);
+  it('works from the moment on at which nothing outside the tables needs the key', () => {
+    expect(settledAt).toBe(from + settlingTime[purpose]);
+    expect(() => retire(purpose, text, 'initial', settledAt - 1)).toThrow(/with older keys until 20/);
+    const retired = retire(purpose, text, 'initial', settledAt);
+    expect(Object.keys(JSON.parse(retired)).sort()).toEqual([day, 'current', 'next']);
+    expect(parseKeys(purpose, retired).ids).toEqual([day]);
+    expect(parseKeys(purpose, retired).current(settledAt)).toBe(day);
   });
 
   it.each([
     ['unknown', 'other', settledAt, /The keys are initial, 2026-11-23/],
     ['current', 'initial', from - 1, /"initial" is the current one/],
     ['the next one', day, from - 1, /comes into use at/],
-    ['the current one by now', day, settledAt, /is the current one/],
-    [
-      'needed by links and states',
-      'initial',
-      settledAt - 1,
-      /under way with older keys until 2026-11-23T06:32:00Z/,
-    ],
-  ])('is not retired where it is %s', (_, id, at, message) => {
-    expect(() => retire(text, id, at)).toThrow(message);
+    ['the current one since the rotation', day, settledAt, /is the current one/],
+  ])('is refused for a key that is %s', (_, id, at, message) => {
+    expect(() => retire(purpose, text, id, at)).toThrow(message);
   });
 
-  it('older than the last rotation is not retired before the keys have settled either', () => {
-    const second = rotate(text, from, newKey);
-    expect(() => retire(second.text, 'initial', from + 1)).toThrow(/until/);
-    const third = retire(second.text, 'initial', second.settledAt);
-    expect(JSON.parse(retire(third, day, second.settledAt))).toEqual({
-      current: `${day}b`,
-      [`${day}b`]: key('n'),
-    });
+  it('is refused for every old key until the last rotation has settled', () => {
+    const second = rotate(purpose, text, from, newKey);
+    expect(() => retire(purpose, second.text, 'initial', from + 1)).toThrow(/until/);
+    const third = retire(purpose, second.text, 'initial', second.settledAt);
+    const last = retire(purpose, third, day, second.settledAt);
+    expect(parseKeys(purpose, last).ids).toEqual([`${day}b`]);
   });
 
-  it('after an emergency stays for as long as a function may still go on with it', () => {
-    const emergency = rotate(initial, now, newKey, { atOnce: true });
-    expect(() => retire(emergency.text, 'initial', now + secretTimeToLive)).toThrow(/until/);
-    expect(() => retire(emergency.text, 'initial', now + secretTimeToLive, { atOnce: true })).toThrow(
-      /seal tokens/,
-    );
-    const retired = retire(emergency.text, 'initial', now + rotationLead, { atOnce: true });
-    expect(parseTokenKeys(retired).ids).toEqual([day]);
+  it('in an emergency waits only for the copies that functions keep', () => {
+    const emergency = rotate(purpose, initial, now, newKey, { atOnce: true });
+    expect(() => retire(purpose, emergency.text, 'initial', now + secretTimeToLive)).toThrow(/until/);
+    const early = () => retire(purpose, emergency.text, 'initial', now + secretTimeToLive, { atOnce: true });
+    expect(early).toThrow(/functions use copies/);
+    const retired = retire(purpose, emergency.text, 'initial', now + rotationLead, { atOnce: true });
+    expect(parseKeys(purpose, retired).ids).toEqual([day]);
+  });
+});
+
+describe('what is made with an old key', () => {
+  it('keeps its time after another key was retired in an emergency', () => {
+    const first = rotate('payment-messages', initial, now, newKey);
+    const second = rotate('payment-messages', first.text, first.from, newKey, { atOnce: true });
+    const soon = second.from + rotationLead;
+    const withoutLeaked = retire('payment-messages', second.text, 'initial', soon, { atOnce: true });
+    expect(() => retire('payment-messages', withoutLeaked, day, soon)).toThrow(/dead-letter queue/);
+  });
+
+  it.each<[KeyPurpose, number]>([
+    ['state-encryption', stateLifetime],
+    ['link-signing', maxLifetime],
+    ['api-signing', maxLifetime],
+    ['payment-messages', 28 * 86_400],
+  ])('of %s lives no longer than the key is kept', (purpose, lifetime) => {
+    // Made at the end of the time for which a function uses its copy of the secret.
+    expect(settlingTime[purpose]).toBeGreaterThanOrEqual(secretTimeToLive + lifetime);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
+import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 
 const record = (messageId: string, groupId: string, bookingId = groupId) => ({
   messageId,
@@ -8,11 +9,13 @@ const record = (messageId: string, groupId: string, bookingId = groupId) => ({
   body: JSON.stringify({ type: 'sync', bookingId, cause: messageId }),
 });
 
+const read = async (body: string) => parseBookingMessage(body);
+
 describe('processBatch', () => {
   it('keeps the order within a group, and groups do not wait for each other', async () => {
     const log: string[] = [];
     const records = [record('1', 'a'), record('2', 'b'), record('3', 'a')];
-    const staying = await processBatch(records, async (message) => {
+    const staying = await processBatch(records, read, async (message) => {
       const cause = 'cause' in message ? message.cause : '';
       log.push(`start ${cause}`);
       await new Promise((resolve) => setTimeout(resolve, cause === '1' ? 20 : 1));
@@ -24,7 +27,7 @@ describe('processBatch', () => {
 
   it('leaves the failed message and all after it in its group in the queue, and nothing else', async () => {
     const records = [record('1', 'a'), record('2', 'a', 'bad'), record('3', 'b'), record('4', 'a')];
-    const staying = await processBatch(records, async (message) => {
+    const staying = await processBatch(records, read, async (message) => {
       if ('bookingId' in message && message.bookingId === 'bad') throw new Error('the table is away');
     });
     expect(staying).toEqual(['2', '4']);
@@ -35,6 +38,7 @@ describe('processBatch', () => {
     async (body) => {
       const staying = await processBatch(
         [{ messageId: '1', groupId: 'a', body, repeated: false }],
+        read,
         async () => {},
       );
       expect(staying).toEqual(['1']);

@@ -71,6 +71,15 @@ describe('tables', () => {
 });
 
 describe('secrets', () => {
+  const generatedKeys = (purpose: string) => ({
+    GenerateSecretString: {
+      SecretStringTemplate: JSON.stringify({ purpose, current: 'initial' }),
+      GenerateStringKey: 'initial',
+      PasswordLength: 64,
+      ExcludePunctuation: true,
+    },
+  });
+
   test('come empty or generated, never with a value from the template', () => {
     const made = all('AWS::SecretsManager::Secret').map(([name, { Properties }]) => {
       const { Description, ...rest } = Properties;
@@ -80,14 +89,11 @@ describe('secrets', () => {
     expect(Object.fromEntries(made)).toEqual({
       GoogleOauthClient: {},
       WebhookSigning: {},
-      TokenKeys: {
-        GenerateSecretString: {
-          SecretStringTemplate: '{"current":"initial"}',
-          GenerateStringKey: 'initial',
-          PasswordLength: 64,
-          ExcludePunctuation: true,
-        },
-      },
+      TokenEncryption: generatedKeys('token-encryption'),
+      StateEncryption: generatedKeys('state-encryption'),
+      LinkSigning: generatedKeys('link-signing'),
+      ApiSigning: generatedKeys('api-signing'),
+      PaymentMessages: generatedKeys('payment-messages'),
       'EventsDelivery/Key': { GenerateSecretString: { PasswordLength: 48, ExcludePunctuation: true } },
     });
   });
@@ -320,7 +326,16 @@ describe('cdk-nag', () => {
       // X-Ray's actions exist for * only.
       'AwsSolutions-IAM5[Resource::*]': functions.map((name) => name.replace(/Function$/, 'Role')),
       // No timer can change what a person has to change on the other side, too.
-      'AwsSolutions-SMG4': ['GoogleOauthClient', 'WebhookSigning', 'TokenKeys', 'EventsDelivery/Key'],
+      'AwsSolutions-SMG4': [
+        'GoogleOauthClient',
+        'WebhookSigning',
+        'TokenEncryption',
+        'StateEncryption',
+        'LinkSigning',
+        'ApiSigning',
+        'PaymentMessages',
+        'EventsDelivery/Key',
+      ],
       // They are the dead-letter queues.
       'Serverless-SQSRedrivePolicy': ['DeadLetters', 'EventsDelivery/DeadLetters'],
       'AwsSolutions-SQS3': ['EventsDelivery/DeadLetters'],

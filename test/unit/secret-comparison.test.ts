@@ -55,6 +55,7 @@ describe('secrets are compared in constant time', () => {
       'functions/oauth-callback/complete-connection.ts',
       'functions/payment-confirmed/signature.ts',
       'shared/oauth-state.ts',
+      'shared/payment-mac.ts',
     ]);
   });
 

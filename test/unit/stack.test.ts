@@ -8,7 +8,7 @@ import { Queue } from 'aws-cdk-lib/aws-sqs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { readConfig } from '../../infra/config.ts';
 import { buildApp, synthesize } from '../../infra/synthesize.ts';
-import { env, indexes, routes } from '../../shared/names.ts';
+import { env, indexes, keySecrets, routes } from '../../shared/names.ts';
 import { type Resource, type TemplateView, viewOf } from './template.ts';
 
 const functionNames = [
@@ -47,7 +47,11 @@ function synthesizeTo(name: string, context?: Record<string, unknown>): Template
 
 /** The environment of each function, whole. */
 const environment: Record<(typeof functionNames)[number], Record<string, string>> = (() => {
-  const tokenKeys = { [env.tokenKeysSecretId]: '<TokenKeys>' };
+  const tokens = { [keySecrets['token-encryption']]: '<TokenEncryption>' };
+  const states = { [keySecrets['state-encryption']]: '<StateEncryption>' };
+  const links = { [keySecrets['link-signing']]: '<LinkSigning>' };
+  const api = { [keySecrets['api-signing']]: '<ApiSigning>' };
+  const messages = { [keySecrets['payment-messages']]: '<PaymentMessages>' };
   const google = { [env.googleClientSecretId]: '<GoogleOauthClient>' };
   const connections = { [env.connectionsTable]: '<ConnectionsTable>' };
   const bookings = { [env.bookingsTable]: '<BookingsTable>' };
@@ -59,7 +63,8 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
   return {
     Health: {},
     Connect: {
-      ...tokenKeys,
+      ...links,
+      ...states,
       ...google,
       ...url,
       [env.returnOrigins]: '',
@@ -67,7 +72,8 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       [env.optionalScopes]: '',
     },
     OauthCallback: {
-      ...tokenKeys,
+      ...states,
+      ...tokens,
       ...google,
       ...connections,
       ...shards,
@@ -76,13 +82,19 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...bus,
       ...url,
     },
-    Connections: { ...tokenKeys, ...google, ...connections, ...shards, ...policy, ...queue, ...bus },
-    Bookings: { ...tokenKeys, ...bookings, ...shards, ...queue },
-    PaymentConfirmed: { [env.webhookSecretId]: '<WebhookSigning>', [env.stripeMode]: 'live', ...queue },
+    Connections: { ...api, ...tokens, ...google, ...connections, ...shards, ...policy, ...queue, ...bus },
+    Bookings: { ...api, ...bookings, ...shards, ...queue },
+    PaymentConfirmed: {
+      [env.webhookSecretId]: '<WebhookSigning>',
+      [env.stripeMode]: 'live',
+      ...messages,
+      ...queue,
+    },
     BookingSync: {
       [env.conflictPolicy]: 'create',
       [env.paymentPolicy]: '{"refunded":"cancel","disputeLost":"cancel"}',
-      ...tokenKeys,
+      ...messages,
+      ...tokens,
       ...google,
       ...connections,
       ...bookings,
@@ -93,7 +105,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
     },
     BookingReconcile: { ...bookings, ...shards, ...queue },
     TokenRefresh: {
-      ...tokenKeys,
+      ...tokens,
       ...google,
       ...connections,
       ...shards,
@@ -419,7 +431,11 @@ test('outputs tell all that set-up asks for', () => {
     StandardWebhookUrl: '<Api.ApiEndpoint>/webhooks/standard',
     GoogleOauthClientSecret: '<GoogleOauthClient>',
     WebhookSigningSecret: '<WebhookSigning>',
-    TokenKeysSecret: '<TokenKeys>',
+    LinkSigningSecret: '<LinkSigning>',
+    ApiSigningSecret: '<ApiSigning>',
+    TokenEncryptionSecret: '<TokenEncryption>',
+    StateEncryptionSecret: '<StateEncryption>',
+    PaymentMessagesSecret: '<PaymentMessages>',
     BusName: '<Bus>',
     ConnectionsTableName: '<ConnectionsTable>',
     BookingsTableName: '<BookingsTable>',

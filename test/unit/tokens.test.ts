@@ -1,21 +1,27 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
-import { audiences } from '../../shared/names.ts';
+import { type Keys, keyText, parseKeys } from '../../shared/keys.ts';
+import { audiences, type KeyPurpose, keySecrets } from '../../shared/names.ts';
 import { openState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
-import { linkSigningKey, parseTokenKeys, type TokenKeys } from '../../shared/token-keys.ts';
 import { openTokens, sealTokens } from '../../shared/token-vault.ts';
 import { signUserToken, verifyUserToken } from '../../shared/user-token.ts';
 import { otherSpellings, withEachCharacterChanged } from '../spellings.ts';
 
 const now = 1_790_000_000;
 const master = (seed: string) => seed.repeat(64).slice(0, 64);
-const before = parseTokenKeys(JSON.stringify({ current: 'old', old: master('o') }));
-const rotated = parseTokenKeys(JSON.stringify({ current: 'new', old: master('o'), new: master('n') }));
-const after = parseTokenKeys(JSON.stringify({ current: 'new', new: master('n') }));
+const purposes = Object.keys(keySecrets) as KeyPurpose[];
+/** Keys of one purpose before, during and after a rotation. */
+function rotation<Purpose extends KeyPurpose>(purpose: Purpose) {
+  return {
+    before: parseKeys(purpose, JSON.stringify({ current: 'old', old: master('o') })),
+    rotated: parseKeys(purpose, JSON.stringify({ current: 'new', old: master('o'), new: master('n') })),
+    after: parseKeys(purpose, JSON.stringify({ current: 'new', new: master('n') })),
+  };
+}
 const coded = (code: string) => expect.objectContaining({ code });
 
-describe('token keys', () => {
+describe.each(purposes)('the secret %s', (purpose) => {
   it.each([
     ['text', 'nonsense'],
     ['a list', '[]'],
@@ -23,23 +29,43 @@ describe('token keys', () => {
     ['a current key that does not exist', JSON.stringify({ current: 'b', a: master('a') })],
     ['a short key', '{"current":"a","a":"short"}'],
     ['a prototype name as current', '{"current":"constructor"}'],
+    [
+      'the keys of another purpose',
+      JSON.stringify({
+        purpose: purposes.find((other) => other !== purpose),
+        current: 'a',
+        a: master('a'),
+      }),
+    ],
   ])('refuses a secret that holds %s, without quoting it', (_, text) => {
-    expect(() => parseTokenKeys(text)).toThrow(coded('not_configured'));
-    expect(() => parseTokenKeys(text)).not.toThrow(/nonsense|short"/);
+    expect(() => parseKeys(purpose, text)).toThrow(coded('not_configured'));
+    expect(() => parseKeys(purpose, text)).toThrow(`The secret ${purpose} cannot be used.`);
+    expect(() => parseKeys(purpose, text)).not.toThrow(/nonsense|short"/);
   });
 
-  it('derives a key of its own for each purpose and id', () => {
-    const keys = (['token', 'state', 'link'] as const).flatMap((purpose) =>
-      ['old', 'new'].map((id) => Buffer.from(rotated.key(id, purpose) as Uint8Array).toString('hex')),
-    );
-    expect(new Set(keys).size).toBe(6);
-    expect(rotated.key('constructor', 'token')).toBeUndefined();
+  it('may name its purpose, and knows no key but its own', () => {
+    const keys = parseKeys(purpose, JSON.stringify({ purpose, current: 'a', a: master('a') }));
+    expect(keys.ids).toEqual(['a']);
+    for (const id of ['constructor', 'purpose', 'current', '']) expect(keys.key(id)).toBeUndefined();
+  });
+
+  it('names a key that is too short by its id', () => {
+    const text = JSON.stringify({ current: 'a', a: master('a'), 'second key': 'short' });
+    expect(() => parseKeys(purpose, text)).toThrow('The key "second key" must be');
   });
 });
 
+it('one string in several secrets gives each purpose another key', () => {
+  const keys = purposes.flatMap((purpose) =>
+    ['old', 'new'].map((id) => Buffer.from(rotation(purpose).rotated.key(id) as Uint8Array).toString('hex')),
+  );
+  expect(new Set(keys).size).toBe(2 * purposes.length);
+});
+
 describe('token vault', () => {
+  const { before, rotated, after } = rotation('token-encryption');
   const tokens = { accessToken: 'ya29.access', refreshToken: '1//refresh' };
-  const seal = async (keys: TokenKeys, clear = tokens): Promise<string> =>
+  const seal = async (keys: Keys<'token-encryption'>, clear = tokens): Promise<string> =>
     (await sealTokens(keys, now, 'ada', clear)).tokens;
 
   it('opens what it sealed, and never shows it', async () => {
@@ -74,7 +100,7 @@ describe('token vault', () => {
   });
 
   it('seals and opens what another library of JWE does', async () => {
-    const key = before.key('old', 'token') as Uint8Array;
+    const key = before.key('old') as Uint8Array;
     const header = { alg: 'dir', enc: 'A256GCM', kid: 'old', sub: 'ada' };
     const greetings = { accessToken: 'Grüße', refreshToken: 'Grüße zurück' };
     const clear = JSON.stringify(Object.values(greetings));
@@ -114,13 +140,14 @@ describe('token vault', () => {
 });
 
 describe('user tokens', () => {
+  const { before, rotated, after } = rotation('link-signing');
   const check = { audience: audiences.connect, now };
   const sign = (change: Partial<Parameters<typeof signUserToken>[1]> = {}) =>
     signUserToken(before, { userId: 'ada', audience: audiences.connect, now, ...change });
   /** As another backend would: any library, no key id. */
   const foreign = (
     claims: Record<string, unknown>,
-    key: string | Uint8Array = linkSigningKey(before, 'old'),
+    key: string | Uint8Array = keyText(before, 'old'),
     alg = 'HS256',
   ) =>
     new SignJWT(claims)
@@ -215,6 +242,8 @@ describe('user tokens', () => {
 });
 
 describe('OAuth state', () => {
+  const { before, rotated } = rotation('state-encryption');
+  const tokenKeys = rotation('token-encryption').before;
   const state = { userId: 'ada', link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
 
   it('comes back as it went, unreadable in between', async () => {
@@ -251,7 +280,7 @@ describe('OAuth state', () => {
       new TextEncoder().encode(JSON.stringify({ ...state, exp: now + 60 })),
     )
       .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: 'old' })
-      .encrypt(before.key('old', 'token') as Uint8Array);
+      .encrypt(tokenKeys.key('old') as Uint8Array);
     await expect(openState(before, forged, now)).rejects.toThrow(coded('state_invalid'));
   });
 });

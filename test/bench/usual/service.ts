@@ -51,13 +51,15 @@ export async function health() {
 }
 
 export async function connect(request: APIGatewayProxyEventV2) {
-  const keys = await readKeys();
-  const userId = await userOf(request.queryStringParameters?.token ?? '', keys.signing);
+  const userId = await userOf(
+    request.queryStringParameters?.token ?? '',
+    await signingKey('LINK_SIGNING_SECRET_ID'),
+  );
   const { oauth } = await googleClient();
   const state = await new SignJWT()
     .setSubject(userId)
     .setProtectedHeader({ alg: 'HS256' })
-    .sign(keys.signing);
+    .sign(await signingKey('STATE_ENCRYPTION_SECRET_ID'));
   const location = oauth.generateAuthUrl({ access_type: 'offline', prompt: 'consent', scope, state });
   await readConnection(userId);
   return { statusCode: 302, headers: { location: location }, body: '' };
@@ -65,8 +67,8 @@ export async function connect(request: APIGatewayProxyEventV2) {
 
 export async function oauthCallback(request: APIGatewayProxyEventV2) {
   const { code = '', state = '' } = request.queryStringParameters ?? {};
-  const keys = await readKeys();
-  const userId = await userOf(state, keys.signing);
+  const userId = await userOf(state, await signingKey('STATE_ENCRYPTION_SECRET_ID'));
+  const sealing = await sealingKey();
   await readConnection(userId);
   const { oauth, clientId } = await googleClient();
   const { tokens } = await oauth.getToken(code);
@@ -76,8 +78,8 @@ export async function oauthCallback(request: APIGatewayProxyEventV2) {
     userId,
     status: 'active',
     email: ticket.getPayload()?.email ?? '',
-    accessToken: seal(keys.sealing, tokens.access_token ?? ''),
-    refreshToken: seal(keys.sealing, tokens.refresh_token ?? ''),
+    accessToken: seal(sealing, tokens.access_token ?? ''),
+    refreshToken: seal(sealing, tokens.refresh_token ?? ''),
     expiresAt,
     refreshShard: '0',
     refreshAt: expiresAt - 900,
@@ -125,9 +127,9 @@ export async function bookingSync({ Records }: SQSEvent) {
       dynamo.send(new GetItemCommand({ TableName: bookingsTable, Key: marshall({ id }) })),
     ]);
     if (!connection) throw new Error(`${metadata.user_id} has no connection.`);
-    const keys = await readKeys();
+    const sealing = await sealingKey();
     const auth = new google.auth.OAuth2();
-    auth.setCredentials({ access_token: open(keys.sealing, connection.accessToken) });
+    auth.setCredentials({ access_token: open(sealing, connection.accessToken) });
     const calendar = google.calendar({ version: 'v3', auth, rootUrl: `${googleUrl}/` });
     const { data } = await calendar.events.insert({
       calendarId: 'primary',
@@ -167,9 +169,9 @@ export async function tokenRefresh() {
   for (const { userId } of due) {
     const connection = await readConnection(userId as string);
     if (!connection) continue;
-    const keys = await readKeys();
+    const sealing = await sealingKey();
     const { oauth } = await googleClient();
-    oauth.setCredentials({ refresh_token: open(keys.sealing, connection.refreshToken) });
+    oauth.setCredentials({ refresh_token: open(sealing, connection.refreshToken) });
     const { credentials } = await oauth.refreshAccessToken();
     const expiresAt = Math.floor((credentials.expiry_date ?? 0) / 1000);
     await dynamo.send(
@@ -178,7 +180,7 @@ export async function tokenRefresh() {
         Key: marshall({ userId }),
         UpdateExpression: 'SET accessToken = :token, expiresAt = :expiresAt, refreshAt = :refreshAt',
         ExpressionAttributeValues: marshall({
-          ':token': seal(keys.sealing, credentials.access_token ?? ''),
+          ':token': seal(sealing, credentials.access_token ?? ''),
           ':expiresAt': expiresAt,
           ':refreshAt': expiresAt - 900,
         }),
@@ -197,10 +199,14 @@ async function readSecret(id: string): Promise<string> {
   return SecretString;
 }
 
-async function readKeys(): Promise<{ signing: Uint8Array; sealing: Uint8Array }> {
-  const { current, ...keys } = JSON.parse(await readSecret(setting('TOKEN_KEYS_SECRET_ID')));
-  const key = String(keys[current]);
-  return { signing: Buffer.from(key), sealing: createHash('sha256').update(key).digest() };
+async function signingKey(variable: string): Promise<Uint8Array> {
+  const { current, ...keys } = JSON.parse(await readSecret(setting(variable)));
+  return Buffer.from(String(keys[current]));
+}
+
+async function sealingKey(): Promise<Uint8Array> {
+  const key = await signingKey('TOKEN_ENCRYPTION_SECRET_ID');
+  return createHash('sha256').update(key).digest();
 }
 
 async function googleClient() {
@@ -224,8 +230,10 @@ async function userOf(token: string, key: Uint8Array): Promise<string> {
 }
 
 async function bearerOf({ headers }: APIGatewayProxyEventV2): Promise<string> {
-  const { signing } = await readKeys();
-  return userOf(headers.authorization?.replace('Bearer ', '') ?? '', signing);
+  return userOf(
+    headers.authorization?.replace('Bearer ', '') ?? '',
+    await signingKey('API_SIGNING_SECRET_ID'),
+  );
 }
 
 async function readConnection(userId: string): Promise<Connection | undefined> {

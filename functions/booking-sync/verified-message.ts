@@ -1,0 +1,39 @@
+import { hasCode } from '../../shared/app-error.ts';
+import type { Keys } from '../../shared/keys.ts';
+import { reportOperatorError } from '../../shared/observability.ts';
+import { splitMac, verifyMac } from '../../shared/payment-mac.ts';
+import { type Secret, useSecret } from '../../shared/secrets.ts';
+import type { ReadMessage } from './process-batch.ts';
+import { parseBookingMessage } from './read-message.ts';
+
+export type VerifyDeps = {
+  messageKeys: Secret<Keys<'payment-messages'>>;
+  tokenKeys: Secret<Keys<'token-encryption'>>;
+};
+
+/**
+ * Reads messages, and believes a payment only with the MAC of payment-confirmed: several functions may send. Other
+ * messages cause no more than a read of the table, so they need no proof.
+ * Errors: `payment_message_invalid`, and those of the secret.
+ */
+export function verifiedMessages({ messageKeys, tokenKeys }: VerifyDeps): ReadMessage {
+  return async (body) => {
+    const { message: text, mac } = splitMac(body);
+    const message = parseBookingMessage(text);
+    if (message.type !== 'payment') return message;
+    const verifying = useSecret(messageKeys, ['payment_message_invalid'], (keys) =>
+      verifyMac(keys, text, mac),
+    );
+    // Sync needs the token keys next: read together, the two secrets cost a new environment one wait.
+    const [verified] = await Promise.allSettled([verifying, tokenKeys.get()]);
+    if (verified.status === 'rejected') throw reported(verified.reason);
+    return message;
+  };
+}
+
+function reported(error: unknown): unknown {
+  if (hasCode(error, 'payment_message_invalid', 'not_configured')) {
+    reportOperatorError('Payment message not verified', error);
+  }
+  return error;
+}

@@ -1,0 +1,93 @@
+import { hkdfSync } from 'node:crypto';
+import { AppError } from './app-error.ts';
+import { systemClock } from './clock.ts';
+import { required } from './config.ts';
+import { type KeyPurpose, keySecrets } from './names.ts';
+import { type Secret, secret } from './secrets.ts';
+
+/**
+ * The keys of one purpose. Each purpose has a secret of its own, which holds one generated string per key id and names
+ * the current one: `{"purpose":"link-signing","current":"initial","initial":"<64 random characters>"}`.
+ *
+ * A rotation adds `"next":{"id":"k2","from":<epoch seconds>}`: the new key verifies and decrypts at once, and makes
+ * everything new from that second on, when every function has read the secret again.
+ */
+export type Keys<Purpose extends KeyPurpose> = {
+  /** Makes the types of two purposes differ, so that a function cannot use the wrong keys. */
+  readonly purpose: Purpose;
+  /** Key id used for everything new at `now`, in epoch seconds. */
+  current(now: number): string;
+  /** All key ids that still verify and decrypt. */
+  ids: string[];
+  /** The key, or undefined where its id is unknown. */
+  key(id: string): Uint8Array | undefined;
+};
+
+const minimumLength = 32;
+
+/** Keys of these purposes are given to JWT libraries of other languages, which take text. */
+const textPurposes: readonly KeyPurpose[] = ['link-signing', 'api-signing'];
+
+/** The value of a secret with keys. `purpose` may be absent. */
+export type KeysSecret = { purpose?: KeyPurpose; current: string; next?: NextKey } & Record<string, unknown>;
+export type NextKey = { id: string; from: number };
+
+/** Parses the value of a secret with keys. Throws `not_configured` with what is wrong, never with the value. */
+export function parseKeys<Purpose extends KeyPurpose>(purpose: Purpose, value: string): Keys<Purpose> {
+  const wrong = (what: string): AppError =>
+    new AppError('not_configured', `The secret ${purpose} cannot be used. ${what}`);
+  const { purpose: named, current, next, ...masters } = parseObject(value, wrong);
+  const isKey = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(masters, id);
+  if (named !== undefined && named !== purpose) throw wrong('It holds the keys of another purpose.');
+  if (!isKey(current)) throw wrong('"current" must name one of the keys.');
+  if (next !== undefined && !(isKey(next?.id) && Number.isInteger(next?.from))) {
+    throw wrong('"next" must name one of the keys and the epoch second from which it is used.');
+  }
+  for (const [id, master] of Object.entries(masters)) {
+    if (typeof master !== 'string' || master.length < minimumLength) {
+      throw wrong(`The key "${id}" must be a random string of at least ${minimumLength} characters.`);
+    }
+  }
+  const derived = new Map<string, Uint8Array>();
+  return {
+    purpose,
+    current: (now) => (next && now >= next.from ? next.id : current),
+    ids: Object.keys(masters),
+    key(id) {
+      const master = Object.hasOwn(masters, id) ? masters[id] : undefined;
+      if (typeof master !== 'string') return undefined;
+      const key = derived.get(id) ?? derive(purpose, master);
+      derived.set(id, key);
+      return key;
+    },
+  };
+}
+
+/**
+ * HKDF-SHA256 (RFC 5869) with the purpose as context: two purposes never share a key, even where an operator has
+ * stored one string in two secrets.
+ */
+function derive(purpose: KeyPurpose, master: string): Uint8Array {
+  const key = Buffer.from(hkdfSync('sha256', master, '', `leadscalendar-google:${purpose}`, 32));
+  return new Uint8Array(textPurposes.includes(purpose) ? Buffer.from(key.toString('base64url')) : key);
+}
+
+/** A signing key as the text that LeadsCalendar's backend gives to its JWT library. */
+export function keyText(keys: Keys<'link-signing' | 'api-signing'>, id: string): string {
+  return new TextDecoder().decode(keys.key(id));
+}
+
+/** The keys of a purpose, from the secret that the function's environment names. */
+export function keysOf<Purpose extends KeyPurpose>(purpose: Purpose): Secret<Keys<Purpose>> {
+  return secret(required(keySecrets[purpose]), (value) => parseKeys(purpose, value), systemClock);
+}
+
+function parseObject(value: string, wrong: (what: string) => AppError): Partial<KeysSecret> {
+  try {
+    const parsed: unknown = JSON.parse(value);
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
+  } catch {
+    // The parser's message could quote the secret.
+  }
+  throw wrong('It must be a JSON object.');
+}
