@@ -97,10 +97,16 @@ export type Booking = {
   revision: number;
   /** Whether the slot is held with a tentative event until the booking is paid. */
   hold?: true;
+  /** When the hold was declared last: RFC 3339. An attempt to pay that failed before does not end it. */
+  heldAt?: string;
+  /** A payment created it, and the backend has neither declared nor changed it since. */
+  fromPayment?: true;
   /** When LeadsCalendar cancelled it, whatever was paid: RFC 3339. */
   cancelledAt?: string;
   /** The payments for this booking, by the provider's id. It is to stand while one of them does. */
   payments: Record<string, PaymentFacts>;
+  /** Payments that reference this booking and do not pay for it, oldest first, at most `maxOrphaned`. */
+  orphaned?: OrphanedPayment[];
   observed?: ObservedEvent;
   problems: Problem[];
   /** Part of the event's id; grows when Google will not take an id again. */
@@ -156,6 +162,31 @@ export type PaymentPointer = {
   /** Epoch second after which a pointer without a booking is forgotten: the payment is not ours. */
   expiresAt?: number;
   version: number;
+};
+
+/**
+ * Why a payment pays for no booking, or for one that needs no payment:
+ * - `booking_cancelled`: the booking was cancelled before the payment arrived
+ * - `already_paid`: another payment had paid for the booking before; both count
+ * - `too_late`: the appointment was over and had no event
+ * - `already_used`: the payment pays for another booking
+ * - `user_mismatch`: the booking belongs to another user than the one whom the payment names
+ * - `booking_unknown`: no booking with the referenced id was declared
+ */
+export type OrphanReason =
+  | 'booking_cancelled'
+  | 'already_paid'
+  | 'too_late'
+  | 'already_used'
+  | 'user_mismatch'
+  | 'booking_unknown';
+
+/** `bookingId` and `userId`: the booking that the payment references, and the user whom it names. */
+export type OrphanedPayment = {
+  paymentId: string;
+  reason: OrphanReason;
+  bookingId: string;
+  userId?: string;
 };
 
 export type TimelineEntry = { at: string; what: string; code?: string };

@@ -13,6 +13,8 @@ const eventTime = v.pipe(
   v.metadata({ format: 'date-time', description: 'When it happened: RFC 3339, UTC, whole seconds.' }),
   v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
 );
+const amount = (description: string) =>
+  v.pipe(v.number(), v.description(`${description} In the smallest unit of the payment's currency.`));
 const userId = text("LeadsCalendar's id of the user.");
 
 /** Describes a type of event: when it is published, and its fields beside those that every event has. */
@@ -25,7 +27,9 @@ function event<const Type extends string, Fields extends v.ObjectEntries>(
     v.object({
       type: v.literal(type),
       id: text('The same for each delivery and repetition of this event: what to deduplicate by.', [
-        `${type}:${type.startsWith('booking') ? 'booking-1042' : 'user-17'}:1`,
+        type.startsWith('payment')
+          ? `${type}:pi_3Q:too_late:booking-1042`
+          : `${type}:${type.startsWith('booking') ? 'booking-1042' : 'user-17'}:1`,
       ]),
       time: eventTime,
       ...fields,
@@ -128,6 +132,35 @@ export const busEventSchema = v.variant('type', [
     ...booking,
     problems,
   }),
+  event(
+    'booking.hold_released',
+    'The tentative event was deleted: a payment failed or expired, or the backend took the hold back. The booking is declared as before.',
+    {
+      userId,
+      ...booking,
+      problems: v.optional(problems),
+    },
+  ),
+  event(
+    'payment.orphaned',
+    'A payment was confirmed that pays for no booking, or for one that needs no payment. A person should look at it: it may have to be refunded.',
+    {
+      userId: v.optional(text("LeadsCalendar's id of the user whom the payment names, or of the booking's.")),
+      bookingId: text('The booking that the payment references.'),
+      paymentId: text("The payment provider's id of the payment.", ['pi_3Q']),
+      reason: v.picklist([
+        'booking_cancelled',
+        'already_paid',
+        'too_late',
+        'already_used',
+        'user_mismatch',
+        'booking_unknown',
+      ]),
+      paidBookingId: v.optional(text('The booking that the payment pays for instead.')),
+      amount: v.optional(amount('What was paid, where it is known.')),
+      refundedAmount: amount('How much of it was refunded so far.'),
+    },
+  ),
   event(
     'booking.missed',
     'The appointment was over before it, or its last change, could be put into the calendar, or be seen to stand there.',

@@ -15,7 +15,11 @@ export function dynamoClient(): DynamoDBClient {
 
 /** To DynamoDB's own form; undefined fields are left out, which is what keeps sparse indexes sparse. */
 export function toItem(value: Item): Record<string, AttributeValue> {
-  return marshall(value, { removeUndefinedValues: true }) as Record<string, AttributeValue>;
+  // Ids of others are keys of maps, and one may be `constructor`: without this the item could not be stored.
+  return marshall(value, { removeUndefinedValues: true, convertClassInstanceToMap: true }) as Record<
+    string,
+    AttributeValue
+  >;
 }
 
 export function fromItem<T>(item: Record<string, AttributeValue>): T {

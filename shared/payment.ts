@@ -77,7 +77,7 @@ export function standingOf(facts: PaymentFacts): PaymentStanding {
 }
 
 /** What is refunded permanently, as far as is known: by the refunds themselves, or by the total less those that failed. */
-function refundedAmount(facts: PaymentFacts): number {
+export function refundedAmount(facts: PaymentFacts): number {
   const { refunds = {}, refundedTotal = 0, captured, amount = 0, refundsIncludeRemainder = false } = facts;
   let lasting = 0;
   let failed = 0;

@@ -1,6 +1,22 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Booking, type BookingStatus, type PaymentPointer, withEntry } from '../../shared/booking.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
+import {
+  type Booking,
+  type BookingStatus,
+  type OrphanedPayment,
+  type OrphanReason,
+  type PaymentPointer,
+  withEntry,
+} from '../../shared/booking.ts';
+import {
+  holdsMoney,
+  holdsSlot,
+  isPaid,
+  orphanedProblem,
+  paymentOf,
+  withOrphaned,
+  withoutOldFailures,
+} from '../../shared/booking-payments.ts';
+import type { NamedBooking, PaymentReported } from '../../shared/booking-queue.ts';
 import { toIso } from '../../shared/clock.ts';
 import { mergeFacts, type PaymentFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
 
@@ -9,58 +25,167 @@ import { mergeFacts, type PaymentFacts, type PaymentStanding, standingOf } from 
 /** How a booking is to stand in the calendar. */
 export type Presence = 'confirmed' | 'tentative' | 'absent';
 
+/** A payment and the booking that records it. `orphan`: it does not pay for the booking that it references. */
+export type RoutedPayment = PaymentReported & { orphan?: Omit<OrphanedPayment, 'paymentId'> };
+
 /**
  * The booking after a message about a payment of it; the same object where the message says nothing new. Undefined
  * where there is no booking and the message is no reason to make one. `pointer` holds what came before its payment.
  */
 export function applyPayment(
   stored: Booking | undefined,
-  message: PaymentReported,
+  message: RoutedPayment,
   pointer: PaymentPointer | undefined,
   now: number,
 ): Booking | undefined {
   const { paymentId, booking: named } = message;
-  const known = mergeFacts(stored?.payments[paymentId], pointer?.facts);
+  const before = stored && paymentOf(stored, paymentId);
+  const known = mergeFacts(before, pointer?.facts);
   const facts = mergeFacts(known, message.facts);
-  const isNew = !stored?.appointment && named !== undefined && facts.confirmedAt !== undefined;
+  const isNew = !stored?.appointment && mayCreate(named) && facts.confirmedAt !== undefined;
   if (!stored && !isNew) return undefined;
-  // Whatever else a usable payment says, the first one has said what is desired.
+  // The first usable payment defines the appointment; later ones only pay.
   const mends = isNew && (!stored || named.appointment !== undefined);
-  if (stored && !mends && isDeepStrictEqual(stored.payments[paymentId], facts)) return stored;
   const base = mends ? named : (stored as Booking);
+  const payments = withoutOldFailures({ ...stored?.payments, [paymentId]: facts });
+  const orphaned = orphanedAfter(stored, message, { before, after: facts }, base, now);
+  if (stored && !mends && orphaned === stored.orphaned && isDeepStrictEqual(stored.payments, payments))
+    return stored;
+  const userId = base.userId ?? stored?.userId;
   return {
-    ...(stored ?? { generation: 0, attempts: 0, revision: 1, createdAt: toIso(now), version: 0 }),
+    ...(stored ?? {
+      generation: 0,
+      attempts: 0,
+      revision: 1,
+      fromPayment: true,
+      createdAt: toIso(now),
+      version: 0,
+    }),
     bookingId: stored?.bookingId ?? named?.bookingId ?? paymentId,
-    ...(base.userId === undefined ? {} : { userId: base.userId }),
+    ...(userId === undefined ? {} : { userId }),
     ...(base.appointment ? { appointment: base.appointment } : {}),
-    status: mends ? (base.appointment ? 'pending' : 'failed') : statusAfter(stored as Booking, known, facts),
+    ...(orphaned ? { orphaned } : {}),
+    status: mends ? (base.appointment ? 'pending' : 'failed') : statusAfter(stored as Booking, payments),
     problems: base.problems,
-    payments: { ...stored?.payments, [paymentId]: facts },
-    timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), now),
+    payments,
+    timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), orphaned, now),
     updatedAt: toIso(now),
   };
 }
 
-/** A payment for what could only not be held so far is reason to look again, and to tell again. */
-function statusAfter({ status }: Booking, before: PaymentFacts, after: PaymentFacts): BookingStatus {
-  const isPaidNow = before.confirmedAt === undefined && after.confirmedAt !== undefined;
-  return status === 'conflict' && isPaidNow ? 'pending' : status;
+function mayCreate(named: NamedBooking | undefined): named is NamedBooking {
+  return named !== undefined && !named.mustExist;
 }
 
-/** A payment that changes where it stands is worth a line, and so is a second one: somebody may have paid twice. */
+const givenUp: ReadonlySet<BookingStatus> = new Set(['conflict', 'failed', 'missed']);
+
+/** A booking that was given up unpaid is tried again once it is paid, and a failure is published again. */
+function statusAfter(stored: Booking, payments: Booking['payments']): BookingStatus {
+  const isPaidNow = !isPaid(stored) && isPaid({ payments });
+  return stored.appointment && isPaidNow && givenUp.has(stored.status) ? 'pending' : stored.status;
+}
+
+/** The list of orphaned payments, with this one where it has become one; otherwise the same list. */
+function orphanedAfter(
+  stored: Booking | undefined,
+  { paymentId, orphan }: RoutedPayment,
+  { before, after }: { before: PaymentFacts | undefined; after: PaymentFacts },
+  { bookingId, appointment }: Pick<Booking, 'bookingId' | 'appointment'>,
+  now: number,
+): OrphanedPayment[] | undefined {
+  if (!holdsMoney(after)) return stored?.orphaned;
+  if (orphan) return withOrphaned(stored?.orphaned, { paymentId, ...orphan });
+  if (holdsMoney(before)) return stored?.orphaned;
+  const isOver = appointment !== undefined && appointment.endsAt <= now && !stored?.observed;
+  const reason = orphanReason(stored, isOver);
+  return reason ? withOrphaned(stored?.orphaned, { paymentId, reason, bookingId }) : stored?.orphaned;
+}
+
+/** Why a payment that has just come changes nothing for its booking. */
+function orphanReason(stored: Booking | undefined, isOver: boolean): OrphanReason | undefined {
+  if (stored?.cancelledAt !== undefined) return 'booking_cancelled';
+  if (stored && isPaid(stored)) return 'already_paid';
+  return isOver ? 'too_late' : undefined;
+}
+
+/** Records each change of the payment's standing, and each further payment: a customer may have paid twice. */
 function noteStanding(
   stored: Booking | undefined,
-  { paymentId, booking }: PaymentReported,
+  { paymentId, booking, orphan }: RoutedPayment,
   before: PaymentStanding,
   after: PaymentStanding,
+  orphaned: OrphanedPayment[] | undefined,
   now: number,
 ): Booking['timeline'] {
   const timeline = stored?.timeline ?? [];
-  if (before === after && stored?.payments[paymentId]) return timeline;
+  const isKnown = stored !== undefined && paymentOf(stored, paymentId) !== undefined;
+  const added = orphaned === stored?.orphaned ? undefined : orphaned?.at(-1);
+  if (before === after && isKnown && !added) return timeline;
   const isSecond = stored !== undefined && Object.keys(stored.payments).some((id) => id !== paymentId);
   const what = after.replace('_', ' ');
-  const unusable = !stored && !booking?.appointment ? ', but the booking is not usable' : '';
-  return withEntry(timeline, now, isSecond ? `${what}: also ${paymentId}` : `${what}${unusable}`);
+  const unusable = !stored && !orphan && !booking?.appointment ? ', but the booking is not usable' : '';
+  const text = isSecond ? `${what}: also ${paymentId}` : `${what}${unusable}`;
+  return withEntry(timeline, now, text, added && orphanedProblem(added).code);
+}
+
+/**
+ * The booking `bookingId` after a payment was found to pay for another one, or for another user's: without the payment,
+ * and with a problem that says so. Undefined where there is nothing to record.
+ */
+export function rejectPayment(
+  stored: Booking | undefined,
+  { paymentId, booking: named, facts }: PaymentReported,
+  entry: OrphanedPayment,
+  now: number,
+): Booking | undefined {
+  // A payment without a usable booking id goes by its own id, which references nothing.
+  const isNamed =
+    named?.bookingId === entry.bookingId && named.bookingId !== paymentId && facts.confirmedAt !== undefined;
+  if (!stored) return isNamed && mayCreate(named) ? rejectedBooking(named, entry, now) : undefined;
+  const code = orphanedProblem(entry).code;
+  const orphaned = withOrphaned(stored.orphaned, entry);
+  if (paymentOf(stored, paymentId)) {
+    const { [paymentId]: _, ...payments } = stored.payments;
+    return {
+      ...stored,
+      payments,
+      orphaned,
+      ...(stored.appointment ? { syncDueAt: now } : { problems: [orphanedProblem(entry)] }),
+      timeline: withEntry(stored.timeline, now, `payment does not count: ${paymentId}`, code),
+      updatedAt: toIso(now),
+    };
+  }
+  const isOfUser =
+    named?.userId === undefined || stored.userId === undefined || stored.userId === named.userId;
+  if (!isNamed || !isOfUser || orphaned === stored.orphaned) return undefined;
+  return {
+    ...stored,
+    orphaned,
+    timeline: withEntry(stored.timeline, now, `payment does not count: ${paymentId}`, code),
+    updatedAt: toIso(now),
+  };
+}
+
+function rejectedBooking(named: NamedBooking, entry: OrphanedPayment, now: number): Booking {
+  const problem = orphanedProblem(entry);
+  const { bookingId, userId, appointment, problems } = named;
+  return {
+    bookingId,
+    ...(userId === undefined ? {} : { userId }),
+    ...(appointment ? { appointment } : {}),
+    fromPayment: true,
+    status: 'failed',
+    revision: 1,
+    payments: {},
+    orphaned: [entry],
+    problems: [...problems, problem],
+    generation: 0,
+    attempts: 0,
+    timeline: withEntry([], now, 'failed', problem.code),
+    createdAt: toIso(now),
+    updatedAt: toIso(now),
+    version: 0,
+  };
 }
 
 /** What a payment that is gone again means for its appointment. */
@@ -71,7 +196,7 @@ export function presenceOf(booking: Booking, policy: PaymentPolicy): Presence {
   if (booking.cancelledAt !== undefined) return 'absent';
   const standings = Object.values(booking.payments).map(standingOf);
   if (standings.some((standing) => stands(standing, policy))) return 'confirmed';
-  return booking.hold && standings.every((standing) => standing === 'unconfirmed') ? 'tentative' : 'absent';
+  return holdsSlot(booking) ? 'tentative' : 'absent';
 }
 
 function stands(standing: PaymentStanding, policy: PaymentPolicy): boolean {

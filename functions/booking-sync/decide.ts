@@ -7,14 +7,15 @@ import {
   type Problem,
   withEntry,
 } from '../../shared/booking.ts';
+import { statusWithoutEvent } from '../../shared/booking-payments.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
-import { standingOf } from '../../shared/payment.ts';
 import { type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
 import { deadlineOf } from './deadlines.ts';
 import { hasJustGivenUp, olderEventProblems, withoutDoubt } from './doubt.ts';
+import { endWithoutEvent } from './end-without-event.ts';
 import { writtenOf } from './written-event.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
@@ -170,8 +171,12 @@ export function isToBeSettled({ unsettled, syncDueAt }: Booking, now: number): b
 }
 
 /** Nothing stands, and that is on record. */
-function isGone({ booking: { observed, status }, suspect }: Situation): boolean {
-  return observed === undefined && (status === 'cancelled' || status === 'declared') && !suspect;
+function isGone({ booking, suspect }: Situation): boolean {
+  const { observed, status } = booking;
+  const isRejected = status === 'failed' && statusWithoutEvent(booking) === 'failed';
+  return (
+    observed === undefined && (status === 'cancelled' || status === 'declared' || isRejected) && !suspect
+  );
 }
 
 /**
@@ -369,30 +374,25 @@ export function withNextId(booking: Booking, now: number): Outcome {
 }
 
 /**
- * Nothing stands in the calendar any more. `generation` is that of the next event, should there be one. A slot that was
- * only held is free again: the booking is declared as before, and there is nothing to tell.
+ * No event exists any more. `generation` is that of the next event, should there be one.
  * @param unsettled an insert that was given up on may yet take effect
  */
 export function cancelled(booking: Booking, generation: number, now: number, unsettled = false): Outcome {
   const { syncDueAt: _, unsettled: __, unheard: ___, observed, ...rest } = withoutDoubt(unblocked(booking));
-  const unpaid = Object.values(booking.payments).every((facts) => standingOf(facts) === 'unconfirmed');
-  const released = unpaid && booking.cancelledAt === undefined && (!observed || observed.tentative === true);
-  const status = released ? 'declared' : 'cancelled';
-  const isNews = booking.status !== status;
+  const end = endWithoutEvent(booking);
+  const isNews = booking.status !== end.status;
   return {
     booking: {
       ...rest,
-      status,
+      status: end.status,
       generation,
-      problems: olderEventProblems(booking),
+      problems: [...olderEventProblems(booking), ...end.problems],
       attempts: 0,
       ...(unsettled || hasJustGivenUp(booking, now) ? toBeSettled(now) : {}),
-      timeline: isNews
-        ? withEntry(booking.timeline, now, released ? 'slot released' : 'cancelled')
-        : booking.timeline,
+      timeline: isNews ? withEntry(booking.timeline, now, end.what) : booking.timeline,
       updatedAt: toIso(now),
     },
-    ...(isNews && !released ? { event: 'booking.cancelled' } : {}),
+    ...(isNews && end.event ? { event: end.event } : {}),
   };
 }
 

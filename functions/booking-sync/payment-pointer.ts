@@ -1,8 +1,12 @@
 import type { Booking, PaymentPointer } from '../../shared/booking.ts';
+import { holdsMoney, orphanedProblem, paymentOf } from '../../shared/booking-payments.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
+import type { Bus } from '../../shared/bus.ts';
 import type { Clock } from '../../shared/clock.ts';
-import { mergeFacts } from '../../shared/payment.ts';
+import { mergeFacts, type PaymentFacts } from '../../shared/payment.ts';
+import { type RoutedPayment, rejectPayment } from './apply-payment.ts';
+import { bookingEvent, orphanedEvent } from './booking-events.ts';
 import { contended, maxRounds } from './contention.ts';
 
 /** From a payment to its booking: the payment pointer, and what is read and written through it. */
@@ -10,8 +14,12 @@ import { contended, maxRounds } from './contention.ts';
 export type PointerDeps = {
   readForSync: ReadForSync;
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
+  bus: Bus;
   clock: Clock;
 };
+
+/** What a run has read. `payment`: the message, with the booking that the payment is recorded in. */
+export type Snapshot = Seen & { payment?: RoutedPayment };
 
 /** Seconds for which a refund is remembered whose payment nobody has named yet. */
 const rememberedFor = 90 * 86_400;
@@ -20,47 +28,99 @@ const rememberedFor = 90 * 86_400;
  * Reads what the message is about, in one call where it names booking and user. A payment that has been named before
  * leads to the booking it was named for, and a booking says whose calendar it is: both outweigh the message.
  */
-export async function see(deps: PointerDeps, message: PaymentReported | SyncRequested): Promise<Seen> {
-  const named = message.type === 'payment' ? message.booking : message;
-  const paymentId = message.type === 'payment' ? message.paymentId : undefined;
+export async function see(deps: PointerDeps, message: PaymentReported | SyncRequested): Promise<Snapshot> {
+  if (message.type === 'sync') return withOwner(deps, await deps.readForSync(message), message.userId);
+  const { paymentId, booking: named } = message;
   const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
   const { pointer } = first;
-  const led = pointer?.bookingId !== undefined && pointer.bookingId !== named?.bookingId;
-  const seen = led
-    ? { pointer, ...(await deps.readForSync({ bookingId: pointer.bookingId, userId: pointer.userId })) }
-    : first;
-  const userId = led ? pointer.userId : named?.userId;
+  const { bookingId, userId, ...payment } = routeOf(message, first);
+  if (bookingId === undefined) return { ...(pointer ? { pointer } : {}), payment };
+  if (bookingId === named?.bookingId) return { ...(await withOwner(deps, first, named.userId)), payment };
+  const there = await deps.readForSync({ bookingId, userId });
+  if (bookingId !== pointer?.bookingId && isOfOther(there.booking, userId)) {
+    // The id is taken as well: the payment is known by its pointer only.
+    const { booking: _, ...unrecorded } = payment;
+    return { ...(pointer ? { pointer } : {}), payment: unrecorded };
+  }
+  return { ...(await withOwner(deps, { ...there, ...(pointer ? { pointer } : {}) }, userId)), payment };
+}
+
+/** The snapshot with the connection of the booking's owner, where that is another user than the one who was read. */
+async function withOwner(deps: PointerDeps, seen: Seen, userId: string | undefined): Promise<Seen> {
   const { booking } = seen;
   if (!booking?.appointment || booking.userId === userId) return seen;
   const { connection: _, ...rest } = seen;
   return { ...rest, ...(await deps.readForSync({ userId: booking.userId })) };
 }
 
-/** A refund or a dispute of a payment that nobody has named: kept for when it is, and forgotten if it never is. */
+type Route = RoutedPayment & { bookingId?: string | undefined; userId?: string | undefined };
+
+/**
+ * The booking that records a payment, and its user. The first booking that a confirmed payment references stays the
+ * one; a booking of another user than the payment names is never it.
+ */
+function routeOf(message: PaymentReported, { booking, pointer }: Seen): Route {
+  const { booking: named, paymentId, ...rest } = message;
+  const paid = pointer?.bookingId;
+  if (!named) return { ...message, bookingId: paid, userId: pointer?.userId };
+  const { bookingId, userId } = named;
+  if (userId !== undefined && isOfOther(booking, userId)) {
+    const orphan = { reason: 'user_mismatch', bookingId, userId } as const;
+    const target = paid === undefined || paid === bookingId ? paymentId : paid;
+    const problems = [orphanedProblem({ paymentId, ...orphan })];
+    const record = { bookingId: target, userId, problems };
+    return { ...rest, paymentId, booking: record, orphan, bookingId: target, userId };
+  }
+  if (paid !== undefined && paid !== bookingId)
+    return { ...rest, paymentId, bookingId: paid, userId: pointer?.userId };
+  if (named.mustExist && !booking)
+    return { ...rest, paymentId, orphan: { reason: 'booking_unknown', bookingId } };
+  return { ...message, bookingId, userId };
+}
+
+function isOfOther(booking: Booking | undefined, userId: string | undefined): boolean {
+  return booking?.userId !== undefined && booking.userId !== userId;
+}
+
+/**
+ * A payment without a booking: kept for when one references it. Published where it was confirmed; forgotten if no
+ * booking ever does.
+ */
 export async function remember(
   deps: PointerDeps,
-  message: PaymentReported,
+  { paymentId, facts, orphan }: RoutedPayment,
   pointer: PaymentPointer | undefined,
 ): Promise<boolean> {
-  const { paymentId, facts } = message;
   // A payment that failed before there was anything to pay for changes nothing.
-  if (!facts.refunds && !facts.disputes && facts.refundedTotal === undefined) return true;
+  if (!facts.refunds && !facts.disputes && facts.refundedTotal === undefined && !facts.confirmedAt)
+    return true;
   const merged = mergeFacts(pointer?.facts, facts);
-  const expiresAt = deps.clock() + rememberedFor;
-  return deps.bookings.savePointer({ paymentId, facts: merged, expiresAt, version: pointer?.version ?? 0 });
+  const now = deps.clock();
+  if (orphan && holdsMoney(merged))
+    await deps.bus.publish(orphanedEvent({ paymentId, ...orphan }, { facts: merged }, now));
+  const expiresAt = now + rememberedFor;
+  return deps.bookings.savePointer({
+    ...pointer,
+    paymentId,
+    facts: merged,
+    ...(pointer?.bookingId === undefined ? { expiresAt } : {}),
+    version: pointer?.version ?? 0,
+  });
 }
 
 /**
  * Makes the payment lead to its booking, which is how refunds find it. False where something else stands there by now:
- * a refund that came meanwhile, or another booking that was faster.
+ * a refund that came meanwhile, or another booking that was faster. Only a confirmed payment is bound to a booking.
  */
 export async function point(
   deps: PointerDeps,
   { paymentId }: PaymentReported,
   pointer: PaymentPointer | undefined,
-  { bookingId, userId }: Booking,
+  booking: Booking,
 ): Promise<boolean> {
+  const { bookingId, userId } = booking;
   if (pointer?.bookingId === bookingId) return true;
+  if (paymentOf(booking, paymentId)?.confirmedAt === undefined) return true;
   return deps.bookings.savePointer({
     paymentId,
     bookingId,
@@ -69,20 +129,41 @@ export async function point(
   });
 }
 
-/** Two bookings referenced one payment and the other won: detaches it here. Answers the sync that this calls for. */
-export async function retract(
+/**
+ * A payment that `paid` records does not count for the booking `bookingId`, which it references or was recorded in:
+ * detaches it there, and publishes it. Answers the sync that this calls for.
+ */
+export async function reject(
   deps: PointerDeps,
   bookingId: string,
-  paymentId: string,
+  message: PaymentReported,
+  paid: { booking: Booking; reason: 'user_mismatch' | 'already_used' },
 ): Promise<SyncRequested | undefined> {
+  const { paymentId } = message;
+  const user = message.booking?.userId === undefined ? {} : { userId: message.booking.userId };
+  const entry = { paymentId, reason: paid.reason, bookingId, ...user };
+  const facts: PaymentFacts = paymentOf(paid.booking, paymentId) ?? message.facts;
   for (let round = 0; round < maxRounds; round++) {
-    const { booking } = await deps.readForSync({ bookingId });
-    if (!booking?.payments[paymentId]) return undefined;
-    const { [paymentId]: _, ...payments } = booking.payments;
-    if (await deps.bookings.save({ ...booking, payments, syncDueAt: deps.clock() })) {
-      const { userId } = booking;
-      return { type: 'sync', bookingId, ...(userId ? { userId } : {}), cause: 'retracted' };
-    }
+    const { booking: stored } = await deps.readForSync({ bookingId });
+    const now = deps.clock();
+    const booking = rejectPayment(stored, message, entry, now);
+    if (!booking) return undefined;
+    const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
+    const of = { facts, userId: booking.userId, paidBookingId };
+    const events = [
+      ...(holdsMoney(facts) ? [orphanedEvent(entry, of, now)] : []),
+      ...(stored ? [] : [bookingEvent('booking.failed', booking, now)]),
+    ];
+    if (events.length > 0) await deps.bus.publish(...events);
+    if (!(await deps.bookings.save(booking))) continue;
+    if (booking.syncDueAt === undefined || booking.payments === stored?.payments) return undefined;
+    const { userId } = booking;
+    return {
+      type: 'sync',
+      bookingId,
+      ...(userId === undefined ? {} : { userId }),
+      cause: 'payment detached',
+    };
   }
   throw contended();
 }

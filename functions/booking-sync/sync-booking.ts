@@ -3,7 +3,7 @@ import { AppError, isOperatorError } from '../../shared/app-error.ts';
 import { type Booking, type BookingStatus, calendarEventId } from '../../shared/booking.ts';
 import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
-import type { BusEvent, BusEventType } from '../../shared/bus.ts';
+import type { BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarApi,
   type CalendarEvent,
@@ -13,10 +13,10 @@ import {
   patchEvent,
   readCalendar,
 } from '../../shared/calendar.ts';
-import { toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { applyPayment, type PaymentPolicy, type Presence } from './apply-payment.ts';
+import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import {
   composeEvent,
   deleteOptions,
@@ -54,7 +54,7 @@ import {
 } from './decide.ts';
 import { isMissing, mayPass, notFound, placeOf, readKnownEvent, removeGivenUp } from './known-event.ts';
 import { writeWithoutRejected } from './optional-parts.ts';
-import { point, remember, retract, see } from './payment-pointer.ts';
+import { point, reject, remember, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
 import { ask, overtaken, type Session } from './session.ts';
 import { placeStored, placeWholeDays, placeWithGoogle } from './whole-days.ts';
@@ -89,19 +89,17 @@ export async function syncBooking(
   // A message that comes again may come from a run that was cut off: between Google and the table, or between a booking
   // and the pointer to it, which may lead elsewhere by now.
   let suspect = delivery.repeated || isOld(message, deps.clock());
-  const recorded = new Set<string>(suspect ? namedIn(message) : []);
+  const recorded = new Set<string>();
   const run = { toldInVain: false };
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
     const seen = await placeStored(await see(deps, message));
-    const applied =
-      message.type === 'payment'
-        ? applyPayment(seen.booking, message, seen.pointer, deps.clock())
-        : seen.booking;
+    const { payment } = seen;
+    const applied = payment ? applyPayment(seen.booking, payment, seen.pointer, deps.clock()) : seen.booking;
     const booking = applied && (await placeWholeDays(applied, seen.connection));
     if (!booking) {
-      if (message.type !== 'payment') return warnOfNothing(message);
-      if (await remember(deps, message, seen.pointer)) return;
+      if (!payment) return warnOfNothing(message as SyncRequested);
+      if (await remember(deps, payment, seen.pointer)) return;
       continue;
     }
     const done = await syncOnce(deps, booking, seen, { suspect, readAt, run });
@@ -110,10 +108,11 @@ export async function syncBooking(
       continue;
     }
     recorded.add(booking.bookingId);
-    if (message.type === 'payment' && !(await point(deps, message, seen.pointer, booking))) continue;
-    recorded.delete(booking.bookingId);
-    for (const other of recorded) {
-      const detached = await retract(deps, other, (message as PaymentReported).paymentId);
+    if (!payment || message.type !== 'payment') return;
+    if (!(await point(deps, payment, seen.pointer, booking))) continue;
+    const reason = payment.orphan?.reason === 'user_mismatch' ? 'user_mismatch' : 'already_used';
+    for (const other of bookingsWithout(message, booking, { recorded, suspect })) {
+      const detached = await reject(deps, other, message, { booking, reason });
       if (detached) await syncBooking(deps, detached);
     }
     return;
@@ -129,8 +128,19 @@ function isOld({ sentAt }: Sent, now: number): boolean {
   return sentAt !== undefined && now - sentAt > freshFor;
 }
 
-function namedIn(message: PaymentReported | SyncRequested): string[] {
-  return message.type === 'payment' && message.booking ? [message.booking.bookingId] : [];
+/** Other bookings for which the payment does not count: referenced, or recorded by this run or one that crashed. */
+function bookingsWithout(
+  { booking: named, paymentId }: PaymentReported,
+  { bookingId }: Booking,
+  { recorded, suspect }: { recorded: Set<string>; suspect: boolean },
+): Set<string> {
+  const others = new Set(recorded);
+  if (named && named.bookingId !== bookingId) {
+    others.add(named.bookingId);
+    if (suspect) others.add(paymentId);
+  }
+  others.delete(bookingId);
+  return others;
 }
 
 function warnOfNothing({ bookingId }: SyncRequested): void {
@@ -145,6 +155,9 @@ async function syncOnce(
   { suspect, readAt, run }: { suspect: boolean; readAt: number; run: { toldInVain: boolean } },
 ): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;
+  // Published before Google is called: what follows may fail and be tried again without this payment.
+  const orphans = orphanedEvents(stored, booking, deps.clock());
+  if (orphans.length > 0) await deps.bus.publish(...orphans);
   const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
   if (step.do === 'nothing') {
     if (run.toldInVain) await tell(deps, withNews({ booking }));
@@ -176,7 +189,8 @@ function withNews(outcome: Outcome): Outcome {
 async function tell(deps: SyncDeps, outcome: Outcome): Promise<Outcome> {
   const { booking, event } = outcome;
   const news = newsOf(booking, event);
-  if (news.length > 0) await deps.bus.publish(...news.map((type) => busEvent(type, booking, deps.clock())));
+  if (news.length > 0)
+    await deps.bus.publish(...news.map((type) => bookingEvent(type, booking, deps.clock())));
   return outcome;
 }
 
@@ -547,27 +561,4 @@ async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<v
   await recordUse(deps, connection).catch((error: unknown) => {
     log.warn('Use of a connection was not recorded', { userId: connection.userId, reason: String(error) });
   });
-}
-
-function busEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: number): BusEvent {
-  const { bookingId, userId, payments, observed, problems, version } = booking;
-  const [paymentId] = Object.keys(payments).sort();
-  const stands = type === 'booking.scheduled' || type === 'booking.rescheduled';
-  return {
-    type,
-    id: `${type}:${bookingId}:${version}`,
-    time: toIso(now),
-    ...(userId === undefined ? {} : { userId }),
-    bookingId,
-    ...(paymentId === undefined ? {} : { paymentId }),
-    ...(observed && stands
-      ? {
-          calendarId: observed.calendarId,
-          eventId: observed.eventId,
-          htmlLink: observed.htmlLink,
-          ...(observed.meet?.link ? { meetLink: observed.meet.link } : {}),
-        }
-      : {}),
-    ...(problems.length > 0 ? { problems } : {}),
-  };
 }

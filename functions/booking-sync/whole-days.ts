@@ -10,7 +10,7 @@ import type { SyncDeps } from './sync-booking.ts';
 /** A day is a day in the zone of its calendar, which only sync knows. */
 
 /** What was read, whole days with their instants in the zone of the calendar. They are stored with the next save. */
-export async function placeStored(read: Seen): Promise<Seen> {
+export async function placeStored<Read extends Seen>(read: Read): Promise<Read> {
   const { booking, connection } = read;
   return booking ? { ...read, booking: await placeWholeDays(booking, connection) } : read;
 }

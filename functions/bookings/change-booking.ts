@@ -2,11 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import type { BookingView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
 import { type Appointment, type Booking, withEntry } from '../../shared/booking.ts';
+import { holdsSlot, latestFailure, statusWithoutEvent } from '../../shared/booking-payments.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { type Clock, toIso } from '../../shared/clock.ts';
 import { describeError, log } from '../../shared/observability.ts';
-import { standingOf } from '../../shared/payment.ts';
 import { type Desired, readDesired, readPatched } from './requests.ts';
 import { bookingNotFound, ownBooking, toView } from './view-booking.ts';
 
@@ -35,9 +35,8 @@ export async function declareBooking(deps: BookingsDeps, target: Target, body: u
   const desired = await readDesired(body);
   return write(deps, target, async (stored) => {
     if (!stored) return declared(target, desired, deps.clock());
-    // A payment may have named it without saying usably whose it is: then it is the user's who declares it.
-    if (stored.userId !== undefined) ownBooking(stored, target.userId);
-    return desire({ ...stored, userId: target.userId }, desired, deps.clock()) ?? stored;
+    // Also where a payment names no usable user: otherwise the first to declare its id would get what another paid for.
+    return desire(ownBooking(stored, target.userId), desired, deps.clock()) ?? stored;
   });
 }
 
@@ -111,7 +110,7 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
     userId,
     appointment,
     revision: 1,
-    ...(hold ? { hold, status: 'pending', syncDueAt: now } : { status: 'declared' }),
+    ...(hold ? { hold, heldAt: toIso(now), status: 'pending', syncDueAt: now } : { status: 'declared' }),
     payments: {},
     problems: [],
     generation: 0,
@@ -123,14 +122,30 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
   };
 }
 
-/** The booking with another appointment or hold; undefined where it is desired so already, and nothing is to be retried. */
+/**
+ * The booking with another appointment or hold, or with its hold declared again; undefined where it is desired so
+ * already, and nothing is to be retried.
+ */
 function desire(booking: Booking, { appointment: given, hold }: Desired, now: number): Booking | undefined {
   if (booking.cancelledAt !== undefined) throw isCancelled();
   const appointment = withKnownInstants(given, booking.appointment);
-  const { hold: held = false, ...rest } = booking;
-  if (isDeepStrictEqual(booking.appointment, appointment) && held === hold) return retried(booking, now);
-  const changed = { ...rest, appointment, ...(hold ? { hold } : {}) };
-  return renewed(changed, now, booking.appointment ? 'change requested' : 'declared');
+  const { hold: held = false, heldAt: _, fromPayment: __, ...rest } = booking;
+  const holding = hold ? { hold, heldAt: holdFrom(booking, now) } : {};
+  const changed = { ...rest, appointment, ...holding };
+  if (!isDeepStrictEqual(booking.appointment, appointment) || held !== hold)
+    return renewed(changed, now, booking.appointment ? 'change requested' : 'declared');
+  if (holdsSlot(changed) && !holdsSlot(booking)) return renewed(changed, now, 'hold declared again');
+  const retry = retried(changed, now);
+  if (retry) return retry;
+  // The time counts: a failure of before that is reported later does not end the hold.
+  return holdsSlot(changed) && changed.heldAt !== booking.heldAt ? changed : undefined;
+}
+
+/** When a hold that is declared now begins: after all failures that are known, even if the provider's clock is ahead. */
+function holdFrom(booking: Booking, now: number): string {
+  const failedAt = latestFailure(booking);
+  const afterFailure = failedAt === undefined ? now : Math.floor(Date.parse(failedAt) / 1000) + 1;
+  return toIso(Math.max(now, afterFailure));
 }
 
 /**
@@ -175,7 +190,7 @@ function renewed(booking: Booking, now: number, what: string): Booking {
   };
   if (!concernsCalendar(next)) {
     const settling = unsettled && syncDueAt !== undefined ? { unsettled, syncDueAt } : {};
-    return { ...next, ...settling, problems: [], status: statusAtRest(next) };
+    return { ...next, ...settling, problems: [], status: statusWithoutEvent(next) };
   }
   const isUnheard = unsettled || booking.attempts > 0;
   const due = { ...next, ...(isUnheard ? { unheard: true as const } : {}), syncDueAt: now };
@@ -187,17 +202,10 @@ function renewed(booking: Booking, now: number, what: string): Booking {
 
 /** Whether sync has anything to do for it: there may be an event, or there is to be one. */
 function concernsCalendar(booking: Booking): boolean {
-  const { appointment, observed, status, hold, cancelledAt, payments } = booking;
+  const { appointment, observed, status } = booking;
   if (!appointment) return false;
   if (observed || (status !== 'declared' && status !== 'cancelled')) return true;
-  const isOpen = Object.values(payments).every((facts) => standingOf(facts) === 'unconfirmed');
-  return hold === true && cancelledAt === undefined && isOpen;
-}
-
-/** Where there is no event, and none is to be: only a payment decides anything now. */
-function statusAtRest({ cancelledAt, payments, status }: Booking): 'declared' | 'cancelled' {
-  if (cancelledAt !== undefined) return 'cancelled';
-  return status === 'cancelled' && Object.keys(payments).length > 0 ? 'cancelled' : 'declared';
+  return holdsSlot(booking);
 }
 
 function hasEnded({ observed, status }: Booking): boolean {

@@ -1,6 +1,7 @@
 import type { BookingsView, BookingView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { Booking, ObservedEvent } from '../../shared/booking.ts';
+import { problemsOf } from '../../shared/booking-payments.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { toIso } from '../../shared/clock.ts';
 import { standingOf } from '../../shared/payment.ts';
@@ -51,7 +52,7 @@ export function bookingNotFound(): AppError {
 
 /** A booking as its user's LeadsCalendar sees it. */
 export function toView(booking: Booking): BookingView {
-  const { bookingId, status, revision, observed, payments, problems, timeline } = booking;
+  const { bookingId, status, revision, observed, payments, timeline } = booking;
   const { cancelledAt, syncDueAt, createdAt, updatedAt } = booking;
   // An event that stands is only looked at again.
   const isAttempt = status !== 'scheduled' && status !== 'held';
@@ -66,7 +67,7 @@ export function toView(booking: Booking): BookingView {
       standing: standingOf(facts),
       ...(facts.confirmedAt === undefined ? {} : { confirmedAt: facts.confirmedAt }),
     })),
-    problems,
+    problems: problemsOf(booking),
     ...(syncDueAt !== undefined && isAttempt ? { nextAttemptAt: toIso(syncDueAt) } : {}),
     timeline,
     createdAt,

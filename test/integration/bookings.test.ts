@@ -320,14 +320,30 @@ describe('whose it is', () => {
     expect(await view()).toMatchObject({ revision: 1 });
   });
 
-  it('gives one that a payment named for nobody to the user who declares it', async () => {
+  const failedBy = async (change: { userId?: string }) => {
     const { booking, ...message } = world.payment(bookingId);
     const { userId: _, appointment: __, ...named } = booking;
-    const problems = [{ code: 'invalid_booking', field: 'user_id', message: '"user_id" is missing.' }];
-    await syncBooking(world.deps, { ...message, booking: { ...named, problems } });
-    await expect(view()).rejects.toMatchObject({ code: 'booking_not_found' });
+    const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
+    await syncBooking(world.deps, { ...message, booking: { ...named, ...change, problems } });
+  };
+
+  it('lets only the user whom the payment names adopt a failed booking', async () => {
+    await failedBy({ userId });
+    await expect(declare({}, { userId: 'user-2' })).rejects.toMatchObject({ code: 'booking_not_found' });
     await declare();
     await drain();
+    expect(await view()).toMatchObject({ status: 'scheduled' });
+  });
+
+  it('lets no user adopt a failed booking whose payment names no usable user', async () => {
+    await failedBy({});
+    for (const who of [userId, 'user-2']) {
+      await expect(declare({}, { userId: who })).rejects.toMatchObject({ code: 'booking_not_found' });
+      await expect(patch({}, { userId: who })).rejects.toMatchObject({ code: 'booking_not_found' });
+    }
+    expect((await world.booking(bookingId))?.status).toBe('failed');
+    // Another message of the payment may still name the user.
+    await pay();
     expect(await view()).toMatchObject({ status: 'scheduled' });
   });
 });

@@ -350,7 +350,7 @@ describe('a booking that is declared before it is paid', () => {
     await again();
     expect(world.events()).toEqual([]);
     expect((await stored()).status).toBe('declared');
-    expect(world.bus.types()).toEqual([]);
+    expect(world.bus.types()).toEqual(['booking.hold_released']);
     await syncBooking(world.deps, world.payment(bookingId));
     expect((await stored()).status).toBe('scheduled');
   });
@@ -363,6 +363,8 @@ describe('a booking that is declared before it is paid', () => {
       facts: { failedAt: toIso(world.time.now) },
     });
     expect(world.events()).toEqual([]);
+    expect((await stored()).status).toBe('declared');
+    expect(world.bus.types()).toEqual(['booking.hold_released']);
   });
 });
 

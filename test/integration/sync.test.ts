@@ -148,7 +148,7 @@ describe('a confirmed payment', () => {
     await sync(world.payment('b1', { userId: 'user-without-connection' }));
     await world.connect('user-1');
     await sync(again());
-    await sync(world.payment('b1'));
+    await sync({ ...world.payment('b1'), paymentId: 'pi_of_user_1' });
     expect(world.events()).toEqual([]);
     expect(await world.booking('b1')).toMatchObject({
       userId: 'user-without-connection',

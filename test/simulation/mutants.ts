@@ -104,8 +104,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a refund that comes first is forgotten',
     file: applied,
-    from: 'mergeFacts(stored?.payments[paymentId], pointer?.facts)',
-    to: 'mergeFacts(stored?.payments[paymentId], undefined)',
+    from: 'mergeFacts(before, pointer?.facts)',
+    to: 'mergeFacts(before, undefined)',
   },
   {
     name: 'a payment does not lead to its booking',

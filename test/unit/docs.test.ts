@@ -25,7 +25,13 @@ test('api.md explains every error code', () => {
 });
 
 test('api.md explains every problem that a payment or a sync may find in a booking', () => {
-  const payment = read('shared/appointment.ts') + read('functions/payment-confirmed/named-booking.ts');
+  const payment = [
+    'shared/appointment.ts',
+    'shared/booking-payments.ts',
+    'functions/payment-confirmed/named-booking.ts',
+  ]
+    .map(read)
+    .join('\n');
   const codes = matches(payment + readAll('functions/booking-sync/*.ts'), /\bcode: '(\w+)'/g);
   const listed = explained('docs/api.md', '## Problems of a booking', 'code');
   expect(listed.filter((code) => !code.startsWith('google_'))).toEqual(codes);
@@ -47,6 +53,12 @@ test.each([
 test('api.md explains every status of a payment', () => {
   for (const standing of members('shared/payment.ts', 'PaymentStanding'))
     expect(sectionOf('docs/api.md', '### `/bookings`')).toContain(`\`${standing}\``);
+});
+
+test('api.md explains every reason for which a payment is orphaned', () => {
+  expect(explained('docs/api.md', '### Payments that pay for nothing', '`reason`')).toEqual(
+    members('shared/booking.ts', 'OrphanReason'),
+  );
 });
 
 test('operations.md explains every metric and every alarm', () => {

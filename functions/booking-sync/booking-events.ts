@@ -1,0 +1,65 @@
+import type { Booking, OrphanedPayment } from '../../shared/booking.ts';
+import { holdsMoney, isSame, mainPayment, paymentOf, problemsOf } from '../../shared/booking-payments.ts';
+import type { BusEvent } from '../../shared/bus.ts';
+import { toIso } from '../../shared/clock.ts';
+import { type PaymentFacts, refundedAmount } from '../../shared/payment.ts';
+import type { Outcome } from './decide.ts';
+
+/** The bus events of a booking and its payments. */
+
+export function bookingEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: number): BusEvent {
+  const { bookingId, userId, observed, version } = booking;
+  const paymentId = mainPayment(booking);
+  const problems = problemsOf(booking);
+  const hasEvent = type === 'booking.scheduled' || type === 'booking.rescheduled';
+  return {
+    type,
+    id: `${type}:${bookingId}:${version}`,
+    time: toIso(now),
+    ...(userId === undefined ? {} : { userId }),
+    bookingId,
+    ...(paymentId === undefined ? {} : { paymentId }),
+    ...(observed && hasEvent
+      ? {
+          calendarId: observed.calendarId,
+          eventId: observed.eventId,
+          htmlLink: observed.htmlLink,
+          ...(observed.meet?.link ? { meetLink: observed.meet.link } : {}),
+        }
+      : {}),
+    ...(problems.length > 0 ? { problems } : {}),
+  };
+}
+
+/** The events of payments that this change of a booking records as orphaned. */
+export function orphanedEvents(stored: Booking | undefined, booking: Booking, now: number): BusEvent[] {
+  const known = stored?.orphaned ?? [];
+  return (booking.orphaned ?? [])
+    .filter((entry) => !known.some((one) => isSame(one, entry)))
+    .flatMap((entry) => {
+      const facts = paymentOf(booking, entry.paymentId);
+      return facts && holdsMoney(facts) ? orphanedEvent(entry, { facts, userId: booking.userId }, now) : [];
+    });
+}
+
+/** Says that a payment pays for nothing. The id is derived from what it says, so a repetition carries the same one. */
+export function orphanedEvent(
+  { paymentId, reason, bookingId, userId }: OrphanedPayment,
+  of: { facts: PaymentFacts; userId?: string | undefined; paidBookingId?: string | undefined },
+  now: number,
+): BusEvent {
+  const user = userId ?? of.userId;
+  const amount = of.facts.captured ?? of.facts.amount;
+  return {
+    type: 'payment.orphaned',
+    id: `payment.orphaned:${paymentId}:${reason}:${bookingId}`,
+    time: toIso(now),
+    ...(user === undefined ? {} : { userId: user }),
+    bookingId,
+    paymentId,
+    reason,
+    ...(of.paidBookingId === undefined ? {} : { paidBookingId: of.paidBookingId }),
+    ...(amount === undefined ? {} : { amount }),
+    refundedAmount: refundedAmount(of.facts),
+  };
+}

@@ -1,0 +1,30 @@
+import type { Booking, Problem } from '../../shared/booking.ts';
+import { problemsOf, statusWithoutEvent } from '../../shared/booking-payments.ts';
+import type { BusEventType } from '../../shared/bus.ts';
+
+/** How a booking ends whose event is deleted, or was never created. */
+export function endWithoutEvent(booking: Booking): {
+  status: 'declared' | 'cancelled' | 'failed';
+  what: string;
+  problems: Problem[];
+  event?: BusEventType;
+} {
+  const { observed } = booking;
+  switch (statusWithoutEvent(booking)) {
+    case 'cancelled':
+      return { status: 'cancelled', what: 'cancelled', problems: [], event: 'booking.cancelled' };
+    case 'failed':
+      return { status: 'failed', what: 'failed', problems: rejection(booking), event: 'booking.failed' };
+    case 'declared': {
+      if (!observed) return { status: 'declared', what: 'slot released', problems: [] };
+      // A confirmed event goes where its payment was found to pay for another booking.
+      const event = observed.tentative ? 'booking.hold_released' : 'booking.cancelled';
+      return { status: 'declared', what: 'slot released', problems: [], event };
+    }
+  }
+}
+
+/** Why no payment counts for a booking that only a payment has declared. */
+function rejection(booking: Booking): Problem[] {
+  return problemsOf({ ...booking, problems: [] });
+}
