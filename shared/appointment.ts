@@ -24,7 +24,7 @@ const atMost = (field: keyof typeof longest) =>
 /** Whether Google takes a description, which it gets with its markup escaped. */
 export const descriptionFits = (text: string): boolean =>
   toEventDescription(text).length <= longest.description;
-export const descriptionLimit = `must not be longer than ${longest.description} characters, of which "&" counts as 5 and "<" as 4`;
+export const descriptionLimit = `must not be longer than ${longest.description} characters, where "&" counts as 5 and "<" as 4`;
 
 const schema = v.object(
   {

@@ -35,7 +35,7 @@ const eventSchema = v.object({
   extendedProperties: v.optional(v.object({ private: v.optional(v.record(v.string(), v.string())) })),
 });
 
-/** What is written to an event. In a change, absent fields stay as they are, and `null` takes away what may stand there. */
+/** What is written to an event. In a patch, absent fields keep their value and `null` removes one. */
 export type EventBody = {
   summary?: string;
   location?: string | null;

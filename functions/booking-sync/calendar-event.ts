@@ -39,9 +39,7 @@ export function isEventOf(event: CalendarEvent, booking: Booking): boolean {
 export type WriteBasis = {
   /** Names a new request for a Meet link; Google ignores one that it has seen. */
   requestId: string;
-  /** The event does not exist yet: defaults need not be written. */
-  isNew?: boolean;
-  /** What the event was last written with. Unknown: everything is written. */
+  /** What the event was last written with: nothing if it is new. Unknown: everything is written. */
   written?: WrittenEvent | undefined;
   /** The guests of the event as it was read. */
   guests?: EventBody['attendees'];
@@ -59,17 +57,16 @@ type Field = { name: string; value: unknown; body: Partial<EventBody>; part?: Op
 export function composeEvent(booking: Booking, presence: Presence, basis: WriteBasis): EventWrite {
   const { appointment, bookingId } = booking;
   if (!appointment) throw new Error(`Booking ${bookingId} has no appointment to show.`);
-  const { written: before, isNew = false, omit = new Set() } = basis;
+  const { written: before, omit = new Set() } = basis;
   const refused = refusedParts(appointment, before, omit);
-  const written: WrittenEvent = { fields: {}, guests: before?.guests ?? {}, refused };
+  const written: WrittenEvent = { fields: { ...before?.fields }, guests: before?.guests ?? {}, refused };
   const body: Omit<EventBody, 'extendedProperties'> = {};
-  for (const field of fieldsOf(appointment, presence, refused.time_zone !== undefined)) {
-    const isRefused = field.part !== undefined && refused[field.part] !== undefined;
-    const old = before?.fields[field.name];
+  const fields = fieldsOf(appointment, presence, refused.time_zone !== undefined);
+  for (const field of fields.filter(({ part }) => part === undefined || refused[part] === undefined)) {
+    const { [field.name]: old, ...others } = written.fields;
     const next = markOf(field);
-    const shown = isRefused ? old : next;
-    if (shown !== undefined) written.fields[field.name] = shown;
-    if (!isRefused && (isNew ? next !== undefined : !before || next !== old)) Object.assign(body, field.body);
+    if (before === undefined || next !== old) Object.assign(body, field.body);
+    written.fields = { ...others, ...(next === undefined ? {} : { [field.name]: next }) };
   }
   if (refused.guests === undefined && isToWriteGuests(booking, presence, before)) {
     const guests = guestsOf(appointment, presence);

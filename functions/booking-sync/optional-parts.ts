@@ -91,19 +91,36 @@ export async function writeWithoutRejected(
     const omitted = [...rejections.keys()];
     if (answer.ok || answer.failure.kind !== 'refused' || omitted.length === present.length)
       return { answer, write, rejections };
-    const { failure } = answer;
-    const named = present.find((part) => !rejections.has(part) && isNamed(part, failure));
-    const next = writes + 1 < maxWrites ? (named ?? nextGuess(guesses, rejections)) : undefined;
-    // A part that was left out on suspicion is put back: the rejection has another cause.
-    for (const [part, { isNamed: wasNamed }] of rejections) if (!wasNamed) rejections.delete(part);
-    for (const part of next === undefined ? present : [next])
-      if (!rejections.has(part)) rejections.set(part, { failure, isNamed: part === named });
+    const named = nextNamed(present, rejections, answer.failure);
+    const suspect = named ?? nextGuess(guesses, rejections);
+    const isLast = writes + 1 === maxWrites || suspect === undefined;
+    addRejections(rejections, answer.failure, isLast ? present : [suspect], named);
     write = compose(new Set(rejections.keys()));
   }
 }
 
 /** The parts that were left out, and the answer that led to it. */
 export type Rejections = Map<OptionalPart, { failure: CalendarFailure; isNamed: boolean }>;
+
+/** A part that was left out on suspicion is put back, unless it is among `added`: the rejection has another cause. */
+function addRejections(
+  rejections: Rejections,
+  failure: CalendarFailure,
+  added: OptionalPart[],
+  named: OptionalPart | undefined,
+): void {
+  for (const [part, { isNamed: wasNamed }] of rejections) if (!wasNamed) rejections.delete(part);
+  const fresh = added.filter((part) => !rejections.has(part));
+  for (const part of fresh) rejections.set(part, { failure, isNamed: part === named });
+}
+
+function nextNamed(
+  present: OptionalPart[],
+  rejections: Rejections,
+  failure: CalendarFailure,
+): OptionalPart | undefined {
+  return present.find((part) => !rejections.has(part) && isNamed(part, failure));
+}
 
 function isNamed(part: OptionalPart, { message, location = '' }: CalendarFailure): boolean {
   return parts[part].pattern.test(`${message} ${location}`);
@@ -116,7 +133,7 @@ function nextGuess(guesses: OptionalPart[], rejections: Rejections): OptionalPar
 }
 
 /** Digest of what the booking wants of a part: a rejection holds until it changes. */
-export function valueDigest(part: OptionalPart, appointment: Appointment): string {
+function valueDigest(part: OptionalPart, appointment: Appointment): string {
   return digest(8, part, parts[part].value(appointment));
 }
 
@@ -156,5 +173,5 @@ function describe(
 ): string {
   const said = rejection ? ` Google: ${rejection.failure.message} (${rejection.failure.reason})` : '';
   const how = rejection && !rejection.isNamed ? 'may have rejected' : 'rejected';
-  return `Google ${how} ${parts[part].name}: the event is in the calendar without it. Change it to have it tried again.${said}`;
+  return `Google ${how} ${parts[part].name}. The event is in the calendar without this value: change it to try again.${said}`;
 }

@@ -288,7 +288,6 @@ async function enter(
   const { refused } = booking.observed?.written ?? { refused: {} };
   const basis = {
     requestId: requestIdOf(booking, id),
-    isNew: true,
     written: { fields: {}, guests: {}, refused },
   };
   const { answer, ...written } = await writeWithoutRejected(

@@ -237,7 +237,7 @@ describe('readAppointment', () => {
           code: 'invalid_booking',
           field: 'description',
           message:
-            '"description" must not be longer than 8192 characters, of which "&" counts as 5 and "<" as 4.',
+            '"description" must not be longer than 8192 characters, where "&" counts as 5 and "<" as 4.',
         },
       ],
     });

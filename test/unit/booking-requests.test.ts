@@ -166,7 +166,7 @@ describe('texts of a booking', () => {
   it('are measured as they are sent to Google', async () => {
     await expect(readDesired({ ...body, description: '&'.repeat(8192) })).rejects.toMatchObject({
       problems: [
-        { field: 'description', message: expect.stringContaining('of which "&" counts as 5 and "<" as 4') },
+        { field: 'description', message: expect.stringContaining('where "&" counts as 5 and "<" as 4') },
       ],
     });
     const description = '&'.repeat(1638);

@@ -59,7 +59,7 @@ const observedWith = (written: WrittenEvent | undefined, change: Partial<Observe
 });
 const requestId = 'r';
 const inserted = (booking: Booking, presence: 'confirmed' | 'tentative' = 'confirmed') =>
-  composeEvent(booking, presence, { requestId, isNew: true });
+  composeEvent(booking, presence, { requestId, written: { fields: {}, guests: {}, refused: {} } });
 const eventWith = (properties: Record<string, string>): CalendarEvent => ({
   id: 'e',
   etag: '"1"',
@@ -157,7 +157,7 @@ describe('a write of an event', () => {
     expect(composeEvent(bookingOf({ details }), 'confirmed', { requestId }).body).toHaveProperty('attendees');
   });
 
-  it('sends no mail for a slot that is only held, whatever the booking says', () => {
+  it('sends no mail for a hold even where the booking asks for mail', () => {
     const booking = bookingOf({ details: { ...details, sendUpdates: 'all' } });
     const held = { ...booking, observed: observedWith(undefined, { tentative: true }) };
     const scheduled = { ...booking, observed: observedWith(undefined) };
