@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'connection_not_found'
   | 'calendar_list_permission_missing'
   | 'calendar_unavailable'
+  | 'calendar_switched_off'
   // Bookings
   | 'booking_not_found'
   | 'booking_cancelled'

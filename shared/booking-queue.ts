@@ -32,11 +32,13 @@ export type NamedBooking = {
 /** A booking is to be looked at again. `cause` tells two requests apart that mean the same otherwise. */
 export type SyncRequested = { type: 'sync'; bookingId: string; userId?: string; cause: string };
 
-/** A user has connected: bookings that waited for it are to be synced. `page` and `after` continue a long list. */
+/** A user has connected or chosen a calendar: bookings that waited for it are to be synced. `page` and `after` continue a long list. */
 export type ConnectionActivated = {
   type: 'connection.activated';
   userId: string;
   tokenVersion: number;
+  /** Counts the user's settings changes: set where a calendar was chosen, so that it is not taken for the connecting before. */
+  choices?: number;
   page: number;
   after?: Record<string, unknown>;
 };

@@ -66,7 +66,7 @@ export type WriteOptions = { sendUpdates?: 'all' | 'externalOnly' | 'none' | und
 export type CalendarAnswer<T> = { ok: true; value: T } | { ok: false; failure: CalendarFailure };
 
 /** A calendar that a user may choose. */
-export type Calendar = { id: string; summary: string; primary: boolean; timeZone?: string };
+export type Calendar = { id: string; summary: string; primary: boolean; isOwned: boolean; timeZone?: string };
 
 /** Milliseconds to wait for an answer. Two of these and a token refresh fit into one run of booking-sync. */
 const timeout = 8_000;
@@ -144,7 +144,8 @@ const calendarListSchema = v.object({
 });
 
 /** Roles with which events can be entered. */
-const writableRoles = ['owner', 'writer', 'writerWithoutPrivateAccess'];
+const ownerRole = 'owner';
+const writableRoles = [ownerRole, 'writer', 'writerWithoutPrivateAccess'];
 /** Pages of 250 calendars: more than Google lets anybody have. */
 const maxPages = 10;
 
@@ -161,7 +162,14 @@ export async function listWritableCalendars(
     if (!answer.ok) return answer;
     for (const { id, summary, summaryOverride, primary, timeZone, accessRole } of answer.value.items) {
       if (!writableRoles.includes(accessRole)) continue;
-      found.push({ id, summary: summaryOverride ?? summary, primary, ...(timeZone ? { timeZone } : {}) });
+      const isOwned = accessRole === ownerRole;
+      found.push({
+        id,
+        summary: summaryOverride ?? summary,
+        primary,
+        isOwned,
+        ...(timeZone ? { timeZone } : {}),
+      });
     }
     pageToken = answer.value.nextPageToken;
     if (!pageToken) break;
@@ -218,7 +226,7 @@ export async function readCalendar(
     ok: true,
     value: {
       isWritable: writableRoles.includes(accessRole),
-      isOwned: accessRole === 'owner',
+      isOwned: accessRole === ownerRole,
       ...(timeZone ? { timeZone } : {}),
     },
   };

@@ -79,8 +79,9 @@ export type ConnectionStore = {
 };
 
 /** What a user may choose about a connection. */
-export type Choice = Pick<Partial<GrantedConnection>, 'calendarId' | 'formerCalendars' | 'timeZone'> & {
-  updatedAt: number;
+export type Choice = Pick<GrantedConnection, 'calendarId' | 'formerCalendars' | 'updatedAt'> & {
+  /** The zone of that calendar; removed where it is not known. */
+  timeZone?: string | undefined;
 };
 
 /** What a connection must still be as it was read: its tokens and status, and what its user has chosen. */
@@ -124,7 +125,10 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
   ): Promise<Connection | undefined> {
     const fields = Object.entries(set).filter(([, value]) => value !== undefined);
     const assignments = fields.map(([name]) => `#${name} = :${name}`).join(', ');
-    const names = Object.fromEntries(fields.map(([name]) => [`#${name}`, name]));
+    const removed = remove === undefined ? [] : remove.split(', ');
+    const names = Object.fromEntries(
+      [...fields.map(([name]) => name), ...removed].map((name) => [`#${name}`, name]),
+    );
     if (condition.includes('#status')) names['#status'] = 'status';
     let after: Connection | undefined;
     await conditionally(
@@ -133,7 +137,10 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
           new UpdateItemCommand({
             TableName: table,
             Key: toItem({ userId }),
-            UpdateExpression: [assignments && `SET ${assignments}`, remove && `REMOVE ${remove}`]
+            UpdateExpression: [
+              assignments && `SET ${assignments}`,
+              remove && `REMOVE ${removed.map((name) => `#${name}`).join(', ')}`,
+            ]
               .filter(Boolean)
               .join(' '),
             ConditionExpression: condition,
@@ -264,6 +271,8 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       const { tokenVersion, choices } = read;
       return changed(userId, {
         set: { ...choice, choices: (choices ?? 0) + 1 },
+        // Another calendar may have another zone.
+        ...(choice.timeZone === undefined ? { remove: 'timeZone' } : {}),
         condition: `${isActive} AND ${stillVersion} AND ${sameChoice(read)}`,
         values: { ':active': 'active', ':version': tokenVersion, ':seen': choices },
       });

@@ -43,7 +43,7 @@ export type GrantedConnection = Common & {
   scopes: string[];
   /** Calendar that new events go to. */
   calendarId: string;
-  /** IANA zone that the user chose. */
+  /** IANA zone of that calendar, as Google answered it; absent where it is not known. */
   timeZone?: string;
   /** Google's access and refresh token, sealed together: see token-vault. */
   tokens: string;

@@ -69,6 +69,7 @@ const schema = v.variant('type', [
     sentAt,
     userId: text,
     tokenVersion: v.number(),
+    choices: v.optional(v.number()),
     page: v.number(),
     after: v.optional(recordOf(v.unknown())),
   }),

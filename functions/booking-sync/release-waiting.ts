@@ -9,14 +9,14 @@ export type ReleaseDeps = { bookings: Pick<BookingStore, 'waiting'>; queue: Book
  * the index does not show yet comes due by itself.
  */
 export async function releaseWaiting(deps: ReleaseDeps, message: ConnectionActivated): Promise<void> {
-  const { userId, tokenVersion, page, after } = message;
+  const { userId, tokenVersion, choices = 0, page, after } = message;
   const { bookings, cursor } = await deps.bookings.waiting(userId, batchSize, after);
   await deps.queue.sendBatch(
     bookings.map(({ bookingId }) => ({
       type: 'sync',
       bookingId,
       userId,
-      cause: `activated-${tokenVersion}`,
+      cause: `activated-${tokenVersion}-${choices}`,
     })),
   );
   if (cursor) await deps.queue.send({ ...message, page: page + 1, after: cursor });

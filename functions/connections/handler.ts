@@ -1,6 +1,7 @@
 import middy from '@middy/core';
 import { authenticate } from '../../shared/bearer.ts';
-import { googleEndpoints } from '../../shared/config.ts';
+import { bookingQueue } from '../../shared/booking-queue.ts';
+import { googleEndpoints, required } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import {
   answerErrors,
@@ -12,13 +13,14 @@ import {
 } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
-import { routes } from '../../shared/names.ts';
+import { env, routes } from '../../shared/names.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
 import { changeConnection, disconnect, listCalendars, viewConnection } from './manage-connection.ts';
 
 const deps = {
   ...tokenDeps(dynamoClient()),
   apiKeys: keysOf('api-signing'),
+  queue: bookingQueue(required(env.bookingsQueueUrl)),
   calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },
 };
 

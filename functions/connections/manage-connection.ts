@@ -1,15 +1,8 @@
 import * as v from 'valibot';
-import { getAccess, type TokenDeps } from '../../shared/access-token.ts';
 import type { ConnectionView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
-import {
-  type Calendar,
-  type CalendarAnswer,
-  type CalendarApi,
-  type CalendarFailure,
-  listWritableCalendars,
-  readCalendar,
-} from '../../shared/calendar.ts';
+import type { BookingQueue } from '../../shared/booking-queue.ts';
+import { type Calendar, listWritableCalendars } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import {
   type Connection,
@@ -17,14 +10,17 @@ import {
   formerCalendarsOf,
   type GrantedConnection,
 } from '../../shared/connection.ts';
-import type { Choice } from '../../shared/connection-store.ts';
-import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
+import { coveredCalendars } from '../../shared/google-oauth.ts';
+import { parseRequest } from '../../shared/invalid-request.ts';
 import { optionalScopes } from '../../shared/names.ts';
-import { log } from '../../shared/observability.ts';
+import { describeError, log } from '../../shared/observability.ts';
 import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
-import { isTimeZone } from '../../shared/time-zone.ts';
+import { ask, type CalendarDeps, googleFailure } from './ask-calendar.ts';
+import { readChoice } from './choose-calendar.ts';
 
-export type ConnectionsDeps = TokenDeps & { calendar: CalendarApi };
+export type ConnectionsDeps = CalendarDeps & { queue: BookingQueue };
+
+type ListedCalendar = Omit<Calendar, 'isOwned'>;
 
 /** Reads the connection of a user. Errors: `connection_not_found` (404). */
 export async function viewConnection(deps: ConnectionsDeps, userId: string): Promise<ConnectionView> {
@@ -38,13 +34,22 @@ export async function viewConnection(deps: ConnectionsDeps, userId: string): Pro
 export async function listCalendars(
   deps: ConnectionsDeps,
   userId: string,
-): Promise<{ calendars: Calendar[] }> {
+): Promise<{ calendars: ListedCalendar[] }> {
   const connection = await findActive(deps, userId);
   if (!connection.scopes.includes(optionalScopes.calendarList)) throw listPermissionMissing();
-  const answer = await ask(deps, connection, (token) => listWritableCalendars(deps.calendar, token));
-  if (answer.ok) return { calendars: answer.value };
+  const asked = await ask(deps, connection, (token) => listWritableCalendars(deps.calendar, token));
+  const { answer } = asked;
+  if (answer.ok) {
+    const ownedOnly = coveredCalendars(connection.scopes) === 'owned';
+    return { calendars: answer.value.filter(({ isOwned }) => isOwned || !ownedOnly).map(toListed) };
+  }
+  // The scope of the list is optional: without it the connection still works.
   if (answer.failure.kind === 'permission_missing') throw listPermissionMissing();
-  throw googleFailure(answer.failure);
+  throw await googleFailure(deps, { connection: asked.connection, failure: answer.failure });
+}
+
+function toListed({ isOwned: _, ...calendar }: Calendar): ListedCalendar {
+  return calendar;
 }
 
 /** What may be changed of a connection. */
@@ -58,28 +63,37 @@ export const changeSchema = v.strictObject({
       v.check((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
     ),
   ),
-  timeZone: v.optional(
-    v.pipe(
-      v.string('It must be text.'),
-      v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.'),
-    ),
-  ),
 });
 
 /**
- * Chooses the calendar or the time zone. New events go to the new calendar; those that stand stay where they are.
+ * Chooses the calendar, and learns its time zone. New events go to the new calendar; existing ones stay where they are,
+ * and bookings that wait for a calendar are tried again.
  * Errors: `invalid_request` (400) with a problem for each field, `connection_not_found`, `reauthorization_required`,
- * `conflict`, and Google's.
+ * `calendar_switched_off`, `conflict`, and Google's.
  */
 export async function changeConnection(
   deps: ConnectionsDeps,
   userId: string,
   body: unknown,
 ): Promise<ConnectionView> {
-  const { calendarId, timeZone } = parseRequest(changeSchema, body);
+  const { calendarId } = parseRequest(changeSchema, body);
   const connection = await findActive(deps, userId);
-  if (calendarId !== undefined) await checkCalendar(deps, connection, calendarId);
-  return save(deps, userId, { ...(calendarId ? { calendarId } : {}), ...(timeZone ? { timeZone } : {}) });
+  if (calendarId === undefined) return toView(connection);
+  const chosen = await save(deps, userId, await readChoice(deps, connection, calendarId));
+  await releaseWaiting(deps, chosen);
+  return toView(chosen);
+}
+
+/** Bookings that wait for a calendar are done now rather than when they come due; if this fails, they come due. */
+async function releaseWaiting(
+  { queue }: ConnectionsDeps,
+  { userId, tokenVersion, choices = 0 }: Connection,
+): Promise<void> {
+  try {
+    await queue.send({ type: 'connection.activated', userId, tokenVersion, choices, page: 0 });
+  } catch (error) {
+    log.warn('Waiting bookings were not released at once', { userId, error: describeError(error) });
+  }
 }
 
 /**
@@ -160,50 +174,29 @@ async function findActive(deps: ConnectionsDeps, userId: string): Promise<Grante
   });
 }
 
-/** Asks Google with the connection's token, once more with a new one where Google does not accept it. */
-async function ask<T>(
-  deps: ConnectionsDeps,
-  connection: GrantedConnection,
-  call: (accessToken: string) => Promise<CalendarAnswer<T>>,
-): Promise<CalendarAnswer<T>> {
-  const access = await getAccess(deps, connection);
-  const answer = await call(access.accessToken);
-  if (answer.ok || answer.failure.kind !== 'unauthorized') return answer;
-  const renewed = await getAccess(deps, access.connection, access.connection.tokenVersion);
-  return call(renewed.accessToken);
-}
-
-async function checkCalendar(
-  deps: ConnectionsDeps,
-  connection: GrantedConnection,
-  calendarId: string,
-): Promise<void> {
-  const answer = await ask(deps, connection, (token) => readCalendar(deps.calendar, token, calendarId));
-  if (answer.ok && answer.value.isWritable) return;
-  const problem = (code: string, message: string): AppError =>
-    invalidRequest([{ code, field: 'calendarId', message }]);
-  if (answer.ok) throw problem('calendar_not_writable', 'This user may not enter events into that calendar.');
-  const { kind } = answer.failure;
-  if (kind === 'not_found' || kind === 'refused' || kind === 'account_refused') {
-    throw problem('calendar_not_found', 'Google knows no such calendar of this user.');
-  }
-  throw googleFailure(answer.failure);
-}
-
 async function save(
   deps: ConnectionsDeps,
   userId: string,
-  change: Omit<Choice, 'updatedAt'>,
-): Promise<ConnectionView> {
+  { calendarId, timeZone }: { calendarId: string; timeZone?: string },
+): Promise<GrantedConnection> {
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     // Read again: asking Google may have refreshed the tokens.
     const connection = await findActive(deps, userId);
     const now = deps.clock();
-    const moves = change.calendarId !== undefined && change.calendarId !== connection.calendarId;
+    const moves = calendarId !== connection.calendarId;
     const former = moves ? { formerCalendars: formerCalendarsOf(connection, now) } : {};
-    const choice = { ...change, ...former, updatedAt: now };
+    const choice = { calendarId, timeZone, ...former, updatedAt: now };
     if (await deps.connections.choose(userId, connection, choice)) {
-      return toView({ ...connection, ...choice });
+      const { timeZone: _, ...unchanged } = connection;
+      const choices = (connection.choices ?? 0) + 1;
+      return {
+        ...unchanged,
+        calendarId,
+        ...former,
+        ...(timeZone ? { timeZone } : {}),
+        choices,
+        updatedAt: now,
+      };
     }
   }
   throw contended();
@@ -237,14 +230,6 @@ function listPermissionMissing(): AppError {
     `The user has not allowed the list of calendars to be seen (${optionalScopes.calendarList}). Deploy with that scope among optionalScopes and let the user connect again; until then a calendar can be chosen by its id.`,
     { status: 403 },
   );
-}
-
-function googleFailure({ kind, reason }: CalendarFailure): AppError {
-  return new AppError('calendar_unavailable', 'Google Calendar could not answer. Please try again later.', {
-    status: 503,
-    retryable: true,
-    details: { kind, reason },
-  });
 }
 
 function contended(): AppError {

@@ -8,6 +8,8 @@ import {
   viewConnection,
 } from '../../functions/connections/manage-connection.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import { isOperatorError } from '../../shared/app-error.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -63,6 +65,22 @@ describe('the list of calendars', () => {
     expect(calendars).toHaveLength(2);
   });
 
+  it('leaves out calendars of others while only owned ones are allowed', async () => {
+    const list = { id: 'team', summary: 'Team', accessRole: 'writer' };
+    const how = {
+      status: 200,
+      body: JSON.stringify({ items: [{ ...list, id: 'own', accessRole: 'owner' }, list] }),
+    };
+    world.google.control.fail({ on: 'calendarList.list', times: 2, how });
+    await world.connect('user-1', withList);
+    const shared = [...withList.scopes, calendarScopes.shared];
+    await world.connect('user-2', { scopes: shared });
+    const idsFor = async (userId: string) =>
+      (await listCalendars(world.deps, userId)).calendars.map(({ id }) => id);
+    expect(await idsFor('user-1')).toEqual(['own']);
+    expect(await idsFor('user-2')).toEqual(['own', 'team']);
+  });
+
   it('says which permission is missing, without asking Google', async () => {
     await world.connect('user-1');
     await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(
@@ -100,8 +118,9 @@ describe('changing a connection', () => {
     const calendarId = await idOf('Appointments');
     await world.connect('user-1');
     await syncBooking(world.deps, world.payment('before'));
-    const view = await changeConnection(world.deps, 'user-1', { calendarId, timeZone: 'America/New_York' });
-    expect(view).toMatchObject({ calendarId, timeZone: 'America/New_York' });
+    const view = await changeConnection(world.deps, 'user-1', { calendarId });
+    expect(view).toMatchObject({ calendarId, timeZone: 'Europe/Vienna' });
+    expect(await viewConnection(world.deps, 'user-1')).toEqual(view);
     await syncBooking(world.deps, world.payment('after'));
     expect(world.google.control.events(ada, calendarId)).toHaveLength(1);
     expect((await world.booking('before'))?.observed?.calendarId).toBe('primary');
@@ -116,9 +135,9 @@ describe('changing a connection', () => {
     ['a calendar id that leads elsewhere', { calendarId: '..' }, ['invalid_field']],
     ['a calendar id that leads nowhere', { calendarId: '.' }, ['invalid_field']],
     ['a calendar id with half a character', { calendarId: 'team\ud800' }, ['invalid_field']],
-    ['a time zone that does not exist', { timeZone: 'Europe/Atlantis' }, ['invalid_field']],
+    ['a time zone, which is that of the calendar', { timeZone: 'Europe/Berlin' }, ['invalid_field']],
     ['fields that nobody knows', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
-    ['everything at once', { calendarId: '', timeZone: 7 }, ['invalid_field', 'invalid_field']],
+    ['everything at once', { calendarId: '', time: 7 }, ['invalid_field', 'invalid_field']],
     ['no object', ['primary'], ['invalid_field']],
     ['an empty list', [], ['invalid_field']],
   ])('refuses %s, field by field, and changes nothing', async (_, body, codes) => {
@@ -151,11 +170,157 @@ describe('changing a connection', () => {
     });
   });
 
+  it('learns the time zone with one call, and forgets it where Google does not say it', async () => {
+    const calendarId = await idOf('Appointments');
+    await world.connect('user-1', { timeZone: 'Asia/Tokyo' });
+    const before = world.calls().length;
+    await changeConnection(world.deps, 'user-1', { calendarId });
+    expect(world.calls().slice(before)).toEqual(['events.list']);
+    expect(await world.connection('user-1')).toMatchObject({ timeZone: 'Europe/Vienna' });
+    for (const timeZone of [undefined, 'Mars/Olympus', 'PST']) {
+      world.google.control.fail({
+        on: 'events.list',
+        how: { status: 200, body: JSON.stringify({ accessRole: 'owner', timeZone }) },
+      });
+      await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
+      expect(await world.connection('user-1')).not.toHaveProperty('timeZone');
+    }
+  });
+
+  it('hands waiting bookings to sync each time a calendar is chosen', async () => {
+    await world.connect('user-1');
+    await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
+    await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
+    const message = { type: 'connection.activated', userId: 'user-1', tokenVersion: 1, page: 0 };
+    expect(world.queue.messages).toEqual([
+      { ...message, choices: 1 },
+      { ...message, choices: 2 },
+    ]);
+    world.queue.messages.length = 0;
+    await changeConnection(world.deps, 'user-1', {});
+    expect(world.queue.messages).toEqual([]);
+  });
+
+  it('is stored even when waiting bookings cannot be handed over at once', async () => {
+    const calendarId = await idOf('Appointments');
+    await world.connect('user-1');
+    world.queue.away = true;
+    expect(await changeConnection(world.deps, 'user-1', { calendarId })).toMatchObject({ calendarId });
+  });
+
+  const problem = (code: string) =>
+    expect.objectContaining({
+      status: 400,
+      problems: [expect.objectContaining({ code, field: 'calendarId' })],
+    });
+  const answered = (accessRole: string) => ({ status: 200, body: JSON.stringify({ accessRole }) });
+  const missing = { status: 403, reason: 'insufficientPermissions' };
+
+  it.each([
+    ['a calendar of another account, which Google shows', answered('writer')],
+    ['a calendar of another account, for which Google finds the scope too narrow', missing],
+  ])('refuses %s while only owned calendars are allowed', async (_, how) => {
+    const before = await world.connect('user-1');
+    world.google.control.fail({ on: 'events.list', how });
+    await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
+      problem('calendar_not_owned'),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
+  it('accepts a calendar of another account where the user has allowed shared ones', async () => {
+    await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
+    world.google.control.fail({ on: 'events.list', how: answered('writer') });
+    expect(await changeConnection(world.deps, 'user-1', { calendarId: 'team' })).toMatchObject({
+      calendarId: 'team',
+    });
+  });
+
+  it.each([
+    ['calendar_not_found', { status: 404, reason: 'notFound' }],
+    ['calendar_not_writable', { status: 403, reason: 'forbidden' }],
+    ['calendar_not_writable', { status: 403, reason: 'requiredAccessLevel' }],
+    ['invalid_field', { status: 400, reason: 'invalid' }],
+  ])('answers %s where Google refuses that calendar with %o', async (code, how) => {
+    const before = await world.connect('user-1');
+    world.google.control.fail({ on: 'events.list', how });
+    await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
+      problem(code),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
   it('that Google cannot check now changes nothing', async () => {
     const before = await world.connect('user-1');
     world.google.control.fail({ on: 'events.list', how: { lose: 'request' } });
     await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
       coded('calendar_unavailable'),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+});
+
+describe('a failure of Google that is not about one calendar', () => {
+  const requests = [
+    [
+      'choosing a calendar',
+      'events.list',
+      () => changeConnection(world.deps, 'user-1', { calendarId: 'primary' }),
+    ],
+    ['listing calendars', 'calendarList.list', () => listCalendars(world.deps, 'user-1')],
+  ] as const;
+  const failures: [string, number, FaultEffect][] = [
+    ['calendar_switched_off', 409, { status: 403, reason: 'notACalendarUser', domain: 'calendar' }],
+    ['google_client_misconfigured', 503, { status: 403, reason: 'accessNotConfigured' }],
+    ['google_client_misconfigured', 503, { status: 403, reason: 'SERVICE_DISABLED' }],
+    ['calendar_unavailable', 503, { status: 403, reason: 'somethingNew' }],
+    ['calendar_unavailable', 503, { status: 403, reason: 'quotaExceeded', domain: 'usageLimits' }],
+    ['calendar_unavailable', 503, { status: 403, reason: 'rateLimitExceeded', domain: 'usageLimits' }],
+    ['calendar_unavailable', 503, { status: 429, reason: 'rateLimitExceeded', domain: 'usageLimits' }],
+    ['calendar_unavailable', 503, { status: 404, html: true }],
+    ['calendar_unavailable', 503, { status: 403, html: true }],
+    ['calendar_unavailable', 503, { status: 410, reason: 'deleted' }],
+    ['calendar_unavailable', 503, { status: 412, reason: 'conditionNotMet' }],
+    ['calendar_unavailable', 503, { status: 409, reason: 'conflict' }],
+    ['calendar_unavailable', 503, { status: 500, reason: 'backendError' }],
+    ['calendar_unavailable', 503, { status: 200, body: '{"items":7}' }],
+    ['calendar_unavailable', 503, { lose: 'response' }],
+  ];
+
+  it.each(
+    requests.flatMap(([what, on, send]) =>
+      failures.map(([code, status, how]) => ({ what, on, send, code, status, how })),
+    ),
+  )('while $what answers $code for $how and changes nothing', async ({ on, send, code, status, how }) => {
+    const before = await world.connect('user-1', withList);
+    world.google.control.fail({ on, how });
+    const error: unknown = await send().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code, status });
+    expect(isOperatorError(error)).toBe(code === 'google_client_misconfigured');
+    expect(await world.connection('user-1')).toEqual(before);
+  });
+
+  it('marks the connection where the permission for events is gone', async () => {
+    await world.connect('user-1');
+    world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'insufficientPermissions' } });
+    await expect(changeConnection(world.deps, 'user-1', { calendarId: 'primary' })).rejects.toThrow(
+      coded('reauthorization_required', 409),
+    );
+    expect(await world.connection('user-1')).toMatchObject({
+      status: 'reauthorization_required',
+      reason: 'insufficientPermissions',
+    });
+    expect(world.bus.types()).toEqual(['connection.reauthorization_required']);
+  });
+
+  it('leaves the connection active where only the permission for the list is gone', async () => {
+    const before = await world.connect('user-1', withList);
+    world.google.control.fail({
+      on: 'calendarList.list',
+      how: { status: 403, reason: 'insufficientPermissions' },
+    });
+    await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(
+      coded('calendar_list_permission_missing', 403),
     );
     expect(await world.connection('user-1')).toEqual(before);
   });

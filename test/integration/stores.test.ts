@@ -163,7 +163,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
 
     it('puts a connection over what its user has chosen only where that was read', async () => {
       await connections.put(connection(), undefined);
-      await connections.choose(userId, { tokenVersion: 1 }, { timeZone: 'Europe/Berlin', updatedAt: now });
+      await connections.choose(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: now });
       const again = connection({ tokenVersion: 2 });
       expect(await connections.put(again, { tokenVersion: 1 })).toBe(false);
       expect(await connections.put(again, { tokenVersion: 1, choices: 2 })).toBe(false);
@@ -362,13 +362,19 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         leaseUntil: now + 20,
         tokenVersion: 1,
       });
-      expect(await connections.choose(userId, { tokenVersion: 2 }, { timeZone: 'UTC', updatedAt: now })).toBe(
-        false,
+      expect(
+        await connections.choose(userId, { tokenVersion: 2 }, { calendarId: 'team', updatedAt: now }),
+      ).toBe(false);
+      await connections.choose(
+        userId,
+        { tokenVersion: 1, choices: 1 },
+        { calendarId: 'home', updatedAt: now },
       );
+      expect(await connections.get(userId)).not.toHaveProperty('timeZone');
       await connections.requireReauthorization(userId, 1, 'invalid_grant', now);
-      expect(await connections.choose(userId, { tokenVersion: 2 }, { timeZone: 'UTC', updatedAt: now })).toBe(
-        false,
-      );
+      expect(
+        await connections.choose(userId, { tokenVersion: 2 }, { calendarId: 'team', updatedAt: now }),
+      ).toBe(false);
     });
 
     it('reads booking and connection together, either of which may be missing', async () => {
