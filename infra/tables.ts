@@ -29,6 +29,8 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
   // Table and not TableV2: with a key of ours, that one needs a region named before it synthesizes.
   const connections = new Table(scope, 'ConnectionsTable', {
     partitionKey: { name: 'userId', type: AttributeType.STRING },
+    // Counts of the attempts of a link; a connection has no such attribute.
+    timeToLiveAttribute: 'expiresAt',
     ...keptSafe,
   });
   addIndex(connections, indexes.refreshDue, 'refreshShard', {

@@ -25,6 +25,8 @@ export type ErrorCode =
   | 'state_used'
   | 'wrong_browser'
   | 'access_denied'
+  | 'administrator_denied'
+  | 'browser_unsupported'
   | 'authorization_failed'
   | 'id_token_invalid'
   | 'calendar_permission_missing'

@@ -46,6 +46,8 @@ export type ConnectionStore = {
     connection: Connection,
     read: Pick<Connection, 'tokenVersion' | 'choices'> | undefined,
   ): Promise<boolean>;
+  /** Counts an attempt to connect with a link, until `expiresAt`. Answers whether it is one of the `most` allowed. */
+  countAttempt(link: string, most: number, expiresAt: number): Promise<boolean>;
   /** Takes the right to refresh an active connection of this version; answers the connection as it is then. */
   takeLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
   /** Takes the right to do what is due on a connection, if something is; answers the connection as it is then. */
@@ -193,6 +195,21 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
                     ':seen': read.choices,
                   }),
                 }),
+          }),
+        ),
+      );
+    },
+
+    countAttempt(link, most, expiresAt) {
+      return conditionally(
+        dynamo.send(
+          new UpdateItemCommand({
+            TableName: table,
+            // No user id has a `#`.
+            Key: toItem({ userId: `link#${link}` }),
+            UpdateExpression: 'SET expiresAt = :expiresAt ADD attempts :one',
+            ConditionExpression: 'attribute_not_exists(attempts) OR attempts < :most',
+            ExpressionAttributeValues: toItem({ ':expiresAt': expiresAt, ':one': 1, ':most': most }),
           }),
         ),
       );

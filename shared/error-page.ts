@@ -47,7 +47,7 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
     ],
   },
   state_expired: { title: 'That took too long' },
-  state_used: { title: 'This was done already' },
+  state_used: { title: 'This link was used already' },
   wrong_browser: {
     title: 'Please use the same browser',
     text: [
@@ -60,6 +60,20 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
     text: [
       'You did not allow access, so nothing was changed.',
       'If you change your mind, try again here, or later from LeadsCalendar.',
+    ],
+  },
+  administrator_denied: {
+    title: 'Your administrator does not allow this',
+    text: [
+      'The administrator of your Google account does not allow LeadsCalendar to use its calendar. Nothing was connected.',
+      'Ask your administrator to allow it. Or start again from LeadsCalendar, and choose another Google account.',
+    ],
+  },
+  browser_unsupported: {
+    title: 'Please use a browser',
+    text: [
+      'Google does not allow signing in inside another app. Nothing was connected.',
+      'Open LeadsCalendar in a browser such as Chrome, Edge, Firefox or Safari, and start again there.',
     ],
   },
   calendar_permission_missing: {

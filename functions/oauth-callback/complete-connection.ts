@@ -2,6 +2,7 @@ import { open, resealedRevocation, type TokenDeps } from '../../shared/access-to
 import { AppError, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
+import type { CalendarApi } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import {
   type Connection,
@@ -22,9 +23,12 @@ import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../.
 import { describeError, log, metric } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
+import { type LearnedCalendar, learnCalendar } from './learn-calendar.ts';
+import { readCode } from './read-code.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;
+  calendar: CalendarApi;
   queue: BookingQueue;
   stateKeys: Secret<Keys<'state-encryption'>>;
   publicUrl: string;
@@ -37,18 +41,23 @@ export type CallbackRequest = {
   browser: string | undefined;
 };
 
+/** What a user has consented to, and what was learned with it of the calendar that was chosen before. */
+type Consent = GrantedTokens & { identity: GoogleIdentity; learned: LearnedCalendar & { chosen: string } };
+
 export type Connected = { connection: GrantedConnection; returnTo?: string };
 
 /** Seconds for which a used link is remembered: the life of a link, plus that of a state made with it in its last moment. */
 const usedLinkKept = 2 * stateLifetime + 60;
+/** Codes that one link may have redeemed: each asks Google's token endpoint, whose limit all users share. */
+const maxExchanges = 5;
 /** Attempts to store a connection that a refresh changes at the same moment. */
 const maxAttempts = 4;
 
 /**
  * Completes a connection: checks that this browser started it and that its link has not been used, redeems the code
- * once, checks who consented to what, and stores the connection with sealed tokens.
+ * once, checks who consented to what, reads the calendar, and stores the connection with sealed tokens.
  * Errors, each with nothing stored: `state_missing`, `state_invalid`, `state_expired`, `state_used`, `wrong_browser`,
- * `access_denied`, `authorization_failed`, `id_token_invalid`, `calendar_permission_missing`, `refresh_token_missing`,
+ * those of `readCode`, `id_token_invalid`, `calendar_permission_missing`, `refresh_token_missing`,
  * and those of Google's token endpoint.
  */
 export async function completeConnection(
@@ -61,32 +70,18 @@ export async function completeConnection(
   // The keys are read here and not when the tokens are stored: that would be one more wait, after the code is spent.
   const [known] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
   if (isUsed(known, state)) throw stateUsed();
+  const mayAsk = await deps.connections.countAttempt(state.link, maxExchanges, deps.clock() + usedLinkKept);
+  if (!mayAsk) throw triedTooOften();
 
   const { identity, ...granted } = await redeem(deps, code, state.verifier);
   if (!identity.nonce || !sameSecret(identity.nonce, state.nonce)) throw nonceMismatch();
   if (coveredCalendars(granted.scopes) === 'none') throw permissionMissing();
 
-  const connection = await store(deps, state, granted, identity, known);
+  const chosen = accountOf(known, identity)?.calendarId ?? 'primary';
+  const learned = { chosen, ...(await learnCalendar(deps.calendar, granted, chosen)) };
+  const connection = await store(deps, state, { ...granted, identity, learned }, known);
   await releaseWaiting(deps, connection);
   return { connection, ...(state.returnTo === undefined ? {} : { returnTo: state.returnTo }) };
-}
-
-function readCode(query: URLSearchParams): string {
-  const error = query.get('error');
-  if (error === 'access_denied') {
-    throw new AppError(
-      'access_denied',
-      'You did not allow access, so nothing was connected. To connect after all, go back to LeadsCalendar and start again.',
-      { status: 403 },
-    );
-  }
-  const code = query.get('code');
-  if (error === null && code) return code;
-  throw new AppError(
-    'authorization_failed',
-    'Google ended the connection with an error. Please go back to LeadsCalendar and try again.',
-    { status: 400, details: { error: (error ?? 'no code').slice(0, 60) } },
-  );
 }
 
 async function redeem(
@@ -116,13 +111,12 @@ async function redeem(
 async function store(
   deps: CallbackDeps,
   state: OAuthState,
-  granted: GrantedTokens,
-  identity: GoogleIdentity,
+  consent: Consent,
   firstKnown: Connection | undefined,
 ): Promise<GrantedConnection> {
   let known = firstKnown;
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const connection = await toConnection(deps, state, granted, identity, known);
+    const connection = await toConnection(deps, state, consent, known);
     await announce(deps, connection, known);
     if (await deps.connections.put(connection, known)) {
       metric('ConnectionActivated', 1);
@@ -141,15 +135,14 @@ async function store(
 async function toConnection(
   deps: CallbackDeps,
   state: OAuthState,
-  granted: GrantedTokens,
-  identity: GoogleIdentity,
+  { identity, learned, ...granted }: Consent,
   known: Connection | undefined,
 ): Promise<GrantedConnection> {
   const { userId } = state;
   const now = deps.clock();
   const keys = await deps.tokenKeys.get();
   const before = known?.status === 'disconnected' ? undefined : known;
-  const sameAccount = before?.googleSub === identity.sub ? before : undefined;
+  const sameAccount = accountOf(known, identity);
   const refreshToken = granted.refreshToken ?? (await stillWorking(deps, sameAccount));
   const accessTokenExpiresAt = now + granted.expiresIn;
   const accountChangedAt = before && !sameAccount ? now : before?.accountChangedAt;
@@ -159,10 +152,8 @@ async function toConnection(
     googleSub: identity.sub,
     email: identity.email,
     scopes: granted.scopes,
-    // Another account has other calendars.
-    calendarId: sameAccount?.calendarId ?? 'primary',
+    ...calendarOf(sameAccount, learned),
     ...(known?.formerCalendars ? { formerCalendars: known.formerCalendars } : {}),
-    ...(before?.timeZone === undefined ? {} : { timeZone: before.timeZone }),
     ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,
     tokenVersion: (known?.tokenVersion ?? 0) + 1,
@@ -176,6 +167,22 @@ async function toConnection(
     connectedAt: now,
     updatedAt: now,
   };
+}
+
+/** The connection that is known, where it is to the account that consented now: another one has other calendars. */
+function accountOf(known: Connection | undefined, identity: GoogleIdentity): GrantedConnection | undefined {
+  return known && known.status !== 'disconnected' && known.googleSub === identity.sub ? known : undefined;
+}
+
+/** What was learned of the chosen calendar, unless the user has chosen another one in the meantime. */
+function calendarOf(
+  sameAccount: GrantedConnection | undefined,
+  { chosen, calendarId, timeZone }: Consent['learned'],
+): Pick<GrantedConnection, 'calendarId' | 'timeZone'> {
+  const { calendarId: current = 'primary', timeZone: known } = sameAccount ?? {};
+  const isCurrent = current === chosen;
+  const zone = isCurrent ? (timeZone ?? (calendarId === current ? known : undefined)) : known;
+  return { calendarId: isCurrent ? calendarId : current, ...(zone === undefined ? {} : { timeZone: zone }) };
 }
 
 /** A grant of another account that nobody uses any more. Never one of this account: Google would end the new one with it. */
@@ -257,6 +264,14 @@ function stateUsed(): AppError {
   return new AppError(
     'state_used',
     'This link has already connected a calendar. Nothing was changed now. To connect another one, start again from LeadsCalendar.',
+    { status: 409 },
+  );
+}
+
+function triedTooOften(): AppError {
+  return new AppError(
+    'state_used',
+    'This link was tried too often. Nothing was changed now. Start again from LeadsCalendar: it gives you a new link.',
     { status: 409 },
   );
 }

@@ -7,6 +7,7 @@ import { errorPage } from '../../shared/error-page.ts';
 import { googleOAuth } from '../../shared/google-sign-in.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
+import { lightFetch } from '../../shared/light-fetch.ts';
 import { env } from '../../shared/names.ts';
 import { page } from '../../shared/page.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
@@ -18,6 +19,7 @@ const deps = {
   ...tokenDeps(dynamoClient()),
   stateKeys: keysOf('state-encryption'),
   google: googleOAuth(googleEndpoints()),
+  calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   publicUrl,
 };

@@ -183,7 +183,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     await allow(page);
     expect(await title(page)).toBe('Your calendar is connected');
     await page.reload();
-    expect(await title(page)).toBe('This was done already');
+    expect(await title(page)).toBe('This link was used already');
     await picture(page, 'done-already');
   });
 

@@ -1,23 +1,30 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { decodeProtectedHeader } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConnectDeps, startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { type Connected, completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import type { Switches } from '../../infra/local/google/state.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
+import { type AppError, isOperatorError } from '../../shared/app-error.ts';
 import { randomSecret } from '../../shared/browser-binding.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
+import { errorPage } from '../../shared/error-page.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
 import { parseKeys } from '../../shared/keys.ts';
+import type { HttpRequest } from '../../shared/http.ts';
 import { audiences, optionalScopes } from '../../shared/names.ts';
 import { takeBackGrant } from '../../shared/revocation.ts';
 import { openTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
+import { logged } from '../setup.ts';
 import { otherSpellings } from '../spellings.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 const publicUrl = 'http://localhost:3000';
+/** "Appointments" of Ada in the simulated Google. */
+const secondCalendar = `c_${createHash('sha256').update('100000000000000000001').digest('hex')}@group.calendar.google.com`;
 
 let world: World;
 beforeEach(async () => {
@@ -128,14 +135,13 @@ describe('a connection', () => {
       'user-1',
       { tokenVersion: 1 },
       {
-        calendarId: 'team',
-        timeZone: 'Europe/Vienna',
+        calendarId: secondCalendar,
         updatedAt: 0,
       },
     );
     world.time.now += 60;
     const { connection } = await connect('user-1');
-    expect(connection).toMatchObject({ calendarId: 'team', timeZone: 'Europe/Vienna' });
+    expect(connection).toMatchObject({ calendarId: secondCalendar, timeZone: 'Europe/Vienna' });
     expect(connection).not.toHaveProperty('accountChangedAt');
     expect(world.bus.types()).toEqual(['connection.activated', 'connection.activated']);
   });
@@ -285,7 +291,7 @@ describe('the exchange of the code', () => {
     ['no answer comes', { lose: 'response' as const }, 'google_unreachable'],
     ['the answer is a page', { status: 502, html: true as const }, 'google_unexpected_status'],
     ['the answer has no token', { status: 200, body: '{}' }, 'google_unexpected_body'],
-    ['the answer is an OAuth error', { status: 400, oauthError: 'invalid_scope' }, 'google_oauth_error'],
+    ['the answer is an OAuth error', { status: 400, oauthError: 'something_new' }, 'google_oauth_error'],
     ['the code is refused', { status: 400, oauthError: 'invalid_grant' }, 'authorization_failed'],
     ['our client is refused', { status: 401, oauthError: 'invalid_client' }, 'google_client_misconfigured'],
     [
@@ -371,6 +377,195 @@ describe('another try', () => {
     await finish(await walkConsent(location), browser);
     const again = await retry(new URL(location).searchParams.get('state') ?? '', browser);
     await expect(finish(await walkConsent(again.location), browser)).rejects.toThrow(coded('state_used'));
+  });
+});
+
+describe('the calendar of a connection', () => {
+  /** Connects, chooses a calendar, and connects again. */
+  async function again(calendarId: string, prepare: () => void, walk?: Walk): Promise<GrantedConnection> {
+    await connect('user-1');
+    await world.deps.connections.choose(
+      'user-1',
+      { tokenVersion: 1 },
+      { calendarId, timeZone: 'Asia/Tokyo', updatedAt: world.time.now },
+    );
+    world.time.now += 60;
+    prepare();
+    return (await connect('user-1', walk)).connection;
+  }
+  const fail =
+    (how: FaultEffect, times = 1) =>
+    () =>
+      world.google.control.fail({ on: 'events.list', times, how });
+  const gone = { status: 404, reason: 'notFound' };
+
+  it('is the primary one at first, with the time zone that Google answers', async () => {
+    const { connection } = await connect('user-1');
+    expect(connection).toMatchObject({ calendarId: 'primary', timeZone: 'Europe/Vienna' });
+    expect(calls('events.list')).toBe(1);
+    expect((await connect('user-2', { account: ben })).connection.timeZone).toBe('America/New_York');
+  });
+
+  it.each<FaultEffect>([
+    { status: 503, reason: 'backendError' },
+    { lose: 'response' },
+    { status: 403, reason: 'notACalendarUser', domain: 'calendar' },
+    { status: 403, reason: 'insufficientPermissions' },
+    { status: 404, html: true },
+    gone,
+    { status: 200, body: '{"accessRole":"owner"}' },
+    { status: 200, body: '{"accessRole":"owner","timeZone":"Mars/Olympus"}' },
+  ])('is connected without a time zone where the read fails with %o', async (how) => {
+    world.google.control.fail({ on: 'events.list', times: 9, how });
+    const { connection } = await connect('user-1');
+    expect(connection).toMatchObject({ status: 'active', calendarId: 'primary' });
+    expect(connection).not.toHaveProperty('timeZone');
+  });
+
+  it('tells the operator where the Calendar API is not enabled', async () => {
+    world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'accessNotConfigured' } });
+    await connect('user-1');
+    expect(logged.join('')).toContain('"OperatorError":1');
+  });
+
+  it('stays chosen while it exists, and its time zone is read again', async () => {
+    const calendarId = secondCalendar;
+    const connection = await again(calendarId, () => {});
+    expect(connection).toMatchObject({ calendarId, timeZone: 'Europe/Vienna' });
+    expect(calls('events.list')).toBe(2);
+  });
+
+  it('returns to the primary one where the chosen one is gone', async () => {
+    const calendarId = secondCalendar;
+    const connection = await again(calendarId, () => world.google.control.deleteCalendar(ada, calendarId));
+    expect(connection).toMatchObject({ calendarId: 'primary', timeZone: 'Europe/Vienna' });
+  });
+
+  it.each<[string, FaultEffect, number]>([
+    ['once', gone, 1],
+    ['as long as the account answers nothing else', gone, 9],
+    ['from a proxy', { status: 404, html: true }, 9],
+  ])('stays chosen where a 404 comes %s', async (_, how, times) => {
+    const calendarId = secondCalendar;
+    expect(await again(calendarId, fail(how, times))).toMatchObject({ calendarId });
+  });
+
+  it.each<[string, FaultEffect]>([
+    ['Google shows that it is of another account', { status: 200, body: '{"accessRole":"writer"}' }],
+    ['Google finds the scope too narrow', { status: 403, reason: 'insufficientPermissions' }],
+  ])('returns to the primary one where only owned ones are allowed now: %s', async (_, how) => {
+    expect(await again(secondCalendar, fail(how))).toMatchObject({
+      calendarId: 'primary',
+      timeZone: 'Europe/Vienna',
+    });
+  });
+
+  it('keeps the known time zone of a calendar that cannot be read now', async () => {
+    const calendarId = secondCalendar;
+    expect(await again(calendarId, fail({ status: 503, reason: 'backendError' }))).toMatchObject({
+      calendarId,
+      timeZone: 'Asia/Tokyo',
+    });
+  });
+
+  it('of another account starts at its primary one', async () => {
+    expect(await again(secondCalendar, () => {}, { account: ben })).toMatchObject({
+      calendarId: 'primary',
+      timeZone: 'America/New_York',
+    });
+  });
+});
+
+describe('the attempts of one link', () => {
+  it('ask Google at most five times, over all its states and retries', async () => {
+    const token = await linkToken('user-1');
+    const browser = randomSecret();
+    const attempt = async () => {
+      const { location } = await startConnection(connectDeps(), {
+        token,
+        retry: undefined,
+        returnTo: undefined,
+        browser,
+      });
+      const state = new URL(location).searchParams.get('state');
+      return finish(`http://localhost/?${new URLSearchParams({ code: 'x', state: state ?? '' })}`, browser);
+    };
+    for (let time = 0; time < 5; time++) {
+      await expect(attempt()).rejects.toThrow(coded('authorization_failed'));
+    }
+    for (let time = 0; time < 3; time++) await expect(attempt()).rejects.toThrow(coded('state_used'));
+    expect(calls('token')).toBe(5);
+    expect(await world.connection('user-1')).toBeUndefined();
+    // Another link of the same user works.
+    world.time.now += 1;
+    await connect('user-1');
+  });
+
+  it('are counted at once where they come at the same moment', async () => {
+    const { location, browser } = await begin('user-1');
+    const state = new URL(location).searchParams.get('state') ?? '';
+    const callback = (code: number) =>
+      finish(`http://localhost/?${new URLSearchParams({ code: `x${code}`, state })}`, browser).catch(
+        ({ code }: { code: string }) => code,
+      );
+    const outcomes = await Promise.all(Array.from({ length: 20 }, (_, code) => callback(code)));
+    expect(outcomes.filter((code) => code === 'authorization_failed')).toHaveLength(5);
+    expect(outcomes.filter((code) => code === 'state_used')).toHaveLength(15);
+    expect(calls('token')).toBe(5);
+  });
+
+  it('are not used up by users who do not allow access', async () => {
+    const { location, browser } = await begin('user-1');
+    const denied = await walkConsent(location, { deny: true });
+    for (let time = 0; time < 7; time++) {
+      await expect(finish(denied, browser)).rejects.toThrow(coded('access_denied'));
+    }
+    await finish(await walkConsent(location), browser);
+    expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
+  });
+});
+
+describe("an error of Google's consent page", () => {
+  const operator = 'google_client_misconfigured';
+  it.each<[string, string, number]>([
+    ['access_denied', 'access_denied', 403],
+    ['admin_policy_enforced', 'administrator_denied', 403],
+    ['disallowed_useragent', 'browser_unsupported', 403],
+    ['org_internal', operator, 503],
+    ['invalid_scope', operator, 503],
+    ['invalid_client', operator, 503],
+    ['deleted_client', operator, 503],
+    ['disabled_client', operator, 503],
+    ['unauthorized_client', operator, 503],
+    ['redirect_uri_mismatch', operator, 503],
+    ['invalid_request', operator, 503],
+    ['unsupported_response_type', operator, 503],
+    ['access_not_configured', operator, 503],
+    ['server_error', 'authorization_failed', 400],
+    ['temporarily_unavailable', 'authorization_failed', 400],
+    ['interaction_required', 'authorization_failed', 400],
+    ['something_new', 'authorization_failed', 400],
+    ['toString', 'authorization_failed', 400],
+    ['', 'authorization_failed', 400],
+  ])('%j is answered %s with advice that can help', async (error, code, status) => {
+    const { location, browser } = await begin('user-1');
+    const state = new URL(location).searchParams.get('state') ?? '';
+    const query = `?${new URLSearchParams({ error, state })}`;
+    const thrown: unknown = await finish(`http://localhost/${query}`, browser).catch((reason) => reason);
+    expect(thrown).toMatchObject({ code, status });
+    expect(isOperatorError(thrown)).toBe(code === operator);
+    const page = errorPage(
+      thrown as AppError,
+      {
+        rawQueryString: query.slice(1),
+        headers: { accept: 'text/html' },
+      } as unknown as HttpRequest,
+    );
+    const retryHelps = ['access_denied', 'authorization_failed'].includes(code);
+    expect(page.body?.includes('Try again')).toBe(retryHelps);
+    expect(page.body).not.toContain('undefined');
+    expect(calls('token')).toBe(0);
+    expect(await world.connection('user-1')).toBeUndefined();
   });
 });
 

@@ -167,10 +167,16 @@ function check(input: Names, item: Item | undefined, expressions: (string | unde
 }
 
 function updated(item: Item, expression: string, names: Names): Item {
-  const [, assignments, removals] = /^(?:SET (.*?))?\s*(?:REMOVE (.*))?$/.exec(expression) ?? [];
+  const [, assignments, additions, removals] =
+    /^(?:SET (.*?))?\s*(?:ADD (.*?))?\s*(?:REMOVE (.*))?$/.exec(expression) ?? [];
   for (const assignment of assignments?.split(',') ?? []) {
     const [name = '', value = ''] = assignment.split('=').map((part) => part.trim());
     item[attribute(name, names)] = names.ExpressionAttributeValues?.[value] as AttributeValue;
+  }
+  for (const addition of additions?.split(',') ?? []) {
+    const [name = '', value = ''] = addition.trim().split(' ');
+    const amount = Number(names.ExpressionAttributeValues?.[value]?.N);
+    item[attribute(name, names)] = { N: String(Number(item[attribute(name, names)]?.N ?? 0) + amount) };
   }
   for (const name of removals?.split(',') ?? []) delete item[attribute(name.trim(), names)];
   return item;
@@ -237,7 +243,16 @@ function parseTerm(tokens: string[]): Condition {
   return (item, names) => {
     const order = compare(item[attribute(first, names)], names.ExpressionAttributeValues?.[value]);
     if (order === undefined) return false;
-    return operator === '=' ? order === 0 : operator === '<=' ? order <= 0 : order >= 0;
+    switch (operator) {
+      case '=':
+        return order === 0;
+      case '<':
+        return order < 0;
+      case '<=':
+        return order <= 0;
+      default:
+        return order >= 0;
+    }
   };
 }
 

@@ -297,7 +297,11 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         .items('bookings')
         .filter(({ id }) => id?.S?.startsWith('booking#'))
         .map((item) => fromItem<Booking>(item)),
-    connections: (): Connection[] => dynamo.items('connections').map((item) => fromItem<Connection>(item)),
+    connections: (): Connection[] =>
+      dynamo
+        .items('connections')
+        .map((item) => fromItem<Connection>(item))
+        .filter(({ status }) => status !== undefined),
     watchGoogle: (watch: (method: string) => void) => {
       afterGoogle = watch;
     },
@@ -342,6 +346,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       const oauth: CallbackDeps = {
         connections: connectionStore(client, 'connections', indexShards),
         google: googleOf(process),
+        calendar: calendarOf(process),
         ...secrets,
         bus: busOf(process),
         queue,
@@ -358,7 +363,6 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         secrets: webhooks,
         bookings: bookingStore(client, 'bookings', indexShards),
         readForSync: syncReader(client, { bookings: 'bookings', connections: 'connections' }),
-        calendar: calendarOf(process),
         stripeMode: 'both',
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
         sleep: async (milliseconds: number): Promise<void> => {

@@ -1,0 +1,55 @@
+import {
+  type CalendarAccess,
+  type CalendarAnswer,
+  type CalendarApi,
+  readCalendar,
+} from '../../shared/calendar.ts';
+import { coveredCalendars, type GrantedTokens } from '../../shared/google-oauth.ts';
+import { log, reportOperatorError } from '../../shared/observability.ts';
+import { isTimeZone } from '../../shared/time-zone.ts';
+
+/** The calendar that new events go to, and its time zone where Google says it. */
+export type LearnedCalendar = { calendarId: string; timeZone?: string };
+
+const primary = 'primary';
+
+/**
+ * Reads the chosen calendar with a new grant. One that is deleted, or that the grant does not cover, is replaced by the
+ * primary one. Any other failure keeps the choice without a time zone: connecting does not depend on it.
+ */
+export async function learnCalendar(
+  api: CalendarApi,
+  { accessToken, scopes }: Pick<GrantedTokens, 'accessToken' | 'scopes'>,
+  chosen: string,
+): Promise<LearnedCalendar> {
+  const read = (calendarId: string) => readCalendar(api, accessToken, calendarId);
+  const answer = await read(chosen);
+  const isUsable = chosen === primary || !(isGone(answer) || isUncovered(answer, scopes));
+  if (isUsable) return { calendarId: chosen, ...zoneOf(answer) };
+  const fallback = await read(primary);
+  // A 404 may pass: it is believed where the account answers otherwise, and the calendar is still not found.
+  if (isGone(answer) && !(fallback.ok && isGone(await read(chosen)))) return { calendarId: chosen };
+  return { calendarId: primary, ...zoneOf(fallback) };
+}
+
+function isGone(answer: CalendarAnswer<CalendarAccess>): boolean {
+  return !answer.ok && answer.failure.kind === 'not_found' && answer.failure.reason === 'notFound';
+}
+
+/** Which answer Google gives for a calendar that the scope does not cover is not documented: both are accepted. */
+function isUncovered(answer: CalendarAnswer<CalendarAccess>, scopes: string[]): boolean {
+  if (coveredCalendars(scopes) !== 'owned') return false;
+  return answer.ok ? !answer.value.isOwned : answer.failure.kind === 'permission_missing';
+}
+
+function zoneOf(answer: CalendarAnswer<CalendarAccess>): { timeZone?: string } {
+  if (!answer.ok) {
+    const { kind, reason, status } = answer.failure;
+    if (kind === 'operator')
+      reportOperatorError('The calendar of a new connection cannot be read', new Error(reason));
+    else log.warn('Calendar of a new connection was not read', { kind, reason, status });
+    return {};
+  }
+  const { timeZone } = answer.value;
+  return timeZone && isTimeZone(timeZone) ? { timeZone } : {};
+}
