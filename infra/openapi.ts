@@ -329,7 +329,7 @@ const getConnection: Operation = {
 
 const patchConnection: Operation = {
   operationId: 'changeConnection',
-  summary: 'Chooses the calendar or the time zone',
+  summary: 'Chooses the calendar',
   tags: ['connections'],
   security: asUser,
   requestBody: { required: true, content: { 'application/json': { schema: ref('ConnectionChange') } } },
@@ -339,7 +339,7 @@ const patchConnection: Operation = {
       ...unusableBody,
       401: unauthorized,
       404: ['connection_not_found'],
-      409: ['reauthorization_required', 'conflict'],
+      409: ['reauthorization_required', 'calendar_switched_off', 'conflict'],
       ...askingGoogle,
     }),
   },
@@ -367,7 +367,7 @@ const listCalendars: Operation = {
       401: unauthorized,
       403: ['calendar_list_permission_missing'],
       404: ['connection_not_found'],
-      409: ['reauthorization_required'],
+      409: ['reauthorization_required', 'calendar_switched_off'],
       ...askingGoogle,
     }),
   },
@@ -461,7 +461,13 @@ const callback: Operation = {
     302: elsewhere('To return_to, with google_calendar=connected.'),
     ...refusals({
       400: ['state_missing', 'state_invalid', 'state_expired', 'authorization_failed', 'id_token_invalid'],
-      403: ['wrong_browser', 'access_denied', 'calendar_permission_missing'],
+      403: [
+        'wrong_browser',
+        'access_denied',
+        'administrator_denied',
+        'browser_unsupported',
+        'calendar_permission_missing',
+      ],
       409: ['state_used', 'refresh_token_missing', 'conflict'],
       502: ['id_token_invalid', 'google_oauth_error', 'google_unexpected_body'],
       503: [

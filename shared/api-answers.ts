@@ -50,7 +50,9 @@ export const connectionSchema = v.pipe(
       ),
     ),
     calendarId: optionalText,
-    timeZone: optionalText,
+    timeZone: v.optional(
+      text('IANA zone of that calendar, as Google says it. Absent where it is not known. It cannot be set.'),
+    ),
     connectedAt: v.optional(instant),
     accountChangedAt: v.optional(instant),
     lastRefreshedAt: v.optional(instant),

@@ -88,6 +88,19 @@ export const busEventSchema = v.variant('type', [
     userId,
     reason: v.literal('requested'),
   }),
+  event(
+    'connection.account_shared',
+    'A user has disconnected, or connected another Google account, while other users are connected to the former account: they keep access to its calendar. Published at least once.',
+    {
+      userId,
+      reason: v.picklist(['disconnected', 'other_account']),
+      otherUserIds: v.pipe(
+        v.array(v.string()),
+        v.minLength(1),
+        v.description("LeadsCalendar's ids of those other users, at most 50."),
+      ),
+    },
+  ),
   event('booking.scheduled', "The event stands in the user's calendar.", {
     userId,
     ...booking,

@@ -58,8 +58,10 @@ export type ConnectionStore = {
   postpone(read: Leased, refreshAt: number, failures: number): Promise<boolean>;
   /** Records that only the user can mend this connection. */
   requireReauthorization(userId: string, version: number, reason: string, now: number): Promise<boolean>;
-  /** Records that a grant was taken back. `disconnected`: nothing else is ever due on this connection. */
-  endRevocation(userId: string, version: number, disconnected: boolean): Promise<boolean>;
+  /** Records that a grant was taken back. Of a disconnected one, only `forget` is due then, at `forgetAt`. */
+  endRevocation(userId: string, version: number, forgetAt?: number): Promise<boolean>;
+  /** Removes what a disconnected connection keeps for a while, and ends the lease that was read. */
+  forget(read: Leased): Promise<boolean>;
   /** Records use, which moves the next refresh from the keep-alive rhythm to the expiry of the access token. */
   recordUse(userId: string, version: number, lastUsedAt: number, refreshAt: number): Promise<boolean>;
   /** Records what the user chose, on an active connection. */
@@ -76,8 +78,8 @@ export type ConnectionStore = {
   due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<UserPage>;
   /** One page of user ids whose tokens are sealed with a key. From an index: it may lag. */
   sealedWith(keyId: string, limit: number, cursor?: Cursor): Promise<UserPage>;
-  /** Whether another user than `userId` has an active connection to this Google account. From an index: it may lag. */
-  sharesAccount(googleSub: string, userId: string): Promise<boolean>;
+  /** Other users with an active connection to this Google account, at most 50. From an index: it may lag. */
+  othersOnAccount(googleSub: string, userId: string): Promise<string[]>;
 };
 
 /** What a user may choose about a connection. */
@@ -268,11 +270,21 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       });
     },
 
-    endRevocation(userId, version, disconnected) {
+    endRevocation(userId, version, forgetAt) {
       return changed(userId, {
-        remove: disconnected ? `revocation, keyId, refreshAt, refreshShard, ${endOfLease}` : 'revocation',
+        set: { refreshAt: forgetAt },
+        remove: forgetAt === undefined ? 'revocation' : `revocation, keyId, ${endOfLease}`,
         condition: stillVersion,
         values: { ':version': version },
+      });
+    },
+
+    forget({ userId, tokenVersion }) {
+      return changed(userId, {
+        set: { usedLinks: [] },
+        remove: `formerCalendars, hashedCalendars, refreshAt, refreshShard, ${endOfLease}`,
+        condition: stillVersion,
+        values: { ':version': tokenVersion },
       });
     },
 
@@ -327,7 +339,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       return userPage({ index: indexes.tokenKey, condition, values: { ':keyId': keyId }, limit, cursor });
     },
 
-    async sharesAccount(googleSub, userId) {
+    async othersOnAccount(googleSub, userId) {
       const { items } = await queryIndex<Pick<Connection, 'userId' | 'status'>>(dynamo, {
         table,
         index: indexes.googleAccount,
@@ -336,7 +348,9 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         limit: 50,
         cursor: undefined,
       });
-      return items.some((other) => other.userId !== userId && other.status === 'active');
+      return items
+        .filter((other) => other.userId !== userId && other.status === 'active')
+        .map((other) => other.userId);
     },
   };
 }

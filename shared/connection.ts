@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { jitter } from './backoff.ts';
 import type { Random } from './clock.ts';
 
@@ -56,7 +57,12 @@ export type GrantedConnection = Common & {
 };
 
 /** What remains of a connection that the user has ended: no tokens, no account. */
-export type DisconnectedConnection = Common & { status: 'disconnected'; disconnectedAt: number };
+export type DisconnectedConnection = Common & {
+  status: 'disconnected';
+  disconnectedAt: number;
+  /** Former calendars whose ids may be addresses of people, by their hash. */
+  hashedCalendars?: { hash: string; until: number }[];
+};
 
 /** A calendar that was chosen before, and until when it is looked into for what an attempt may have left there. */
 export type FormerCalendar = { calendarId: string; until: number };
@@ -72,6 +78,49 @@ export function formerCalendarsOf(
 ): FormerCalendar[] {
   const others = formerCalendars.filter((former) => former.calendarId !== calendarId && former.until > now);
   return [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
+}
+
+/** Ids that name no person: the alias, and what Google makes up for a secondary calendar. */
+const isImpersonal = (calendarId: string): boolean =>
+  calendarId === 'primary' || calendarId.endsWith('@group.calendar.google.com');
+
+function hashOf(userId: string, calendarId: string): string {
+  return createHash('sha256').update(`${userId}\n${calendarId}`).digest('base64url');
+}
+
+/** Former calendars as they are kept without a connection: an id that may be an address only as its hash. */
+export function withoutAddresses(
+  userId: string,
+  former: FormerCalendar[],
+): Pick<DisconnectedConnection, 'formerCalendars' | 'hashedCalendars'> {
+  const hashed = former.filter(({ calendarId }) => !isImpersonal(calendarId));
+  return {
+    formerCalendars: former.filter(({ calendarId }) => isImpersonal(calendarId)),
+    ...(hashed.length === 0
+      ? {}
+      : {
+          hashedCalendars: hashed.map(({ calendarId, until }) => ({
+            hash: hashOf(userId, calendarId),
+            until,
+          })),
+        }),
+  };
+}
+
+/** The former calendars of a connection that is made again. A hash becomes an id again where it is that of `email`. */
+export function formerCalendarsAgain(known: Connection, email: string, now: number): FormerCalendar[] {
+  const { userId, formerCalendars = [] } = known;
+  const hashed = known.status === 'disconnected' ? (known.hashedCalendars ?? []) : [];
+  const resolved = hashed
+    .filter(({ hash }) => hash === hashOf(userId, email))
+    .map(({ until }) => ({ calendarId: email, until }));
+  return [...formerCalendars, ...resolved].filter(({ until }) => until > now);
+}
+
+/** When nothing is left to keep of a connection that has ended. */
+export function forgottenAt({ formerCalendars = [], usedLinks, ...rest }: Connection, now: number): number {
+  const hashed = rest.status === 'disconnected' ? (rest.hashedCalendars ?? []) : [];
+  return Math.max(now, ...[...formerCalendars, ...hashed, ...usedLinks].map(({ until }) => until));
 }
 
 /** The links that completed a connection and may still be valid. */

@@ -2,6 +2,7 @@ import { AppError } from './app-error.ts';
 import type { GoogleEndpoints } from './config.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import { lightFetch } from './light-fetch.ts';
+import { log, metric } from './observability.ts';
 
 /** The scope that a connection needs, which the user must allow: for calendars that the user owns, or for shared ones too. */
 export const calendarScopes = {
@@ -38,7 +39,7 @@ export type GoogleIdentity = { sub: string; email: string; nonce?: string };
  * - `google_unexpected_status`: an answer that is no OAuth error in JSON, such as a page of a proxy (retryable)
  * - `google_unexpected_body`: success without tokens
  * - `google_grant_invalid`: the code or refresh token is no longer good; `details.reason` says why
- * - `google_client_misconfigured`: the operator's client id, secret or redirect URI is wrong
+ * - `google_client_misconfigured`: the operator's client, project or request is wrong
  * - `google_oauth_error`: any other OAuth error
  */
 export type GoogleOAuth = {
@@ -158,18 +159,26 @@ function unexpectedStatus(status: number): AppError {
   });
 }
 
+/** Errors about this service's client, its project or its request: only the operator can fix them. */
 const misconfigured = new Set([
   'invalid_client',
   'unauthorized_client',
   'redirect_uri_mismatch',
   'deleted_client',
+  'disabled_client',
+  'restricted_client',
+  'org_internal',
+  'invalid_scope',
+  'invalid_request',
+  'unsupported_grant_type',
+  'access_not_configured',
 ]);
 const grantErrors = new Set(['invalid_grant', 'admin_policy_enforced', 'invalid_rapt']);
 
 /** What a refused token request means. */
 function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer): AppError {
   if (typeof error !== 'string' || status < 400 || status >= 500) return unexpectedStatus(status);
-  const details = { status: String(status), error };
+  const details = { status: String(status), error: /^[\w.-]{1,60}$/.test(error) ? error : 'other' };
   if (grantErrors.has(error)) {
     const reason = typeof subtype === 'string' ? subtype : error;
     return new AppError('google_grant_invalid', `Google no longer accepts this grant (${reason}).`, {
@@ -184,7 +193,10 @@ function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer)
       { status: 503, retryable: true, details },
     );
   }
-  return new AppError('google_oauth_error', `Google refused the token request (${error}).`, {
+  // Whose fault it is is not known: counted, and reported to the operator where many connections get it in one sweep.
+  metric('UnknownOAuthError', 1);
+  log.warn('Google answered an unknown OAuth error', details);
+  return new AppError('google_oauth_error', `Google refused the token request (${details.error}).`, {
     status: 502,
     retryable: status === 429,
     details,

@@ -113,10 +113,14 @@ function idTokenInvalid(cause?: unknown): AppError {
   );
 }
 
-/** The library quotes the id token, and what is in it, in its messages. */
-function withoutTokens(message: string): string {
+/** Characters of a message that are read: its text comes from outside. */
+const longestMessage = 2_000;
+
+/** The library quotes the id token, and what is in it, in its messages. A token that was cut is removed like a whole one. */
+export function withoutTokens(message: string): string {
   return message
-    .replace(/[\w-]{10,}\.[\w-]{10,}\.[\w-]*/g, '(token)')
+    .slice(0, longestMessage)
+    .replace(/[\w.-]{30,}/g, '(token)')
     .replace(/\{.*/s, '(content)')
     .slice(0, 200);
 }

@@ -1,7 +1,8 @@
 import { open, postpone, type TokenDeps } from './access-token.ts';
 import { AppError } from './app-error.ts';
-import type { Connection, Revocation } from './connection.ts';
-import { log, metric } from './observability.ts';
+import { toIso } from './clock.ts';
+import { type Connection, forgottenAt, type Revocation } from './connection.ts';
+import { describeError, log, metric } from './observability.ts';
 
 /**
  * What became of a grant that is to be taken back:
@@ -24,7 +25,8 @@ export async function takeBackGrant(
   const outcome = await ask(deps, connection, revocation);
   metric('GrantRevocation', 1, { outcome });
   if (outcome !== 'pending') {
-    await deps.connections.endRevocation(userId, tokenVersion, status === 'disconnected');
+    const forgetAt = status === 'disconnected' ? forgottenAt(connection, deps.clock()) : undefined;
+    await deps.connections.endRevocation(userId, tokenVersion, forgetAt);
     return outcome;
   }
   // An active connection comes due for its refresh anyway.
@@ -39,7 +41,8 @@ async function ask(
   revocation: Revocation,
 ): Promise<RevocationOutcome> {
   const { userId, refreshFailures } = connection;
-  if (await deps.connections.sharesAccount(revocation.googleSub, userId)) return 'shared';
+  const others = await deps.connections.othersOnAccount(revocation.googleSub, userId);
+  if (others.length > 0) return (await publishShared(deps, connection, others)) ? 'shared' : 'pending';
   try {
     const { refreshToken } = await open(deps, connection, revocation.tokens);
     await deps.google.revoke(refreshToken);
@@ -49,5 +52,30 @@ async function ask(
     const outcome = refreshFailures + 1 < maxTries ? 'pending' : 'abandoned';
     log.warn('Grant was not revoked', { userId, code: error.code, outcome });
     return outcome;
+  }
+}
+
+/**
+ * Names the users who keep access to the account, so that LeadsCalendar can show and end their connections. Answers
+ * whether it was published: if not, the background tries again.
+ */
+async function publishShared(
+  { bus }: TokenDeps,
+  { userId, tokenVersion, status, updatedAt }: Connection,
+  otherUserIds: string[],
+): Promise<boolean> {
+  try {
+    await bus.publish({
+      type: 'connection.account_shared',
+      id: `connection.account_shared:${userId}:${tokenVersion}`,
+      time: toIso(updatedAt),
+      userId,
+      reason: status === 'disconnected' ? 'disconnected' : 'other_account',
+      otherUserIds,
+    });
+    return true;
+  } catch (error) {
+    log.warn('Shared Google account was not published', { userId, error: describeError(error) });
+    return false;
   }
 }

@@ -9,6 +9,7 @@ import {
   type DisconnectedConnection,
   formerCalendarsOf,
   type GrantedConnection,
+  withoutAddresses,
 } from '../../shared/connection.ts';
 import { coveredCalendars } from '../../shared/google-oauth.ts';
 import { parseRequest } from '../../shared/invalid-request.ts';
@@ -136,7 +137,7 @@ function endOf(
     tokenVersion: tokenVersion + 1,
     ...(keyId === undefined ? {} : { keyId }),
     revocation: { tokens, googleSub },
-    formerCalendars: formerCalendarsOf(connection, now),
+    ...withoutAddresses(userId, formerCalendarsOf(connection, now)),
     refreshAt: now + takeOverAfter,
     refreshFailures: 0,
     usedLinks,

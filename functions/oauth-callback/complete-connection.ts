@@ -6,6 +6,7 @@ import type { CalendarApi } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import {
   type Connection,
+  formerCalendarsAgain,
   type GrantedConnection,
   linksInUse,
   nextRefresh,
@@ -153,7 +154,7 @@ async function toConnection(
     email: identity.email,
     scopes: granted.scopes,
     ...calendarOf(sameAccount, learned),
-    ...(known?.formerCalendars ? { formerCalendars: known.formerCalendars } : {}),
+    ...formerOf(known, identity, granted.scopes, now),
     ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,
     tokenVersion: (known?.tokenVersion ?? 0) + 1,
@@ -172,6 +173,23 @@ async function toConnection(
 /** The connection that is known, where it is to the account that consented now: another one has other calendars. */
 function accountOf(known: Connection | undefined, identity: GoogleIdentity): GrantedConnection | undefined {
   return known && known.status !== 'disconnected' && known.googleSub === identity.sub ? known : undefined;
+}
+
+/** Calendars to check for events that an earlier attempt may have left there, as far as the new grant covers them. */
+function formerOf(
+  known: Connection | undefined,
+  { email }: GoogleIdentity,
+  scopes: string[],
+  now: number,
+): Pick<GrantedConnection, 'formerCalendars'> {
+  const former = known ? formerCalendarsAgain(known, email, now) : [];
+  const narrowed =
+    known !== undefined &&
+    known.status !== 'disconnected' &&
+    coveredCalendars(known.scopes) === 'shared' &&
+    coveredCalendars(scopes) === 'owned';
+  const covered = narrowed ? former.filter(({ calendarId }) => calendarId === 'primary') : former;
+  return covered.length > 0 ? { formerCalendars: covered } : {};
 }
 
 /** What was learned of the chosen calendar, unless the user has chosen another one in the meantime. */

@@ -20,6 +20,8 @@ export type SweepReport = {
   failed: number;
   /** Named by the index, but not due any more, or in somebody else's hands. */
   skipped: number;
+  /** Failures with an OAuth error that this service does not know. */
+  unknownOAuthErrors: number;
   /** Why the sweep ended before all was done; what was left stays due. */
   endedEarly?: 'time' | 'operator' | 'storm';
 };
@@ -27,13 +29,22 @@ export type SweepReport = {
 const pageSize = 100;
 /** So many failures, and more than successes, are an outage of Google's rather than of single connections. */
 const stormAfter = 20;
+/** So many connections with an unknown OAuth error in one sweep are the fault of this service rather than of users. */
+const unknownFromOperator = 5;
 
 /**
  * Refreshes the connections that are due, and takes back grants that wait for it. Memory does not grow with their
  * number: two pages of ids are held at a time.
  */
 export async function refreshDueConnections(deps: SweepDeps): Promise<SweepReport> {
-  const report: SweepReport = { refreshed: 0, revoked: 0, reauthorizationRequired: 0, failed: 0, skipped: 0 };
+  const report: SweepReport = {
+    refreshed: 0,
+    revoked: 0,
+    reauthorizationRequired: 0,
+    failed: 0,
+    skipped: 0,
+    unknownOAuthErrors: 0,
+  };
   await eachOf(dueUserIds(deps, report), deps.concurrency, (userId) => handleOne(deps, userId, report));
   log.info('Refresh sweep', report);
   metric('RefreshSweepFailures', report.failed);
@@ -86,6 +97,7 @@ async function handleOne(deps: SweepDeps, userId: string, report: SweepReport): 
     }
     const { revocation } = connection;
     if (revocation && (await takeBackGrant(deps, { ...connection, revocation })) === 'done') report.revoked++;
+    if (connection.status === 'disconnected' && !revocation) await deps.connections.forget(connection);
     if (connection.status !== 'active') return;
     await refreshUnderLease(deps, connection, { used: false });
     report.refreshed++;
@@ -101,6 +113,8 @@ function noteFailure(error: unknown, userId: string, report: SweepReport): void 
   }
   report.failed++;
   log.warn('Connection was not refreshed', { userId, error: describeError(error) });
+  if (hasCode(error, 'google_oauth_error') && ++report.unknownOAuthErrors === unknownFromOperator)
+    reportOperatorError('Many connections get an OAuth error that this service does not know', error);
   if (hasCode(error, 'google_client_misconfigured', 'not_configured')) {
     if (!report.endedEarly)
       reportOperatorError('No token can be refreshed until the service is set up', error);

@@ -96,16 +96,18 @@ test('showing a connection costs one read', () => {
 
 const complete = {
   ...readConnection,
+  // The attempt is counted before Google is asked.
+  'dynamodb:UpdateItem table/ConnectionsTable': 1,
   ...publish,
   'dynamodb:PutItem table/ConnectionsTable': 1,
   ...send,
 };
 
-test('the callback redeems the code, stores, tells, and looks for what waited', () => {
+test('the callback counts the attempt, redeems the code, reads the calendar, stores, tells, and looks for what waited', () => {
   expect(callsOf('callback')).toEqual({
     'oauth-callback': complete,
     'booking-sync': { 'dynamodb:Query table/BookingsTable/index/waiting': 1 },
-    google: { token: 1 },
+    google: { token: 1, 'events.list': 1 },
   });
 });
 
@@ -113,7 +115,7 @@ test('a reconnect releases what waited with one query and one batch, and a sync 
   const { 'booking-sync': sync = {}, ...others } = callsOf('reconnect with waiting bookings');
   expect(others).toEqual({
     'oauth-callback': complete,
-    google: { token: 1, 'events.insert': waitingBookings },
+    google: { token: 1, 'events.list': 1, 'events.insert': waitingBookings },
   });
   // Several at once may start a further environment, which reads its secret.
   const { 'secretsmanager:GetSecretValue secret:TokenEncryption-local0': _, ...warm } = sync;
@@ -172,8 +174,8 @@ describe('items', () => {
     ['payment of an unconnected user', { read: 1, written: 2, readUnits: 3, writeUnits: 5 }],
     ['reschedule', { read: 3, written: 2, readUnits: 3, writeUnits: 10 }],
     ['cancel', { read: 3, written: 2, readUnits: 3, writeUnits: 9 }],
-    ['connect', { read: 0, written: 0, readUnits: 1, writeUnits: 0 }],
-    ['callback', { read: 0, written: 1, readUnits: 1.5, writeUnits: 4 }],
+    ['connect', { read: 0, written: 0, readUnits: 0, writeUnits: 0 }],
+    ['callback', { read: 0, written: 2, readUnits: 1.5, writeUnits: 5 }],
     ['show a connection', { read: 1, written: 0, readUnits: 1, writeUnits: 0 }],
     ['disconnect', { read: 1, written: 2, readUnits: 1.5, writeUnits: 8 }],
     ['reconcile with nothing due', { read: 0, written: 0, readUnits: 2, writeUnits: 0 }],

@@ -33,10 +33,22 @@ describe('the connections API', () => {
     await connect(stack, 'owner');
     expect(await call('owner')).toMatchObject({
       status: 200,
-      body: { status: 'active', email: 'ada@example.com', calendarId: 'primary' },
+      body: {
+        status: 'active',
+        email: 'ada@example.com',
+        calendarId: 'primary',
+        timeZone: 'Europe/Vienna',
+      },
     });
-    const changed = await call('owner', { method: 'PATCH', body: '{"timeZone":"Europe/Vienna"}' });
-    expect(changed).toMatchObject({ status: 200, body: { timeZone: 'Europe/Vienna' } });
+    const changed = await call('owner', { method: 'PATCH', body: '{"calendarId":"ada@example.com"}' });
+    expect(changed).toMatchObject({
+      status: 200,
+      body: { calendarId: 'ada@example.com', timeZone: 'Europe/Vienna' },
+    });
+    expect(await call('owner', { method: 'PATCH', body: '{"timeZone":"Europe/Berlin"}' })).toMatchObject({
+      status: 400,
+      body: { problems: [{ code: 'invalid_field', field: 'timeZone' }] },
+    });
     expect(await call('owner', { path: '/connections/me/calendars' })).toMatchObject({
       status: 403,
       body: { code: 'calendar_list_permission_missing' },

@@ -172,6 +172,12 @@ async function putBack(service: Service, routeKey: string, writes: Write[]): Pro
   }
 }
 
+/** The callback counts the codes of a link before it has one redeemed. */
+function isCountOfAttempts({ operation, input }: Write): boolean {
+  const key = (input as { Key?: { userId?: { S?: string } } }).Key?.userId?.S;
+  return operation === 'UpdateItemCommand' && key?.startsWith('link#') === true;
+}
+
 function checkAnswer(
   service: Service,
   { routeKey, event, credentials }: Sent,
@@ -205,9 +211,12 @@ function checkAnswer(
     if (status === 302) checkRedirect(routeKey, header('location'), seen);
     return { status, code: '' };
   }
+  const changes = writes.filter(
+    (write) => routeKey !== `GET ${routes.callback}` || !isCountOfAttempts(write),
+  );
   expectThat(
-    writes.length === 0,
-    () => `Refused, and yet ${writes.map(({ operation }) => operation)} was sent: ${seen()}`,
+    changes.length === 0,
+    () => `Refused, and yet ${changes.map(({ operation }) => operation)} was sent: ${seen()}`,
   );
   if (browserEndpoints.includes(routeKey) && (event.headers.accept ?? '').includes('text/html')) {
     expectThat(header('content-type').startsWith('text/html'), () => `No page for a browser: ${seen()}`);

@@ -435,7 +435,7 @@ const listQueries = queries(
 );
 
 const changes = tampered(
-  [{ timeZone: 'Europe/Berlin' }, { calendarId: 'primary' }, { calendarId: 'primary', timeZone: 'UTC' }, {}],
+  [{ calendarId: 'primary' }, { calendarId: 'ada@example.com' }, {}],
   ['calendarId', 'timeZone'],
   [
     ...zones.slice(0, -1),

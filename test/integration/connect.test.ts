@@ -287,13 +287,31 @@ describe('what the user allowed', () => {
 });
 
 describe('the exchange of the code', () => {
-  it.each([
+  it.each<[string, FaultEffect, string]>([
     ['no answer comes', { lose: 'response' as const }, 'google_unreachable'],
     ['the answer is a page', { status: 502, html: true as const }, 'google_unexpected_status'],
     ['the answer has no token', { status: 200, body: '{}' }, 'google_unexpected_body'],
     ['the answer is an OAuth error', { status: 400, oauthError: 'something_new' }, 'google_oauth_error'],
     ['the code is refused', { status: 400, oauthError: 'invalid_grant' }, 'authorization_failed'],
-    ['our client is refused', { status: 401, oauthError: 'invalid_client' }, 'google_client_misconfigured'],
+    ...[
+      'invalid_client',
+      'unauthorized_client',
+      'deleted_client',
+      'disabled_client',
+      'restricted_client',
+      'org_internal',
+      'invalid_scope',
+      'invalid_request',
+      'unsupported_grant_type',
+      'access_not_configured',
+    ].map(
+      (oauthError) =>
+        [
+          `our client is refused with ${oauthError}`,
+          { status: 403, oauthError },
+          'google_client_misconfigured',
+        ] satisfies [string, FaultEffect, string],
+    ),
     [
       'our redirect URI is refused',
       { status: 400, oauthError: 'redirect_uri_mismatch' },
@@ -466,6 +484,22 @@ describe('the calendar of a connection', () => {
       calendarId,
       timeZone: 'Asia/Tokyo',
     });
+  });
+
+  it('that was left before a disconnect is checked again after it, also where it was named by the address', async () => {
+    const former = [secondCalendar, ada, 'ben@example.com', 'primary'];
+    for (const [index, calendarId] of former.entries()) {
+      const userId = `user-${index}`;
+      await connect(userId);
+      await world.deps.connections.choose(userId, { tokenVersion: 1 }, { calendarId, updatedAt: 0 });
+      await disconnect(world.deps, userId);
+      world.time.now += 60;
+      const { connection } = await connect(userId);
+      // An address of another person is not known again.
+      const expected = calendarId === 'ben@example.com' ? undefined : [calendarId];
+      expect(connection.formerCalendars?.map((each) => each.calendarId)).toEqual(expected);
+      expect(connection).not.toHaveProperty('hashedCalendars');
+    }
   });
 
   it('of another account starts at its primary one', async () => {

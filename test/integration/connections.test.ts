@@ -342,6 +342,8 @@ describe('disconnecting', () => {
       refreshFailures: 0,
       usedLinks: [],
       formerCalendars: [{ calendarId: 'primary', until: world.time.now + 15 * 86_400 }],
+      refreshAt: world.time.now + 15 * 86_400,
+      refreshShard: expect.any(String),
       updatedAt: world.time.now,
     });
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'done' });
@@ -374,6 +376,7 @@ describe('disconnecting', () => {
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
     expect(world.google.control.grants()).toEqual([]);
     expect(await sweep()).toMatchObject({ revoked: 0, skipped: 0 });
+    expect(await world.connection('user-1')).toMatchObject({ refreshAt: expect.any(Number) });
   });
 
   it('leaves the grant alone while another user shares the Google account: it would end theirs too', async () => {
@@ -382,6 +385,75 @@ describe('disconnecting', () => {
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'shared' });
     expect(world.calls()).toEqual([]);
     expect(await disconnect(world.deps, 'user-2')).toEqual({ status: 'disconnected', revocation: 'done' });
+  });
+
+  it('names the users who keep access to a shared account, in an event of its own', async () => {
+    for (const userId of ['user-1', 'user-2', 'user-3', 'user-4']) await world.connect(userId);
+    await world.connect('elsewhere', { googleSub: 'ben-sub' });
+    await world.deps.connections.requireReauthorization('user-4', 1, 'invalid_grant', world.time.now);
+    await disconnect(world.deps, 'user-1');
+    expect(world.bus.types()).toEqual(['connection.disconnected', 'connection.account_shared']);
+    expect(world.bus.events[1]).toMatchObject({
+      id: 'connection.account_shared:user-1:2',
+      userId: 'user-1',
+      reason: 'disconnected',
+      otherUserIds: ['user-2', 'user-3'],
+    });
+  });
+
+  it('publishes who shares the account in the background where the bus is unavailable at that moment', async () => {
+    await world.connect('user-1');
+    await world.connect('user-2');
+    const { publish } = world.bus;
+    const once = {
+      ...world.bus,
+      publish: async (...events: Parameters<typeof publish>) => {
+        if (events[0]?.type === 'connection.account_shared') throw new Error('The bus is away.');
+        await publish.apply(world.bus, events);
+      },
+    };
+    expect(await disconnect({ ...world.deps, bus: once }, 'user-1')).toMatchObject({ revocation: 'pending' });
+    world.time.now += 3700;
+    await sweep();
+    expect(world.bus.types()).toEqual(['connection.disconnected', 'connection.account_shared']);
+    expect(await world.connection('user-1')).not.toHaveProperty('revocation');
+  });
+
+  it('keeps no address, and after fifteen days nothing of the calendars', async () => {
+    const team = 'team@group.calendar.google.com';
+    const until = world.time.now + 3 * 86_400;
+    await world.connect('user-1', {
+      calendarId: ada,
+      formerCalendars: [
+        { calendarId: 'ben@example.com', until },
+        { calendarId: team, until },
+      ],
+    });
+    await disconnect(world.deps, 'user-1');
+    const kept = await world.connection('user-1');
+    expect(JSON.stringify(kept)).not.toMatch(/example\.com/);
+    expect(kept).toMatchObject({
+      formerCalendars: [{ calendarId: team, until }],
+      hashedCalendars: [
+        { hash: expect.stringMatching(/^[\w-]{43}$/), until: world.time.now + 15 * 86_400 },
+        { hash: expect.any(String), until },
+      ],
+    });
+    world.time.now += 15 * 86_400 - 1;
+    await sweep();
+    expect(await world.connection('user-1')).toEqual(kept);
+    world.time.now += 1;
+    await sweep();
+    expect(await world.connection('user-1')).toEqual({
+      userId: 'user-1',
+      status: 'disconnected',
+      disconnectedAt: expect.any(Number),
+      tokenVersion: 2,
+      refreshFailures: 0,
+      usedLinks: [],
+      updatedAt: expect.any(Number),
+    });
+    expect(await sweep()).toMatchObject({ skipped: 0, failed: 0 });
   });
 
   it('wins over a refresh at the same moment', async () => {

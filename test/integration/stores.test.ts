@@ -301,8 +301,8 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('ends a revocation: all that is left of a disconnected one, and nothing else of an active one', async () => {
       const revocation = { tokens: 'sealed', googleSub: 'old' };
       await connections.put(connection({ revocation }), undefined);
-      expect(await connections.endRevocation(userId, 2, false)).toBe(false);
-      expect(await connections.endRevocation(userId, 1, false)).toBe(true);
+      expect(await connections.endRevocation(userId, 2)).toBe(false);
+      expect(await connections.endRevocation(userId, 1)).toBe(true);
       expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
 
       const ended = {
@@ -316,9 +316,15 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       };
       await connections.put({ ...ended, keyId: 'k1', revocation, refreshAt: now }, { tokenVersion: 1 });
       expect(await dueUsers(now)).toContain(userId);
-      expect(await connections.endRevocation(userId, 2, true)).toBe(true);
-      expect(await connections.get(userId)).toEqual(ended);
+      expect(await connections.endRevocation(userId, 2, now + 900)).toBe(true);
+      const kept = { ...ended, refreshAt: now + 900, refreshShard: expect.any(String) };
+      expect(await connections.get(userId)).toEqual(kept);
       expect(await dueUsers(now)).not.toContain(userId);
+      expect(await dueUsers(now + 900)).toContain(userId);
+      expect(await connections.forget({ userId, tokenVersion: 1 })).toBe(false);
+      expect(await connections.forget({ userId, tokenVersion: 2 })).toBe(true);
+      expect(await connections.get(userId)).toEqual(ended);
+      expect(await dueUsers(now + 900)).not.toContain(userId);
     });
 
     it('finds whose tokens are sealed with a key, until they are sealed anew', async () => {
@@ -334,17 +340,27 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([]);
     });
 
-    it('knows whether another user has an active connection to the same Google account', async () => {
+    it('counts the attempts of a link up to a limit, also at the same moment, apart from connections', async () => {
+      const link = `link-of-${userId}`;
+      const attempts = await Promise.all(
+        Array.from({ length: 8 }, () => connections.countAttempt(link, 5, now + 600)),
+      );
+      expect(attempts.filter((isAllowed) => isAllowed)).toHaveLength(5);
+      expect(await connections.countAttempt(`${link}-b`, 5, now + 600)).toBe(true);
+      expect(await connections.get(userId)).toBeUndefined();
+    });
+
+    it('names the other users with an active connection to a Google account', async () => {
       const googleSub = `sub-of-${userId}`;
       await connections.put(connection({ googleSub }), undefined);
-      expect(await connections.sharesAccount(googleSub, userId)).toBe(false);
+      expect(await connections.othersOnAccount(googleSub, userId)).toEqual([]);
       await connections.put(
         connection({ userId: `${userId}-b`, googleSub, status: 'reauthorization_required' }),
         undefined,
       );
-      expect(await connections.sharesAccount(googleSub, userId)).toBe(false);
+      expect(await connections.othersOnAccount(googleSub, userId)).toEqual([]);
       await connections.put(connection({ userId: `${userId}-c`, googleSub }), undefined);
-      expect(await connections.sharesAccount(googleSub, userId)).toBe(true);
+      expect(await connections.othersOnAccount(googleSub, userId)).toEqual([`${userId}-c`]);
     });
 
     it('records what the user chose on an active connection, and touches nothing else', async () => {

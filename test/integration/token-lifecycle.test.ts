@@ -6,6 +6,7 @@ import type { GrantedConnection } from '../../shared/connection.ts';
 import { shardOf, shards } from '../../shared/dynamo.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { openTokens, type Tokens } from '../../shared/token-vault.ts';
+import { logged } from '../setup.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -255,6 +256,7 @@ describe('a refresh sweep', () => {
       reauthorizationRequired: 0,
       failed: 0,
       skipped: 0,
+      unknownOAuthErrors: 0,
     });
     expect(tokenCalls()).toBe(30);
     expect((await world.connection('due-7'))?.tokenVersion).toBe(2);
@@ -286,6 +288,24 @@ describe('a refresh sweep', () => {
     await expired('two');
     world.google.control.fail({ on: 'token', how: { status: 400, oauthError: 'invalid_grant' } });
     expect(await sweep()).toMatchObject({ refreshed: 1, reauthorizationRequired: 1 });
+  });
+
+  it.each([
+    [4, 0],
+    [5, 1],
+    [12, 1],
+  ])('of %i connections with an unknown OAuth error alarms the operator %i times', async (users, alarms) => {
+    for (let index = 0; index < users; index++) await expired(`due-${index}`);
+    world.google.control.fail({
+      on: 'token',
+      times: 1000,
+      how: { status: 400, oauthError: 'something_new' },
+    });
+    logged.length = 0;
+    expect(await sweep()).toMatchObject({ failed: users, unknownOAuthErrors: users });
+    expect(logged.filter((line) => line.includes('"OperatorError":1'))).toHaveLength(alarms);
+    expect(logged.filter((line) => line.includes('"UnknownOAuthError":1'))).toHaveLength(users);
+    expect((await world.connection('due-0'))?.status).toBe('active');
   });
 
   it("stops at the operator's mistake: no user's status changes, the rest stays due", async () => {

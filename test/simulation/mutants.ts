@@ -200,7 +200,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a disconnected user forgets the calendar',
     file: 'functions/connections/manage-connection.ts',
-    from: '    formerCalendars: formerCalendarsOf(connection, now),\n    refreshAt',
+    from: '    ...withoutAddresses(userId, formerCalendarsOf(connection, now)),\n    refreshAt',
     to: '    refreshAt',
   },
 ];

@@ -3,7 +3,7 @@ import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { googleEndpoints } from '../../shared/config.ts';
-import { googleOAuth } from '../../shared/google-sign-in.ts';
+import { googleOAuth, withoutTokens } from '../../shared/google-sign-in.ts';
 
 const client = { clientId: 'client-id', clientSecret: 'client-secret' };
 const request = { code: 'code', verifier: 'verifier', redirectUri: 'https://api.example.com/callback' };
@@ -72,4 +72,21 @@ test('a key that Google does not publish proves nothing, however often it is loo
   await useKey('two');
   google.published.delete('two');
   for (let i = 0; i < 2; i++) await expect(exchange()).rejects.toMatchObject({ code: 'id_token_invalid' });
+});
+
+test.each([
+  ['one long word', 'a'.repeat(60_000)],
+  ['words with dots', 'a.'.repeat(30_000)],
+  ['almost tokens', `${'a'.repeat(10)}.`.repeat(6_000)],
+  ['braces', '{'.repeat(60_000)],
+])('removes tokens from a message of %s in no time', (_, message) => {
+  const before = performance.now();
+  expect(withoutTokens(message).length).toBeLessThanOrEqual(200);
+  expect(performance.now() - before).toBeLessThan(100);
+});
+
+test.each([0, 1_600, 1_900, 1_990])('removes a token after %i characters, also where it is cut', (length) => {
+  const part = Buffer.from('{"email":"ada@example.com"}').toString('base64url').repeat(20);
+  const message = withoutTokens(`${' '.repeat(length)}${part}.${part}.${part}`);
+  expect(message.trim()).toMatch(/^(\(token\)|[\w.-]{0,29})$/);
 });
