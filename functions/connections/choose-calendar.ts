@@ -33,7 +33,7 @@ function refusalOf(
 ): AppError | undefined {
   // Which answer Google gives for a calendar that the granted scope does not cover is not documented.
   if (kind === 'permission_missing') return ownedOnly && calendarId !== 'primary' ? notOwned() : undefined;
-  if (kind === 'not_found' && reason === 'notFound')
+  if (kind === 'not_found')
     return problem(
       'calendar_not_found',
       'Google knows no such calendar of this user. Choose one of GET /connections/me/calendars.',

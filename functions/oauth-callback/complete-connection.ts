@@ -25,7 +25,7 @@ import { describeError, log, metric } from '../../shared/observability.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 import { type LearnedCalendar, learnCalendar } from './learn-calendar.ts';
-import { readCode } from './read-code.ts';
+import { consentError, readCode } from './read-code.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;
@@ -97,6 +97,7 @@ async function redeem(
     );
   } catch (error) {
     if (!hasCode(error, 'google_grant_invalid')) throw error;
+    if (error.details.error === 'admin_policy_enforced') throw consentError('admin_policy_enforced');
     throw new AppError(
       'authorization_failed',
       'Google does not accept this answer any more: it was used already, or is too old. Please start again from LeadsCalendar.',

@@ -33,7 +33,7 @@ export async function learnCalendar(
 }
 
 function isGone(answer: CalendarAnswer<CalendarAccess>): boolean {
-  return !answer.ok && answer.failure.kind === 'not_found' && answer.failure.reason === 'notFound';
+  return !answer.ok && answer.failure.kind === 'not_found';
 }
 
 /** Which answer Google gives for a calendar that the scope does not cover is not documented: both are accepted. */

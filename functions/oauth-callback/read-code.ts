@@ -22,10 +22,11 @@ export function readCode(query: URLSearchParams): string {
   const error = query.get('error');
   const code = query.get('code');
   if (error === null && code) return code;
-  throw refusal((error ?? 'no code').slice(0, 60));
+  throw consentError((error ?? 'no code').slice(0, 60));
 }
 
-function refusal(error: string): AppError {
+/** What an error means that ends a consent, at the consent page or when the code is redeemed. */
+export function consentError(error: string): AppError {
   const details = { error };
   if (error === 'access_denied') {
     return new AppError(

@@ -293,6 +293,11 @@ describe('the exchange of the code', () => {
     ['the answer has no token', { status: 200, body: '{}' }, 'google_unexpected_body'],
     ['the answer is an OAuth error', { status: 400, oauthError: 'something_new' }, 'google_oauth_error'],
     ['the code is refused', { status: 400, oauthError: 'invalid_grant' }, 'authorization_failed'],
+    [
+      'an administrator refuses',
+      { status: 400, oauthError: 'admin_policy_enforced' },
+      'administrator_denied',
+    ],
     ...[
       'invalid_client',
       'unauthorized_client',

@@ -333,7 +333,7 @@ describe('what is kept', () => {
         [indexes.tokenKey]: ['keyId + userId', 'KEYS_ONLY'],
         [indexes.googleAccount]: ['googleSub + userId', 'INCLUDE', 'status'],
       },
-      timeToLive: undefined,
+      timeToLive: 'expiresAt',
     });
     expect(shape('BookingsTable')).toEqual({
       key: 'id',
