@@ -117,7 +117,9 @@ async function enqueue(deps: WebhookDeps, provider: Provider, translation: Trans
     event: eventId,
     ...(booking ? { bookingId: booking.bookingId, problems: booking.problems.length } : {}),
   });
-  return { received: true, payment_id: paymentId, ...(booking ? { booking_id: booking.bookingId } : {}) };
+  // Whether a booking that must exist does, only sync finds out.
+  const isKnown = booking !== undefined && !booking.mustExist;
+  return { received: true, payment_id: paymentId, ...(isKnown ? { booking_id: booking.bookingId } : {}) };
 }
 
 /** The object that a thin event names. Without a key to fetch it, Stripe shows our answer, and the operator gets an alarm. */

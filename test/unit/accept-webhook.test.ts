@@ -86,6 +86,15 @@ describe('a webhook', () => {
     expect(queue.messages).toEqual([expect.objectContaining({ type: 'payment', paymentId: 'pi_1' })]);
   });
 
+  it('that only references a declared booking reports no booking, which may not exist', async () => {
+    const linked = session({ metadata: {}, client_reference_id: 'b1' });
+    const receipt = await stripe(snapshot('checkout.session.completed', linked));
+    expect(receipt).toEqual({ received: true, payment_id: 'pi_1' });
+    expect(queue.messages).toEqual([
+      expect.objectContaining({ booking: expect.objectContaining({ bookingId: 'b1' }) }),
+    ]);
+  });
+
   it('of a refund needs no booking: the payment leads to it', async () => {
     const receipt = await stripe(snapshot('refund.created', refund()));
     expect(receipt).toEqual({ received: true, payment_id: 'pi_1' });
