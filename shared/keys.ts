@@ -1,8 +1,10 @@
 import { hkdfSync } from 'node:crypto';
-import { AppError } from './app-error.ts';
+import type { AppError } from './app-error.ts';
 import { systemClock } from './clock.ts';
 import { required } from './config.ts';
 import { type KeyPurpose, keySecrets } from './names.ts';
+import { reportOperatorError } from './observability.ts';
+import { parseSecretObject, unusableSecret } from './secret-json.ts';
 import { type Secret, secret } from './secrets.ts';
 
 /**
@@ -30,23 +32,45 @@ const textPurposes: readonly KeyPurpose[] = ['link-signing', 'api-signing'];
 
 /** The value of a secret with keys. `purpose` may be absent. */
 export type KeysSecret = { purpose?: KeyPurpose; current: string; next?: NextKey } & Record<string, unknown>;
+/** The same as it is read: nothing is checked yet. */
+type Entries = { purpose?: unknown; current?: unknown; next?: NextKey } & Record<string, unknown>;
 export type NextKey = { id: string; from: number };
 
-/** Parses the value of a secret with keys. Throws `not_configured` with what is wrong, never with the value. */
-export function parseKeys<Purpose extends KeyPurpose>(purpose: Purpose, value: string): Keys<Purpose> {
-  const wrong = (what: string): AppError =>
-    new AppError('not_configured', `The secret ${purpose} cannot be used. ${what}`);
-  const { purpose: named, current, next, ...masters } = parseObject(value, wrong);
-  const isKey = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(masters, id);
+/**
+ * Parses the value of a secret with keys. Throws `not_configured` with what is wrong, never with the value.
+ * @param onUnusable gets the error of an entry that is not needed now, such as an old key; by default it is thrown
+ */
+export function parseKeys<Purpose extends KeyPurpose>(
+  purpose: Purpose,
+  value: string,
+  onUnusable: (error: AppError) => void = (error) => {
+    throw error;
+  },
+): Keys<Purpose> {
+  const wrong = (what: string): AppError => unusableSecret(purpose, what);
+  const {
+    purpose: named,
+    current,
+    next: announced,
+    ...entries
+  } = parseSecretObject(purpose, value) as Entries;
   if (named !== undefined && named !== purpose) throw wrong('It holds the keys of another purpose.');
-  if (!isKey(current)) throw wrong('"current" must name one of the keys.');
-  if (next !== undefined && !(isKey(next?.id) && Number.isInteger(next?.from))) {
-    throw wrong('"next" must name one of the keys and the epoch second from which it is used.');
-  }
-  for (const [id, master] of Object.entries(masters)) {
-    if (typeof master !== 'string' || master.length < minimumLength) {
-      throw wrong(`The key "${id}" must be a random string of at least ${minimumLength} characters.`);
+  const isEntry = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(entries, id);
+  if (!isEntry(current)) throw wrong('"current" must name one of the keys.');
+  const masters: Record<string, string> = {};
+  for (const [id, master] of Object.entries(entries)) {
+    if (typeof master === 'string' && master.length >= minimumLength) {
+      masters[id] = master;
+      continue;
     }
+    const error = wrong(`The key "${id}" must be a random string of at least ${minimumLength} characters.`);
+    if (id === current) throw error;
+    onUnusable(error);
+  }
+  const isKey = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(masters, id);
+  const next = announced && isKey(announced.id) && Number.isInteger(announced.from) ? announced : undefined;
+  if (announced !== undefined && !next) {
+    onUnusable(wrong('"next" must name one of the keys and the epoch second from which it is used.'));
   }
   const derived = new Map<string, Uint8Array>();
   return {
@@ -54,8 +78,8 @@ export function parseKeys<Purpose extends KeyPurpose>(purpose: Purpose, value: s
     current: (now) => (next && now >= next.from ? next.id : current),
     ids: Object.keys(masters),
     key(id) {
-      const master = Object.hasOwn(masters, id) ? masters[id] : undefined;
-      if (typeof master !== 'string') return undefined;
+      const master = isKey(id) ? masters[id] : undefined;
+      if (master === undefined) return undefined;
       const key = derived.get(id) ?? derive(purpose, master);
       derived.set(id, key);
       return key;
@@ -79,15 +103,6 @@ export function keyText(keys: Keys<'link-signing' | 'api-signing'>, id: string):
 
 /** The keys of a purpose, from the secret that the function's environment names. */
 export function keysOf<Purpose extends KeyPurpose>(purpose: Purpose): Secret<Keys<Purpose>> {
-  return secret(required(keySecrets[purpose]), (value) => parseKeys(purpose, value), systemClock);
-}
-
-function parseObject(value: string, wrong: (what: string) => AppError): Partial<KeysSecret> {
-  try {
-    const parsed: unknown = JSON.parse(value);
-    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
-  } catch {
-    // The parser's message could quote the secret.
-  }
-  throw wrong('It must be a JSON object.');
+  const report = (error: AppError): void => reportOperatorError('An entry of a secret cannot be used', error);
+  return secret(required(keySecrets[purpose]), (value) => parseKeys(purpose, value, report), systemClock);
 }

@@ -2,6 +2,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
+import { parseKeys } from '../../shared/keys.ts';
+import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
 import { secret, secretTimeToLive } from '../../shared/secrets.ts';
 import { logged } from '../setup.ts';
 
@@ -10,6 +12,8 @@ const standard = `whsec_${Buffer.from('a standard secret of 32 bytes...').toStri
 const apiKey = 'rk_test_0123456789abcdef';
 const webhookSigning = { stripe: [stripe], standard: [standard], stripeApiKey: apiKey };
 const client = { client_id: 'id.apps.example.com', client_secret: 'GOCSPX-canary-secret' };
+const master = 'canary'.padEnd(64, 'x');
+const keyPurposes = Object.keys(keySecrets) as KeyPurpose[];
 const notConfigured = expect.objectContaining({ code: 'not_configured' });
 const operatorErrors = () => logged.map((line) => JSON.parse(line)).filter((line) => 'OperatorError' in line);
 
@@ -54,6 +58,12 @@ describe.each<[string, (value: string) => unknown, object, object]>([
     { web: client },
     { clientId: client.client_id, clientSecret: client.client_secret },
   ],
+  ...keyPurposes.map((purpose): [string, (value: string) => unknown, object, object] => [
+    purpose,
+    (value) => parseKeys(purpose, value, () => {}).ids,
+    { purpose, current: 'a', a: master },
+    ['a'],
+  ]),
 ])('the secret %s', (name, parse, right, parsed) => {
   it.each(harmless)('is accepted with %s', (_, change) => {
     expect(parse(change(JSON.stringify(right)))).toEqual(parsed);
@@ -167,5 +177,35 @@ describe('a secret that worked', () => {
     };
     expect(await readTwice(unavailable)).toEqual(webhookSigning);
     expect(operatorErrors()).toEqual([]);
+  });
+});
+
+describe('a secret with keys', () => {
+  const parse = (value: object) => {
+    const reported: string[] = [];
+    const keys = parseKeys('token-encryption', JSON.stringify(value), ({ message }) =>
+      reported.push(message),
+    );
+    return { keys, reported };
+  };
+
+  it.each([
+    ['an old key that is empty', { current: 'a', a: master, old: '' }, 'The key "old"'],
+    ['an old key that is too short', { current: 'a', a: master, old: 'short' }, 'The key "old"'],
+    ['an old key that is not text', { current: 'a', a: master, old: null }, 'The key "old"'],
+    ['a next key that does not exist', { current: 'a', a: master, next: { id: 'b', from: 1 } }, '"next"'],
+    ['a next key without a time', { current: 'a', a: master, b: master, next: { id: 'b' } }, '"next"'],
+    ['a next key that is not an object', { current: 'a', a: master, next: 'b' }, '"next"'],
+  ])('works with its current key and reports %s', (_, value, reason) => {
+    const { keys, reported } = parse(value);
+    expect(keys.current(2_000_000_000)).toBe('a');
+    expect(keys.key('a')).toBeDefined();
+    expect(keys.ids).not.toContain('old');
+    expect(reported).toEqual([expect.stringContaining(reason)]);
+    expect(reported.join()).not.toContain('canary');
+  });
+
+  it('cannot be used when its current key cannot', () => {
+    expect(() => parse({ current: 'a', a: 'short', old: master })).toThrow(notConfigured);
   });
 });
