@@ -72,6 +72,8 @@ export type ConnectionStore = {
     version: number,
     known: { calendarId: string; timeZone: string },
   ): Promise<boolean>;
+  /** Records that Google refuses calls to this calendar as too many, unless that is on record. */
+  pauseCalendar(userId: string, until: number, now: number): Promise<boolean>;
   /** Replaces sealed tokens by the same ones under another key. */
   reseal(userId: string, version: number, tokens: ResealedTokens): Promise<boolean>;
   /** One page of user ids on which something is due. From an index: it may lag. */
@@ -312,6 +314,15 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         set: { timeZone },
         condition: `${stillVersion} AND calendarId = :calendarId`,
         values: { ':version': version, ':calendarId': calendarId },
+      });
+    },
+
+    pauseCalendar(userId, until, now) {
+      const isOver = '(attribute_not_exists(calendarPausedUntil) OR calendarPausedUntil <= :now)';
+      return changed(userId, {
+        set: { calendarPausedUntil: until },
+        condition: `${isActive} AND ${isOver}`,
+        values: { ':active': 'active', ':now': now },
       });
     },
 

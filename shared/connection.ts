@@ -49,6 +49,8 @@ export type GrantedConnection = Common & {
   /** Google's access and refresh token, sealed together: see token-vault. */
   tokens: string;
   accessTokenExpiresAt: number;
+  /** Google has refused calls to this user's calendar as too many: until then none are made. */
+  calendarPausedUntil?: number;
   lastUsedAt: number;
   lastRefreshedAt: number;
   connectedAt: number;

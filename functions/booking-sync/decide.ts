@@ -41,6 +41,7 @@ export type Work = 'insert' | 'update' | 'verify' | 'find' | 'remove';
 /** Seconds between two attempts, by what stands in the way. */
 const retryRanges = {
   soon: { first: 30, longest: 3600 },
+  rate: { first: 60, longest: 3600 },
   quota: { first: 3600, longest: 6 * 3600 },
   connection: { first: 60, longest: 6 * 3600 },
 };
@@ -202,9 +203,10 @@ export function afterRefusal(failure: CalendarFailure, tries: number, refreshed:
   switch (failure.kind) {
     case 'unauthorized':
       return refreshed ? 'accept' : 'refresh token';
-    case 'transient':
-    case 'rate_limited':
-      return tries < 2 && (failure.retryAfter ?? 0) <= 1 ? 'try again' : 'accept';
+    case 'transient': {
+      const isLimit = failure.status === 429;
+      return tries < 2 && !isLimit && (failure.retryAfter ?? 0) <= 1 ? 'try again' : 'accept';
+    }
     default:
       return 'accept';
   }
@@ -525,7 +527,7 @@ const blockers: Partial<Record<CalendarFailure['kind'], Blocked['by']>> = {
 function rangeOf({ kind }: CalendarFailure, { attempts }: Booking): { first: number; longest: number } {
   const lasts = kind === 'quota_exceeded' || kind === 'account_refused';
   if (lasts || (kind === 'not_found' && attempts >= notFoundAttempts)) return retryRanges.quota;
-  return retryRanges.soon;
+  return kind === 'rate_limited' ? retryRanges.rate : retryRanges.soon;
 }
 
 /** Whether the user has connected or chosen a calendar since Google refused the account or the calendar. */
@@ -545,7 +547,7 @@ export function triedInVain(booking: Booking, problem: Problem, now: number, ran
 }
 
 /** Never later than the deadline or, after that, the end: the attempt at that moment records and publishes `missed`. */
-function dueAt({ appointment }: Booking, now: number, wait: number): number {
+export function dueAt({ appointment }: Booking, now: number, wait: number): number {
   const moments = appointment ? [deadlineOf(appointment), appointment.endsAt] : [];
   return Math.min(now + wait, moments.find((at) => at > now) ?? Number.POSITIVE_INFINITY);
 }

@@ -37,22 +37,44 @@ export function inDoubt(
   { now, random, isAtRest }: { now: number; random: Random; isAtRest: boolean },
 ): Outcome {
   const isKnown = booking.doubt?.eventId === place.eventId;
-  const since = (isKnown ? booking.doubt?.since : undefined) ?? now;
-  const dueAt = Math.max(now, since + apart) + margin + Math.round(24 * random());
+  const { doubt, syncDueAt } = nextRead(booking, place, { now, random });
   const others = booking.problems.filter(({ code }) => code !== problems.inDoubt.code);
   return {
     booking: {
       ...booking,
       ...(isAtRest ? {} : { status: 'pending' }),
-      doubt: { ...place, since },
+      doubt,
       problems: isAtRest ? [...others, problems.inDoubt] : [problems.inDoubt],
-      syncDueAt: dueAt,
+      syncDueAt,
       timeline: isKnown
         ? booking.timeline
         : withEntry(booking.timeline, now, 'event not found', problems.inDoubt.code),
       updatedAt: toIso(now),
     },
   };
+}
+
+/** When an event that is not found is read next. */
+function nextRead(
+  { doubt }: Booking,
+  place: EventPlace,
+  { now, random }: { now: number; random: Random },
+): { doubt: NonNullable<Booking['doubt']>; syncDueAt: number } {
+  const since = doubt?.eventId === place.eventId ? doubt.since : now;
+  return {
+    doubt: { ...place, since },
+    syncDueAt: Math.max(now, since + apart) + margin + Math.round(24 * random()),
+  };
+}
+
+/** `booking` after a re-check that found nothing, to be read once more. `before`: as it was read. */
+export function toBeConfirmed(
+  booking: Booking,
+  before: Booking,
+  place: EventPlace,
+  at: { now: number; random: Random },
+): Booking {
+  return { ...booking, unsettled: true, ...nextRead(before, place, at) };
 }
 
 /** The booking once it is known what has become of its event. */

@@ -12,7 +12,7 @@ import type { Presence } from './apply-payment.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
 import { concede } from './concede.ts';
 import { type Outcome, showsWhatIsDesired } from './decide.ts';
-import { givenUpToRead, giveUpEvent, inDoubt, isConfirmed } from './doubt.ts';
+import { givenUpToRead, giveUpEvent, inDoubt, isConfirmed, toBeConfirmed } from './doubt.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -81,6 +81,20 @@ export function notFound(
   const isAtRest =
     booking.status === 'scheduled' && presence !== 'absent' && showsWhatIsDesired(booking, presence);
   return inDoubt(booking, place, { now: clock(), random, isAtRest });
+}
+
+/**
+ * The outcome of a re-check that did not find what an attempt may have left, to be confirmed a minute later; undefined
+ * where this run has confirmed it, or is no re-check.
+ */
+export function confirmedLater(
+  { clock, random }: Pick<SyncDeps, 'clock' | 'random'>,
+  { isSettling }: Session,
+  booking: Booking,
+  { outcome, place }: { outcome: Outcome; place: EventPlace },
+): Outcome | undefined {
+  if (!isSettling || isConfirmed(booking, place.eventId, clock())) return undefined;
+  return { ...outcome, booking: toBeConfirmed(outcome.booking, booking, place, { now: clock(), random }) };
 }
 
 /**

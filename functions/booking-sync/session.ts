@@ -1,6 +1,8 @@
 import { type Access, getAccess } from '../../shared/access-token.ts';
 import { AppError } from '../../shared/app-error.ts';
-import type { CalendarAnswer } from '../../shared/calendar.ts';
+import { backoff } from '../../shared/backoff.ts';
+import type { CalendarAnswer, CalendarFailure } from '../../shared/calendar.ts';
+import { describeError, log } from '../../shared/observability.ts';
 import { afterRefusal } from './decide.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -40,9 +42,30 @@ export async function ask<T>(
         await deps.sleep(quickRetryAfter * (0.5 + deps.random()));
         break;
       case 'accept':
+        if (isRateLimit(answer.failure)) await pauseCalendar(deps, session, answer.failure);
         return answer;
     }
   }
+}
+
+/** Seconds for which a user's calendar is paused where Google does not say how long, and at most. */
+const pause = { first: 75, longest: 3600 };
+
+function isRateLimit({ kind, status }: CalendarFailure): boolean {
+  return kind === 'rate_limited' || (kind === 'transient' && status === 429);
+}
+
+/** Keeps the user's other bookings from calling Google for a while. A pause that is not on record costs refused calls. */
+async function pauseCalendar(
+  deps: SyncDeps,
+  { access: { connection } }: Session,
+  { retryAfter = 0 }: CalendarFailure,
+): Promise<void> {
+  const { userId } = connection;
+  const wait = Math.min(Math.max(retryAfter, backoff(1, deps.random, pause)), pause.longest);
+  await deps.connections
+    .pauseCalendar(userId, deps.clock() + wait, deps.clock())
+    .catch((error: unknown) => log.warn('Calendar was not paused', { userId, error: describeError(error) }));
 }
 
 /** Ends a run that may be working from what is not true any more; it begins anew. */

@@ -52,7 +52,16 @@ import {
   waiting,
   withNextId,
 } from './decide.ts';
-import { isMissing, mayPass, notFound, placeOf, readKnownEvent, removeGivenUp } from './known-event.ts';
+import { heedPause } from './heed-pause.ts';
+import {
+  confirmedLater,
+  isMissing,
+  mayPass,
+  notFound,
+  placeOf,
+  readKnownEvent,
+  removeGivenUp,
+} from './known-event.ts';
 import { writeWithoutRejected } from './optional-parts.ts';
 import { point, reject, remember, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
@@ -158,7 +167,8 @@ async function syncOnce(
   // Published before Google is called: what follows may fail and be tried again without this payment.
   const orphans = orphanedEvents(stored, booking, deps.clock());
   if (orphans.length > 0) await deps.bus.publish(...orphans);
-  const step = nextStep({ booking, stored, connection, now: deps.clock(), random, policy, suspect });
+  const situation = { booking, stored, connection, now: deps.clock(), random, policy, suspect };
+  const step = heedPause(nextStep(situation), situation);
   if (step.do === 'nothing') {
     if (run.toldInVain) await tell(deps, withNews({ booking }));
     return 'done';
@@ -264,8 +274,12 @@ async function insert(
 ): Promise<Outcome> {
   const conflict = await lookForConflict(deps, session, booking);
   if (typeof conflict === 'object') return concede(deps, session, booking, conflict);
-  if (conflict === 'busy' && deps.conflictPolicy === 'hold')
-    return conflicting(booking, deps.clock(), session.uncertain);
+  if (conflict === 'busy' && deps.conflictPolicy === 'hold') {
+    const { calendarId } = session.access.connection;
+    const eventId = calendarEventId(booking.bookingId, calendarId, booking.generation);
+    const outcome = conflicting(booking, deps.clock(), session.uncertain);
+    return confirmedLater(deps, session, booking, { outcome, place: { calendarId, eventId } }) ?? outcome;
+  }
   const outcome = await enter(deps, session, booking, presence);
   const { booking: entered } = outcome;
   if (conflict === 'free' || !entered.observed) return outcome;
@@ -489,7 +503,8 @@ async function remove(
   presence: Presence,
 ): Promise<Outcome> {
   const place = placeOf(booking);
-  if (!place) return removeUnknown(deps, session, booking);
+  const isUnknown = !booking.observed && session.isSettling;
+  if (!place || isUnknown) return removeUnknown(deps, session, booking);
   const now = deps.clock();
   if (booking.observed && !booking.doubt) {
     const answer = await ask(deps, session, (token) =>
@@ -516,11 +531,12 @@ async function removeUnknown(deps: SyncDeps, session: Session, booking: Booking)
   const eventId = calendarEventId(booking.bookingId, calendarId, booking.generation);
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
   if (!found.ok && isMissing(found.failure)) {
-    if (session.isSettling) {
-      const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
-      if (!calendar.ok) return settledLater(booking, deps.clock());
-    }
-    return cancelled(booking, booking.generation, deps.clock(), session.uncertain);
+    const outcome = cancelled(booking, booking.generation, deps.clock(), session.uncertain);
+    if (!session.isSettling) return outcome;
+    const later = confirmedLater(deps, session, booking, { outcome, place: { calendarId, eventId } });
+    if (later) return later;
+    const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
+    return calendar.ok ? outcome : settledLater(booking, deps.clock());
   }
   if (!found.ok) return concede(deps, session, booking, found.failure);
   if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());

@@ -80,12 +80,15 @@ it('and the look ends it where nothing was entered: a conflict is told once', as
   await world.connect('user-1', withFreeBusy);
   await pay('b1', 'hold');
   await syncBooking({ ...world.deps, conflictPolicy: 'hold' }, world.payment('b2'), { repeated: true });
-  const { syncDueAt = Number.NaN } = (await world.booking('b2')) ?? {};
-  world.time.now = syncDueAt + 1;
-  await syncBooking(
-    { ...world.deps, conflictPolicy: 'hold' },
-    { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
-  );
+  // Two reads a minute apart must agree.
+  for (let read = 0; read < 2; read++) {
+    const { syncDueAt = Number.NaN } = (await world.booking('b2')) ?? {};
+    world.time.now = syncDueAt + 1;
+    await syncBooking(
+      { ...world.deps, conflictPolicy: 'hold' },
+      { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
+    );
+  }
   const settled = await world.booking('b2');
   expect(settled?.status).toBe('conflict');
   expect(settled).not.toHaveProperty('unsettled');

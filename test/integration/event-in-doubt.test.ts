@@ -176,6 +176,7 @@ describe('an event that two reads do not find', () => {
     expect(world.events()).toHaveLength(1);
     await runWhenDue();
     expect(world.events()).toEqual([]);
+    await runWhenDue();
     expect(await stored()).not.toHaveProperty('syncDueAt');
   });
 

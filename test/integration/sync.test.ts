@@ -228,8 +228,6 @@ describe('when Google answers', () => {
     ['503 with a page', { status: 503, html: true }],
     ['nothing, for the connection is cut', { lose: 'request' }],
     ['200 with nonsense', { status: 200, body: '{"kind":' }],
-    ['429', { status: 429, reason: 'rateLimitExceeded' }],
-    ['403 for too many requests of a user', { status: 403, reason: 'userRateLimitExceeded' }],
   ])('%s once, a quick second try does it', async (_, how) => {
     insertFails(how);
     await sync(world.payment('b1'));
@@ -240,7 +238,7 @@ describe('when Google answers', () => {
 
   it.each<[string, FaultEffect, string]>([
     ['500', { status: 500, reason: 'backendError' }, 'google_transient'],
-    ['429', { status: 429, reason: 'rateLimitExceeded' }, 'google_rate_limited'],
+    ['503 with a page', { status: 503, html: true }, 'google_transient'],
   ])('%s again, the booking carries the time of its next attempt', async (_, how, code) => {
     insertFails(how, 2);
     await sync(world.payment('b1'));
@@ -262,6 +260,9 @@ describe('when Google answers', () => {
 
   it.each<[string, FaultEffect, number]>([
     ['429 with Retry-After', { status: 429, reason: 'rateLimitExceeded', retryAfter: 600 }, 600],
+    ['429', { status: 429, reason: 'rateLimitExceeded' }, 45],
+    ['429 with a page', { status: 429, html: true }, 23],
+    ['403 for too many requests', { status: 403, reason: 'userRateLimitExceeded' }, 45],
     ['that a quota is used up', { status: 403, reason: 'quotaExceeded' }, 2700],
     ['404 for the calendar', { status: 404, reason: 'notFound' }, 23],
     ['that its API is not enabled', { status: 403, reason: 'accessNotConfigured' }, 23],
