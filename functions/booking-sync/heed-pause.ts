@@ -1,12 +1,14 @@
 import { type Booking, withEntry } from '../../shared/booking.ts';
+import type { CalendarFailureKind } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import { dueAt, isToBeSettled, type Situation, type Step } from './decide.ts';
 
 /** Seconds over which the bookings of a paused calendar come back: a limit is counted by the minute. */
 const spread = 60;
 
+const pausedCode: `google_${CalendarFailureKind}` = 'google_rate_limited';
 const paused = {
-  code: 'google_rate_limited',
+  code: pausedCode,
   message:
     "Google has refused calls to this user's calendar as too many. Its other bookings wait a minute, too.",
 };
