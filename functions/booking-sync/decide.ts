@@ -404,7 +404,7 @@ function toBeSettled(now: number): Pick<Booking, 'unsettled' | 'syncDueAt'> {
 }
 
 /** Nobody can look at present whether what was given up on has taken effect: tried again until the appointment is over. */
-export function settledLater(booking: Booking, now: number): Outcome {
+function settledLater(booking: Booking, now: number): Outcome {
   const { syncDueAt: _, unsettled: __, ...rest } = booking;
   const lookAt = now + retryRanges.connection.longest;
   const isWorthIt = lookAt < (booking.appointment?.endsAt ?? 0);

@@ -8,6 +8,8 @@ import type { Outcome } from './decide.ts';
 const apart = 60;
 /** Seconds added before the second read, so that a run that comes early is not in vain. */
 const margin = 6;
+/** Seconds between two reads of a calendar that does not answer, at most. */
+const longestWait = 6 * 3600;
 /** Events that were given up are deleted where they are found again: this many, for this many seconds. */
 const keptEvents = 10;
 const keptFor = 15 * 86_400;
@@ -75,6 +77,16 @@ export function toBeConfirmed(
   at: { now: number; random: Random },
 ): Booking {
   return { ...booking, unsettled: true, ...nextRead(before, place, at) };
+}
+
+/**
+ * `booking` after a re-check that found nothing in a calendar that does not answer either: read again later and later,
+ * until the appointment is over. `before`: as it was read.
+ */
+export function toBeRechecked(booking: Booking, { doubt }: Booking, now: number): Booking {
+  const wait = Math.min(Math.max(now - (doubt?.since ?? now), apart + margin), longestWait);
+  const isOver = now + wait >= (booking.appointment?.endsAt ?? 0);
+  return isOver || !doubt ? booking : { ...booking, unsettled: true, doubt, syncDueAt: now + wait };
 }
 
 /** The booking once it is known what has become of its event. */

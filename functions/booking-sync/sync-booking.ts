@@ -45,13 +45,13 @@ import {
   type Outcome,
   problemOf,
   type Step,
-  settledLater,
   triedInVain,
   verified,
   type Work,
   waiting,
   withNextId,
 } from './decide.ts';
+import { toBeRechecked } from './doubt.ts';
 import { heedPause } from './heed-pause.ts';
 import {
   confirmedLater,
@@ -536,7 +536,8 @@ async function removeUnknown(deps: SyncDeps, session: Session, booking: Booking)
     const later = confirmedLater(deps, session, booking, { outcome, place: { calendarId, eventId } });
     if (later) return later;
     const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
-    return calendar.ok ? outcome : settledLater(booking, deps.clock());
+    if (calendar.ok) return outcome;
+    return { ...outcome, booking: toBeRechecked(outcome.booking, booking, deps.clock()) };
   }
   if (!found.ok) return concede(deps, session, booking, found.failure);
   if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
