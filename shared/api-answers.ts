@@ -42,7 +42,7 @@ export const connectionSchema = v.pipe(
     status: v.picklist(['active', 'reauthorization_required', 'disconnected']),
     reason: v.optional(text("Why it is not active: Google's reason.")),
     email: optionalText,
-    scopes: v.optional(v.array(v.string())),
+    scopes: v.optional(v.pipe(v.array(v.string()), v.description('Granted calendar scopes.'))),
     features: v.optional(
       v.pipe(
         v.object({ calendarList: v.boolean(), freeBusy: v.boolean() }),

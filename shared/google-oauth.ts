@@ -16,6 +16,11 @@ export function requestedScopes(calendars: CalendarScope): string[] {
   return ['openid', 'email', calendarScopes[calendars]];
 }
 
+/** The granted scopes to keep: those for signing in serve once, and take DynamoDB's second kilobyte of each connection. */
+export function scopesToKeep(scopes: string[]): string[] {
+  return scopes.filter((scope) => scope.startsWith('https://www.googleapis.com/auth/calendar'));
+}
+
 /** Which calendars granted scopes cover; none where the user has not allowed events at all. */
 export function coveredCalendars(scopes: string[]): CalendarScope | 'none' {
   if (scopes.includes(calendarScopes.shared)) return 'shared';

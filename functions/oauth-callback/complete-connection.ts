@@ -17,6 +17,7 @@ import {
   type GoogleIdentity,
   type GoogleOAuth,
   type GrantedTokens,
+  scopesToKeep,
 } from '../../shared/google-oauth.ts';
 import type { Keys } from '../../shared/keys.ts';
 import { routes } from '../../shared/names.ts';
@@ -153,7 +154,7 @@ async function toConnection(
     status: 'active',
     googleSub: identity.sub,
     email: identity.email,
-    scopes: granted.scopes,
+    scopes: scopesToKeep(granted.scopes),
     ...calendarOf(sameAccount, learned),
     ...formerOf(known, identity, granted.scopes, now),
     ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
