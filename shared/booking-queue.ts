@@ -29,8 +29,17 @@ export type NamedBooking = {
   problems: Problem[];
 };
 
-/** A booking is to be looked at again. `cause` tells two requests apart that mean the same otherwise. */
-export type SyncRequested = { type: 'sync'; bookingId: string; userId?: string; cause: string };
+/**
+ * A booking is to be looked at again. `cause` tells two requests apart that mean the same otherwise. `checkSlot`:
+ * another booking has taken the same slot at the same moment, so whose it is must be checked again.
+ */
+export type SyncRequested = {
+  type: 'sync';
+  bookingId: string;
+  userId?: string;
+  cause: string;
+  checkSlot?: true;
+};
 
 /** A user has connected or chosen a calendar: bookings that waited for it are to be synced. `page` and `after` continue a long list. */
 export type ConnectionActivated = {

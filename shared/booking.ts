@@ -56,6 +56,8 @@ export type ObservedEvent = {
   tentative?: true;
   /** LeadsCalendar was told since that it waits or has failed, and is to be told once it is known to stand. */
   doubted?: true;
+  /** Another booking keeps the slot: the event is to be deleted, and the booking is then in conflict. */
+  outranked?: true;
   /** The Meet link of the event, which Google may make a little later. */
   meet?: { state: 'pending' | 'ready' | 'failed'; link?: string };
   /** What we last wrote. */

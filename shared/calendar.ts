@@ -240,11 +240,13 @@ function queryOf({ sendUpdates, conference }: WriteOptions): string {
   return query.size > 0 ? `?${query}` : '';
 }
 
-function eventsOf(calendarId: string): string {
+/** The path of the events of a calendar. */
+export function eventsOf(calendarId: string): string {
   return `/calendars/${encodeURIComponent(calendarId)}/events`;
 }
 
-async function call<T>(
+/** Sends a request to the Calendar API. */
+export async function call<T>(
   api: CalendarApi,
   accessToken: string,
   path: string,

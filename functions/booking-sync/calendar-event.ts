@@ -2,15 +2,17 @@ import type { Appointment, Booking, EventTime, OptionalPart, WrittenEvent } from
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import { toEventDescription } from '../../shared/event-description.ts';
+import { ownMark } from '../../shared/own-events.ts';
 import type { Presence } from './apply-payment.ts';
 import { mergeGuests } from './guests.ts';
 import { type EventWrite, refusedParts } from './optional-parts.ts';
+import { paidAtOf, paidAtProperty } from './slot-claim.ts';
 import { digest, guestDigests, toProperties, writtenOf } from './written-event.ts';
 
 /** The calendar event of a booking: its content, how it is written, and whether an event is ours and up to date. */
 
 /** Private extended properties by which an event is known as ours, and what it shows; Google keeps them per calendar. */
-const bookingProperty = 'leadscalendarBooking';
+export const bookingProperty = 'leadscalendarBooking';
 const revisionProperty = 'leadscalendarRevision';
 
 /** Whether an event of ours was last written with the desired state. What its owner has changed since is left so. */
@@ -74,7 +76,13 @@ export function composeEvent(booking: Booking, presence: Presence, basis: WriteB
     written.guests = guestDigests(bookingId, guests);
   }
   if (refused.meet === undefined) Object.assign(body, meetRequest(booking, basis.requestId));
-  const marks = { [bookingProperty]: bookingId, [revisionProperty]: revisionMark(booking) };
+  const paidAt = isNew ? paidAtOf(booking) : undefined;
+  const marks = {
+    [ownMark.name]: ownMark.value,
+    [bookingProperty]: bookingId,
+    [revisionProperty]: revisionMark(booking),
+    ...(paidAt === undefined ? {} : { [paidAtProperty]: paidAt }),
+  };
   const properties = { ...marks, ...toProperties(written, before) };
   return { body: { ...body, extendedProperties: { private: properties } }, written };
 }

@@ -3,9 +3,13 @@ import { type CalendarFailure, freeOrBusy, getEvent } from '../../shared/calenda
 import { toIso } from '../../shared/clock.ts';
 import { daySpan, widestSpan } from '../../shared/day-span.ts';
 import { optionalScopes } from '../../shared/names.ts';
-import { isOurs } from './calendar-event.ts';
+import { describeError, log } from '../../shared/observability.ts';
+import { listOwnEvents, type OwnEvent } from '../../shared/own-events.ts';
+import { bookingProperty, isOurs } from './calendar-event.ts';
+import { conflictProblems, type Outcome, outranked } from './decide.ts';
 import { isMissing } from './known-event.ts';
 import { ask, type Session } from './session.ts';
+import { type Claim, outranks, overlaps, paidAtOf, paidAtProperty } from './slot-claim.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /**
@@ -46,4 +50,95 @@ async function rangeOf(
   const widest = widestSpan(appointment);
   if (widest) return { ...widest, isExact: false };
   return { from: toIso(appointment.startsAt), to: toIso(appointment.endsAt), isExact: true };
+}
+
+/** Whether an event about to be created is checked for conflicts at all. One on record was checked when it was created. */
+export function isChecked({ conflictPolicy }: SyncDeps, { observed }: Booking): boolean {
+  return conflictPolicy !== 'create' && observed === undefined;
+}
+
+/**
+ * The outcome of creating an event where nothing had its slot: two bookings that found it free at the same moment are
+ * both in the calendar now, and exactly one keeps it. Any of the two may have read the calendar before the other was
+ * there, so the one that stays has the other checked again.
+ */
+export async function keepOrYield(
+  deps: SyncDeps,
+  session: Session,
+  before: Booking,
+  outcome: Outcome,
+): Promise<Outcome> {
+  const { booking } = outcome;
+  const isThere = booking.status === 'scheduled' || booking.status === 'held';
+  if (deps.conflictPolicy === 'create' || !booking.observed || !isThere) return outcome;
+  const result = await compareClaims(deps, session, booking);
+  if (result === 'keeps') return outcome;
+  if (result === 'unknown') return beside(outcome, 'unknown');
+  return deps.conflictPolicy === 'hold'
+    ? outranked({ ...booking, timeline: before.timeline }, deps.clock())
+    : beside(outcome, 'busy');
+}
+
+/** The outcome of creating an event beside another one, or perhaps: published as a conflict too, once. */
+export function beside(outcome: Outcome, conflict: keyof typeof conflictProblems): Outcome {
+  const { booking } = outcome;
+  const problem = conflictProblems[conflict];
+  if (booking.problems.some(({ code }) => code === problem.code)) return outcome;
+  return {
+    event: 'booking.conflict',
+    ...outcome,
+    booking: { ...booking, problems: [...booking.problems, problem] },
+  };
+}
+
+/** Reads the events of ours in the slot of a booking and compares whose it is. What cannot be read is unknown. */
+async function compareClaims(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+): Promise<'keeps' | 'yields' | 'unknown'> {
+  const { appointment, observed, bookingId } = booking;
+  if (!appointment || !observed) return 'keeps';
+  const { calendarId, eventId } = observed;
+  const range = await rangeOf(appointment, session.access.connection.timeZone);
+  const list = (token: string) => listOwnEvents(deps.calendar, token, calendarId, range);
+  const answer = await ask(deps, session, list, { once: true });
+  if (!answer.ok) return 'unknown';
+  const own = answer.value.find(({ id }) => id === eventId);
+  const claim = own ? claimOf(own) : { bookingId, paidAt: paidAtOf(booking) };
+  const others = answer.value
+    .filter((event) => overlaps(appointment, event))
+    .map(claimOf)
+    .filter((other) => other.bookingId !== bookingId);
+  if (others.some((other) => outranks(other, claim))) return 'yields';
+  return (await requestChecks(deps, session, others, eventId)) ? 'keeps' : 'unknown';
+}
+
+/** Has the bookings checked again that must yield to this event; they are not, where the queue is unavailable. */
+async function requestChecks(
+  deps: SyncDeps,
+  { access }: Session,
+  others: Claim[],
+  eventId: string,
+): Promise<boolean> {
+  const { userId } = access.connection;
+  const cause = `same-slot-${eventId}`;
+  try {
+    for (const { bookingId } of others)
+      await deps.queue.send({ type: 'sync', bookingId, userId, cause, checkSlot: true });
+    return true;
+  } catch (error) {
+    log.warn('Check of a slot could not be requested', { userId, error: describeError(error) });
+    return false;
+  }
+}
+
+function claimOf({ created, extendedProperties }: OwnEvent): Claim {
+  const properties = extendedProperties.private;
+  const createdAt = Date.parse(created ?? '');
+  return {
+    bookingId: properties[bookingProperty] ?? '',
+    paidAt: properties[paidAtProperty],
+    createdAt: Number.isFinite(createdAt) ? createdAt : undefined,
+  };
 }

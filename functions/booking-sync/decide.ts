@@ -34,9 +34,10 @@ export type Step =
 
 /**
  * Put the event into the calendar, make it show what is desired, look whether it still stands, find one that an attempt
- * which seemed to fail has left after all, or take it out.
+ * which seemed to fail has left after all, or take it out. Withdraw it where another booking keeps the slot, or check
+ * whether one does.
  */
-export type Work = 'insert' | 'update' | 'verify' | 'find' | 'remove';
+export type Work = 'insert' | 'update' | 'verify' | 'find' | 'remove' | 'withdraw' | 'check slot';
 
 /** Seconds between two attempts, by what stands in the way. */
 const retryRanges = {
@@ -72,6 +73,8 @@ export type Situation = {
    * was cut off. Then Google is asked.
    */
   suspect: boolean;
+  /** Another booking has taken the same slot at the same moment. */
+  checkSlot?: boolean;
 };
 
 /** The next step for a booking. */
@@ -90,6 +93,8 @@ export function nextStep(given: Situation): Step {
   const isOver = booking.appointment.endsAt <= now;
   if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
     if (toBeSettled && !active) return { do: 'record', outcome: settledLater(booking, now) };
+    if (isSlotToBeChecked(situation) && active)
+      return { do: 'check slot', booking, presence, connection: active };
     if (!isToBeVerified(situation)) return recordIfChanged({ booking });
     if (active) return { do: 'verify', booking, presence, connection: active };
     return { do: 'record', outcome: verified(booking, undefined, now) };
@@ -136,6 +141,7 @@ export function isUncertain({ booking, suspect }: Pick<Situation, 'booking' | 's
 function workFor({ booking, suspect }: Situation, presence: Presence): Work {
   if (presence === 'absent') return 'remove';
   if (!booking.observed) return 'insert';
+  if (booking.observed.outranked) return 'withdraw';
   if (booking.doubt) return 'update';
   return !suspect && !showsWhatIsDesired(booking, presence) ? 'update' : 'insert';
 }
@@ -155,6 +161,10 @@ function isSettled({ booking, suspect }: Situation, presence: Presence): boolean
   // A run that was to make sure of it has not come to an end.
   if (status === 'pending' || status === 'waiting_for_connection') return false;
   return !suspect;
+}
+
+function isSlotToBeChecked({ booking: { observed, status }, checkSlot = false }: Situation): boolean {
+  return checkSlot && observed !== undefined && (status === 'scheduled' || status === 'held');
 }
 
 /** The time has come to look whether an event still stands. */
@@ -333,6 +343,32 @@ export function conflicting(booking: Booking, now: number, unsettled: boolean): 
     },
     ...(isNews ? { event: 'booking.conflict' } : {}),
   };
+}
+
+/**
+ * Another booking keeps the slot. Recorded before the event is deleted: a crash in between leaves an event that the
+ * record says to delete.
+ */
+export function outranked(booking: Booking, now: number): Outcome {
+  const { observed, ...rest } = booking;
+  return {
+    booking: {
+      ...rest,
+      ...(observed ? { observed: { ...observed, outranked: true } } : {}),
+      status: 'pending',
+      problems: [conflictProblems.busy],
+      syncDueAt: now + spareTime,
+      updatedAt: toIso(now),
+    },
+    again: true,
+  };
+}
+
+/** The event of an outranked booking is deleted. A booking that has changed since may have another slot: tried again. */
+export function yielded(booking: Booking, now: number): Outcome {
+  const { observed, ...rest } = booking;
+  if (observed?.revision !== booking.revision) return withNextId(booking, now);
+  return conflicting({ ...rest, generation: booking.generation + 1 }, now, false);
 }
 
 /** Why an appointment that was entered may stand beside another one. */

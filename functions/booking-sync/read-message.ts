@@ -63,7 +63,14 @@ const schema = v.variant('type', [
       }),
     ),
   }),
-  v.object({ type: v.literal('sync'), sentAt, bookingId: text, userId: v.optional(text), cause: text }),
+  v.object({
+    type: v.literal('sync'),
+    sentAt,
+    bookingId: text,
+    userId: v.optional(text),
+    cause: text,
+    checkSlot: v.optional(v.literal(true)),
+  }),
   v.object({
     type: v.literal('connection.activated'),
     sentAt,

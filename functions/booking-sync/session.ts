@@ -21,13 +21,17 @@ export type Session = {
   isSettling: boolean;
 };
 
-/** Calls Calendar, once more with a new token or after a moment where that may help. */
+/**
+ * Calls Calendar, once more with a new token or after a moment where that may help.
+ * @param options `once`: without the quick second try, so that a slow answer leaves time for the rest of the run
+ */
 export async function ask<T>(
   deps: SyncDeps,
   session: Session,
   call: (accessToken: string) => Promise<CalendarAnswer<T>>,
+  { once = false }: { once?: boolean } = {},
 ): Promise<CalendarAnswer<T>> {
-  for (let tries = 1; ; tries++) {
+  for (let tries = once ? 2 : 1; ; tries++) {
     if (deps.clock() > session.until) throw overtaken();
     const answer = await call(session.access.accessToken);
     if (answer.ok) return answer;

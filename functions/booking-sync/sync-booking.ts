@@ -1,7 +1,7 @@
 import { getAccess, recordUse, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
-import { type Booking, type BookingStatus, calendarEventId } from '../../shared/booking.ts';
-import type { PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
+import { type Booking, type BookingStatus, calendarEventId, type EventPlace } from '../../shared/booking.ts';
+import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import {
@@ -28,13 +28,12 @@ import {
   writeOptions,
 } from './calendar-event.ts';
 import { concede } from './concede.ts';
-import { lookForConflict } from './conflicts.ts';
+import { beside, isChecked, keepOrYield, lookForConflict } from './conflicts.ts';
 import { contended, maxRounds } from './contention.ts';
 import {
   type ConflictPolicy,
   cancelled,
   conflicting,
-  conflictProblems,
   deletedByUser,
   isConflict,
   isToBeSettled,
@@ -50,6 +49,7 @@ import {
   type Work,
   waiting,
   withNextId,
+  yielded,
 } from './decide.ts';
 import { toBeRechecked } from './doubt.ts';
 import { heedPause } from './heed-pause.ts';
@@ -72,6 +72,7 @@ import { writtenOf } from './written-event.ts';
 export type SyncDeps = TokenDeps & {
   readForSync: ReadForSync;
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
+  queue: Pick<BookingQueue, 'send'>;
   calendar: CalendarApi;
   paymentPolicy: PaymentPolicy;
   conflictPolicy: ConflictPolicy;
@@ -97,6 +98,7 @@ export async function syncBooking(
 ): Promise<void> {
   // A message that comes again may come from a run that was cut off: between Google and the table, or between a booking
   // and the pointer to it, which may lead elsewhere by now.
+  const checkSlot = message.type === 'sync' && message.checkSlot === true;
   let suspect = delivery.repeated || isOld(message, deps.clock());
   const recorded = new Set<string>();
   const run = { toldInVain: false };
@@ -111,7 +113,7 @@ export async function syncBooking(
       if (await remember(deps, payment, seen.pointer)) return;
       continue;
     }
-    const done = await syncOnce(deps, booking, seen, { suspect, readAt, run });
+    const done = await syncOnce(deps, booking, seen, { suspect, readAt, run, checkSlot });
     if (done !== 'done') {
       suspect ||= done !== 'overtaken';
       continue;
@@ -161,19 +163,20 @@ async function syncOnce(
   deps: SyncDeps,
   booking: Booking,
   { booking: stored, connection }: Seen,
-  { suspect, readAt, run }: { suspect: boolean; readAt: number; run: { toldInVain: boolean } },
+  { run, ...reading }: { suspect: boolean; checkSlot: boolean; readAt: number; run: { toldInVain: boolean } },
 ): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;
+  const { suspect, checkSlot, readAt } = reading;
   // Published before Google is called: what follows may fail and be tried again without this payment.
   const orphans = orphanedEvents(stored, booking, deps.clock());
   if (orphans.length > 0) await deps.bus.publish(...orphans);
-  const situation = { booking, stored, connection, now: deps.clock(), random, policy, suspect };
+  const situation = { booking, stored, connection, now: deps.clock(), random, policy, suspect, checkSlot };
   const step = heedPause(nextStep(situation), situation);
   if (step.do === 'nothing') {
     if (run.toldInVain) await tell(deps, withNews({ booking }));
     return 'done';
   }
-  const decided = step.do === 'record' ? step.outcome : await act(deps, step, { suspect, readAt });
+  const decided = step.do === 'record' ? step.outcome : await act(deps, step, reading);
   const outcome = decided && run.toldInVain ? withNews(decided) : decided;
   // Whoever stood still may tell of an event that somebody else has taken out since, and not recorded yet.
   if (!outcome || deps.clock() > readAt + goodFor) return 'overtaken after a change';
@@ -239,7 +242,7 @@ function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] 
 async function act(
   deps: SyncDeps,
   { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
-  { suspect, readAt }: { suspect: boolean; readAt: number },
+  { suspect, checkSlot, readAt }: { suspect: boolean; checkSlot: boolean; readAt: number },
 ): Promise<Outcome | undefined> {
   const isSettling = isToBeSettled(booking, readAt);
   const uncertain = !isSettling && isUncertain({ booking, suspect });
@@ -254,7 +257,7 @@ async function act(
     const hindered = await removeGivenUp(deps, session, booking);
     if (hindered) return work === 'verify' ? lookAgain(booking, deps.clock()) : hindered;
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
-    return outcome;
+    return checkSlot ? await keepOrYield(deps, session, booking, outcome) : outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'conflict') return undefined;
@@ -281,13 +284,9 @@ async function insert(
     return confirmedLater(deps, session, booking, { outcome, place: { calendarId, eventId } }) ?? outcome;
   }
   const outcome = await enter(deps, session, booking, presence);
-  const { booking: entered } = outcome;
-  if (conflict === 'free' || !entered.observed) return outcome;
-  return {
-    event: 'booking.conflict',
-    ...outcome,
-    booking: { ...entered, problems: [...entered.problems, conflictProblems[conflict]] },
-  };
+  if (!outcome.booking.observed) return outcome;
+  if (conflict !== 'free') return beside(outcome, conflict);
+  return isChecked(deps, booking) ? keepOrYield(deps, session, booking, outcome) : outcome;
 }
 
 /** Inserts the event, or finds that it stands already, as it should or not. */
@@ -496,31 +495,48 @@ async function mend(
 }
 
 /** Deletes the event that is known, or one that a crashed run may have left under the id it would use. */
-async function remove(
+function remove(deps: SyncDeps, session: Session, booking: Booking, presence: Presence): Promise<Outcome> {
+  const place = placeOf(booking);
+  const isUnknown = !booking.observed && session.isSettling;
+  if (!place || isUnknown) return removeUnknown(deps, session, booking);
+  const ended = (known: Booking): Outcome => cancelled(known, booking.generation + 1, deps.clock());
+  return removeKnown(deps, session, booking, { place, presence, ended });
+}
+
+/** Deletes the event of a booking whose slot another one keeps. */
+async function withdraw(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
   presence: Presence,
 ): Promise<Outcome> {
   const place = placeOf(booking);
-  const isUnknown = !booking.observed && session.isSettling;
-  if (!place || isUnknown) return removeUnknown(deps, session, booking);
-  const now = deps.clock();
+  const ended = (known: Booking): Outcome => yielded(known, deps.clock());
+  return place ? removeKnown(deps, session, booking, { place, presence, ended }) : ended(booking);
+}
+
+/** Deletes a known event. `ended`: the outcome once it is gone. */
+async function removeKnown(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  { place, presence, ended }: { place: EventPlace; presence: Presence; ended: (known: Booking) => Outcome },
+): Promise<Outcome> {
   if (booking.observed && !booking.doubt) {
     const answer = await ask(deps, session, (token) =>
       deleteEvent(deps.calendar, token, place.calendarId, place.eventId, deleteOptions(booking)),
     );
-    if (answer.ok) return cancelled(booking, booking.generation + 1, deps.clock());
+    if (answer.ok) return ended(booking);
     if (!isMissing(answer.failure)) return concede(deps, session, booking, answer.failure);
   }
   const known = await readKnownEvent(deps, session, booking, { place, presence });
   if (known.is === 'open') return known.outcome;
-  if (known.is === 'gone') return cancelled(known.booking, booking.generation + 1, now);
-  if (!isEventOf(known.event, booking)) return cancelled(booking, booking.generation + 1, now);
+  if (known.is === 'gone') return ended(known.booking);
+  if (!isEventOf(known.event, booking)) return ended(booking);
   const answer = await ask(deps, session, (token) =>
     deleteEvent(deps.calendar, token, known.calendarId, known.event.id, deleteOptions(booking, known.event)),
   );
-  if (answer.ok) return cancelled(booking, booking.generation + 1, deps.clock());
+  if (answer.ok) return ended(booking);
   if (isMissing(answer.failure)) return notFound(deps, booking, { place, presence });
   return concede(deps, session, booking, answer.failure);
 }
@@ -570,6 +586,9 @@ const works: Record<Work, Action> = {
   verify,
   find,
   remove,
+  withdraw,
+  // What there is to do follows for every action: see `act`.
+  'check slot': async (_deps, _session, booking) => ({ booking }),
 };
 
 /** Beside the work, and never its undoing: a use that is not on record costs one refresh at the next use. */
