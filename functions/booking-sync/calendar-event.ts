@@ -6,7 +6,7 @@ import { ownMark } from '../../shared/own-events.ts';
 import type { Presence } from './apply-payment.ts';
 import { mergeGuests } from './guests.ts';
 import { type EventWrite, refusedParts } from './optional-parts.ts';
-import { paidAtOf, paidAtProperty } from './slot-claim.ts';
+import { claimProperty } from './slot-claim.ts';
 import { digest, guestDigests, toProperties, writtenOf } from './written-event.ts';
 
 /** The calendar event of a booking: its content, how it is written, and whether an event is ours and up to date. */
@@ -41,6 +41,8 @@ export function isEventOf(event: CalendarEvent, booking: Booking): boolean {
 export type WriteBasis = {
   /** Names a new request for a Meet link; Google ignores one that it has seen. */
   requestId: string;
+  /** The claim to a slot that was found free, of a new event. */
+  claim?: string | undefined;
   /** What the event was last written with: nothing if it is new. Unknown: everything is written. */
   written?: WrittenEvent | undefined;
   /** The guests of the event as it was read. */
@@ -76,12 +78,11 @@ export function composeEvent(booking: Booking, presence: Presence, basis: WriteB
     written.guests = guestDigests(bookingId, guests);
   }
   if (refused.meet === undefined) Object.assign(body, meetRequest(booking, basis.requestId));
-  const paidAt = isNew ? paidAtOf(booking) : undefined;
   const marks = {
     [ownMark.name]: ownMark.value,
     [bookingProperty]: bookingId,
     [revisionProperty]: revisionMark(booking),
-    ...(paidAt === undefined ? {} : { [paidAtProperty]: paidAt }),
+    ...(basis.claim === undefined ? {} : { [claimProperty]: basis.claim }),
   };
   const properties = { ...marks, ...toProperties(written, before) };
   return { body: { ...body, extendedProperties: { private: properties } }, written };

@@ -9,7 +9,7 @@ import { bookingProperty, isOurs } from './calendar-event.ts';
 import { conflictProblems, type Outcome, outranked } from './decide.ts';
 import { isMissing } from './known-event.ts';
 import { ask, type Session } from './session.ts';
-import { type Claim, outranks, overlaps, paidAtOf, paidAtProperty } from './slot-claim.ts';
+import { type Claim, claimProperty, claimTextOf, outranks, overlaps } from './slot-claim.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /**
@@ -105,10 +105,12 @@ async function compareClaims(
   const answer = await ask(deps, session, list, { once: true });
   if (!answer.ok) return 'unknown';
   const own = answer.value.find(({ id }) => id === eventId);
-  const claim = own ? claimOf(own) : { bookingId, paidAt: paidAtOf(booking) };
+  const claim = own ? claimOf(own) : { bookingId, claim: claimTextOf(booking) };
+  // An earlier run has created it where something was busy or unknown, and could not record that.
+  if (!claim) return 'unknown';
   const others = answer.value
     .filter((event) => overlaps(appointment, event))
-    .map(claimOf)
+    .flatMap((event) => claimOf(event) ?? [])
     .filter((other) => other.bookingId !== bookingId);
   if (others.some((other) => outranks(other, claim))) return 'yields';
   return (await requestChecks(deps, session, others, eventId)) ? 'keeps' : 'unknown';
@@ -133,12 +135,13 @@ async function requestChecks(
   }
 }
 
-function claimOf({ created, extendedProperties }: OwnEvent): Claim {
-  const properties = extendedProperties.private;
+function claimOf({ created, extendedProperties }: OwnEvent): Claim | undefined {
+  const { [bookingProperty]: bookingId, [claimProperty]: claim } = extendedProperties.private;
+  if (bookingId === undefined || claim === undefined) return undefined;
   const createdAt = Date.parse(created ?? '');
   return {
-    bookingId: properties[bookingProperty] ?? '',
-    paidAt: properties[paidAtProperty],
+    bookingId,
+    claim,
     createdAt: Number.isFinite(createdAt) ? createdAt : undefined,
   };
 }

@@ -4,11 +4,16 @@ import { standingOf } from '../../shared/payment.ts';
 
 /** Which of two bookings keeps a slot that both have taken: a rule that every run computes alike from the calendar. */
 
-/** A private extended property, written when an event is created and never changed: when the booking was first paid. */
-export const paidAtProperty = 'leadscalendarPaidAt';
+/**
+ * A private extended property, written when an event is created in a slot that was found free, and never changed: when
+ * the booking was first paid, or that its slot is only held. An event without it claims nothing.
+ */
+export const claimProperty = 'leadscalendarClaim';
+/** Greater than every date. */
+const heldClaim = 'held';
 
 /** A booking's claim to its slot. `createdAt`: epoch milliseconds; absent where Google does not answer it. */
-export type Claim = { bookingId: string; paidAt?: string | undefined; createdAt?: number | undefined };
+export type Claim = { bookingId: string; claim: string; createdAt?: number | undefined };
 
 /**
  * Milliseconds. Events created further apart cannot both have found the slot free: a run lasts 20 seconds, and Google
@@ -21,21 +26,16 @@ export function outranks(one: Claim, other: Claim): boolean {
   const apart = (one.createdAt ?? 0) - (other.createdAt ?? 0);
   const isKnown = one.createdAt !== undefined && other.createdAt !== undefined;
   if (isKnown && Math.abs(apart) > sameMomentMs) return apart < 0;
-  if (one.paidAt !== other.paidAt) {
-    if (one.paidAt === undefined || other.paidAt === undefined) return one.paidAt !== undefined;
-    return one.paidAt < other.paidAt;
-  }
+  if (one.claim !== other.claim) return one.claim < other.claim;
   return one.bookingId < other.bookingId;
 }
 
-/** When a booking was first paid by a payment that still counts (RFC 3339); undefined while its slot is only held. */
-export function paidAtOf({ payments }: Pick<Booking, 'payments'>): string | undefined {
+/** What a booking claims its slot with: the confirmation of its first payment that still counts, in RFC 3339. */
+export function claimTextOf({ payments }: Pick<Booking, 'payments'>): string {
   const counts = ['paid', 'partly_refunded', 'disputed'];
   const paid = Object.values(payments).filter((facts) => counts.includes(standingOf(facts)));
-  return paid
-    .flatMap(({ confirmedAt }) => confirmedAt ?? [])
-    .sort()
-    .at(0);
+  const [first = heldClaim] = paid.flatMap(({ confirmedAt }) => confirmedAt ?? []).sort();
+  return first;
 }
 
 /** Whether an event takes time that the appointment needs. */

@@ -66,6 +66,7 @@ import { writeWithoutRejected } from './optional-parts.ts';
 import { point, reject, remember, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
 import { ask, overtaken, type Session } from './session.ts';
+import { claimTextOf } from './slot-claim.ts';
 import { placeStored, placeWholeDays, placeWithGoogle } from './whole-days.ts';
 import { writtenOf } from './written-event.ts';
 
@@ -283,10 +284,11 @@ async function insert(
     const outcome = conflicting(booking, deps.clock(), session.uncertain);
     return confirmedLater(deps, session, booking, { outcome, place: { calendarId, eventId } }) ?? outcome;
   }
-  const outcome = await enter(deps, session, booking, presence);
+  const claim = conflict === 'free' && isChecked(deps, booking) ? claimTextOf(booking) : undefined;
+  const outcome = await enter(deps, session, booking, presence, claim);
   if (!outcome.booking.observed) return outcome;
   if (conflict !== 'free') return beside(outcome, conflict);
-  return isChecked(deps, booking) ? keepOrYield(deps, session, booking, outcome) : outcome;
+  return claim === undefined ? outcome : keepOrYield(deps, session, booking, outcome);
 }
 
 /** Inserts the event, or finds that it stands already, as it should or not. */
@@ -295,12 +297,14 @@ async function enter(
   session: Session,
   booking: Booking,
   presence: Presence,
+  claim?: string,
 ): Promise<Outcome> {
   const calendarId = booking.observed?.calendarId ?? session.access.connection.calendarId;
   const id = booking.observed?.eventId ?? calendarEventId(booking.bookingId, calendarId, booking.generation);
   const { refused } = booking.observed?.written ?? { refused: {} };
   const basis = {
     requestId: requestIdOf(booking, id),
+      claim,
     written: { fields: {}, guests: {}, refused },
   };
   const { answer, ...written } = await writeWithoutRejected(

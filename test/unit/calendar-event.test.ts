@@ -200,6 +200,7 @@ describe('the record of a write', () => {
     const { private: properties } = inserted(bookingOf({ details })).body.extendedProperties;
     expect(JSON.stringify(properties)).not.toMatch(/ben|example\.com/i);
     expect(Object.keys(inserted(bookingOf()).body.extendedProperties.private)).toEqual([
+      'leadscalendar',
       'leadscalendarBooking',
       'leadscalendarRevision',
       'leadscalendarFields',
