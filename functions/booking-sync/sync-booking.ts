@@ -304,7 +304,7 @@ async function enter(
   const { refused } = booking.observed?.written ?? { refused: {} };
   const basis = {
     requestId: requestIdOf(booking, id),
-      claim,
+    claim,
     written: { fields: {}, guests: {}, refused },
   };
   const { answer, ...written } = await writeWithoutRejected(
@@ -578,9 +578,10 @@ function inZone(action: Action): Action {
     const booking = await placeWithGoogle(deps, session, given);
     if ('failure' in booking) return concede(deps, session, given, booking.failure);
     const isOver = booking !== given && (booking.appointment?.endsAt ?? 0) <= deps.clock();
-    return isOver && !booking.observed
+    if (!isOver || booking.observed) return action(deps, session, booking, presence);
+    return session.uncertain || session.isSettling
       ? find(deps, session, booking, presence)
-      : action(deps, session, booking, presence);
+      : missed(booking, deps.clock());
   };
 }
 

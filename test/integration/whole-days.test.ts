@@ -195,7 +195,9 @@ describe('attempts that fail go on', () => {
       await again('b1');
     }
     expect(await stored('b1')).toMatchObject({ status: 'missed' });
-    expect(new Date(world.time.now * 1000).toISOString()).toBe(new Date(deadline).toISOString());
+    // After the deadline the calendar is read twice, in case an attempt was applied late.
+    expect(world.time.now - second(deadline)).toBeGreaterThanOrEqual(0);
+    expect(world.time.now - second(deadline)).toBeLessThan(120);
   });
 
   it('and create the event of a day that has begun once Google answers', async () => {
