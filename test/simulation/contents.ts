@@ -25,9 +25,11 @@ function timesOf(
   const text = (at: number): string => `${new Date(at * 1000).toISOString().slice(0, 19)}Z`;
   switch (planned?.times) {
     case 'whole days': {
-      // The second day from then on, so that it is ahead in every zone.
+      // What begins soon is today, which has begun already.
+      const soon = planned.startsIn < 3_600_000;
+      const first = soon ? room % 2 : 2 + room;
       const day = (days: number): string => text(from - room * 600 + days * 86_400).slice(0, 10);
-      return { start: day(2 + room), end: day(3 + room + (room % 2)) };
+      return { start: day(first), end: day(first + 1 + (room % 2)) };
     }
     case 'local': {
       const local = (at: number): string =>
@@ -48,6 +50,18 @@ export function instantOfContent(time: string, timeZone: string | undefined, cal
     return Temporal.PlainDate.from(time).toZonedDateTime(calendarZone).epochMilliseconds;
   if (time.endsWith('Z')) return Date.parse(time);
   return Temporal.PlainDateTime.from(time).toZonedDateTime(timeZone ?? calendarZone).epochMilliseconds;
+}
+
+/** Seconds of a length of an appointment from which on it is still worth entering when it has begun. */
+const long = 4 * 3600;
+
+/** Epoch milliseconds until when an appointment is worth entering: its end where it is long, else its start. */
+export function deadlineOf({ start, end, timeZone }: Content, calendarZone: string): number {
+  const [from, to] = [start, end].map((time) => instantOfContent(time, timeZone, calendarZone)) as [
+    number,
+    number,
+  ];
+  return to - from > long * 1000 ? to : from;
 }
 
 /** What a deed of the backend asks to be changed. */

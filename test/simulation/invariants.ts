@@ -6,7 +6,7 @@ import { fromItem } from '../../shared/dynamo.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { openTokens } from '../../shared/token-vault.ts';
 import { colleague, eventsOfBooking } from './by-hand.ts';
-import { instantOfContent } from './contents.ts';
+import { deadlineOf, instantOfContent } from './contents.ts';
 import type { Deed } from './deeds.ts';
 import { bodyOf, ownerOf, presences } from './expectations.ts';
 import { isConnected, type Life } from './life.ts';
@@ -84,6 +84,11 @@ export function watchWorld(world: World): Watch {
       count('booking versions follow each other');
       if (now.version !== (then?.version ?? 0) + 1)
         violated(`${now.bookingId} was written over another version`);
+      const tooEarly = missedTooEarly(world, then, now);
+      if (ready.days && tooEarly !== undefined) {
+        count('nothing is given up before its deadline');
+        if (tooEarly) violated(`${now.bookingId} was given up although its appointment is still ahead`);
+      }
       const news = newsOf(then, now);
       if (!news) return;
       count('news is published before it is stored');
@@ -112,6 +117,24 @@ export function watchWorld(world: World): Watch {
     }
   });
   return watch;
+}
+
+/** Whether a booking was given up before its deadline; undefined where it was not given up. */
+function missedTooEarly(world: World, before: Booking | undefined, now: Booking): boolean | undefined {
+  const { appointment, status, userId } = now;
+  if (status !== 'missed' || before?.status === 'missed' || !appointment) return undefined;
+  const connection = world.connections().find((one) => one.userId === userId);
+  if (connection?.status !== 'active') return undefined;
+  const { state, emailOf } = world.google;
+  const account = [...state.accounts.values()].find(({ sub }) => sub === connection.googleSub);
+  const id = connection.calendarId === 'primary' ? emailOf(account?.sub) : connection.calendarId;
+  const zone = state.calendars.get(id ?? '')?.timeZone ?? account?.timeZone ?? 'UTC';
+  const [from, to] = [appointment.start, appointment.end].map((time) =>
+    instantOf('date' in time ? { date: time.date } : time, zone),
+  ) as [number, number];
+  const deadline = to - from > 4 * 3_600_000 ? to : from;
+  // Clocks differ by some seconds.
+  return world.now() < deadline - 10_000;
 }
 
 const connectionNews: Record<Connection['status'], BusEventType> = {
@@ -256,7 +279,9 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
   );
   const found = `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(shown)}`;
   const connected = isConnected(life, user);
-  const { summary, location, start, end, timeZone, attendees } = bodyOf(truth, id);
+  const body = bodyOf(truth, id);
+  const { summary, location, start, end, timeZone, attendees } = body;
+  const deadline = deadlineOf(body, calendarZone);
   const content = {
     summary,
     location,
@@ -309,7 +334,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
       return isRefused(life) ? [] : [`it failed without cause: ${found}`];
     case 'missed': {
       // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
-      const hadTime = connected && truth.calmAt + 7 * 3600 < content.start / 1000 && truth.plan.mends;
+      const hadTime = connected && truth.calmAt + 7 * 3600 < deadline / 1000 && truth.plan.mends;
       // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
       return hadTime || (connected && events.length > 0 && !booking.observed)
         ? [`it was missed although there was time: ${found}`]

@@ -2,7 +2,7 @@
 import { declareBooking } from '../../functions/bookings/change-booking.ts';
 import { changeConnection } from '../../functions/connections/manage-connection.ts';
 import { mayWrite } from './by-hand.ts';
-import { instantOfContent } from './contents.ts';
+import { deadlineOf } from './contents.ts';
 import { bodyOf, ownerOf, presences } from './expectations.ts';
 import { isConnected, type Life } from './life.ts';
 import type { Deps } from './world.ts';
@@ -88,8 +88,7 @@ function isStuck(life: Life, id: string): boolean {
   if (truth.deletedByHand.has(id) || !truth.plan.users.includes(ownerOf(life, id))) return false;
   // Something else stands at that time: that is no obstacle of the service.
   if (status === 'conflict') return false;
-  const { start, timeZone } = bodyOf(truth, id);
-  if (instantOfContent(start, timeZone, 'Etc/GMT-14') < world.now() + longEnough) return false;
+  if (deadlineOf(bodyOf(truth, id), 'Etc/GMT-14') < world.now() + longEnough) return false;
   return status !== (wanted.includes('confirmed') ? 'scheduled' : 'held');
 }
 
