@@ -150,7 +150,7 @@ function drawDeed(random: Random, at: number, users: string[], bookings: string[
   return {
     at,
     do: 'outage',
-    of: oneOf(random, [ready.passingAnswers ? 'rate limit' : 'Google', 'Google', 'tables', 'queue', 'bus']),
+    of: oneOf(random, [ready.rejections ? 'rate limit' : 'Google', 'Google', 'tables', 'queue', 'bus']),
     seconds: whole(random, 5, 900),
   };
 }

@@ -151,11 +151,11 @@ const faultsByName = {
     make: () => ({ refuse: refusal(410, 'deleted') }),
   },
   'page with any status': {
-    on: (target) => ready.passingAnswers && isCalendar(target),
+    on: (target) => ready.rejections && isCalendar(target),
     make: (_, random) => ({ refuse: html(oneOf(random, pageStatuses)) }),
   },
   '403 unknown': {
-    on: (target) => ready.passingAnswers && isCalendar(target),
+    on: (target) => ready.rejections && isCalendar(target),
     make: (_, random) => {
       const [domain, reason] = oneOf(random, unknownReasons);
       return { refuse: refusal(403, reason, {}, domain) };
@@ -217,7 +217,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
     const level = random();
     const chance = level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
     // These leave a booking failed or a connection broken, which hides what else would happen to it.
-    const rare = fault === '403 scope missing' || (fault === '403 forbidden' && !ready.passingAnswers);
+    const rare = fault === '403 scope missing' || (fault === '403 forbidden' && !ready.rejections);
     return [fault, rare && level < 0.7 ? 0 : chance];
   });
   const target = oneOf<Target>(random, [

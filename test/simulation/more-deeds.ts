@@ -133,7 +133,7 @@ const kinds: Kind[] = [
     },
   },
   {
-    needs: 'passingAnswers',
+    needs: 'rejections',
     draw: (random, at, _, user) => {
       const back: Drawn = { at: at + whole(random, 5_000, 900_000), do: 'switch calendar', user, to: 'on' };
       return [{ at, do: 'switch calendar', user, to: 'off' }, ...(random() < 0.7 ? [back] : [])];

@@ -3,10 +3,12 @@
  * `SIMULATE=passingAnswers,guests` only these.
  */
 const built = {
-  /** Passing 404, 410, pages instead of JSON and unknown 403s at every call; rejections by account or calendar. */
+  /** Passing 404 and 410 at every call that addresses an event or a calendar. */
   passingAnswers: false,
+  /** Pages instead of JSON, unknown 403s and bursts of 429 at every call; Calendar switched off for an account. */
+  rejections: true,
   /** Ordinary actions end every stuck booking. */
-  repairs: false,
+  repairs: true,
   /** Every payment that references a booking has a visible outcome. */
   paymentOutcomes: false,
   /** Payments of other users, accounts and modes; one payment for two bookings; partial captures. */
@@ -14,13 +16,13 @@ const built = {
   /** Holds that are renewed after a failed payment. */
   holds: false,
   /** Guests who respond, guests and edits of the owner. */
-  guests: false,
+  guests: true,
   /** Optional fields that Google rejects. */
-  optionalFields: false,
+  optionalFields: true,
   /** Events that their owner moves to another calendar. */
   moves: false,
   /** Whole days, local times, calendars in several time zones. */
-  days: false,
+  days: true,
   /** A calendar that is deleted while it is chosen. */
   deletedCalendars: false,
   /** A chosen calendar of another account, shared and not. */
