@@ -176,8 +176,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a grant that was taken away is not waited for',
     file: decide,
-    from: '  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n',
-    to: "  if (active) return { do: workFor(situation, presence), booking, presence, connection: active };\n  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
+    from: "  if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };\n",
+    to: "  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
   },
   {
     name: 'a held slot is due for ever',
@@ -202,6 +202,60 @@ export const mutants: Mutant[] = [
     file: 'functions/connections/manage-connection.ts',
     from: '    ...withoutAddresses(userId, formerCalendarsOf(connection, now)),\n    refreshAt',
     to: '    refreshAt',
+  },
+  {
+    name: 'guests of the owner are removed',
+    file: 'functions/booking-sync/guests.ts',
+    from: 'if (!guest) return before[address] === undefined ? [attendee] : [];',
+    to: 'if (!guest) return [];',
+  },
+  {
+    name: 'answers of guests are reset',
+    file: 'functions/booking-sync/guests.ts',
+    from: 'if (before[address] === now[address]) return [attendee];',
+    to: 'if (before[address] === now[address]) return [guest];',
+  },
+  {
+    name: 'a write changes every field',
+    file: calendarEvent,
+    from: 'isNew ? next !== undefined : !before || next !== old',
+    to: 'isNew ? next !== undefined : true',
+  },
+  {
+    name: 'a hold invites its guests',
+    file: calendarEvent,
+    from: "return presence === 'confirmed' ? (details?.attendees ?? []) : [];",
+    to: 'return details?.attendees ?? [];',
+  },
+  {
+    name: 'an unknown 403 is final',
+    file: 'shared/calendar-failures.ts',
+    from: "reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'account_refused';",
+    to: "reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'refused';",
+  },
+  {
+    name: 'a page is taken for an answer of Google',
+    file: 'shared/calendar-failures.ts',
+    from: "return { kind: 'transient', reason: `http${status}`",
+    to: 'return { kind: classify(status, [], false), reason: `http${status}`',
+  },
+  {
+    name: 'a rejected optional part keeps the event out',
+    file: 'functions/booking-sync/optional-parts.ts',
+    from: "if (answer.ok || answer.failure.kind !== 'refused' || omitted",
+    to: 'if (answer.ok || answer.failure || omitted',
+  },
+  {
+    name: 'repeating the PUT retries nothing',
+    file: 'functions/bookings/change-booking.ts',
+    from: 'held === hold) return retried(booking, now);',
+    to: 'held === hold) return undefined; void retried;',
+  },
+  {
+    name: 'a whole day is given up when it begins',
+    file: 'functions/booking-sync/deadlines.ts',
+    from: 'endsAt - startsAt > longAfterSeconds ? endsAt : startsAt',
+    to: 'endsAt - startsAt > longAfterSeconds ? startsAt : startsAt',
   },
 ];
 

@@ -34,11 +34,12 @@ export async function freeStuckBookings(life: Life, tools: Tools): Promise<void>
   for (const user of truth.plan.users.filter((one) => users.has(one))) {
     if (await repairConnection(life, tools, user)) freedByUser.add(user);
   }
-  await tools.rest(world.now() + 5 * minute);
+  await tools.rest(world.now() + 10 * minute);
   for (const id of stuck) {
     const status = statusOf(life, id);
-    const waited = freedByUser.has(ownerOf(life, id)) && status === 'waiting_for_connection';
-    if (waited) truth.stuck.push(`${id} still waits although its user has connected or chosen a calendar`);
+    const waits = status === 'waiting_for_connection' || status === 'pending';
+    if (waits && freedByUser.has(ownerOf(life, id)) && isStuck(life, id))
+      truth.stuck.push(`${id} still waits although its user has connected or chosen a calendar`);
     if (isStuck(life, id)) await repeatPut(life, tools, id);
   }
   await tools.rest(world.now() + 30 * minute);
