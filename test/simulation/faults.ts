@@ -19,6 +19,7 @@ export const targets = [
   'events.patch',
   'events.delete',
   'events.list',
+  'calendarList.list',
   'freebusy.query',
   'token',
   'revoke',
@@ -26,8 +27,8 @@ export const targets = [
 ] as const;
 export type Target = (typeof targets)[number];
 
-const isGoogle = (target: Target): boolean => /^(events|freebusy|token|revoke)/.test(target);
-const isCalendar = (target: Target): boolean => /^(events|freebusy)/.test(target);
+const isGoogle = (target: Target): boolean => /^(events|freebusy|calendarList|token|revoke)/.test(target);
+const isCalendar = (target: Target): boolean => /^(events|freebusy|calendarList)/.test(target);
 const isWrite = (target: Target): boolean => /write|queue|bus|insert|patch|delete|token|revoke/.test(target);
 
 type Maker = (target: Target, random: Random) => Partial<Course>;

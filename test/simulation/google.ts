@@ -14,6 +14,9 @@ import { apiError, documented, insufficientPermissions } from '../../infra/local
 import { allows, type CalendarMethod, coversCalendar } from '../../infra/local/google/scopes.ts';
 import {
   type Account,
+  accessRole,
+  type Calendar,
+  calendarsOf,
   eventsOf,
   findAccount,
   findCalendar,
@@ -77,6 +80,13 @@ export function simulatedGoogle(options: {
       if (pathname.endsWith('/freeBusy')) {
         const carryOut = () => queryFreeBusy(state, authorized(state, 'freebusy.query', token), body());
         return { method: 'freebusy.query', carryOut };
+      }
+      if (pathname.endsWith('/calendarList')) {
+        const carryOut = () => {
+          const { sub } = authorized(state, 'calendarList.list', token);
+          return { items: calendarsOf(state, sub).map((calendar) => listEntryOf(calendar, sub)) };
+        };
+        return { method: 'calendarList.list', carryOut };
       }
       switch (init.method ?? 'GET') {
         case 'POST':
@@ -190,6 +200,11 @@ export function simulatedGoogle(options: {
     },
     eventsIn: (calendarId: string) => eventsOf(state, calendarId),
   };
+}
+
+function listEntryOf(calendar: Calendar, sub: string): object {
+  const { id, summary, primary, timeZone } = calendar;
+  return { id, summary, primary, timeZone, accessRole: accessRole(calendar, sub) };
 }
 
 function authorized(state: GoogleState, method: CalendarMethod, presented: string | undefined): Account {

@@ -338,8 +338,8 @@ async function carryOut(life: Life, deed: Deed): Promise<void> {
     }
     case 'outage': {
       const of = {
-        Google: /^(events|freebusy|token|revoke)/,
-        'rate limit': /^(events|freebusy)/,
+        Google: /^(events|freebusy|calendarList|token|revoke)/,
+        'rate limit': /^(events|freebusy|calendarList)/,
         tables: /^(table|batch|index)/,
         queue: /^queue/,
         bus: /^bus/,

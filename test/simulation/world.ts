@@ -53,6 +53,9 @@ const mostThings = 100_000;
 export const indexShards = 2;
 const refreshPolicy = { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 };
 const noFaults: Profile = { chances: {} };
+const passing: FaultName[] = ['404', '410'];
+/** Milliseconds. */
+const passesWithin = 50_000;
 const paymentPolicy = { refunded: 'cancel', disputeLost: 'cancel' } as const;
 
 export type WorldOptions = {
@@ -135,12 +138,30 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   let calm = false;
   let outage: { of: (target: Target) => boolean; isRateLimit: boolean; until: number } | undefined;
   let running = 0;
+  /** Since when an address has been answered as missing although it is not. */
+  const missing = new Map<string, number>();
   const refreshing = new Map<string, { process: Process; since: number }>();
   let afterRefresh: (besideAnother: boolean) => void = () => {};
   let afterGoogle: (method: string) => void = () => {};
 
+  /**
+   * Whether a fault may take place. What passes is over within a minute, and the truth is answered before it may come
+   * again: who is told the same twice, at least a minute apart, may believe it.
+   */
+  function mayPass(fault: FaultName, path: string | undefined): boolean {
+    if (path === undefined || !passing.includes(fault)) return true;
+    const since = missing.get(path) ?? now();
+    missing.set(path, since);
+    return now() - since < passesWithin;
+  }
+
   /** An operation of a process: from here on it takes its course. */
-  function call<T>(process: Process, target: Target, effect: (fault?: FaultName) => T): Promise<T> {
+  function call<T>(
+    process: Process,
+    target: Target,
+    effect: (fault?: FaultName) => T,
+    path?: string,
+  ): Promise<T> {
     process.operations += 1;
     const operation = `${process.name}/${process.operations}`;
     const random = chance(operation);
@@ -149,7 +170,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     const earlier = operations.get(target) ?? 0;
     operations.set(target, earlier + 1);
     const drawn = courseOf(target, random, calm ? noFaults : profile, out, earlier);
-    if (drawn.fault === undefined || without.has(operation)) {
+    if (drawn.fault === undefined || without.has(operation) || !mayPass(drawn.fault, path)) {
+      if (path !== undefined) missing.delete(path);
       const { before, after } =
         drawn.fault === undefined
           ? drawn.course
@@ -263,14 +285,19 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       init: { method?: string; body?: string; headers?: Record<string, string> },
     ) => {
       const request = google.calendarCall(url, init);
-      return call(process, request.method as Target, () => {
-        const answered = calendarAnswer(request);
-        tell(
-          `Google: ${request.method} ${new URL(url).pathname.slice(22)} by ${process.name}: ${answered.status}`,
-        );
-        afterGoogle(request.method);
-        return answered;
-      });
+      return call(
+        process,
+        request.method as Target,
+        () => {
+          const answered = calendarAnswer(request);
+          tell(
+            `Google: ${request.method} ${new URL(url).pathname.slice(22)} by ${process.name}: ${answered.status}`,
+          );
+          afterGoogle(request.method);
+          return answered;
+        },
+        new URL(url).pathname,
+      );
     };
     return { fetch: fetchFrom as unknown as typeof fetch, baseUrl: 'https://www.example.com/calendar/v3' };
   }
