@@ -122,8 +122,8 @@ export const mutants: Mutant[] = [
   {
     name: 'nothing is looked for before a booking is cancelled without an event on record',
     file: sync,
-    from: '  if (!booking.observed) {\n    const found',
-    to: '  if (!booking.observed) return cancelled(booking, booking.generation, deps.clock());\n  if (!booking.observed) {\n    const found',
+    from: '  if (!place) return removeUnknown(deps, session, booking);',
+    to: '  if (!place) return cancelled(booking, booking.generation, deps.clock()); void removeUnknown;',
   },
   {
     name: 'what was left in a calendar chosen before stays there',
@@ -256,6 +256,18 @@ export const mutants: Mutant[] = [
     file: 'functions/booking-sync/deadlines.ts',
     from: 'endsAt - startsAt > longAfterSeconds ? endsAt : startsAt',
     to: 'endsAt - startsAt > longAfterSeconds ? startsAt : startsAt',
+  },
+  {
+    name: 'one 404 is believed',
+    file: 'functions/booking-sync/doubt.ts',
+    from: 'return doubt?.eventId === eventId && now - doubt.since >= apart;',
+    to: 'return true;',
+  },
+  {
+    name: 'an event that was moved is not followed',
+    file: 'functions/booking-sync/known-event.ts',
+    from: "if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };",
+    to: '',
   },
 ];
 
