@@ -54,7 +54,8 @@ export function presences(life: Life, booking: string): Presence[] {
     : ['tentative', 'absent'];
 }
 
-function stands(delivered: Deed[], payment: string): boolean {
+/** Whether the money of a payment is here, all or part of it. */
+export function stands(delivered: Deed[], payment: string): boolean {
   const about = delivered.filter((deed) => 'payment' in deed && deed.payment === payment);
   const captured = capturedOf(payment);
   const lost = about.flatMap((deed) =>

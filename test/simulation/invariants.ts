@@ -262,7 +262,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
   const wanted = presences(life, id);
   const names = (deed: Deed): boolean => 'booking' in deed && deed.booking === id && !('unusable' in deed);
   const named = truth.delivered.filter(names);
-  const isUsable = named.some((deed) => deed.do !== 'fail') || truth.applied.has(id);
+  const isUsable = named.some((deed) => deed.do.startsWith('pay')) || truth.applied.has(id);
   const events = eventsOfBooking(world, id);
   const zoneOf = (calendarId: string): string =>
     world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';

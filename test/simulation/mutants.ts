@@ -248,8 +248,8 @@ export const mutants: Mutant[] = [
   {
     name: 'repeating the PUT retries nothing',
     file: 'functions/bookings/change-booking.ts',
-    from: 'held === hold) return retried(booking, now);',
-    to: 'held === hold) return undefined; void retried;',
+    from: 'const retry = retried(changed, now);',
+    to: 'const retry = undefined as Booking | undefined; void retried;',
   },
   {
     name: 'a whole day is given up when it begins',

@@ -1,6 +1,6 @@
 /** Whether each payment that references a booking can be seen: in the booking, as a problem, or on the bus. */
 import type { Booking } from '../../shared/booking.ts';
-import { ownerOf, type Paying, payerOf, payingDeeds } from './expectations.ts';
+import { ownerOf, type Paying, payerOf, payingDeeds, stands } from './expectations.ts';
 import type { Life } from './life.ts';
 
 export function checkPayments(life: Life, count: (what: string) => void): string[] {
@@ -54,7 +54,7 @@ function outcomeOf(life: Life, deed: Paying, bookings: Booking[]): string | unde
       .filter((other) => other.booking === id && other.payment === payment)
       .flatMap((other) => truth.times.get(other)?.from ?? []),
   );
-  const isLate = cancelledAt.some((at) => at < paidAt);
+  const isLate = cancelledAt.some((at) => at < paidAt) && stands(truth.delivered, payment);
   return isLate && !isOrphan
     ? 'it came after the booking was cancelled, and nothing was published'
     : undefined;

@@ -390,7 +390,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         secrets: webhooks,
         bookings: bookingStore(client, 'bookings', indexShards),
         readForSync: syncReader(client, { bookings: 'bookings', connections: 'connections' }),
-        stripeMode: 'both',
+        stripeMode: 'live',
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
         sleep: async (milliseconds: number): Promise<void> => {
           await call(process, 'sleep', () => {});
