@@ -122,8 +122,8 @@ export const mutants: Mutant[] = [
   {
     name: 'nothing is looked for before a booking is cancelled without an event on record',
     file: sync,
-    from: '  if (!place) return removeUnknown(deps, session, booking);',
-    to: '  if (!place) return cancelled(booking, booking.generation, deps.clock()); void removeUnknown;',
+    from: '  if (!place || isUnknown) return removeUnknown(deps, session, booking);',
+    to: '  if (!place || isUnknown) return cancelled(booking, booking.generation, deps.clock()); void removeUnknown;',
   },
   {
     name: 'what was left in a calendar chosen before stays there',
@@ -218,8 +218,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a write changes every field',
     file: calendarEvent,
-    from: 'isNew ? next !== undefined : !before || next !== old',
-    to: 'isNew ? next !== undefined : true',
+    from: 'if (before === undefined || next !== old) Object.assign',
+    to: 'if (before === undefined || true) Object.assign',
   },
   {
     name: 'a hold invites its guests',
