@@ -6,7 +6,7 @@ import type { Outcome } from './decide.ts';
 
 /** Seconds between two reads that must agree before an event counts as gone. */
 const apart = 60;
-/** Seconds added before the second read, so that a run that comes early is not in vain. */
+/** Seconds added before the second read: workers tolerate some clock skew. */
 const margin = 6;
 /** Seconds between two reads of a calendar that does not answer, at most. */
 const longestWait = 6 * 3600;

@@ -199,6 +199,23 @@ describe('an event that two reads do not find', () => {
   });
 });
 
+it('keeps reading for an event of a cancelled booking while its calendar does not answer', async () => {
+  await world.connect('user-1');
+  world.google.control.fail({ on: 'events.insert', times: 2, how: { lose: 'request' } });
+  await sync(world.payment('b1'));
+  await cancelBooking(world.deps, target);
+  await sync();
+  await runWhenDue();
+  expect(await stored()).toMatchObject({ status: 'cancelled', unsettled: true });
+  world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'forbidden' } });
+  await runWhenDue();
+  expect(await stored()).toMatchObject({ status: 'cancelled', unsettled: true });
+  await runWhenDue();
+  expect(await stored()).not.toHaveProperty('unsettled');
+  expect(await stored()).not.toHaveProperty('syncDueAt');
+  expect(world.bus.types()).toEqual(['booking.cancelled']);
+});
+
 describe('an event that Google shows as deleted', () => {
   it('is believed at once, on a change and on the check a day before', async () => {
     await world.connect('user-1');

@@ -91,6 +91,14 @@ describe('a status without the envelope of Google', () => {
     expect((await world.connection('user-1'))?.status).toBe('active');
   });
 
+  it('5xx with invalid_grant at the token endpoint breaks no connection', async () => {
+    world.google.control.expireAccessTokens('ada@example.com');
+    fails('token', { status: 503, oauthError: 'invalid_grant' });
+    await sync(world.payment('b1'));
+    expect((await world.booking('b1'))?.status).toBe('pending');
+    expect((await world.connection('user-1'))?.status).toBe('active');
+  });
+
   it.each<[string, FaultEffect, boolean]>([
     ['a page', { status: 400, html: true }, false],
     ['an OAuth error', { status: 400, oauthError: 'invalid_token' }, true],

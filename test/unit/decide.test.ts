@@ -481,6 +481,58 @@ describe('the next step', () => {
       },
       'record missed',
     ],
+    [
+      'event not found once, before the second read',
+      {
+        booking: {
+          observed,
+          revision: 2,
+          doubt: { calendarId: 'primary', eventId: 'e', since: now },
+          syncDueAt: now + 66,
+        },
+        stored: 'same',
+      },
+      'nothing',
+    ],
+    [
+      'event not found once, second read due',
+      {
+        booking: {
+          observed,
+          revision: 2,
+          doubt: { calendarId: 'primary', eventId: 'e', since: now - 66 },
+          syncDueAt: now,
+        },
+        stored: 'same',
+      },
+      'update',
+    ],
+    [
+      'event not found by a check, second read due',
+      {
+        booking: {
+          observed,
+          status: 'scheduled',
+          doubt: { calendarId: 'primary', eventId: 'e', since: now - 66 },
+          syncDueAt: now,
+        },
+        stored: 'same',
+      },
+      'verify',
+    ],
+    [
+      'event not found once, refunded, second read due',
+      {
+        booking: {
+          observed,
+          payments: refunded,
+          doubt: { calendarId: 'primary', eventId: 'e', since: now - 66 },
+          syncDueAt: now,
+        },
+        stored: 'same',
+      },
+      'remove',
+    ],
     // Not paid yet.
     ['declared', { booking: { payments: {}, status: 'declared' }, stored: 'same' }, 'nothing'],
     ['declared, to be held', { booking: { payments: {}, hold: true } }, 'insert'],
