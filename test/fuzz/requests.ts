@@ -156,6 +156,7 @@ const stripeEvents = [
       metadata: { ...metadata, time_zone: 'Europe/Berlin', location: 'Here', description: 'A & B' },
     }),
   ),
+  snapshot('checkout.session.completed', session({ metadata: {}, client_reference_id: 'declared' })),
   snapshot('checkout.session.async_payment_failed', session()),
   snapshot(
     'checkout.session.expired',
