@@ -183,11 +183,7 @@ export function isToBeSettled({ unsettled, syncDueAt }: Booking, now: number): b
 
 /** Nothing stands, and that is on record. */
 function isGone({ booking, suspect }: Situation): boolean {
-  const { observed, status } = booking;
-  const isRejected = status === 'failed' && statusWithoutEvent(booking) === 'failed';
-  return (
-    observed === undefined && (status === 'cancelled' || status === 'declared' || isRejected) && !suspect
-  );
+  return booking.observed === undefined && booking.status === statusWithoutEvent(booking) && !suspect;
 }
 
 /**

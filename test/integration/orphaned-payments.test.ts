@@ -414,6 +414,14 @@ describe('a payment for a cancelled booking', () => {
   });
 });
 
+it('cancels and publishes a declared booking whose payment was refunded before it came', async () => {
+  await declare('b1');
+  await sync(refunded('pi_1'));
+  await sync(paid('b1', 'pi_1'));
+  expect(await status('b1')).toBe('cancelled');
+  expect(world.bus.types()).toEqual(['booking.cancelled']);
+});
+
 it('publishes a second payment of a paid booking: its customer may have paid twice', async () => {
   await sync(paid('b1', 'pi_1'));
   await sync(paid('b1', 'pi_2'));

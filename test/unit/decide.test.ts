@@ -535,6 +535,11 @@ describe('the next step', () => {
     ],
     // Not paid yet.
     ['declared', { booking: { payments: {}, status: 'declared' }, stored: 'same' }, 'nothing'],
+    [
+      'declared, its payment had been refunded before it came',
+      { booking: { payments: refunded, status: 'declared' }, stored: { status: 'declared' } },
+      'record cancelled',
+    ],
     ['declared, to be held', { booking: { payments: {}, hold: true } }, 'insert'],
     [
       'held as it should',
@@ -623,7 +628,9 @@ describe('the next step', () => {
       'record cancelled',
     ],
   ])('%s: %s', (_, row, expected) => {
-    const booking: Booking = { ...stored(paid), ...row.booking };
+    // The backend has declared it: only then may it be without a payment.
+    const { fromPayment: __, ...declared } = stored(paid);
+    const booking: Booking = { ...declared, ...row.booking };
     const before = row.stored === 'same' ? booking : row.stored && { ...booking, ...row.stored };
     const step = nextStep({
       booking,
