@@ -3,6 +3,7 @@ import { toIso } from '../shared/clock.ts';
 import { type KeysSecret, parseKeys } from '../shared/keys.ts';
 import type { KeyPurpose } from '../shared/names.ts';
 import { stateLifetime } from '../shared/oauth-state.ts';
+import { parseSecretObject } from '../shared/secret-json.ts';
 import { secretTimeToLive } from '../shared/secrets.ts';
 import { maxLifetime } from '../shared/user-token.ts';
 import { messageRetentionDays } from './message-retention.ts';
@@ -42,7 +43,7 @@ export type KeyView = { id: string; use: 'current' | 'next' | 'old'; from?: numb
 /** The keys in the order in which they were added. Errors: `not_configured` where the value cannot be used. */
 export function viewKeys(purpose: KeyPurpose, text: string, now: number): KeyView[] {
   const { ids, current } = parseKeys(purpose, text);
-  const { next } = parse(text);
+  const { next } = parse(purpose, text);
   return ids.map((id) => {
     if (id === current(now)) return { id, use: 'current' };
     return id === next?.id ? { id, use: 'next', from: next.from } : { id, use: 'old' };
@@ -73,7 +74,7 @@ export function rotate(
   options: { atOnce?: boolean } = {},
 ): Rotation {
   const keys = parseKeys(purpose, text);
-  const settled = fold(parse(text), now);
+  const settled = fold(parse(purpose, text), now);
   if (settled.next && !options.atOnce) {
     throw new Error(
       `The key "${settled.next.id}" was added already and comes into use at ${toIso(settled.next.from)}. ` +
@@ -115,7 +116,7 @@ export function retire(
         `Rotate first (npm run keys -- rotate --secret ${purpose}): that says when the old key may be retired.`,
     );
   }
-  const secret = parse(text);
+  const secret = parse(purpose, text);
   if (key.use === 'next') {
     throw new Error(`The key "${id}" comes into use at ${toIso(secret.next?.from ?? now)}. Keep it.`);
   }
@@ -150,6 +151,6 @@ function newId(now: number, taken: string[]): string {
 }
 
 /** Only after `parseKeys` has accepted the text. */
-function parse(text: string): KeysSecret {
-  return JSON.parse(text) as KeysSecret;
+function parse(purpose: KeyPurpose, text: string): KeysSecret {
+  return parseSecretObject(purpose, text) as KeysSecret;
 }
