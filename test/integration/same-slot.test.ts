@@ -229,15 +229,18 @@ describe('a run that crashes', () => {
     ['before it has deleted its event', 1, 'after'],
     ['before it has recorded the deletion', 2, 'before'],
     ['after all', 2, 'after'],
-  ] as const)('%s leaves one event once its message comes again', async (_, save, when) => {
-    await crashAt(save, when);
-    await syncBooking(depsOf('hold'), payment('b', 1), { repeated: true });
-    await drain('hold');
-    expect(inSlot()).toEqual([`a-${slot}`]);
-    expect(await stateOf('b')).toEqual(isInConflict);
-  });
+  ] as const)(
+    'a run that crashes %s leaves one event once its message comes again',
+    async (_, save, when) => {
+      await crashAt(save, when);
+      await syncBooking(depsOf('hold'), payment('b', 1), { repeated: true });
+      await drain('hold');
+      expect(inSlot()).toEqual([`a-${slot}`]);
+      expect(await stateOf('b')).toEqual(isInConflict);
+    },
+  );
 
-  it('between record and deletion is finished when the booking is due', async () => {
+  it('a run that crashed between record and deletion is finished when the booking is due', async () => {
     await crashAt(1, 'after');
     const { syncDueAt } = (await world.booking(`b-${slot}`)) ?? {};
     expect(syncDueAt).toBe(world.time.now + 60);
@@ -259,7 +262,7 @@ describe('a booking that must yield', () => {
     await Promise.all([taking.run('a', 'hold', payment('a', 1)), taking.run('b', 'hold', payment('b', 0))]);
   }
 
-  it('was scheduled already: its event is deleted and the conflict is published', async () => {
+  it('an outranked booking that was scheduled loses its event and is published as a conflict', async () => {
     await outrankedLater();
     expect(await stateOf('a')).toEqual(keeps);
     expect(world.queue.messages).toMatchObject([{ bookingId: `a-${slot}`, checkSlot: true }]);
@@ -269,7 +272,7 @@ describe('a booking that must yield', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.scheduled', 'booking.conflict']);
   });
 
-  it('is tried again where it was moved before its event was deleted', async () => {
+  it('an outranked booking that was moved before its event was deleted is tried again', async () => {
     await outrankedLater();
     world.google.control.fail({ on: 'events.delete', times: 2, how: { status: 503 } });
     await drain('hold');
@@ -287,7 +290,7 @@ describe('a booking that must yield', () => {
     expect(inSlot()).toEqual([`a-${slot}`]);
   });
 
-  it('is deleted and not in conflict where it was cancelled in the meantime', async () => {
+  it('an outranked booking that was cancelled in the meantime is cancelled, not in conflict', async () => {
     await outrankedLater();
     world.google.control.fail({ on: 'events.delete', times: 2, how: { status: 503 } });
     await drain('hold');
@@ -301,14 +304,14 @@ describe('a booking that must yield', () => {
     expect(inSlot()).toEqual([`b-${slot}`]);
   });
 
-  it('keeps its event, as unknown, where the queue is unavailable to ask it', async () => {
+  it('a booking whose rival cannot be asked to check, with the queue unavailable, is unknown', async () => {
     const taking = takingTurns(['b', 'a', 'a', 'a', 'b', 'b', 'b']);
     world.queue.away = true;
     await Promise.all([taking.run('a', 'hold', payment('a', 1)), taking.run('b', 'hold', payment('b', 0))]);
     expect(await stateOf('b')).toEqual({ ...keeps, codes: ['calendar_conflict_unknown'] });
   });
 
-  it('is not asked where the event of the other one leaves the time free', async () => {
+  it('no booking is asked to check its slot for an event that leaves the time free', async () => {
     const message = payment('a', 1);
     if (!message.booking?.appointment) throw new Error('no appointment');
     message.booking.appointment.details = { transparency: 'transparent' };

@@ -42,7 +42,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
   });
   afterEach(() => world.close());
 
-  it('cost one call for the zone, once for all bookings', async () => {
+  it('whole days cost one call for the zone, once for all bookings', async () => {
     await pay('b1', '2030-03-01', '2030-03-03');
     await pay('b2', '2030-03-03', '2030-03-05');
     expect(world.calls()).toEqual(['events.list', 'events.insert', 'events.insert']);
@@ -51,7 +51,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b2')).toEqual(['2030-03-03T05:00:00Z', '2030-03-05T05:00:00Z']);
   });
 
-  it('cost no call where the connection has the zone, and appointments with times never do', async () => {
+  it('whole days cost no call where the zone is known, and appointments with times never do', async () => {
     await pay('b1', '2030-03-01T10:00:00Z', '2030-03-01T11:00:00Z');
     expect(await world.connection('user-1')).not.toHaveProperty('timeZone');
     await world.connect('user-2', { timeZone: 'Asia/Kathmandu' });
@@ -61,7 +61,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b2')).toEqual(['2030-02-28T18:15:00Z', '2030-03-01T18:15:00Z']);
   });
 
-  it('are listed, and checked a day before, by the zone', async () => {
+  it('whole days are listed, and checked a day before, by the zone', async () => {
     await pay('b1', '2030-03-01', '2030-03-02');
     const list = async (from: string, to: string) =>
       (await listBookings(world.deps, 'user-1', { from, to })).bookings.map(({ bookingId }) => bookingId);
@@ -70,7 +70,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect((await stored('b1')).syncDueAt).toBe(second('2030-02-28T00:00:00-05:00'));
   });
 
-  it('keep their instants, and a repeated PUT changes nothing', async () => {
+  it('whole days keep their instants, and a repeated PUT changes nothing', async () => {
     const body = { summary: 'Stay', start: '2030-03-01', end: '2030-03-02' };
     const target = { userId: 'user-1', bookingId: 'b1' };
     await declareBooking(world.deps, target, body);
@@ -82,7 +82,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(world.events()).toMatchObject([{ summary: 'Long stay', start: { date: '2030-03-01' } }]);
   });
 
-  it('are not written again where only the zone of the calendar differs', async () => {
+  it('whole days are not written again where only the zone of the calendar differs', async () => {
     await pay('b1', '2030-03-01', '2030-03-02');
     const { userId, tokenVersion } = (await world.connection('user-1')) as {
       userId: string;
@@ -97,7 +97,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b1')).toEqual(['2030-02-28T23:00:00Z', '2030-03-01T23:00:00Z']);
   });
 
-  it('keep the instants of the calendar they are in when the user chooses another one', async () => {
+  it('whole days keep the instants of their calendar when the user chooses another one', async () => {
     await pay('b1', '2030-03-01', '2030-03-02');
     const read = await world.connection('user-1');
     await world.connect('user-2');
@@ -111,7 +111,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b1')).toEqual(['2030-03-01T05:00:00Z', '2030-03-02T05:00:00Z']);
   });
 
-  it('wait where the calendar cannot be read, and are created afterwards', async () => {
+  it('whole days wait where the calendar cannot be read, and are created afterwards', async () => {
     world.google.control.fail({ on: 'events.list', times: 2, how: { status: 503 } });
     await pay('b1', '2030-03-01', '2030-03-02');
     expect(await stored('b1')).toMatchObject({ status: 'pending' });
@@ -121,7 +121,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('that are over in the zone, though not everywhere, are missed', async () => {
+  it('whole days that are over in the zone, though not everywhere, are missed', async () => {
     world.google.control.changeCalendar(ada, 'primary', { timeZone: 'Pacific/Kiritimati' });
     world.time.now = second('2030-03-02T00:00:01+14:00');
     await pay('b1', '2030-03-01', '2030-03-02');
@@ -129,19 +129,22 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(world.events()).toEqual([]);
   });
 
-  it.each([undefined, 'Mars/Olympus'])('are created where Google answers the zone %s', async (timeZone) => {
-    const { calendar } = world.deps;
-    const without: typeof calendar = {
-      ...calendar,
-      async fetch(url, init) {
-        if (!String(url).includes('fields=accessRole')) return calendar.fetch(url, init);
-        return new Response(JSON.stringify({ accessRole: 'owner', timeZone }));
-      },
-    };
-    await pay('b1', '2030-03-01', '2030-03-02', { calendar: without });
-    expect(await stored('b1')).toMatchObject({ status: 'scheduled' });
-    expect(await instants('b1')).toEqual(['2030-03-01T00:00:00Z', '2030-03-02T12:00:00Z']);
-  });
+  it.each([undefined, 'Mars/Olympus'])(
+    'whole days are created where Google answers the zone %s',
+    async (timeZone) => {
+      const { calendar } = world.deps;
+      const without: typeof calendar = {
+        ...calendar,
+        async fetch(url, init) {
+          if (!String(url).includes('fields=accessRole')) return calendar.fetch(url, init);
+          return new Response(JSON.stringify({ accessRole: 'owner', timeZone }));
+        },
+      };
+      await pay('b1', '2030-03-01', '2030-03-02', { calendar: without });
+      expect(await stored('b1')).toMatchObject({ status: 'scheduled' });
+      expect(await instants('b1')).toEqual(['2030-03-01T00:00:00Z', '2030-03-02T12:00:00Z']);
+    },
+  );
 });
 
 describe('attempts that fail go on', () => {
@@ -184,7 +187,7 @@ describe('attempts that fail go on', () => {
       '2030-01-15T08:55:00Z',
       '2030-01-15T09:00:00Z',
     ],
-  ])('%s', async (_, start, end, paidAt, deadline) => {
+  ])('failed attempts go on %s', async (_, start, end, paidAt, deadline) => {
     await connectAt(paidAt);
     world.google.control.fail({ on: 'events.insert', times: 1e6, how: { status: 503 } });
     await pay('b1', start, end);
@@ -200,7 +203,7 @@ describe('attempts that fail go on', () => {
     expect(world.time.now - second(deadline)).toBeLessThan(120);
   });
 
-  it('and create the event of a day that has begun once Google answers', async () => {
+  it('a failed attempt is repeated for a day that has begun', async () => {
     await connectAt('2030-01-15T01:00:00-08:00');
     world.google.control.fail({ on: 'events.insert', times: 2, how: { status: 503 } });
     await pay('b1', '2030-01-15', '2030-01-16');
@@ -254,17 +257,20 @@ describe('conflicts of whole days', () => {
     // Midnight does not exist.
     ['Africa/Cairo', '2030-04-26'] as const,
     ['Asia/Beirut', '2030-03-31'] as const,
-  ])('in %s on %s are found on the same day, and not on the day before or after', async (zone, day) => {
-    const at = (days: number) =>
-      new Date((second(`${day}T00:00:00Z`) + days * 86_400) * 1000).toISOString().slice(0, 10);
-    const whole = (from: number, to: number): [string, string] => [at(from), at(to)];
-    expect(await statusOfSecond(zone, whole(0, 2), whole(2, 4))).toBe('scheduled');
-    expect(await statusOfSecond(zone, whole(2, 4), whole(0, 2))).toBe('scheduled');
-    expect(await statusOfSecond(zone, whole(0, 2), whole(1, 3))).toBe('conflict');
-    expect(await statusOfSecond(zone, whole(0, 1), whole(0, 1))).toBe('conflict');
-  });
+  ])(
+    'whole days in %s on %s conflict on the same day, and not on the day before or after',
+    async (zone, day) => {
+      const at = (days: number) =>
+        new Date((second(`${day}T00:00:00Z`) + days * 86_400) * 1000).toISOString().slice(0, 10);
+      const whole = (from: number, to: number): [string, string] => [at(from), at(to)];
+      expect(await statusOfSecond(zone, whole(0, 2), whole(2, 4))).toBe('scheduled');
+      expect(await statusOfSecond(zone, whole(2, 4), whole(0, 2))).toBe('scheduled');
+      expect(await statusOfSecond(zone, whole(0, 2), whole(1, 3))).toBe('conflict');
+      expect(await statusOfSecond(zone, whole(0, 1), whole(0, 1))).toBe('conflict');
+    },
+  );
 
-  it('are asked for from midnight to midnight with the offset of the zone', async () => {
+  it('free/busy of whole days is asked from midnight to midnight with the offset of the zone', async () => {
     const { calendar } = world.deps;
     const asked: unknown[] = [];
     const listening: typeof calendar = {
@@ -291,7 +297,7 @@ describe('conflicts of whole days in a calendar whose zone is unknown', () => {
   afterEach(() => world.close());
   const hold = { conflictPolicy: 'hold' as const };
 
-  it('are free where nothing is there in any zone, and otherwise unknown', async () => {
+  it('conflicts in an unknown zone are unknown unless the day is free in every zone', async () => {
     await pay('b1', '2030-03-01', '2030-03-02', hold);
     expect((await stored('b1')).problems).toEqual([]);
     await pay('b2', '2030-03-02', '2030-03-03', hold);

@@ -38,7 +38,7 @@ const dayAfter = (date: string): string => Temporal.PlainDate.from(date).add({ d
 const wholeDay = (date: string, end = dayAfter(date)) => ({ start: { date }, end: { date: end } });
 
 describe('the span of whole days', () => {
-  it('lasts from midnight to midnight with the offset of the zone', async () => {
+  it('whole days last from midnight to midnight with the offset of the zone', async () => {
     expect(await daySpan(wholeDay('2027-03-01', '2027-03-03'), 'America/New_York')).toEqual({
       startsAt: Date.parse('2027-03-01T05:00:00Z') / 1000,
       endsAt: Date.parse('2027-03-03T05:00:00Z') / 1000,
@@ -55,25 +55,25 @@ describe('the span of whole days', () => {
     ['Pacific/Apia', '2011-12-30', '2011-12-31T00:00:00+14:00'],
     // RFC 3339 has no seconds in offsets.
     ['Europe/Vienna', '1800-01-01', '1799-12-31T22:54:39Z'],
-  ])('begins at the first time that exists in %s on %s', async (zone, date, from) => {
+  ])('a day begins at the first time that exists in %s on %s', async (zone, date, from) => {
     expect((await daySpan(wholeDay(date), zone))?.from).toBe(from);
   });
 
   it.each(['PST', 'Mars/Olympus', ''])(
-    'is unknown in a zone that the runtime does not know: %j',
+    'whole days have no span in a zone that the runtime does not know: %j',
     async (zone) => {
       expect(await daySpan(wholeDay('2027-03-01'), zone)).toBeUndefined();
     },
   );
 
-  it('is unknown for an appointment with times', async () => {
+  it('an appointment with times has no span of days', async () => {
     const at = (dateTime: string): EventTime => ({ dateTime });
     const timed = { start: at('2027-03-01T10:00:00Z'), end: at('2027-03-01T11:00:00Z') };
     expect(await daySpan(timed, 'Europe/Vienna')).toBeUndefined();
     expect(widestSpan(timed)).toBeUndefined();
   });
 
-  it('of one day begins where that of the day before ends, in every zone and around every change of clocks', async () => {
+  it('a day begins where the day before ends, in every zone and around every change of clocks', async () => {
     for (const zone of zones) {
       for (const date of days(zone)) {
         const [today, tomorrow] = await Promise.all([
@@ -127,7 +127,7 @@ describe('free/busy asked for a whole day', () => {
     ['the evening of that day', local(date, '20:00', '21:00'), true],
     ['the whole day before', () => wholeDay('2027-01-14'), false],
     ['the whole day after', () => wholeDay('2027-01-16'), false],
-  ])('answers for an event at %s, in every zone', async (_, other, expected) => {
+  ])('free/busy of a whole day answers for an event at %s, in every zone', async (_, other, expected) => {
     const wrong: string[] = [];
     for (const zone of zones) if ((await isBusy(zone, date, other(zone))) !== expected) wrong.push(zone);
     expect(wrong).toEqual([]);
@@ -146,12 +146,12 @@ describe('the deadline of an appointment', () => {
     [4, 'start'],
     [4.01, 'end'],
     [72, 'end'],
-  ])('of %s hours is its %s', (hours, which) => {
+  ])('the deadline of %s hours is their %s', (hours, which) => {
     const appointment = timed(hours);
     expect(deadlineOf(appointment)).toBe(which === 'start' ? appointment.startsAt : appointment.endsAt);
   });
 
-  it('of whole days is their end', () => {
+  it('the deadline of whole days is their end', () => {
     expect(deadlineOf({ ...wholeDay(date), startsAt: 5, endsAt: 9 })).toBe(9);
   });
 });
