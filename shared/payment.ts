@@ -23,6 +23,12 @@ export type PaymentFacts = {
 };
 export type Dispute = { amount?: number; state: DisputeState };
 
+/**
+ * Refunds, and disputes, that a payment keeps one by one: the largest refunds, and closed disputes first. Totals of the
+ * charge include the others.
+ */
+const maxRecords = 200;
+
 // Later in the list outweighs earlier, whichever arrives first.
 const refundStates = ['open', 'done', 'failed'] as const;
 const disputeStates = ['open', 'won', 'lost'] as const;
@@ -54,13 +60,20 @@ export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): Pa
     captured: pick(one.captured, other.captured, Math.max),
     refundedTotal: pick(one.refundedTotal, other.refundedTotal, Math.max),
     refunds: pick(one.refunds, other.refunds, (a, b) =>
-      mergeRecords(a, b, (x, y) => ({
-        amount: Math.max(x.amount, y.amount),
-        state: later(refundStates, x.state, y.state),
-      })),
+      mergeRecords(
+        a,
+        b,
+        (x, y) => ({
+          amount: Math.max(x.amount, y.amount),
+          state: later(refundStates, x.state, y.state),
+        }),
+        ({ amount }) => amount,
+      ),
     ),
     refundsIncludeRemainder: one.refundsIncludeRemainder ?? other.refundsIncludeRemainder,
-    disputes: pick(one.disputes, other.disputes, (a, b) => mergeRecords(a, b, mergeDisputes)),
+    disputes: pick(one.disputes, other.disputes, (a, b) =>
+      mergeRecords(a, b, mergeDisputes, ({ state }) => disputeStates.indexOf(state)),
+    ),
   });
 }
 
@@ -122,15 +135,23 @@ function pick<T>(one: T | undefined, other: T | undefined, choose: (one: T, othe
   return other === undefined ? one : choose(one, other);
 }
 
+/**
+ * Both records, bounded: the highest ranks stay. A rank never falls by merging, so what was dropped cannot matter later,
+ * in any order.
+ */
 function mergeRecords<T>(
   one: Record<string, T>,
   other: Record<string, T>,
   merge: (one: T, other: T) => T,
+  rank: (value: T) => number,
 ): Record<string, T> {
   const ids = [...new Set([...Object.keys(one), ...Object.keys(other)])].sort();
   // An id may be `constructor`, which every object seems to have.
   const own = (record: Record<string, T>, id: string) => (Object.hasOwn(record, id) ? record[id] : undefined);
-  return Object.fromEntries(ids.map((id) => [id, pick(own(one, id), own(other, id), merge) as T]));
+  const merged = ids.map((id): [string, T] => [id, pick(own(one, id), own(other, id), merge) as T]);
+  if (merged.length <= maxRecords) return Object.fromEntries(merged);
+  const kept = merged.sort(([, a], [, b]) => rank(b) - rank(a)).slice(0, maxRecords);
+  return Object.fromEntries(kept.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function later<T>(order: readonly T[], one: T, other: T): T {

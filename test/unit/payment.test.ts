@@ -96,6 +96,39 @@ describe('where a payment stands', () => {
   });
 });
 
+describe('the refunds of one payment', () => {
+  const many = Array.from({ length: 260 }, (_, at) => refund('done', 1 + ((at * 7) % 50), `re_${at}`));
+
+  it('are bounded, to the same ones in any order and with repetitions', () => {
+    const bounded = many.reduce(mergeFacts, {});
+    expect(Object.keys(bounded.refunds ?? {})).toHaveLength(200);
+    const orders = fc.shuffledSubarray(many, { minLength: many.length });
+    fc.assert(
+      fc.property(orders, fc.subarray(many), fc.nat(many.length), (order, again, at) => {
+        const parts = [order.slice(0, at), order.slice(at), again].map((part) => part.reduce(mergeFacts, {}));
+        expect(parts.reduce(mergeFacts, {})).toEqual(bounded);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('count in full where the charge says how much was refunded in all', () => {
+    expect(standingOf([paid, ...many, { refundedTotal: 9000 }].reduce(mergeFacts, {}))).toBe('refunded');
+  });
+});
+
+describe('the disputes of one payment', () => {
+  it('are bounded, and those that are lost stay', () => {
+    const open = Array.from(
+      { length: 300 },
+      (_, at): PaymentFacts => ({ disputes: { [`dp_${at}`]: { amount: 1, state: 'open' } } }),
+    );
+    const facts = [paid, lost(9000, 'dp_zzz'), ...open].reduce<PaymentFacts>(mergeFacts, {});
+    expect(Object.keys(facts.disputes ?? {})).toHaveLength(200);
+    expect(standingOf(facts)).toBe('dispute_lost');
+  });
+});
+
 describe('facts', () => {
   const time = fc.constantFrom('2026-11-23T10:00:00Z', '2026-11-23T11:00:00Z', '2026-11-23T12:00:00Z');
   const amount = fc.constantFrom(0, 100, 4000, 9000);
