@@ -95,8 +95,8 @@ export function rotate(
 
 /**
  * Removes a key that is out of use, as far as the value of the secret shows; stored tokens must be checked besides.
- * Answers the new value. In an emergency nothing is waited for but the copies that functions keep: whoever has a leaked
- * key can use it.
+ * Answers the new value. In an emergency nothing is waited for but the copies that functions keep: a leaked
+ * key can be used until it is removed.
  * Errors: the key is unknown, in use, about to be, or was so recently that something may still need it;
  * `not_configured`.
  */

@@ -9,7 +9,7 @@ const marker = ',"mac":';
 
 /**
  * Adds a MAC to a message as the last member of its object: `<HMAC-SHA256 over the text before, base64url>.<key id>`.
- * In the body and not in an attribute, so that it stays with the message however somebody moves a dead letter back.
+ * In the body and not in an attribute, so that it stays with the message in every way of moving dead letters back.
  * @param message JSON of an object @param now epoch seconds
  */
 export function withMac(keys: MessageKeys, message: string, now: number): string {

@@ -15,7 +15,7 @@ const help = `Prints a bearer token for a user, valid for ten minutes.
 Options
   --link                print a connect link instead of a bearer token
   --signing-keys        print the keys for LeadsCalendar's backend, as variables of its environment:
-                        secrets, so give them to nobody else
+                        secrets, so keep them where it keeps its own
   --api-secret <name>   a deployed stack: its secret for bearer tokens (output ApiSigningSecret), and
   --link-secret <name>  its secret for links (output LinkSigningSecret),
                         with the AWS credentials and region of your shell
