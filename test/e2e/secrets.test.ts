@@ -308,7 +308,9 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       302,
     );
     expect(await connect('denier', { deny: true })).toBe(403);
-    expect(await connect('unticker', { account: personal.email, untick: ['calendar.events'] })).toBe(403);
+    expect(await connect('unticker', { account: personal.email, untick: ['calendar.events.owned'] })).toBe(
+      403,
+    );
     expect(await connect('user', { account: 'ben@example.com' })).toBe(200);
     expect(await connect('user')).toBe(200);
   });
@@ -356,11 +358,8 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
   it.each<[string, number, FaultEffect]>([
     ['refuses the code', 400, { status: 400, oauthError: 'invalid_grant', message: planted.quoted }],
     ['refuses our client', 503, { status: 401, oauthError: 'invalid_client', message: planted.quoted }],
-    [
-      'has an error of its own',
-      502,
-      { status: 500, oauthError: 'internal_failure', message: planted.quoted },
-    ],
+    ['answers an unknown error', 502, { status: 400, oauthError: 'something_new', message: planted.quoted }],
+    ['fails', 503, { status: 500, oauthError: 'internal_failure', message: planted.quoted }],
     ['answers a page', 503, { status: 502, html: true }],
     ['is cut off', 503, { lose: 'response' }],
     ['answers half a token', 502, { status: 200, body: `{"access_token":"${planted.quoted}` }],
