@@ -21,7 +21,7 @@ export type PointerDeps = {
 /** What a run has read. `payment`: the message, with the booking that the payment is recorded in. */
 export type Snapshot = Seen & { payment?: RoutedPayment };
 
-/** Seconds for which a refund is remembered whose payment nobody has named yet. */
+/** Seconds for which a tombstone is kept: facts of a payment that references no booking yet. */
 const rememberedFor = 90 * 86_400;
 
 /**
