@@ -114,7 +114,7 @@ describe('a confirmed payment', () => {
       page: 0,
     });
     expect(world.queue.messages).toEqual([
-      { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'activated-1' },
+      { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'activated-1-0' },
     ]);
     await sync(world.queue.messages[0] as SyncRequested);
     expect(world.events()).toHaveLength(1);
