@@ -48,8 +48,13 @@ export function watchWorld(world: World): Watch {
    * that have one message be kept from meeting at that moment. That must not last, unless Google allows nothing more.
    */
   const isBriefly = (events: ReturnType<typeof world.google.events>): boolean => {
-    const calendars = new Set(events.map(({ calendarId }) => calendarId));
-    if (calendars.size < events.length) return false;
+    const booking = events[0]?.resource.extendedProperties?.private?.leadscalendarBooking;
+    const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
+    // Its owner has moved the older one to a calendar that cannot be searched: a problem says so.
+    if (stored?.olderEventMayRemain) return true;
+    const givenUp = (stored?.givenUpEvents ?? []).map(({ eventId }) => eventId);
+    const known = events.filter(({ resource }) => !givenUp.includes(resource.id));
+    if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
     if (world.injected.some(({ fault }) => fault === '403 quota')) return true;
     const newest = Math.max(...events.map(({ resource }) => Date.parse(resource.created ?? '')));
     const hindered = world.injected.at(-1)?.at ?? 0;
@@ -288,6 +293,12 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
     start: instantOfContent(start, timeZone, calendarZone),
     end: instantOfContent(end, timeZone, calendarZone),
   };
+  if (booking?.olderEventMayRemain) {
+    const isSaid =
+      booking.status === 'cancelled' ||
+      booking.problems.some(({ code }) => code === 'older_event_may_remain');
+    return isSaid ? [] : [`an older event may remain, and no problem says so: ${found}`];
+  }
   if (events.length > 1) return [`${events.length} events stand: ${found}`];
   if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
   if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
@@ -325,6 +336,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
       ];
     }
     case 'deleted_by_user':
+      if (truth.movedByHand.has(id) && mayNotSearch(life, user)) return [];
       return truth.deletedByHand.has(id) && events.length === 0 ? [] : [`nobody has deleted it: ${found}`];
     case 'conflict':
       return truth.plan.conflictPolicy === 'hold' && events.length === 0 ? [] : [`no conflict: ${found}`];
@@ -334,7 +346,11 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
       return isRefused(life) ? [] : [`it failed without cause: ${found}`];
     case 'missed': {
       // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
-      const hadTime = connected && truth.calmAt + 7 * 3600 < deadline / 1000 && truth.plan.mends;
+      const hadTime =
+        connected &&
+        !isCalendarDeleted(life, user) &&
+        truth.calmAt + 7 * 3600 < deadline / 1000 &&
+        truth.plan.mends;
       // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
       return hadTime || (connected && events.length > 0 && !booking.observed)
         ? [`it was missed although there was time: ${found}`]
@@ -351,4 +367,15 @@ function checkGuests(life: Life, { problems }: Booking, shown: string[], wanted:
   const mayLack = wanted.some((guest) => rejected.includes(guest));
   if (mayLack && problems.some(({ code }) => code === 'guests_refused')) return [];
   return `${shown}` === `${wanted}` ? [] : [`its event has the guests ${shown} and not ${wanted}`];
+}
+
+/** Whether an event that its owner has moved cannot be looked for in the other calendars. */
+function mayNotSearch({ truth }: Life, user: string): boolean {
+  return (truth.plan.withheld?.[user] ?? []).includes('.calendarlist.readonly');
+}
+
+/** Whether the calendar that a user has chosen was deleted. */
+function isCalendarDeleted({ world, truth }: Life, user: string): boolean {
+  const connection = world.connections().find(({ userId }) => userId === user);
+  return connection?.status === 'active' && truth.deletedCalendars.has(connection.calendarId);
 }

@@ -36,8 +36,8 @@ export async function freeStuckBookings(life: Life, tools: Tools): Promise<void>
   }
   await tools.rest(world.now() + 10 * minute);
   for (const id of stuck) {
-    const status = statusOf(life, id);
-    const waits = status === 'waiting_for_connection' || status === 'pending';
+    const booking = world.bookings().find(({ bookingId }) => bookingId === id);
+    const waits = booking?.status === 'waiting_for_connection' || booking?.blocked;
     if (waits && freedByUser.has(ownerOf(life, id)) && isStuck(life, id))
       truth.stuck.push(`${id} still waits although its user has connected or chosen a calendar`);
     if (isStuck(life, id)) await repeatPut(life, tools, id);
