@@ -137,7 +137,7 @@ export async function reject(
   deps: PointerDeps,
   bookingId: string,
   message: PaymentReported,
-  paid: { booking: Booking; reason: 'user_mismatch' | 'already_used' },
+  paid: { booking: Booking; reason: 'user_mismatch' | 'already_used'; suspect: boolean },
 ): Promise<SyncRequested | undefined> {
   const { paymentId } = message;
   const user = message.booking?.userId === undefined ? {} : { userId: message.booking.userId };
@@ -146,8 +146,11 @@ export async function reject(
   for (let round = 0; round < maxRounds; round++) {
     const { booking: stored } = await deps.readForSync({ bookingId });
     const now = deps.clock();
-    const booking = rejectPayment(stored, message, entry, now);
-    if (!booking) return undefined;
+    const rejected = rejectPayment(stored, message, entry, now);
+    if (!rejected) return undefined;
+    // An earlier run may have crashed after creating the event of the booking, before recording it.
+    const isInDoubt = paid.suspect && !stored && rejected.appointment !== undefined;
+    const booking = isInDoubt ? { ...rejected, unsettled: true as const, syncDueAt: now } : rejected;
     const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
     const of = { facts, userId: booking.userId, paidBookingId };
     const events = [

@@ -124,7 +124,7 @@ export async function syncBooking(
     if (!(await point(deps, payment, seen.pointer, booking))) continue;
     const reason = payment.orphan?.reason === 'user_mismatch' ? 'user_mismatch' : 'already_used';
     for (const other of bookingsWithout(message, booking, { recorded, suspect })) {
-      const detached = await reject(deps, other, message, { booking, reason });
+      const detached = await reject(deps, other, message, { booking, reason, suspect });
       if (detached) await syncBooking(deps, detached);
     }
     return;

@@ -283,6 +283,21 @@ describe('a payment that pays for another booking already', () => {
     });
   });
 
+  it('leaves no event of the second one where an earlier run had created it and crashed', async () => {
+    const crash = async () => {
+      throw new Error('crashed');
+    };
+    const crashing = { ...world.deps, bookings: { ...world.deps.bookings, save: crash } };
+    await expect(syncBooking(crashing, paid('b2', 'pi_1'))).rejects.toThrow('crashed');
+    expect(eventsOf('b2')).toHaveLength(1);
+    await sync(paid('b1', 'pi_1'));
+    await sync(paid('b2', 'pi_1'), true);
+    await drain();
+    expect([eventsOf('b1').length, eventsOf('b2').length]).toEqual([1, 0]);
+    expect(await problemCodes('user-1', 'b2')).toEqual(['payment_of_another_booking']);
+    expect(await world.booking('b2')).not.toHaveProperty('syncDueAt');
+  });
+
   it('never touches the booking of another user', async () => {
     await sync(paid('b2', 'pi_2', 'user-2'));
     await sync(paid('b1', 'pi_1'));

@@ -294,9 +294,8 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
     end: instantOfContent(end, timeZone, calendarZone),
   };
   if (booking?.olderEventMayRemain) {
-    const isSaid =
-      booking.status === 'cancelled' ||
-      booking.problems.some(({ code }) => code === 'older_event_may_remain');
+    const isAtRest = booking.status === 'scheduled' || booking.status === 'held';
+    const isSaid = !isAtRest || booking.problems.some(({ code }) => code === 'older_event_may_remain');
     return isSaid ? [] : [`an older event may remain, and no problem says so: ${found}`];
   }
   if (events.length > 1) return [`${events.length} events stand: ${found}`];

@@ -10,21 +10,21 @@ const built = {
   /** Ordinary actions end every stuck booking. */
   repairs: true,
   /** Every payment that references a booking has a visible outcome. */
-  paymentOutcomes: false,
+  paymentOutcomes: true,
   /** Payments of other users, accounts and modes; one payment for two bookings; partial captures. */
-  payments: false,
+  payments: true,
   /** Holds that are renewed after a failed payment. */
-  holds: false,
+  holds: true,
   /** Guests who respond, guests and edits of the owner. */
   guests: true,
   /** Optional fields that Google rejects. */
   optionalFields: true,
   /** Events that their owner moves to another calendar. */
-  moves: false,
+  moves: true,
   /** Whole days, local times, calendars in several time zones. */
   days: true,
   /** A calendar that is deleted while it is chosen. */
-  deletedCalendars: false,
+  deletedCalendars: true,
   /** A chosen calendar of another account, shared and not. */
   sharedCalendars: false,
 };

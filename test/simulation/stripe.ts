@@ -81,7 +81,7 @@ function report(plan: Plan, deed: StripeDeed): { type: string; object: object } 
       return {
         type: deed.state === 'needs_response' ? 'charge.dispute.created' : 'charge.dispute.closed',
         object: {
-          id: `dp_${payment}`,
+          id: deed.amount === undefined ? `dp_${payment}` : `dp_part_${payment}`,
           payment_intent: payment,
           charge: `ch_${payment}`,
           status: deed.state,
