@@ -65,7 +65,9 @@ export async function readKnownEvent(
       !calendar.ok && !mayPass(calendar.failure) && session.access.connection.calendarId !== calendarId;
     if (!calendar.ok && !isAbandoned) return open(calendar.failure);
   }
-  const moved = await findMoved(deps, session, place);
+  // An id that Google has never shown as an event can have been moved nowhere.
+  const hasExisted = booking.observed !== undefined || found.ok;
+  const moved = hasExisted ? await findMoved(deps, session, place) : ({ is: 'nowhere' } as const);
   if (moved && 'kind' in moved) return open(moved);
   if (moved && 'event' in moved) return { is: 'found', ...moved };
   const proof = { isProven: found.ok, mayHaveMoved: moved === undefined };

@@ -316,24 +316,6 @@ describe('an event that its owner moved to another calendar', () => {
       expect(world.events()).toEqual([]);
     });
 
-    it('is followed although the run that created it could not record it', async () => {
-      await world.connect('user-1', { scopes });
-      const crash = async () => {
-        throw new Error('crashed');
-      };
-      const crashing = { ...world.deps, bookings: { ...world.deps.bookings, save: crash } };
-      await expect(syncBooking(crashing, world.payment('b1'))).rejects.toThrow('crashed');
-      const eventId = world.events()[0]?.id ?? '';
-      const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
-      const listed = await listWritableCalendars(world.deps.calendar, accessToken);
-      const calendarId = (listed.ok && listed.value.find(({ primary }) => !primary)?.id) || '';
-      world.google.control.moveEvent(ada, eventId, calendarId);
-      await syncBooking(world.deps, world.payment('b1'), { repeated: true });
-      if ((await stored()).status === 'pending') await runWhenDue();
-      expect(await stored()).toMatchObject({ status: 'scheduled', observed: { calendarId, eventId } });
-      expect(world.events()).toHaveLength(1);
-    });
-
     it('may remain where the calendars cannot be listed, and a problem says so', async () => {
       await world.connect('user-1');
       await sync(world.payment('b1'));

@@ -77,7 +77,9 @@ export function changeEvent(world: World, truth: Truth, deed: EventDeed): void {
       const other = [...state.calendars.values()].find(
         ({ id: to, owner }) => owner === calendar.owner && to !== calendar.id,
       );
-      if (!other) return;
+      // One that is not on record yet is minutes old.
+      const stored = world.bookings().find(({ bookingId }) => bookingId === deed.booking);
+      if (!other || stored?.observed?.eventId !== id) return;
       truth.movedByHand.add(deed.booking);
       moveEvent(place, id, other);
     }

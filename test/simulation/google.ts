@@ -187,6 +187,10 @@ export function simulatedGoogle(options: {
       afterPatch = watch;
     },
 
+    /** Whether an event has been moved to another calendar. */
+    isMoved: (eventId: string | undefined): boolean =>
+      [...state.events.values()].filter(({ resource }) => resource.id === eventId).length > 1,
+
     /** The address of an account, which is the id of its primary calendar. */
     emailOf: (sub: string | undefined) => findAccount(state, sub)?.email,
 

@@ -8,7 +8,7 @@ import { openTokens } from '../../shared/token-vault.ts';
 import { colleague, eventsOfBooking } from './by-hand.ts';
 import { deadlineOf, instantOfContent } from './contents.ts';
 import type { Deed } from './deeds.ts';
-import { bodyOf, ownerOf, presences } from './expectations.ts';
+import { bodyOf, ownerOf, payerOf, payingDeeds, presences } from './expectations.ts';
 import { isConnected, type Life } from './life.ts';
 import { checkPayments } from './payment-outcomes.ts';
 import { ready } from './readiness.ts';
@@ -267,7 +267,8 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
   const wanted = presences(life, id);
   const names = (deed: Deed): boolean => 'booking' in deed && deed.booking === id && !('unusable' in deed);
   const named = truth.delivered.filter(names);
-  const isUsable = named.some((deed) => deed.do.startsWith('pay')) || truth.applied.has(id);
+  const counts = payingDeeds(truth).filter((deed) => payerOf(truth.plan, deed) === user);
+  const isUsable = counts.some(names) || truth.applied.has(id);
   const events = eventsOfBooking(world, id);
   const zoneOf = (calendarId: string): string =>
     world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';
@@ -322,6 +323,10 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
     case 'scheduled':
     case 'held': {
       if (truth.deletedByHand.has(id) && events.length === 0) return [];
+      // It is checked a day before, or when the booking changes.
+      if (truth.deletedCalendars.has(booking.observed?.calendarId ?? '')) return [];
+      const mayBeIn = truth.movedByHand.has(id) ? truth.deletedCalendars.size : 0;
+      if (mayBeIn > 0 && events.length === 0) return [];
       const expected = { ...content, status: tentative ? 'tentative' : 'confirmed' };
       const [event] = shown;
       if (!event) return [`it is ${booking.status}, and no event stands`];
