@@ -116,6 +116,7 @@ async function findMoved(
     ({ id, primary }) => id !== source && !(primary && source === 'primary'),
   );
   const searched = others.slice(0, searchedCalendars).map(({ id }) => id);
+  let isComplete = others.length <= searchedCalendars;
   for (let first = 0; first < searched.length; first += searchedAtOnce) {
     const answers = await Promise.all(
       searched.slice(first, first + searchedAtOnce).map(async (calendarId) => ({
@@ -125,10 +126,14 @@ async function findMoved(
     );
     for (const { calendarId, found } of answers) {
       if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };
-      if (!found.ok && mayPass(found.failure)) return found.failure;
+      if (found.ok || isMissing(found.failure)) continue;
+      const { kind } = found.failure;
+      if (mayPass(found.failure) || kind === 'operator') return found.failure;
+      // A calendar that the grant does not cover is never written to, so it is left out.
+      if (kind !== 'permission_missing') isComplete = false;
     }
   }
-  return others.length > searchedCalendars ? undefined : { is: 'nowhere' };
+  return isComplete ? { is: 'nowhere' } : undefined;
 }
 
 export function mayPass({ kind }: CalendarFailure): boolean {

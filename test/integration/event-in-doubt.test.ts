@@ -284,6 +284,18 @@ describe('an event that its owner moved to another calendar', () => {
     return other.id;
   };
 
+  it.each([
+    ['accessNotConfigured', { status: 'pending', generation: 0 }],
+    ['forbidden', { generation: 1, problems: [{ code: 'older_event_may_remain' }] }],
+  ])('is not given up silently where that calendar answers 403 %s', async (reason, expected) => {
+    await world.connect('user-1', { scopes });
+    await sync(world.payment('b1'));
+    await moveByHand();
+    world.google.control.fail({ on: 'events.get', after: 1, how: { status: 403, reason } });
+    await move();
+    expect(await stored()).toMatchObject(expected);
+  });
+
   describe.each(['cancelled', 'not_found'] as const)('and whose source then answers %s', (movedEvent) => {
     beforeEach(async () => {
       world.google.control.setSwitch('movedEvent', movedEvent);
