@@ -77,7 +77,7 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
   );
   alarm(
     'OperatorError',
-    'Only the operator can mend this: a secret is missing or Google refuses our client. The log says which.',
+    'Only the operator can fix this: for example, a secret is missing or Google refuses our client. The log says which.',
     own('OperatorError', period),
     1,
   );

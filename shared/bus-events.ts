@@ -112,11 +112,15 @@ export const busEventSchema = v.variant('type', [
     "The event stands in the user's calendar as it was changed: another time, other words, or its Meet link.",
     { userId, ...booking, ...standing, problems: v.optional(problems) },
   ),
-  event('booking.cancelled', 'Nothing stands in the calendar any more: no payment pays for it.', {
-    userId: v.optional(userId),
-    ...booking,
-    problems: v.optional(problems),
-  }),
+  event(
+    'booking.cancelled',
+    'No event exists any more: refunded, a dispute was lost, cancelled by the backend, or its payment pays for another booking (see problems).',
+    {
+      userId: v.optional(userId),
+      ...booking,
+      problems: v.optional(problems),
+    },
+  ),
   event(
     'booking.conflict',
     'Something else stands in the calendar at that time, or whether it does could not be seen: see problems. Depending on the operator, the booking was entered all the same, or not.',

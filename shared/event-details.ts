@@ -4,15 +4,15 @@ import { emailAddress } from './schemas.ts';
 // Google's own limits, where it documents them; so that what it would refuse is refused here, and said clearly.
 const text = (longest: number) =>
   v.pipe(
-    v.string('must be text'),
-    v.minLength(1, 'must not be empty'),
-    v.maxLength(longest, `must not be longer than ${longest} characters`),
+    v.string('It must be text.'),
+    v.minLength(1, 'It must not be empty.'),
+    v.maxLength(longest, `It must not be longer than ${longest} characters.`),
   );
-const flag = v.boolean('must be true or false');
+const flag = v.boolean('It must be true or false.');
 const oneOf = <const Options extends readonly string[]>(...options: Options) =>
-  v.picklist(options, `must be one of ${options.join(', ')}`);
-const minutes = 'must be a whole number from 0 to 40320';
-const webUrl = 'must be an http or https URL';
+  v.picklist(options, `It must be one of ${options.join(', ')}.`);
+const minutes = 'It must be a whole number from 0 to 40320.';
+const webUrl = 'It must be an http or https URL.';
 
 /** A guest who is named twice is invited once: the first entry counts. */
 function withoutRepeated<Guest extends { email: string }>(guests: Guest[]): Guest[] {
@@ -31,14 +31,14 @@ export const eventDetails = v.strictObject({
     v.pipe(
       v.array(
         v.strictObject({
-          email: emailAddress('must be an e-mail address'),
+          email: emailAddress('It must be an e-mail address.'),
           displayName: v.optional(text(200)),
           optional: v.optional(flag),
         }),
-        'must be a list',
+        'It must be a list.',
       ),
       v.transform(withoutRepeated),
-      v.maxLength(200, 'must not be more than 200'),
+      v.maxLength(200, 'It must have at most 200 entries.'),
     ),
   ),
   /** Whether guests see each other, may invite others, and may change the event. As Google has it by default: yes, yes, no. */
@@ -62,13 +62,15 @@ export const eventDetails = v.strictObject({
             v.maxValue(40_320, minutes),
           ),
         }),
-        'must be a list',
+        'It must be a list.',
       ),
-      v.maxLength(5, 'must not be more than 5'),
+      v.maxLength(5, 'It must have at most 5 entries.'),
     ),
   ),
   /** One of the calendar's eleven colours. */
-  colorId: v.optional(v.pipe(v.string('must be text'), v.regex(/^([1-9]|1[01])$/, 'must be "1" to "11"'))),
+  colorId: v.optional(
+    v.pipe(v.string('It must be text.'), v.regex(/^([1-9]|1[01])$/, 'It must be "1" to "11".')),
+  ),
   visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
   /** Whether the event blocks its time (`opaque`, the default) or not. */
   transparency: v.optional(oneOf('opaque', 'transparent')),
@@ -82,7 +84,7 @@ export const eventDetails = v.strictObject({
         v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
         // As every reader of URLs does, so that nobody is shown another host than is meant.
         v.transform((url) => url.replace(/[\t\n\r]/g, '')),
-        v.maxLength(2000, 'must not be longer than 2000 characters'),
+        v.maxLength(2000, 'It must not be longer than 2000 characters.'),
         v.metadata({ format: 'uri' }),
       ),
     }),

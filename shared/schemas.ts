@@ -20,7 +20,7 @@ export const isJsonObject = (value: unknown): value is Record<string, unknown> =
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Any object. It goes before one whose fields are all optional: valibot takes an array for that too. */
-export const anyObject = v.custom<Record<string, unknown>>(isJsonObject, 'must be an object');
+export const anyObject = v.custom<Record<string, unknown>>(isJsonObject, 'It must be an object.');
 
 const instantForm =
   /^(\d{4}-\d\d-\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/;

@@ -24,7 +24,7 @@ const text = (most: number) =>
 
 /** The body of PUT: an appointment, and whether its slot is held until it is paid. */
 export const bookingSchema = v.strictObject({
-  summary: v.pipe(text(longest.summary), v.minLength(1, 'It is empty.')),
+  summary: v.pipe(text(longest.summary), v.minLength(1, 'It must not be empty.')),
   location: v.optional(text(longest.location)),
   description: v.optional(
     v.pipe(text(longest.description), v.check(descriptionFits, `It ${descriptionLimit}.`)),
@@ -127,7 +127,7 @@ const statuses = {
   missed: true,
   failed: true,
 } satisfies Record<BookingStatus, true>;
-const aTime = 'It must be a time such as 2026-12-01T10:00:00Z.';
+const aTime = 'It must be a time such as 2026-12-01T10:00:00Z, in a URL with %2B for a plus sign.';
 const fewest = 1;
 const most = 100;
 const howMany = `It must be a whole number from ${fewest} to ${most}.`;

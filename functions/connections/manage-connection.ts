@@ -58,7 +58,7 @@ export const changeSchema = v.strictObject({
   calendarId: v.optional(
     v.pipe(
       v.string('It must be text.'),
-      v.minLength(1, 'It is empty.'),
+      v.minLength(1, 'It must not be empty.'),
       v.maxLength(254, 'It must not be longer than 254 characters.'),
       // What cannot stand in an address, or leads to another one of Google's.
       v.check((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
@@ -161,9 +161,13 @@ function publishDisconnected(
 async function find(deps: ConnectionsDeps, userId: string): Promise<Connection> {
   const connection = await deps.connections.get(userId);
   if (connection) return connection;
-  throw new AppError('connection_not_found', 'This user has never connected a Google Calendar.', {
-    status: 404,
-  });
+  throw new AppError(
+    'connection_not_found',
+    'This user has never connected a Google Calendar. Send the user a connect link.',
+    {
+      status: 404,
+    },
+  );
 }
 
 async function findActive(deps: ConnectionsDeps, userId: string): Promise<GrantedConnection> {

@@ -6,20 +6,20 @@ import { parseBody, readPart, type Translation } from './event-body.ts';
 import { readBooking } from './named-booking.ts';
 
 const id = v.pipe(
-  v.string('must be text'),
-  v.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'must be 1 to 100 characters of A-Z a-z 0-9 _ . : @ -'),
+  v.string('It must be text.'),
+  v.regex(/^[A-Za-z0-9_.:@-]{1,100}$/, 'It must be 1 to 100 characters of A-Z a-z 0-9 _ . : @ -.'),
 );
-const wholeAmount = "must be a whole number of the currency's smallest unit, not below 0";
+const wholeAmount = "It must be a whole number of the currency's smallest unit, not below 0.";
 const amount = v.pipe(v.number(wholeAmount), v.safeInteger(wholeAmount), v.minValue(0, wholeAmount));
-const text = v.optional(v.string('must be text'));
+const text = v.optional(v.string('It must be text.'));
 const objectMessage = ({ expected }: { expected: string | null }) =>
-  expected === 'Object' ? 'must be an object' : 'must be there';
+  expected === 'Object' ? 'It must be an object.' : 'It is missing.';
 
 /** A Standard Webhook of ours. */
 export const event = v.object(
   {
-    type: v.string('must be text'),
-    timestamp: instant('must be a time such as 2026-12-01T10:00:00Z'),
+    type: v.string('It must be text.'),
+    timestamp: instant('It must be a time such as 2026-12-01T10:00:00Z.'),
     data: v.pipe(anyObject, v.looseObject({})),
   },
   objectMessage,

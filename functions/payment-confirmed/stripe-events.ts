@@ -38,7 +38,7 @@ const snapshotSchema = v.object({
 const thinSchema = v.object({
   id: stripeId,
   type: v.string(),
-  created: instant('must be a time such as 2026-12-01T10:00:00Z'),
+  created: instant('It must be a time such as 2026-12-01T10:00:00Z.'),
   /** The snapshot event of the same change, where both kinds are delivered. */
   snapshot_event: v.nullish(stripeId),
   ...recipientFields,

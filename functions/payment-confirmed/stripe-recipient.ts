@@ -4,9 +4,9 @@ import type { Ignored } from './event-body.ts';
 
 /** The fields of an event, snapshot or thin, that say which mode and account it belongs to. */
 export const recipientFields = {
-  livemode: v.optional(v.boolean('must be true or false'), false),
-  account: v.nullish(v.string('must be text'), ''),
-  context: v.nullish(v.string('must be text'), ''),
+  livemode: v.optional(v.boolean('It must be true or false.'), false),
+  account: v.nullish(v.string('It must be text.'), ''),
+  context: v.nullish(v.string('It must be text.'), ''),
 };
 
 export type Recipient = { livemode: boolean; account: string; context: string };

@@ -100,7 +100,8 @@ function chooseGoogle(
     throw new Error(`--google is "real" or "simulator", not "${values.google}".`);
   }
   if (values.google === 'real') {
-    if (!values.client) throw new Error('--google real needs --client <client_secret.json>: see the README.');
+    if (!values.client)
+      throw new Error('--google real needs --client <client_secret.json>: see docs/setup.md.');
     return { kind: 'real', clientFile: values.client };
   }
   const url = values['google-url'];

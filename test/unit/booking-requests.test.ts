@@ -93,14 +93,14 @@ describe('requests about bookings', () => {
     await expect(readDesired(sent)).rejects.toMatchObject({
       problems: [
         problem('attendees.0.phone', 'There is no such field.'),
-        problem('visibility', 'must be one of default, public, private, confidential'),
+        problem('visibility', 'It must be one of default, public, private, confidential.'),
         problem('colour, constructor', 'There is no such field.'),
       ],
     });
     const query = async () => readListQuery({ limit: '0.5', from: '2027-02-29T10:00:00Z' });
     await expect(query()).rejects.toMatchObject({
       problems: [
-        problem('from', 'It must be a time such as 2026-12-01T10:00:00Z.'),
+        problem('from', 'It must be a time such as 2026-12-01T10:00:00Z, in a URL with %2B for a plus sign.'),
         problem('limit', 'It must be a whole number from 1 to 100.'),
       ],
     });

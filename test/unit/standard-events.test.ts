@@ -173,7 +173,7 @@ describe('translateStandardEvent', () => {
   ])('refuses %s, and says which field', async (_, act, fields) => {
     await expect(act()).rejects.toThrow(refused(...fields));
     await expect(act()).rejects.toSatisfy(({ problems }: AppError) =>
-      problems.every(({ message }) => message.startsWith('must be')),
+      problems.every(({ message }) => /^It (must be|is missing)/.test(message)),
     );
   });
 
