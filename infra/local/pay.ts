@@ -9,7 +9,7 @@ import { defaultStateDir, readLocalSecret, readStackAddress } from './state-file
 const help = `Sends a signed checkout.session.completed to the running local stack.
 
   npm run pay
-  npm run pay -- --user demo-user --summary "First meeting" --start 2026-12-01T10:00:00+01:00
+  npm run pay -- --user demo-user --summary "First meeting" --start ${rfc3339(Date.now() + 7 * 24 * hour)}
 
 Options
   --user <id>        whose calendar gets the event (default: demo-user)
