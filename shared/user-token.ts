@@ -81,7 +81,7 @@ async function verifySignature(
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw refusal(error);
     }
   }
-  throw invalid('Its signature is not right.');
+  throw invalid('Its signature is not right: links and bearer tokens are signed with different keys.');
 }
 
 function namedKey(token: string): string | undefined {

@@ -139,7 +139,7 @@ LeadsCalendar × Google Calendar runs on this machine.
   Webhook       ${url}${routes.stripeWebhook}
   signed with   ${signingSecret}
   Stripe        live and test mode (a deployment: by the option stripeMode)
-  State, logs   ${state}/, ${state}/logs/  (forget all: npm start -- --fresh)
+  State, logs   ${state}/, ${state}/logs/  (forget all: npm start -- --fresh${otherState})
 
 Ctrl-C stops everything. What happens:
 `;
