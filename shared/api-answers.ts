@@ -93,7 +93,7 @@ export const bookingSchema = v.pipe(
       'missed',
       'failed',
     ]),
-    revision: revision('Grows whenever what is desired changes. Also the ETag.'),
+    revision: revision('Counts changes of the desired state. Also the ETag.'),
     desired: v.pipe(
       v.object({
         summary: optionalText,
@@ -106,7 +106,9 @@ export const bookingSchema = v.pipe(
         ...eventDetails.entries,
         cancelledAt: v.optional(instant),
       }),
-      v.description('What is to stand. Without summary, start and end where a payment named no usable ones.'),
+      v.description(
+        'The desired state. Without summary, start and end where a payment named no usable ones.',
+      ),
     ),
     observed: v.optional(
       v.pipe(
@@ -123,7 +125,7 @@ export const bookingSchema = v.pipe(
             ),
           ),
         }),
-        v.description('What is known to stand in the calendar. Absent when nothing is.'),
+        v.description('The event in the calendar, as far as known. Absent when none exists.'),
       ),
     ),
     payments: v.array(
@@ -155,7 +157,7 @@ export const bookingSchema = v.pipe(
     createdAt: instant,
     updatedAt: instant,
   }),
-  v.description('A booking: what is to stand, what stands, and why.'),
+  v.description('A booking: its desired state, its calendar event, and why they differ.'),
 );
 /** A booking as LeadsCalendar sees it. */
 export type BookingView = v.InferOutput<typeof bookingSchema>;

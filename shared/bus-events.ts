@@ -101,7 +101,7 @@ export const busEventSchema = v.variant('type', [
       ),
     },
   ),
-  event('booking.scheduled', "The event stands in the user's calendar.", {
+  event('booking.scheduled', "The event exists in the user's calendar.", {
     userId,
     ...booking,
     ...standing,
@@ -109,7 +109,7 @@ export const busEventSchema = v.variant('type', [
   }),
   event(
     'booking.rescheduled',
-    "The event stands in the user's calendar as it was changed: another time, other words, or its Meet link.",
+    "The event in the user's calendar shows a change: another time, other words, or its Meet link.",
     { userId, ...booking, ...standing, problems: v.optional(problems) },
   ),
   event(
@@ -123,7 +123,7 @@ export const busEventSchema = v.variant('type', [
   ),
   event(
     'booking.conflict',
-    'Something else stands in the calendar at that time, or whether it does could not be seen: see problems. Depending on the operator, the booking was entered all the same, or not.',
+    'Another event exists at that time, or whether one does could not be seen: see problems. The option onConflict decides whether the event is created all the same.',
     {
       userId,
       ...booking,
@@ -180,7 +180,7 @@ export const busEventSchema = v.variant('type', [
   ),
   event(
     'booking.missed',
-    'The appointment was over before it, or its last change, could be put into the calendar, or be seen to stand there.',
+    'The appointment was over before it, or its last change, was in the calendar, as far as could be seen.',
     {
       userId,
       ...booking,
