@@ -4,7 +4,13 @@ import { defineConfig } from 'vitest/config';
 const ofStack = ['access', 'bundle-size', 'events-delivery', 'openapi'].map(
   (name) => `test/unit/${name}.test.ts`,
 );
-const shared = { setupFiles: ['test/setup.ts'], testTimeout: 30_000, hookTimeout: 60_000 };
+const shared = {
+  setupFiles: ['test/setup.ts'],
+  testTimeout: 30_000,
+  hookTimeout: 60_000,
+  // Long enough for a busy machine: polling ends as soon as the value is right.
+  expect: { poll: { timeout: 15_000 } },
+};
 
 export default defineConfig({
   test: {

@@ -26,13 +26,11 @@ export function health() {
 
 export function connect() {
   const secrets = new SecretsManagerClient();
-  const dynamo = new DynamoDBClient();
   return helloWorld(async () => {
     await readSecret(secrets, keySecrets['link-signing']);
     await Promise.all([
       readSecret(secrets, keySecrets['state-encryption']),
       readSecret(secrets, env.googleClientSecretId),
-      getConnection(dynamo),
     ]);
   });
 }
@@ -45,9 +43,11 @@ export function oauthCallback() {
   return helloWorld(async () => {
     await readSecret(secrets, keySecrets['state-encryption']);
     await Promise.all([getConnection(dynamo), readSecret(secrets, keySecrets['token-encryption'])]);
+    await updateConnection(dynamo);
     await readSecret(secrets, env.googleClientSecretId);
     await ask('POST', googleEndpoints().token);
     await ask('GET', googleEndpoints().certificates);
+    await ask('GET', `${googleEndpoints().calendar}/calendars/primary/events`);
     await publish(bus);
     await dynamo.send(new PutItemCommand({ TableName: required(env.connectionsTable), Item: nobody }));
     await send(sqs);

@@ -150,7 +150,10 @@ export async function runChaos(options: ChaosOptions, tell: (line: string) => vo
     events: (await Promise.all(users.map(({ account }) => google.events(account.email)))).flat(),
     doubles: history.doubles(),
     rows: (await aws.rows('BookingsTable')).filter(isBooking) as unknown as Row[],
-    connections: (await aws.rows('ConnectionsTable')) as ChaosResult['connections'],
+    // Beside connections, the table counts the attempts of links.
+    connections: ((await aws.rows('ConnectionsTable')) as ChaosResult['connections']).filter(
+      ({ userId }) => !userId.startsWith('link#'),
+    ),
     told: readTold(eventsFile),
     queue: await aws.queue(),
   };

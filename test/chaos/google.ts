@@ -10,8 +10,9 @@ const { control } = await startGoogleSimulator({ port, stateFile, clients: [clie
 control.setSwitch('accessTokenSeconds', accessTokenSeconds);
 
 const calendarErrors: FaultEffect[] = [
-  { status: 500, reason: 'backendError' },
-  { status: 503, html: true },
+  ...Array<FaultEffect>(4).fill({ status: 500, reason: 'backendError' }),
+  ...Array<FaultEffect>(4).fill({ status: 503, html: true }),
+  // Seldom: each pauses the calendar of a user for about a minute.
   { status: 429, reason: 'rateLimitExceeded' },
   { status: 403, reason: 'userRateLimitExceeded' },
 ];

@@ -136,6 +136,18 @@ describe('events are delivered to the URL of the stack', () => {
     await expect.poll(() => typesOf('deleted')).toContain('booking.deleted_by_user');
   });
 
+  it('when a user disconnects whose Google account another user has connected too', async () => {
+    await connect('second');
+    await fetch(`${stack.url}${routes.connection}`, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${await apiTokenFor(stack, 'second')}` },
+    });
+    await expect.poll(() => typesOf('second')).toContain('connection.account_shared');
+    expect(eventsOf('second').find(({ type }) => type === 'connection.account_shared')).toMatchObject({
+      otherUserIds: ['payer'],
+    });
+  });
+
   it('when a payment pays for nothing, and when the slot of an unpaid booking is free again', async () => {
     await pay('stranger', 'scheduled', { summary: 'For the booking of another user' });
     await expect.poll(() => typesOf('scheduled')).toContain('payment.orphaned');

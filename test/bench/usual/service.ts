@@ -61,7 +61,6 @@ export async function connect(request: APIGatewayProxyEventV2) {
     .setProtectedHeader({ alg: 'HS256' })
     .sign(await signingKey('STATE_ENCRYPTION_SECRET_ID'));
   const location = oauth.generateAuthUrl({ access_type: 'offline', prompt: 'consent', scope, state });
-  await readConnection(userId);
   return { statusCode: 302, headers: { location: location }, body: '' };
 }
 
