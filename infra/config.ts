@@ -129,7 +129,8 @@ export function readConfig(contextValue: (key: string) => unknown): StackConfig 
 function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { origin, protocol, hostname } = new URL(text);
-  if (origin !== text) return false;
+  // A wildcard would match no origin: addresses are compared as they are.
+  if (origin !== text || text.includes('*')) return false;
   return protocol === 'https:' || (protocol === 'http:' && localHosts.includes(hostname));
 }
 

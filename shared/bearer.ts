@@ -24,6 +24,6 @@ export async function authenticate(
   const { userId, keyId } = await useSecret(deps.apiKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.api, now: deps.clock() }),
   );
-  metric('UserTokenVerified', 1, { key: keyId });
+  metric('UserTokenVerified', 1, { purpose: 'api-signing', key: keyId });
   return userId;
 }

@@ -86,7 +86,7 @@ async function firstAttempt(
   } = await useSecret(deps.linkKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.connect, now }),
   );
-  metric('UserTokenVerified', 1, { key: keyId });
+  metric('UserTokenVerified', 1, { purpose: 'link-signing', key: keyId });
   if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
   return {
     userId,

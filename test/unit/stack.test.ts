@@ -187,6 +187,7 @@ describe('synthesis', () => {
     ['returnOrigins', 'https://user@app.example.com', /https origins/],
     ['returnOrigins', 'https://app.example.com?x', /https origins/],
     ['returnOrigins', 'ftp://app.example.com', /https origins/],
+    ['returnOrigins', 'https://*.example.com', /https origins/],
     ['alarmEmail', 'operator', /email/],
     ['calendarAccess', 'all', /owned/],
     ['stripeMode', 'sandbox', /"live" \| "test" \| "both"/],
