@@ -25,6 +25,8 @@ export type NamedBooking = {
   /** Only a declared booking is meant: the payment does not create one, since its payer may have chosen the id. */
   mustExist?: true;
   userId?: string;
+  /** A user is named, by an id that cannot be used: the payment counts for no booking of any user. */
+  unusableUser?: true;
   appointment?: Appointment;
   problems: Problem[];
 };

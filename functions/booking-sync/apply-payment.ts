@@ -141,7 +141,10 @@ export function rejectPayment(
   // A payment without a usable booking id goes by its own id, which references nothing.
   const isNamed =
     named?.bookingId === entry.bookingId && named.bookingId !== paymentId && facts.confirmedAt !== undefined;
-  if (!stored) return isNamed && mayCreate(named) ? rejectedBooking(named, entry, now) : undefined;
+  if (!stored)
+    return isNamed && mayCreate(named) && !named.unusableUser
+      ? rejectedBooking(named, entry, now)
+      : undefined;
   const code = orphanedProblem(entry).code;
   const orphaned = withOrphaned(stored.orphaned, entry);
   if (paymentOf(stored, paymentId)) {
@@ -155,8 +158,8 @@ export function rejectPayment(
       updatedAt: toIso(now),
     };
   }
-  const isOfUser =
-    named?.userId === undefined || stored.userId === undefined || stored.userId === named.userId;
+  const namesNoUser = named?.userId === undefined && !named?.unusableUser;
+  const isOfUser = namesNoUser || stored.userId === undefined || stored.userId === named?.userId;
   if (!isNamed || !isOfUser || orphaned === stored.orphaned) return undefined;
   return {
     ...stored,

@@ -1,6 +1,6 @@
 import type { Booking, PaymentPointer } from '../../shared/booking.ts';
 import { holdsMoney, orphanedProblem, paymentOf } from '../../shared/booking-payments.ts';
-import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
+import type { NamedBooking, PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { Bus } from '../../shared/bus.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -40,7 +40,8 @@ export async function see(deps: PointerDeps, message: PaymentReported | SyncRequ
   if (bookingId !== pointer?.bookingId && isOfOther(there.booking, userId)) {
     // The id is taken as well: the payment is known by its pointer only.
     const { booking: _, ...unrecorded } = payment;
-    return { ...(pointer ? { pointer } : {}), payment: unrecorded };
+    const orphan = payment.orphan ?? ({ reason: 'user_mismatch', bookingId } as const);
+    return { ...(pointer ? { pointer } : {}), payment: { ...unrecorded, orphan } };
   }
   return { ...(await withOwner(deps, { ...there, ...(pointer ? { pointer } : {}) }, userId)), payment };
 }
@@ -57,25 +58,47 @@ type Route = RoutedPayment & { bookingId?: string | undefined; userId?: string |
 
 /**
  * The booking that records a payment, and its user. The first booking that a confirmed payment references stays the
- * one; a booking of another user than the payment names is never it.
+ * one; a booking of another user than the payment names is never it, and none is where the named user is unusable.
  */
 function routeOf(message: PaymentReported, { booking, pointer }: Seen): Route {
   const { booking: named, paymentId, ...rest } = message;
   const paid = pointer?.bookingId;
   if (!named) return { ...message, bookingId: paid, userId: pointer?.userId };
   const { bookingId, userId } = named;
-  if (userId !== undefined && isOfOther(booking, userId)) {
-    const orphan = { reason: 'user_mismatch', bookingId, userId } as const;
-    const target = paid === undefined || paid === bookingId ? paymentId : paid;
-    const problems = [orphanedProblem({ paymentId, ...orphan })];
-    const record = { bookingId: target, userId, problems };
-    return { ...rest, paymentId, booking: record, orphan, bookingId: target, userId };
-  }
+  if (countsForNoUser(named, booking) || (userId !== undefined && isOfOther(booking, userId)))
+    return routeApart(message, named, { booking, paid });
   if (paid !== undefined && paid !== bookingId)
     return { ...rest, paymentId, bookingId: paid, userId: pointer?.userId };
   if (named.mustExist && !booking)
     return { ...rest, paymentId, orphan: { reason: 'booking_unknown', bookingId } };
   return { ...message, bookingId, userId };
+}
+
+/** Whether a payment names an unusable user. One that may pay for declared bookings only needs one to be judged. */
+function countsForNoUser({ unusableUser, mustExist }: NamedBooking, booking: Booking | undefined): boolean {
+  return unusableUser === true && !(mustExist && !booking);
+}
+
+/** The booking of its own for a payment that names another user than the booking has, or an unusable one. */
+function routeApart(
+  message: PaymentReported,
+  { bookingId, userId, unusableUser, problems: unusable }: NamedBooking,
+  { booking, paid }: { booking: Booking | undefined; paid: string | undefined },
+): Route {
+  const { paymentId } = message;
+  const user = userId === undefined ? {} : { userId };
+  const orphan = isOfOther(booking, userId)
+    ? { orphan: { reason: 'user_mismatch', bookingId, ...user } as const }
+    : {};
+  const target = paid === undefined || paid === bookingId ? paymentId : paid;
+  const problems = [
+    ...(unusableUser ? unusable : []),
+    ...(orphan.orphan ? [orphanedProblem({ paymentId, ...orphan.orphan })] : []),
+  ];
+  // What is known of a payment that counted for the booking goes with it.
+  const facts = mergeFacts(booking && paymentOf(booking, paymentId), message.facts);
+  const record = { bookingId: target, ...user, problems };
+  return { ...message, facts, booking: record, ...orphan, bookingId: target, userId };
 }
 
 function isOfOther(booking: Booking | undefined, userId: string | undefined): boolean {

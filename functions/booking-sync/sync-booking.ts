@@ -122,7 +122,8 @@ export async function syncBooking(
     recorded.add(booking.bookingId);
     if (!payment || message.type !== 'payment') return;
     if (!(await point(deps, payment, seen.pointer, booking))) continue;
-    const reason = payment.orphan?.reason === 'user_mismatch' ? 'user_mismatch' : 'already_used';
+    const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;
+    const reason = isMismatch ? 'user_mismatch' : 'already_used';
     for (const other of bookingsWithout(message, booking, { recorded, suspect })) {
       const detached = await reject(deps, other, message, { booking, reason, suspect });
       if (detached) await syncBooking(deps, detached);

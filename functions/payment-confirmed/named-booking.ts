@@ -30,18 +30,32 @@ export async function readBooking(
   ];
   return {
     bookingId: isIdentifier(bookingId) ? bookingId : paymentId,
-    ...(isIdentifier(userId) ? { userId } : {}),
+    ...userOf(texts, names.userId),
     ...(appointment && allProblems.length === 0 ? { appointment } : {}),
     problems: allProblems,
   };
 }
 
 /**
- * The declared booking that a payment references without metadata. Undefined where the reference is not an id: other
- * services use it too.
+ * The declared booking that a payment references, where its metadata references none. Undefined where the reference is
+ * not an id: other services use it too.
  */
-export function readReference(reference: string | undefined): NamedBooking | undefined {
-  return isIdentifier(reference) ? { bookingId: reference, mustExist: true, problems: [] } : undefined;
+export function readReference(
+  reference: string | undefined,
+  metadata: AppointmentTexts,
+  names: FieldNames,
+): NamedBooking | undefined {
+  if (!isIdentifier(reference)) return undefined;
+  const user = userOf(metadata, names.userId);
+  const problems = user.unusableUser ? checkIdentifier(names.userId, metadata[names.userId]) : [];
+  return { bookingId: reference, mustExist: true, ...user, problems };
+}
+
+/** The user whom a payment names. One that cannot be used is not the same as none. */
+function userOf(texts: AppointmentTexts, field: string): Pick<NamedBooking, 'userId' | 'unusableUser'> {
+  if (!Object.hasOwn(texts, field)) return {};
+  const userId = texts[field];
+  return isIdentifier(userId) ? { userId } : { unusableUser: true };
 }
 
 type Reading = { appointment?: Appointment; problems: Problem[] };

@@ -76,7 +76,8 @@ export async function translateStripeEvent(
   const { paymentId, facts, metadata, reference } = report;
   const payment = { type: 'payment', paymentId, eventId: id, facts } as const;
   if (!metadata) return { payment };
-  const booking = (await readBooking(metadata, names, paymentId)) ?? readReference(reference);
+  const booking =
+    (await readBooking(metadata, names, paymentId)) ?? readReference(reference, metadata, names);
   if (booking) return { payment: { ...payment, booking } };
   // Most accounts also take payments that are not for appointments.
   return { ignored: 'no booking in its metadata', reason: 'no_booking', ...about };

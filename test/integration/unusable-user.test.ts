@@ -1,0 +1,181 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { viewBooking } from '../../functions/bookings/view-booking.ts';
+import { translateStandardEvent } from '../../functions/payment-confirmed/standard-events.ts';
+import { translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
+import type { PaymentReported } from '../../shared/booking-queue.ts';
+import { intent, session, snapshot } from '../unit/stripe.ts';
+import { startWorld, type World } from './world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  await world.connect('user-1');
+});
+afterEach(() => world.close());
+
+const sync = (message: PaymentReported, repeated = false) => syncBooking(world.deps, message, { repeated });
+const orphaned = () => world.bus.events.filter(({ type }) => type === 'payment.orphaned');
+const codes = async (bookingId: string) =>
+  (await world.booking(bookingId))?.problems.map(({ code, field }) => field ?? code);
+
+/** A payment as a provider reports it. `userId` is left out where it is undefined. */
+type Report = { paymentId: string; bookingId?: string; userId?: string | undefined };
+type Provider = {
+  field: string;
+  idOf: (paymentId: string) => string;
+  confirmed: (report: Report) => Promise<PaymentReported>;
+};
+
+const times = () => {
+  const at = (seconds: number) =>
+    `${new Date((world.time.now + seconds) * 1000).toISOString().slice(0, 19)}Z`;
+  return { summary: 'Meeting', start: at(86_400), end: at(90_000) };
+};
+const paymentOf = (translation: object): PaymentReported => {
+  if (!('payment' in translation)) throw new Error(JSON.stringify(translation));
+  return translation.payment as PaymentReported;
+};
+const stripeReport = async (type: string, object: object) => {
+  const body = Buffer.from(JSON.stringify(snapshot(type, object, { created: world.time.now })));
+  return paymentOf(await translateStripeEvent(body, 'both', async () => ({})));
+};
+const providers: Record<string, Provider> = {
+  stripe: {
+    field: 'user_id',
+    idOf: (paymentId) => paymentId,
+    confirmed: ({ paymentId, bookingId, userId }) => {
+      const user = userId === undefined ? {} : { user_id: userId };
+      const metadata = { booking_id: bookingId, ...user, ...times() };
+      return stripeReport('payment_intent.succeeded', intent({ id: paymentId, metadata }));
+    },
+  },
+  standard: {
+    field: 'userId',
+    idOf: (paymentId) => `standard:${paymentId}`,
+    confirmed: async ({ paymentId, bookingId, userId }) => {
+      const timestamp = new Date(world.time.now * 1000).toISOString();
+      const data = { paymentId, bookingId, userId, amount: 9000, booking: times() };
+      const body = Buffer.from(JSON.stringify({ type: 'payment.confirmed', timestamp, data }));
+      return paymentOf(await translateStandardEvent(body, `msg_${paymentId}`));
+    },
+  },
+};
+const unusable = ['user-1 ', ' user-1', 'user 1!', '', ' ', 'ü', 'u'.repeat(129), 'user-1\n', 'user/1'];
+const cases = Object.entries(providers).flatMap(([name, provider]) =>
+  unusable.map((userId) => ({ name, provider, userId })),
+);
+const fullRefund = (paymentId: string): PaymentReported => ({
+  ...{ type: 'payment', paymentId, eventId: 'evt_refund' },
+  facts: { refunds: { re_1: { amount: 9000, state: 'done' } } },
+});
+
+describe.each(cases)('a payment of $name that names the unusable user $userId', ({ provider, userId }) => {
+  const { confirmed, idOf, field } = provider;
+  const own = () => confirmed({ paymentId: 'pi_a', bookingId: 'u1', userId: 'user-1' });
+  const unknown = () => confirmed({ paymentId: 'pi_u', bookingId: 'u1', userId });
+  const expectApart = async () => {
+    expect(await world.booking('u1')).toMatchObject({ status: 'scheduled', userId: 'user-1' });
+    expect(Object.keys((await world.booking('u1'))?.payments ?? {})).toEqual([idOf('pi_a')]);
+    expect((await viewBooking(world.deps, 'user-1', 'u1')).problems).toEqual([]);
+    expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'failed' });
+    expect(await world.booking(idOf('pi_u'))).not.toHaveProperty('userId');
+    expect(await codes(idOf('pi_u'))).toContain(field);
+    expect(world.bus.events.filter(({ type }) => type === 'booking.failed')).toMatchObject([
+      { bookingId: idOf('pi_u'), paymentId: idOf('pi_u') },
+    ]);
+    await sync(fullRefund(idOf('pi_a')));
+    expect(await world.booking('u1')).toMatchObject({ status: 'cancelled' });
+    expect(world.events()).toEqual([]);
+  };
+
+  it('does not count for a booking that its user has paid, and is published as orphaned', async () => {
+    await sync(await own());
+    await sync(await unknown());
+    await sync(await unknown(), true);
+    expect(orphaned()).toMatchObject([
+      { reason: 'user_mismatch', bookingId: 'u1', paymentId: idOf('pi_u'), amount: 9000 },
+    ]);
+    await expectApart();
+  });
+
+  it('does not count for a booking that its user pays later', async () => {
+    await sync(await unknown());
+    expect(await world.booking('u1')).toBeUndefined();
+    await sync(await own());
+    expect(orphaned()).toEqual([]);
+    await sync(await unknown(), true);
+    await expectApart();
+  });
+
+  it('does not count for a declared booking', async () => {
+    await world.declare('u1', { hold: true });
+    await sync(await unknown());
+    expect(await world.booking('u1')).toMatchObject({ status: 'declared', payments: {} });
+    expect(await codes(idOf('pi_u'))).toEqual([field, 'user_mismatch']);
+    expect(orphaned()).toMatchObject([{ reason: 'user_mismatch', bookingId: 'u1' }]);
+  });
+});
+
+describe.each(Object.values(providers))('a payment with the user in $field', ({ confirmed, idOf, field }) => {
+  it('counts for a declared booking where it has no user field', async () => {
+    await world.declare('u1');
+    await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1' }));
+    expect(await world.booking('u1')).toMatchObject({ status: 'scheduled', problems: [] });
+    expect(orphaned()).toEqual([]);
+  });
+
+  it('is detached from the booking it counted for, with its refunds, when an unusable user is named', async () => {
+    await world.declare('u1');
+    await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1' }));
+    await sync({ ...fullRefund(idOf('pi_u')), facts: { refundedTotal: 4000 } });
+    await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1', userId: 'user 1!' }));
+    await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1', userId: 'user 1!' }), true);
+    expect(await world.booking('u1')).toMatchObject({ status: 'declared', payments: {} });
+    expect(world.events()).toEqual([]);
+    expect((await world.booking(idOf('pi_u')))?.payments[idOf('pi_u')]).toMatchObject({
+      refundedTotal: 4000,
+    });
+    expect(await codes(idOf('pi_u'))).toContain(field);
+  });
+
+  it('is published, and recorded by its pointer, where its own id is taken by another booking', async () => {
+    await world.declare(idOf('pi_u'));
+    await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1', userId: 'user 1!' }));
+    expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
+    expect(orphaned()).toMatchObject([{ reason: 'user_mismatch', paymentId: idOf('pi_u') }]);
+  });
+});
+
+describe('a paid session that references a booking by client_reference_id', () => {
+  const referencing = (metadata: object) =>
+    stripeReport('checkout.session.completed', {
+      ...session({ id: 'cs_u', payment_intent: 'pi_u', metadata, client_reference_id: 'u1' }),
+    });
+
+  it.each([{ user_id: 'user-2' }, { user_id: 'user 1!' }])(
+    'does not count where its metadata names another or an unusable user: %j',
+    async (metadata) => {
+      await world.declare('u1');
+      await sync(await referencing(metadata));
+      expect(await world.booking('u1')).toMatchObject({ status: 'declared', payments: {} });
+      expect(await world.booking('pi_u')).toMatchObject({ status: 'failed' });
+      expect(orphaned()).toMatchObject([{ reason: 'user_mismatch', bookingId: 'u1', paymentId: 'pi_u' }]);
+    },
+  );
+
+  it.each([{}, { user_id: 'user-1' }, { other: 'text' }])(
+    'counts where its metadata names the same user, or none: %j',
+    async (metadata) => {
+      await world.declare('u1');
+      await sync(await referencing(metadata));
+      expect(await world.booking('u1')).toMatchObject({ status: 'scheduled' });
+    },
+  );
+
+  it('creates no booking of its own where none with that id was declared', async () => {
+    await sync(await referencing({ user_id: 'user 1!' }));
+    expect(await world.booking('pi_u')).toBeUndefined();
+    expect(orphaned()).toMatchObject([{ reason: 'booking_unknown', bookingId: 'u1', paymentId: 'pi_u' }]);
+  });
+});
