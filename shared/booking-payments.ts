@@ -145,20 +145,33 @@ export function problemsOf(booking: Booking): Problem[] {
   return [...booking.problems, ...ofPayments];
 }
 
-/** Whether there is something left to do about an orphaned payment. */
+/** Whether there is something left to do about an orphaned payment. What is resolved stays so. */
 function isUnresolved(booking: Booking, { paymentId, reason }: OrphanedPayment): boolean {
   switch (reason) {
     case 'booking_cancelled':
-    case 'too_late':
       return holdsMoney(paymentOf(booking, paymentId));
+    case 'too_late':
+      return holdsMoney(paymentOf(booking, paymentId)) && endedWithoutEvent(booking);
     case 'already_paid':
-      return (
-        Object.values(booking.payments).filter(holdsMoney).length > 1 &&
-        holdsMoney(paymentOf(booking, paymentId))
-      );
+      return surplusPayments(booking).has(paymentId);
     case 'already_used':
     case 'user_mismatch':
     case 'booking_unknown':
-      return booking.appointment === undefined || !isPaid(booking);
+      // A booking that was paid once has had its payment, even if that is refunded by now.
+      return booking.appointment === undefined || !wasConfirmed(booking);
   }
+}
+
+/** Whether no event exists, nor is one being created because the appointment was moved to a later time. */
+function endedWithoutEvent({ observed, status }: Booking): boolean {
+  return observed === undefined && (status === 'missed' || status === 'cancelled');
+}
+
+/** Payments beside the one that pays. That is one of those that came first; else the oldest surplus takes its place. */
+function surplusPayments(booking: Booking): Set<string> {
+  const holding = Object.keys(booking.payments).filter((id) => holdsMoney(paymentOf(booking, id)));
+  const surplus = (booking.orphaned ?? [])
+    .filter(({ reason, paymentId }) => reason === 'already_paid' && holding.includes(paymentId))
+    .map(({ paymentId }) => paymentId);
+  return new Set(surplus.length < holding.length ? surplus : surplus.slice(1));
 }

@@ -44,8 +44,9 @@ export function applyPayment(
   const facts = mergeFacts(known, message.facts);
   const isNew = !stored?.appointment && mayCreate(named) && facts.confirmedAt !== undefined;
   if (!stored && !isNew) return undefined;
-  // The first usable payment defines the appointment; later ones only pay.
-  const mends = isNew && (!stored || named.appointment !== undefined);
+  // The first usable payment defines the appointment, and the first that names a user the owner; later ones only pay.
+  const namesOwner = stored?.userId === undefined && named?.userId !== undefined;
+  const mends = isNew && (!stored || named.appointment !== undefined || namesOwner);
   const base = mends ? named : (stored as Booking);
   const payments = withoutOldFailures({ ...stored?.payments, [paymentId]: facts });
   const orphaned = orphanedAfter(stored, message, { before, after: facts }, base, now);
@@ -71,6 +72,11 @@ export function applyPayment(
     timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), orphaned, now),
     updatedAt: toIso(now),
   };
+}
+
+/** Whether a booking without an appointment has failed as was not published yet: for another payment, or its owner. */
+export function isNewFailure(booking: Booking, stored: Booking | undefined): boolean {
+  return !stored || (isPaid(booking) && !isPaid(stored)) || booking.userId !== stored.userId;
 }
 
 function mayCreate(named: NamedBooking | undefined): named is NamedBooking {

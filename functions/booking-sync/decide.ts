@@ -12,7 +12,7 @@ import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
-import { type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
+import { isNewFailure, type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
 import { deadlineOf } from './deadlines.ts';
 import { hasJustGivenUp, olderEventProblems, withoutDoubt } from './doubt.ts';
 import { endWithoutEvent } from './end-without-event.ts';
@@ -87,7 +87,10 @@ export function nextStep(given: Situation): Step {
   const recordIfChanged = (outcome: Outcome): Step =>
     outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
   if (!booking.appointment) {
-    return recordIfChanged({ booking, ...(stored ? {} : { event: 'booking.failed' }) });
+    return recordIfChanged({
+      booking,
+      ...(isNewFailure(booking, stored) ? { event: 'booking.failed' } : {}),
+    });
   }
   const presence = presenceOf(booking, policy);
   const isOver = booking.appointment.endsAt <= now;

@@ -233,6 +233,20 @@ describe('a payment that names another user than the booking has', () => {
     expect(published('booking.cancelled')).not.toEqual([]);
   });
 
+  it('leaves no problem on the adopted booking after its payment is refunded', async () => {
+    await sync(first());
+    await sync(second());
+    await declare('pi_b', {}, 'user-2');
+    world.bus.events.length = 0;
+    await sync(refunded('pi_b'));
+    expect(await viewBooking(world.deps, 'user-2', 'pi_b')).toMatchObject({
+      status: 'cancelled',
+      problems: [],
+    });
+    expect(published('booking.cancelled')).toHaveLength(1);
+    expect(published('booking.cancelled')[0]).not.toHaveProperty('problems');
+  });
+
   it('counts where it names no user', async () => {
     await declare('anyone');
     const { userId: _, appointment: __, ...named } = world.payment('anyone').booking;
@@ -355,6 +369,24 @@ describe('a payment that pays for another booking already', () => {
     expect(world.events()).toHaveLength(2);
   });
 
+  it.each(['declared', 'created by its payment'])(
+    'leaves no problem after the own payment of the second booking is refunded: %s',
+    async (given) => {
+      if (given === 'declared') await declare('b2');
+      await sync(paid('b1', 'pi_1'));
+      await sync(paid('b2', 'pi_1'));
+      await sync(paid('b2', 'pi_2'));
+      world.bus.events.length = 0;
+      await sync(refunded('pi_2'));
+      expect(await viewBooking(world.deps, 'user-1', 'b2')).toMatchObject({
+        status: 'cancelled',
+        problems: [],
+      });
+      expect(published('booking.cancelled')).toHaveLength(1);
+      expect(published('booking.cancelled')[0]).not.toHaveProperty('problems');
+    },
+  );
+
   it('becomes a declared booking where its user declares it', async () => {
     await sync(paid('b1', 'pi_1'));
     await sync(paid('b2', 'pi_1'));
@@ -457,6 +489,86 @@ it('publishes a payment that came after the appointment was over', async () => {
   expect(world.bus.types()).toEqual(expect.arrayContaining(['booking.missed', 'payment.orphaned']));
   expect(orphaned()).toMatchObject([{ reason: 'too_late', bookingId: 'late' }]);
   expect(await problemCodes('user-1', 'late')).toEqual(['paid_too_late']);
+});
+
+it('resolves a payment that came too late once the moved appointment has its event', async () => {
+  await declare('late');
+  world.time.now += 2 * 86_400;
+  const { booking, ...message } = world.payment('late');
+  const { appointment: _, ...named } = booking;
+  await sync({ ...message, booking: named });
+  expect(await problemCodes('user-1', 'late')).toEqual(['paid_too_late']);
+  world.bus.events.length = 0;
+  await declare('late');
+  expect(await viewBooking(world.deps, 'user-1', 'late')).toMatchObject({
+    status: 'scheduled',
+    problems: [],
+  });
+  expect(published('booking.scheduled')[0]).not.toHaveProperty('problems');
+  await sync(refunded('pi_late'));
+  expect(await problemCodes('user-1', 'late')).toEqual([]);
+});
+
+it('keeps the problem of a payment that came too late when the booking is cancelled', async () => {
+  await declare('late');
+  world.time.now += 2 * 86_400;
+  await sync(world.payment('late'));
+  await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'late' });
+  await drain();
+  expect(await status('late')).toBe('cancelled');
+  expect(await problemCodes('user-1', 'late')).toEqual(['paid_too_late']);
+  await sync(refunded('pi_late'));
+  expect(await problemCodes('user-1', 'late')).toEqual([]);
+});
+
+it('does not bring back a second payment as a problem when it has become the first', async () => {
+  for (const id of ['pi_1', 'pi_2']) await sync(paid('b1', id));
+  await sync(refunded('pi_1'));
+  expect(await problemCodes('user-1', 'b1')).toEqual([]);
+  await sync(paid('b1', 'pi_3'));
+  const { problems } = await viewBooking(world.deps, 'user-1', 'b1');
+  expect(problems).toMatchObject([{ code: 'paid_twice', message: expect.stringContaining('pi_3') }]);
+});
+
+describe('a payment for a booking that failed', () => {
+  const unusable = (paymentId: string, named: object = {}): PaymentReported => {
+    const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
+    return { ...paid('c1', paymentId), booking: { bookingId: 'c1', userId: 'user-1', problems, ...named } };
+  };
+  const failures = () => published('booking.failed');
+
+  it.each([{}, { mustExist: true, userId: undefined, problems: [] }])(
+    'is published as failed again after the first payment was refunded: %j',
+    async (named) => {
+      await sync(unusable('pi_1'));
+      await sync(refunded('pi_1'));
+      expect(failures()).toHaveLength(1);
+      await withCrashes(unusable('pi_2', named));
+      expect(new Set(failures().map(({ id }) => id)).size).toBe(2);
+      expect(failures().at(-1)).toMatchObject({ bookingId: 'c1', paymentId: 'pi_2', userId: 'user-1' });
+      const before = world.bus.events.length;
+      await sync(unusable('pi_2', named), true);
+      expect(world.bus.events).toHaveLength(before);
+    },
+  );
+
+  it('gives it to the user whom it names where the first payment names none', async () => {
+    await sync(unusable('pi_1', { userId: undefined }));
+    await withCrashes(unusable('pi_2', { userId: 'user-2' }));
+    expect(await viewBooking(world.deps, 'user-2', 'c1')).toMatchObject({
+      status: 'failed',
+      problems: [{ code: 'invalid_booking', field: 'start' }, { code: 'paid_twice' }],
+    });
+    expect(failures().at(-1)).toMatchObject({ bookingId: 'c1', userId: 'user-2' });
+    expect(orphaned().at(-1)).toMatchObject({ reason: 'already_paid', paymentId: 'pi_2', userId: 'user-2' });
+  });
+
+  it('gives it to no user when it failed, or only references a declared booking', async () => {
+    await sync(unusable('pi_1', { userId: undefined }));
+    await sync({ ...unusable('pi_2', { userId: 'user-2' }), facts: { failedAt: '2026-11-23T10:00:00Z' } });
+    await sync(unusable('pi_3', { userId: 'user-2', mustExist: true, problems: [] }));
+    expect(await world.booking('c1')).not.toHaveProperty('userId', 'user-2');
+  });
 });
 
 it.each(['failed', 'missed'] as const)(
