@@ -47,6 +47,7 @@ const schema = v.variant('type', [
         bookingId: text,
         mustExist: v.optional(v.literal(true)),
         userId: v.optional(text),
+        unusableUser: v.optional(v.literal(true)),
         appointment: v.optional(
           v.object({
             summary: text,

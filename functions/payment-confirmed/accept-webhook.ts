@@ -117,8 +117,8 @@ async function enqueue(deps: WebhookDeps, provider: Provider, translation: Trans
     event: eventId,
     ...(booking ? { bookingId: booking.bookingId, problems: booking.problems.length } : {}),
   });
-  // Whether a booking that must exist does, only sync finds out.
-  const isKnown = booking !== undefined && !booking.mustExist;
+  // Only sync finds out whether a declared booking exists, and which booking an unusable user's payment goes to.
+  const isKnown = booking !== undefined && !booking.mustExist && !booking.unusableUser;
   return { received: true, payment_id: paymentId, ...(isKnown ? { booking_id: booking.bookingId } : {}) };
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
 import { translateStandardEvent } from '../../functions/payment-confirmed/standard-events.ts';
@@ -34,7 +35,8 @@ const times = () => {
 };
 const paymentOf = (translation: object): PaymentReported => {
   if (!('payment' in translation)) throw new Error(JSON.stringify(translation));
-  return translation.payment as PaymentReported;
+  // As the queue hands it to sync.
+  return parseBookingMessage(JSON.stringify(translation.payment)) as PaymentReported;
 };
 const stripeReport = async (type: string, object: object) => {
   const body = Buffer.from(JSON.stringify(snapshot(type, object, { created: world.time.now })));
