@@ -41,7 +41,7 @@ export type CalendarFailure = {
   message: string;
   /** The field that Google rejects, where it says so. */
   location?: string;
-  /** Seconds to wait, where Google says so. */
+  /** Seconds to wait, where Google says so; not bounded. */
   retryAfter?: number;
   /** Set where Google gave a reason that this service does not know: the operator should see it. */
   unknown?: true;
@@ -72,18 +72,14 @@ const errorEnvelope = v.object({
   }),
 });
 
-/** Reads Google's error envelope. An answer without it is `transient`, whatever its status. */
+/** Reads Google's error envelope. An answer without it is `transient`, whatever its status and `Retry-After`. */
 export function httpFailure(status: number, headers: Pick<Headers, 'get'>, body: string): CalendarFailure {
   const isJson = /^application\/(.+\+)?json\b/i.test(headers.get('content-type') ?? '');
   const envelope = v.safeParse(errorEnvelope, isJson ? parseJson(body) : undefined);
-  const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
-  const common = {
-    status,
-    ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
-  };
   if (!envelope.success || envelope.output.error.code !== status)
-    return { kind: 'transient', reason: `http${status}`, message: `Google answered ${status}.`, ...common };
+    return { kind: 'transient', status, reason: `http${status}`, message: `Google answered ${status}.` };
   const { error } = envelope.output;
+  const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
   const location = error.errors?.find((detail) => detail.location)?.location?.slice(0, 100);
   const said = [...(error.errors ?? []), ...(error.details ?? [])];
   const reasons = said.flatMap(({ reason }) => reason ?? []);
@@ -96,9 +92,10 @@ export function httpFailure(status: number, headers: Pick<Headers, 'get'>, body:
   const isKnown = kind !== 'account_refused' || reasons.some((reason) => accountReasons.has(reason));
   return {
     kind,
+    status,
     reason: reasons[0] ?? `http${status}`,
     message: (error.message ?? `Google answered ${status}.`).slice(0, 300),
-    ...common,
+    ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
     ...(location ? { location } : {}),
     ...(isKnown ? {} : { unknown: true }),
   };

@@ -536,10 +536,10 @@ export function afterFailure(
 ): Outcome {
   const problem = problemOf(failure);
   if (failure.kind === 'refused') return failed(booking, problem, now);
-  const wait = Math.max(
-    failure.retryAfter ?? 0,
-    backoff(booking.attempts + 1, random, rangeOf(failure, booking)),
-  );
+  const range = rangeOf(failure, booking);
+  // A longer wait than the longest of our own could last until the appointment is over.
+  const asked = Math.min(failure.retryAfter ?? 0, range.longest);
+  const wait = Math.max(asked, backoff(booking.attempts + 1, random, range));
   const outcome = retryLater(booking, problem, wait, now);
   const by = blockers[failure.kind];
   if (!by) return outcome;

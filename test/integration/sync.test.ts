@@ -260,6 +260,7 @@ describe('when Google answers', () => {
 
   it.each<[string, FaultEffect, number]>([
     ['429 with Retry-After', { status: 429, reason: 'rateLimitExceeded', retryAfter: 600 }, 600],
+    ['503 with an endless Retry-After', { status: 503, reason: 'backendError', retryAfter: 1e9 }, 3600],
     ['429', { status: 429, reason: 'rateLimitExceeded' }, 45],
     ['429 with a page', { status: 429, html: true }, 23],
     ['403 for too many requests', { status: 403, reason: 'userRateLimitExceeded' }, 45],

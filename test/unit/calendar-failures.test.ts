@@ -76,8 +76,11 @@ describe('an error of Google Calendar', () => {
     ['30', 30],
     ['soon', undefined],
     ['-5', undefined],
+    ['Wed, 21 Oct 2026 07:28:00 GMT', undefined],
   ])('carries Retry-After %j as %j', (header, seconds) => {
-    expect(httpFailure(429, new Headers({ 'retry-after': header }), '').retryAfter).toBe(seconds);
+    const headers = new Headers([...json, ['retry-after', header]]);
+    const body = envelope(429, 'rateLimitExceeded', 'Rate Limit Exceeded');
+    expect(httpFailure(429, headers, body).retryAfter).toBe(seconds);
   });
 });
 
@@ -94,15 +97,19 @@ describe('an answer without the envelope of Google Calendar', () => {
     ['the envelope in another content type', html, (status) => envelope(status, 'notFound', 'Not Found')],
     ['null', json, () => 'null'],
   ];
-  it.each(bodies)('%s is transient at every status', (_, headers, body) => {
-    for (const status of statuses)
-      expect(httpFailure(status, headers, body(status))).toEqual({
-        kind: 'transient',
-        status,
-        reason: `http${status}`,
-        message: `Google answered ${status}.`,
-      });
-  });
+  it.each(bodies)(
+    '%s is transient at every status, and its Retry-After counts for nothing',
+    (_, given, body) => {
+      const headers = new Headers([...given, ['retry-after', '864000']]);
+      for (const status of statuses)
+        expect(httpFailure(status, headers, body(status))).toEqual({
+          kind: 'transient',
+          status,
+          reason: `http${status}`,
+          message: `Google answered ${status}.`,
+        });
+    },
+  );
 });
 
 /** Reasons of Google's APIs, of this one and of others, and some that do not exist. */

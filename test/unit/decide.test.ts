@@ -215,6 +215,30 @@ describe('a failure that ends a run', () => {
     ).toBe(now + 900);
   });
 
+  it.each<[CalendarFailureKind, number]>([
+    ['transient', 3600],
+    ['operator', 3600],
+    ['unauthorized', 3600],
+    ['exists', 3600],
+    ['stale', 3600],
+    ['gone', 3600],
+    ['not_found', 3600],
+    ['rate_limited', 3600],
+    ['quota_exceeded', 6 * 3600],
+    ['account_refused', 6 * 3600],
+  ])('of the kind %s waits at most %i seconds, whatever Retry-After says', (kind, longest) => {
+    const { appointment } = paid;
+    const later = appointment && { ...appointment, startsAt: now + 1e8, endsAt: now + 1e8 + 3600 };
+    const refused = failure(kind, { retryAfter: 999_999_999 });
+    const { booking } = afterFailure(
+      { ...paid, ...(later ? { appointment: later } : {}) },
+      refused,
+      now,
+      middle,
+    );
+    expect(booking.syncDueAt).toBe(now + longest);
+  });
+
   it('waits long on an exhausted quota', () => {
     expect(afterFailure(paid, failure('quota_exceeded'), now, middle).booking.syncDueAt).toBe(now + 2700);
   });
