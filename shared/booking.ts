@@ -128,8 +128,10 @@ export type Booking = {
   doubt?: EventPlace & { since: number };
   /** Events that were not found any more, the latest last: deleted where they are found again before `until`. */
   givenUpEvents?: (EventPlace & { until: number })[];
-  /** An earlier event may be in a calendar that cannot be searched. */
-  olderEventMayRemain?: true;
+  /** Ids of earlier events, the latest last, that may be in a calendar that cannot be searched. */
+  olderEvents?: string[];
+  /** Ids of events whose deletion was requested: why they are gone, although no answer may have said so. */
+  requestedDeletions?: string[];
   /** Google refuses the user's account or calendar: tried again at once when the user connects or chooses a calendar. */
   blocked?: Blocked;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */

@@ -383,13 +383,24 @@ export function isConflict({ code }: Problem): boolean {
   return Object.values(conflictProblems).some((problem) => problem.code === code);
 }
 
-/** Its owner has deleted the event: recorded and told, and not fought. */
-export function deletedByUser(booking: Booking, now: number): Outcome {
+/**
+ * Its owner has deleted the event: recorded and told, and not fought. `olderEvents`: with the event itself where it may
+ * have been moved instead.
+ */
+export function deletedByUser(
+  booking: Booking,
+  { olderEvents }: Pick<Booking, 'olderEvents'>,
+  now: number,
+): Outcome {
   const { syncDueAt: _, ...rest } = withoutDoubt(booking);
+  const older = olderEventProblems({ ...rest, ...(olderEvents ? { olderEvents } : {}) });
+  const others = rest.problems.filter(({ code }) => older.every((problem) => problem.code !== code));
   return {
     booking: {
       ...rest,
+      ...(olderEvents ? { olderEvents } : {}),
       status: 'deleted_by_user',
+      problems: [...others, ...older],
       timeline: withEntry(booking.timeline, now, 'deleted by its owner'),
       updatedAt: toIso(now),
     },

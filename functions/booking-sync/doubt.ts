@@ -25,6 +25,11 @@ const problems = {
     message:
       'The earlier event of this booking is gone from its calendar. If its owner has moved it to another calendar, it is still there: please look, and delete it by hand.',
   },
+  deletedOrMoved: {
+    code: 'older_event_may_remain',
+    message:
+      'The event of this booking is gone from its calendar. If its owner has moved it to another calendar, it is still there, and a change of the booking creates a second event: then please delete the older one by hand.',
+  },
 } satisfies Record<string, Problem>;
 
 /** Whether an earlier read, long enough ago, did not find this event either. */
@@ -114,7 +119,7 @@ export function giveUpEvent(
   return {
     ...rest,
     ...(events.length > 0 ? { givenUpEvents: events.slice(-keptEvents) } : {}),
-    ...(mayHaveMoved ? { olderEventMayRemain: true } : {}),
+    ...(mayHaveMoved ? { olderEvents: withOlderEvent(booking, eventId) } : {}),
   };
 }
 
@@ -128,7 +133,21 @@ export function hasJustGivenUp({ givenUpEvents = [] }: Booking, now: number): bo
   return givenUpEvents.some(({ until }) => until - keptFor > now - apart);
 }
 
+function withOlderEvent({ olderEvents = [] }: Booking, eventId: string): string[] {
+  return [...olderEvents.filter((id) => id !== eventId), eventId].slice(-keptEvents);
+}
+
 /** What a booking says of an earlier event that may still be in another calendar. */
-export function olderEventProblems({ olderEventMayRemain }: Booking): Problem[] {
-  return olderEventMayRemain ? [problems.olderEvent] : [];
+export function olderEventProblems({ olderEvents, observed }: Booking): Problem[] {
+  if (!olderEvents) return [];
+  return [observed && olderEvents.includes(observed.eventId) ? problems.deletedOrMoved : problems.olderEvent];
+}
+
+/** The booking without those older events that do not remain. */
+export function withoutOlderEvents(booking: Booking, noLonger: (eventId: string) => boolean): Booking {
+  const { olderEvents = [], ...rest } = booking;
+  const left = olderEvents.filter((id) => !noLonger(id));
+  if (left.length === olderEvents.length) return booking;
+  if (left.length > 0) return { ...rest, olderEvents: left };
+  return { ...rest, problems: rest.problems.filter(({ code }) => code !== problems.olderEvent.code) };
 }

@@ -2,7 +2,6 @@ import type { Booking, EventPlace } from '../../shared/booking.ts';
 import {
   type CalendarEvent,
   type CalendarFailure,
-  deleteEvent,
   getEvent,
   listWritableCalendars,
   readCalendar,
@@ -13,6 +12,7 @@ import { deleteOptions, isOurs } from './calendar-event.ts';
 import { concede } from './concede.ts';
 import { type Outcome, showsWhatIsDesired } from './decide.ts';
 import { givenUpToRead, giveUpEvent, inDoubt, isConfirmed, toBeConfirmed } from './doubt.ts';
+import { mayHaveDeleted, requestDeletion } from './own-deletions.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -70,7 +70,8 @@ export async function readKnownEvent(
   const moved = hasExisted ? await findMoved(deps, session, place) : ({ is: 'nowhere' } as const);
   if (moved && 'kind' in moved) return open(moved);
   if (moved && 'event' in moved) return { is: 'found', ...moved };
-  const proof = { isProven: found.ok, mayHaveMoved: moved === undefined };
+  const mayHaveMoved = moved === undefined && !mayHaveDeleted(session, booking, eventId);
+  const proof = { isProven: found.ok, mayHaveMoved };
   return { is: 'gone', booking: giveUpEvent(booking, place, proof, deps.clock()) };
 }
 
@@ -154,9 +155,8 @@ export async function removeGivenUp(
       if (!found.ok)
         return mayPass(found.failure) ? concede(deps, session, booking, found.failure) : undefined;
       if (!isOurs(found.value, booking)) return undefined;
-      const answer = await ask(deps, session, (token) =>
-        deleteEvent(deps.calendar, token, calendarId, eventId, deleteOptions(booking, found.value)),
-      );
+      const place = { calendarId, eventId };
+      const answer = await requestDeletion(deps, session, place, deleteOptions(booking, found.value));
       return answer.ok ? undefined : concede(deps, session, booking, answer.failure);
     }),
   );

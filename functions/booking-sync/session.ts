@@ -4,6 +4,7 @@ import { backoff } from '../../shared/backoff.ts';
 import type { CalendarAnswer, CalendarFailure } from '../../shared/calendar.ts';
 import { describeError, log } from '../../shared/observability.ts';
 import { afterRefusal } from './decide.ts';
+import type { OwnDeletions } from './own-deletions.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /** Milliseconds before the one quick second try. */
@@ -19,6 +20,8 @@ export type Session = {
   uncertain: boolean;
   /** Whether this run is the re-check after such a request: what it reads is final. */
   isSettling: boolean;
+  /** Deletions that were requested while this message was processed. */
+  ownDeletions: OwnDeletions;
 };
 
 /**

@@ -7,7 +7,6 @@ import type { BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarApi,
   type CalendarEvent,
-  deleteEvent,
   getEvent,
   insertEvent,
   patchEvent,
@@ -63,6 +62,7 @@ import {
   removeGivenUp,
 } from './known-event.ts';
 import { writeWithoutRejected } from './optional-parts.ts';
+import { type OwnDeletions, requestDeletion, withOwnDeletions } from './own-deletions.ts';
 import { point, reject, remember, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
 import { ask, overtaken, type Session } from './session.ts';
@@ -102,7 +102,7 @@ export async function syncBooking(
   const checkSlot = message.type === 'sync' && message.checkSlot === true;
   let suspect = delivery.repeated || isOld(message, deps.clock());
   const recorded = new Set<string>();
-  const run = { toldInVain: false };
+  const run: Run = { toldInVain: false, ownDeletions: new Map() };
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
     const seen = await placeStored(await see(deps, message));
@@ -160,12 +160,19 @@ function warnOfNothing({ bookingId }: SyncRequested): void {
   log.warn('Asked to sync a booking that does not exist', { bookingId });
 }
 
+/** What a message has led to so far, over all its rounds. */
+type Run = {
+  /** News was published and the booking could not be saved. */
+  toldInVain: boolean;
+  ownDeletions: OwnDeletions;
+};
+
 /** Carries out the next step for a booking, and says whether it was recorded or the booking has changed meanwhile. */
 async function syncOnce(
   deps: SyncDeps,
   booking: Booking,
   { booking: stored, connection }: Seen,
-  { run, ...reading }: { suspect: boolean; checkSlot: boolean; readAt: number; run: { toldInVain: boolean } },
+  { run, ...reading }: { suspect: boolean; checkSlot: boolean; readAt: number; run: Run },
 ): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;
   const { suspect, checkSlot, readAt } = reading;
@@ -178,8 +185,12 @@ async function syncOnce(
     if (run.toldInVain) await tell(deps, withNews({ booking }));
     return 'done';
   }
-  const decided = step.do === 'record' ? step.outcome : await act(deps, step, reading);
-  const outcome = decided && run.toldInVain ? withNews(decided) : decided;
+  const decided = step.do === 'record' ? step.outcome : await act(deps, step, { ...reading, ...run });
+  const ended = decided && {
+    ...decided,
+    booking: withOwnDeletions(decided.booking, booking, run.ownDeletions),
+  };
+  const outcome = ended && run.toldInVain ? withNews(ended) : ended;
   // Whoever stood still may tell of an event that somebody else has taken out since, and not recorded yet.
   if (!outcome || deps.clock() > readAt + goodFor) return 'overtaken after a change';
   const told = await tell(deps, outcome).catch((error: unknown) => {
@@ -189,7 +200,8 @@ async function syncOnce(
     const problem = { code: 'not_published', message: 'What has become of it could not be published yet.' };
     return triedInVain(booking, problem, deps.clock(), random);
   });
-  if (await save(deps, told.booking)) return told.again ? 'more to do' : 'done';
+  if (await save(deps, withOwnDeletions(told.booking, booking, run.ownDeletions)))
+    return told.again ? 'more to do' : 'done';
   run.toldInVain ||= told.event !== undefined;
   return step.do === 'record' ? 'overtaken' : 'overtaken after a change';
 }
@@ -244,14 +256,19 @@ function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] 
 async function act(
   deps: SyncDeps,
   { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
-  { suspect, checkSlot, readAt }: { suspect: boolean; checkSlot: boolean; readAt: number },
+  {
+    suspect,
+    checkSlot,
+    readAt,
+    ownDeletions,
+  }: { suspect: boolean; checkSlot: boolean; readAt: number; ownDeletions: OwnDeletions },
 ): Promise<Outcome | undefined> {
   const isSettling = isToBeSettled(booking, readAt);
   const uncertain = !isSettling && isUncertain({ booking, suspect });
   try {
     const access = await getAccess(deps, connection);
     const until = readAt + goodFor;
-    const session: Session = { access, refreshed: false, until, uncertain, isSettling };
+    const session: Session = { access, refreshed: false, until, uncertain, isSettling, ownDeletions };
     const used = session.access.connection;
     const mayStray = work === 'verify' || !booking.observed || uncertain || isSettling;
     const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
@@ -395,7 +412,8 @@ async function verify(
   // A check that failed leaves the status as it is.
   if (known.is === 'open')
     return known.outcome.booking.status === booking.status ? known.outcome : lookAgain(booking, deps.clock());
-  if (known.is === 'gone' || !isEventOf(known.event, booking)) return deletedByUser(booking, deps.clock());
+  if (known.is === 'gone' || !isEventOf(known.event, booking))
+    return deletedByUser(booking, known.is === 'gone' ? known.booking : booking, deps.clock());
   const followed = { ...booking, observed: { ...observed, calendarId: known.calendarId } };
   return eventChecked(verified(followed, known.event, deps.clock()), known.event);
 }
@@ -439,9 +457,8 @@ async function removeStrays(
     // A calendar that the user has given up may refuse us, or be gone: that keeps nothing out of the chosen one.
     if (!found.ok && mayPass(found.failure)) return concede(deps, session, booking, found.failure);
     if (!found.ok || !isOurs(found.value, booking)) continue;
-    const answer = await ask(deps, session, (token) =>
-      deleteEvent(deps.calendar, token, calendarId, id, deleteOptions(booking, found.value)),
-    );
+    const place = { calendarId, eventId: id };
+    const answer = await requestDeletion(deps, session, place, deleteOptions(booking, found.value));
     if (!answer.ok && mayPass(answer.failure)) return concede(deps, session, booking, answer.failure);
     // It was there a moment ago: not deleted, as far as is known.
     if (!answer.ok && isMissing(answer.failure))
@@ -528,9 +545,7 @@ async function removeKnown(
   { place, presence, ended }: { place: EventPlace; presence: Presence; ended: (known: Booking) => Outcome },
 ): Promise<Outcome> {
   if (booking.observed && !booking.doubt) {
-    const answer = await ask(deps, session, (token) =>
-      deleteEvent(deps.calendar, token, place.calendarId, place.eventId, deleteOptions(booking)),
-    );
+    const answer = await requestDeletion(deps, session, place, deleteOptions(booking));
     if (answer.ok) return ended(booking);
     if (!isMissing(answer.failure)) return concede(deps, session, booking, answer.failure);
   }
@@ -538,9 +553,8 @@ async function removeKnown(
   if (known.is === 'open') return known.outcome;
   if (known.is === 'gone') return ended(known.booking);
   if (!isEventOf(known.event, booking)) return ended(booking);
-  const answer = await ask(deps, session, (token) =>
-    deleteEvent(deps.calendar, token, known.calendarId, known.event.id, deleteOptions(booking, known.event)),
-  );
+  const found = { calendarId: known.calendarId, eventId: known.event.id };
+  const answer = await requestDeletion(deps, session, found, deleteOptions(booking, known.event));
   if (answer.ok) return ended(booking);
   if (isMissing(answer.failure)) return notFound(deps, booking, { place, presence });
   return concede(deps, session, booking, answer.failure);
@@ -562,9 +576,8 @@ async function removeUnknown(deps: SyncDeps, session: Session, booking: Booking)
   }
   if (!found.ok) return concede(deps, session, booking, found.failure);
   if (!isOurs(found.value, booking)) return cancelled(booking, booking.generation + 1, deps.clock());
-  const answer = await ask(deps, session, (token) =>
-    deleteEvent(deps.calendar, token, calendarId, eventId, deleteOptions(booking, found.value)),
-  );
+  const place = { calendarId, eventId };
+  const answer = await requestDeletion(deps, session, place, deleteOptions(booking, found.value));
   if (!answer.ok && isMissing(answer.failure))
     return notFound(deps, booking, { place: { calendarId, eventId }, presence: 'absent' });
   if (!answer.ok) return concede(deps, session, booking, answer.failure);

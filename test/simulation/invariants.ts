@@ -51,7 +51,7 @@ export function watchWorld(world: World): Watch {
     const booking = events[0]?.resource.extendedProperties?.private?.leadscalendarBooking;
     const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
     // Its owner has moved the older one to a calendar that cannot be searched: a problem says so.
-    if (stored?.olderEventMayRemain) return true;
+    if (stored?.olderEvents) return true;
     const givenUp = (stored?.givenUpEvents ?? []).map(({ eventId }) => eventId);
     const known = events.filter(({ resource }) => !givenUp.includes(resource.id));
     if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
@@ -294,10 +294,10 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
     start: instantOfContent(start, timeZone, calendarZone),
     end: instantOfContent(end, timeZone, calendarZone),
   };
-  if (booking?.olderEventMayRemain) {
+  const isSaid = booking?.problems.some(({ code }) => code === 'older_event_may_remain');
+  if (booking?.olderEvents && booking.status !== 'deleted_by_user') {
     const isAtRest = booking.status === 'scheduled' || booking.status === 'held';
-    const isSaid = !isAtRest || booking.problems.some(({ code }) => code === 'older_event_may_remain');
-    return isSaid ? [] : [`an older event may remain, and no problem says so: ${found}`];
+    return isSaid || !isAtRest ? [] : [`an older event may remain, and no problem says so: ${found}`];
   }
   if (events.length > 1) return [`${events.length} events stand: ${found}`];
   if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
@@ -340,7 +340,8 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
       ];
     }
     case 'deleted_by_user':
-      if (truth.movedByHand.has(id) && mayNotSearch(life, user)) return [];
+      if (truth.movedByHand.has(id) && mayNotSearch(life, user))
+        return isSaid ? [] : [`its owner has moved it, and no problem says so: ${found}`];
       return truth.deletedByHand.has(id) && events.length === 0 ? [] : [`nobody has deleted it: ${found}`];
     case 'conflict':
       return truth.plan.conflictPolicy === 'hold' && events.length === 0 ? [] : [`no conflict: ${found}`];

@@ -1,0 +1,209 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { patchBooking } from '../../functions/bookings/change-booking.ts';
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { listWritableCalendars } from '../../shared/calendar.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
+import { optionalScopes } from '../../shared/names.ts';
+import { ada, startWorld, type World } from './world.ts';
+
+/** An event that is gone: deleted by this service, or by its owner, or moved to a calendar that cannot be searched. */
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  await world.connect('user-1');
+  await sync(world.payment('b1'));
+});
+afterEach(() => world.close());
+
+const target = { userId: 'user-1', bookingId: 'b1' };
+const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
+const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
+const stored = async () => {
+  const booking = await world.booking('b1');
+  if (!booking) throw new Error('There is no booking.');
+  return booking;
+};
+const eventId = async () => (await stored()).observed?.eventId ?? '';
+/** Runs until the booking is at rest. */
+const settle = async () => {
+  for (let runs = 0; runs < 5; runs++) {
+    const { status, unsettled, syncDueAt } = await stored();
+    if ((status !== 'pending' && !unsettled) || syncDueAt === undefined) return;
+    world.time.now = syncDueAt;
+    await sync();
+  }
+};
+const checkDayBefore = async () => {
+  await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+  await sync();
+  for (let runs = 0; runs < 3 && (await stored()).doubt; runs++) {
+    world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+    await sync();
+  }
+};
+const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
+const payAgain = () => {
+  const message = world.payment('b1');
+  return sync({ ...message, paymentId: 'pi_again', eventId: 'evt_again' });
+};
+const change = async () => {
+  await patchBooking(world.deps, target, { summary: 'Another summary' });
+  await sync();
+};
+const deletionFails = (times: number, how: FaultEffect = { lose: 'response' }) =>
+  world.google.control.fail({ on: 'events.delete', times, how });
+const moveByHand = async () => {
+  const scopes = ['openid', calendarScopes.owned, optionalScopes.calendarList];
+  const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
+  const listed = await listWritableCalendars(world.deps.calendar, accessToken);
+  const other = listed.ok && listed.value.find(({ primary }) => !primary);
+  if (!other) throw new Error('Ada has one calendar only.');
+  world.google.control.moveEvent(ada, await eventId(), other.id);
+};
+const codes = async () => (await stored()).problems.map(({ code }) => code);
+
+describe('an event that this service has deleted', () => {
+  it.each([1, 2, 3, 4])(
+    'and %i answers were lost: the refunded booking says nothing of it',
+    async (times) => {
+      deletionFails(times);
+      await refund();
+      await settle();
+      expect(await stored()).toMatchObject({ status: 'cancelled', problems: [] });
+      expect(await stored()).not.toHaveProperty('olderEvents');
+      expect(await stored()).not.toHaveProperty('requestedDeletions');
+      expect(world.events()).toEqual([]);
+    },
+  );
+
+  it('and the answers were lost: the booking that is paid again says nothing of it', async () => {
+    deletionFails(2);
+    await refund();
+    expect((await stored()).status).toBe('pending');
+    await payAgain();
+    await settle();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(await stored()).not.toHaveProperty('requestedDeletions');
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('without a record of the event: the booking that is paid again says nothing of it', async () => {
+    const { observed: _, ...withoutEvent } = await stored();
+    await world.deps.bookings.save({ ...withoutEvent, status: 'pending', attempts: 1 });
+    deletionFails(2);
+    await refund();
+    await payAgain();
+    await settle();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('while another run recorded a second payment: the booking says nothing of it', async () => {
+    const { save } = world.deps.bookings;
+    let first = true;
+    const overtaken = {
+      ...world.deps,
+      bookings: {
+        ...world.deps.bookings,
+        save: async (booking: Parameters<typeof save>[0]) => {
+          if (!first) return save(booking);
+          first = false;
+          await payAgain();
+          return save(booking);
+        },
+      },
+    };
+    await syncBooking(overtaken, world.reported('b1', { refundedTotal: 9000 }));
+    await settle();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('and the news could not be published: the booking says nothing of it', async () => {
+    const broken = {
+      ...world.deps,
+      bus: { ...world.bus, publish: () => Promise.reject(new Error('down')) },
+    };
+    await syncBooking(broken, world.reported('b1', { refundedTotal: 9000 }));
+    expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'not_published' }] });
+    await settle();
+    expect(await stored()).toMatchObject({ status: 'cancelled', problems: [] });
+  });
+});
+
+describe.each(['cancelled', 'not_found'] as const)(
+  'an event that its owner moved (%s at its source)',
+  (movedEvent) => {
+    beforeEach(async () => {
+      world.google.control.setSwitch('movedEvent', movedEvent);
+    });
+
+    it('may remain, which the check a day before says, too, and its news', async () => {
+      await moveByHand();
+      await checkDayBefore();
+      expect((await stored()).status).toBe('deleted_by_user');
+      expect(await codes()).toEqual(['older_event_may_remain']);
+      expect(world.bus.events.at(-1)).toMatchObject({
+        type: 'booking.deleted_by_user',
+        problems: [{ code: 'older_event_may_remain' }],
+      });
+      await change();
+      await settle();
+      expect((await stored()).status).toBe('scheduled');
+      expect(await codes()).toEqual(['older_event_may_remain']);
+      await refund();
+      await settle();
+      expect((await stored()).status).toBe('cancelled');
+      expect(await codes()).toEqual(['older_event_may_remain']);
+    });
+
+    it('may remain where an earlier deletion was refused', async () => {
+      await moveByHand();
+      deletionFails(2, { status: 403, reason: 'rateLimitExceeded' });
+      await refund();
+      await settle();
+      expect((await stored()).status).toBe('cancelled');
+      expect(await codes()).toEqual(['older_event_may_remain']);
+    });
+
+    it('may remain where the answer to an earlier deletion was lost, and the event was changed since', async () => {
+      deletionFails(2, { lose: 'request' });
+      await refund();
+      await payAgain();
+      await settle();
+      expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+      await moveByHand();
+      await change();
+      await settle();
+      expect((await stored()).status).toBe('scheduled');
+      expect(await codes()).toEqual(['older_event_may_remain']);
+    });
+  },
+);
+
+describe('an older event that may remain', () => {
+  it('is not spoken of any more once it was found again and deleted', async () => {
+    world.google.control.fail({ on: 'events.patch', how: { status: 404, reason: 'notFound' } });
+    world.google.control.fail({ on: 'events.get', times: 2, how: { status: 404, reason: 'notFound' } });
+    await change();
+    await settle();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(await stored()).not.toHaveProperty('olderEvents');
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('is not spoken of any more once it is the event of the booking again', async () => {
+    world.google.control.fail({ on: 'events.get', times: 2, how: { status: 404, reason: 'notFound' } });
+    await checkDayBefore();
+    expect((await stored()).status).toBe('deleted_by_user');
+    expect(await codes()).toEqual(['older_event_may_remain']);
+    await change();
+    await settle();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+    expect(await stored()).not.toHaveProperty('olderEvents');
+    expect(world.events()).toHaveLength(1);
+  });
+});
