@@ -1,5 +1,6 @@
 import type { Appointment, Booking, OptionalPart, Problem, WrittenEvent } from '../../shared/booking.ts';
 import type { CalendarAnswer, CalendarEvent, CalendarFailure, EventBody } from '../../shared/calendar.ts';
+import { lacksZone } from './missing-zone.ts';
 import { digest } from './written-event.ts';
 
 /** Parts of an event that Google may reject without keeping a paid event out of the calendar. */
@@ -91,6 +92,7 @@ export async function writeWithoutRejected(
     const omitted = [...rejections.keys()];
     if (answer.ok || answer.failure.kind !== 'refused' || omitted.length === present.length)
       return { answer, write, rejections };
+    if (lacksZone(answer.failure, write.body)) return { answer, write, rejections };
     const named = nextNamed(present, rejections, answer.failure);
     const suspect = named ?? nextGuess(guesses, rejections);
     const isLast = writes + 1 === maxWrites || suspect === undefined;

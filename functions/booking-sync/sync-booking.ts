@@ -1,12 +1,19 @@
 import { getAccess, recordUse, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, isOperatorError } from '../../shared/app-error.ts';
-import { type Booking, type BookingStatus, calendarEventId, type EventPlace } from '../../shared/booking.ts';
+import {
+  type Booking,
+  type BookingStatus,
+  calendarEventId,
+  type EventPlace,
+  type OptionalPart,
+} from '../../shared/booking.ts';
 import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
 import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarApi,
   type CalendarEvent,
+  type EventBody,
   getEvent,
   insertEvent,
   patchEvent,
@@ -61,6 +68,7 @@ import {
   readKnownEvent,
   removeGivenUp,
 } from './known-event.ts';
+import { lacksZone, withZone, zoneOf } from './missing-zone.ts';
 import { writeWithoutRejected } from './optional-parts.ts';
 import { type OwnDeletions, requestDeletion, withOwnDeletions } from './own-deletions.ts';
 import { point, reject, remember, see } from './payment-pointer.ts';
@@ -372,8 +380,8 @@ async function update(
   return lookAndMend(deps, session, booking, presence, { calendarId, id });
 }
 
-/** Changes an event, without the optional parts that Google rejects. */
-function patch(
+/** Changes an event, without the optional parts that Google rejects, and with a time zone where Google needs one. */
+async function patch(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
@@ -382,16 +390,26 @@ function patch(
     calendarId,
     event,
     basis,
-  }: { calendarId: string; event: { id: string; etag: string }; basis: Omit<WriteBasis, 'requestId'> },
+  }: {
+    calendarId: string;
+    event: Pick<CalendarEvent, 'id' | 'etag' | 'start'>;
+    basis: Omit<WriteBasis, 'requestId'>;
+  },
 ) {
   const requestId = requestIdOf(booking, event.id);
-  return writeWithoutRejected(
-    (omit) => composeEvent(booking, presence, { ...basis, requestId, omit }),
-    (body) =>
-      ask(deps, session, (token) =>
-        patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking, presence)),
-      ),
-  );
+  const compose = (omit: ReadonlySet<OptionalPart>) =>
+    composeEvent(booking, presence, { ...basis, requestId, omit });
+  const send = (body: EventBody) =>
+    ask(deps, session, (token) =>
+      patchEvent(deps.calendar, token, calendarId, event, body, writeOptions(booking, presence)),
+    );
+  const first = await writeWithoutRejected(compose, send);
+  if (first.answer.ok || !lacksZone(first.answer.failure, first.write.body)) return first;
+  const zone = await zoneOf(deps, session, { calendarId, event });
+  if (!zone.ok) return { ...first, answer: zone };
+  const { value } = zone;
+  if (value === undefined) return first;
+  return writeWithoutRejected(compose, async (body) => send(await withZone(body, value)));
 }
 
 function requestIdOf({ revision }: Booking, eventId: string): string {
