@@ -375,8 +375,9 @@ const listCalendars: Operation = {
 
 const unusableWebhook: Record<number, ErrorCode[]> = {
   400: rejections,
+  404: ['provider_not_configured'],
   413: ['payload_too_large'],
-  503: ['provider_not_configured', 'stripe_unreachable', 'not_configured'],
+  503: ['stripe_unreachable', 'not_configured'],
 };
 const signedBy = (...names: string[]): Operation['parameters'] =>
   names.map((name) => ({ name, in: 'header', required: true, schema: { type: 'string' } }));

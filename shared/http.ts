@@ -108,9 +108,8 @@ export function answerErrors(
       if (isOperatorError(request.error)) reportOperatorError('The service is not set up', request.error);
       else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
       else log.info('Request refused', { code: error.code, status: error.status });
-      // An error that is answered is none to Lambda. Anyone can ask for a provider that is not set up.
-      if (error.status >= 500 && error.code !== 'provider_not_configured')
-        metric('RequestFailed', 1, { route: request.event.routeKey });
+      // An error that is answered is none to Lambda.
+      if (error.status >= 500) metric('RequestFailed', 1, { route: request.event.routeKey });
       request.response = render(error, request.event);
     },
   };

@@ -65,14 +65,14 @@ function readList(value: Record<string, unknown>, entry: keyof typeof forms, pro
 }
 
 /**
- * The signing secrets of one provider. Errors: `provider_not_configured` (503), which is not for the operator's alarm:
- * any stranger can ask for a provider that this service was never meant to serve.
+ * The signing secrets of one provider. Errors: `provider_not_configured` (404, so that strangers who ask for a provider
+ * that this service does not serve raise no alarm of 5xx; providers repeat it as they repeat a 503).
  */
 export function secretsOf(secrets: WebhookSecrets, provider: Provider): string[] {
   if (secrets[provider].length > 0) return secrets[provider];
   throw new AppError(
     'provider_not_configured',
     `There is no signing secret for this provider. Put one into the secret webhook-signing, under "${provider}".`,
-    { status: 503 },
+    { status: 404 },
   );
 }

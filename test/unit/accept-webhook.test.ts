@@ -206,10 +206,10 @@ describe('secrets', () => {
 
   it('that are not there turn a provider off, without an alarm that strangers could raise', async () => {
     secrets.value = { stripe: [stripeSecret], standard: [] };
-    await expect(standard(standardRefund)).rejects.toThrow(error('provider_not_configured', 503));
+    await expect(standard(standardRefund)).rejects.toThrow(error('provider_not_configured', 404));
     secrets.value = { stripe: [], standard: [standardSecret] };
     await expect(stripe(snapshot('refund.created', refund()))).rejects.toThrow(
-      error('provider_not_configured', 503),
+      error('provider_not_configured', 404),
     );
     expect(operatorErrors()).toEqual([]);
     expect(lines().filter((line) => 'WebhookRejected' in line)).toEqual([]);
