@@ -1,4 +1,5 @@
 import type { Booking, OrphanedPayment, OrphanReason, Problem } from './booking.ts';
+import { formerAccountProblems } from './former-account.ts';
 import { type PaymentFacts, standingOf } from './payment.ts';
 
 /** What the payments of a booking mean for it. */
@@ -135,14 +136,16 @@ export function orphanedProblem(entry: OrphanedPayment): Problem {
   return problemOf[entry.reason](entry);
 }
 
-/** All problems of a booking: those of its event, and payments that should be refunded or assigned by a person. */
+/** All problems of a booking: those of its events, and payments that should be refunded or assigned by a person. */
 export function problemsOf(booking: Booking): Problem[] {
   const known = new Set(booking.problems.map(({ message }) => message));
-  const ofPayments = (booking.orphaned ?? [])
-    .filter((entry) => isUnresolved(booking, entry))
-    .map(orphanedProblem)
-    .filter(({ message }) => !known.has(message));
-  return [...booking.problems, ...ofPayments];
+  const ofPayments = paymentProblems(booking).filter(({ message }) => !known.has(message));
+  return [...booking.problems, ...ofPayments, ...formerAccountProblems(booking)];
+}
+
+/** The orphaned payments of a booking that should be refunded or assigned by a person. */
+export function paymentProblems(booking: Booking): Problem[] {
+  return (booking.orphaned ?? []).filter((entry) => isUnresolved(booking, entry)).map(orphanedProblem);
 }
 
 /** Whether there is something left to do about an orphaned payment. What is resolved stays so. */

@@ -50,7 +50,7 @@ export type BookingStore = {
   savePointer(pointer: PaymentPointer): Promise<boolean>;
   /** One page of bookings whose next attempt is due. From an index: it may lag. */
   due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
-  /** One page of bookings that wait for this user to connect or to choose a calendar. From an index: it may lag. */
+  /** One page of bookings with work to do once this user connects or chooses a calendar. From an index: it may lag. */
   waiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
 };
 
@@ -218,7 +218,9 @@ function indexKeys(
   return {
     syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
     waitingUserId:
-      booking.status === 'waiting_for_connection' || booking.blocked ? booking.userId : undefined,
+      booking.status === 'waiting_for_connection' || booking.blocked || booking.formerAccountEvents
+        ? booking.userId
+        : undefined,
     startsAt: booking.appointment?.startsAt,
   };
 }

@@ -44,9 +44,7 @@ export type WrittenEvent = {
 };
 
 /** What is known to stand in the calendar. */
-export type ObservedEvent = {
-  calendarId: string;
-  eventId: string;
+export type ObservedEvent = EventPlace & {
   generation: number;
   etag: string;
   htmlLink: string;
@@ -58,6 +56,8 @@ export type ObservedEvent = {
   doubted?: true;
   /** Another booking keeps the slot: the event is to be deleted, and the booking is then in conflict. */
   outranked?: true;
+  /** The owner has deleted the event by hand. */
+  deletedByUser?: true;
   /** The Meet link of the event, which Google may make a little later. */
   meet?: { state: 'pending' | 'ready' | 'failed'; link?: string };
   /** What we last wrote. */
@@ -132,6 +132,8 @@ export type Booking = {
   olderEvents?: string[];
   /** Ids of events whose deletion was requested: why they are gone, although no answer may have said so. */
   requestedDeletions?: string[];
+  /** Events in accounts that the user connected before, the latest last: deleted when such an account is connected again. */
+  formerAccountEvents?: EventPlace[];
   /** Google refuses the user's account or calendar: tried again at once when the user connects or chooses a calendar. */
   blocked?: Blocked;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
@@ -142,8 +144,8 @@ export type Booking = {
   version: number;
 };
 
-/** Where an event is, or was. */
-export type EventPlace = { calendarId: string; eventId: string };
+/** Where an event is, or was. `account`: fingerprint of the Google account that was connected. */
+export type EventPlace = { calendarId: string; eventId: string; account?: string };
 
 /** Why a booking waits although its user is connected, and the connection for which Google said so. */
 export type Blocked = {

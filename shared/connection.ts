@@ -66,8 +66,11 @@ export type DisconnectedConnection = Common & {
   hashedCalendars?: { hash: string; until: number }[];
 };
 
-/** A calendar that was chosen before, and until when it is looked into for what an attempt may have left there. */
-export type FormerCalendar = { calendarId: string; until: number };
+/**
+ * A calendar that was chosen before, and until when it is looked into for what an attempt may have left there. `account`:
+ * fingerprint of the account it was chosen with.
+ */
+export type FormerCalendar = { calendarId: string; until: number; account?: string };
 
 /** How many calendars are remembered that were chosen before, and for how many seconds: longer than any message lives. */
 const rememberedCalendars = 3;
@@ -75,11 +78,15 @@ const rememberedFor = 15 * 86_400;
 
 /** The calendars to remember of a connection once its events go elsewhere, from `now` on. */
 export function formerCalendarsOf(
-  { calendarId, formerCalendars = [] }: Pick<GrantedConnection, 'calendarId' | 'formerCalendars'>,
+  connection: Pick<GrantedConnection, 'userId' | 'googleSub' | 'calendarId' | 'formerCalendars'>,
   now: number,
 ): FormerCalendar[] {
-  const others = formerCalendars.filter((former) => former.calendarId !== calendarId && former.until > now);
-  return [{ calendarId, until: now + rememberedFor }, ...others].slice(0, rememberedCalendars);
+  const { calendarId, formerCalendars = [] } = connection;
+  const account = accountFingerprint(connection);
+  const others = formerCalendars.filter(
+    (former) => (former.calendarId !== calendarId || former.account !== account) && former.until > now,
+  );
+  return [{ calendarId, until: now + rememberedFor, account }, ...others].slice(0, rememberedCalendars);
 }
 
 /** Ids that name no person: the alias, and what Google makes up for a secondary calendar. */
@@ -88,6 +95,14 @@ const isImpersonal = (calendarId: string): boolean =>
 
 function hashOf(userId: string, calendarId: string): string {
   return createHash('sha256').update(`${userId}\n${calendarId}`).digest('base64url');
+}
+
+/** Tells the Google accounts of one user apart. Neither an account nor two users of one can be read from it. */
+export function accountFingerprint({
+  userId,
+  googleSub,
+}: Pick<GrantedConnection, 'userId' | 'googleSub'>): string {
+  return hashOf(userId, googleSub).slice(0, 16);
 }
 
 /** Former calendars as they are kept without a connection: an id that may be an address only as its hash. */

@@ -12,10 +12,12 @@ import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure } from '../../shared/calendar.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
+import { isInFormerAccount } from '../../shared/former-account.ts';
 import { isNewFailure, type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
 import { deadlineOf } from './deadlines.ts';
 import { hasJustGivenUp, olderEventProblems, withoutDoubt } from './doubt.ts';
 import { endWithoutEvent } from './end-without-event.ts';
+import { leaveInFormerAccount, leftWithinReach } from './former-account.ts';
 import { writtenOf } from './written-event.ts';
 
 /** Everything sync decides, as pure functions of the booking, the connection and what Google says. */
@@ -35,9 +37,17 @@ export type Step =
 /**
  * Put the event into the calendar, make it show what is desired, look whether it still stands, find one that an attempt
  * which seemed to fail has left after all, or take it out. Withdraw it where another booking keeps the slot, or check
- * whether one does.
+ * whether one does. Delete the events that were left in an account that is connected again.
  */
-export type Work = 'insert' | 'update' | 'verify' | 'find' | 'remove' | 'withdraw' | 'check slot';
+export type Work =
+  | 'insert'
+  | 'update'
+  | 'verify'
+  | 'find'
+  | 'remove'
+  | 'withdraw'
+  | 'check slot'
+  | 'delete left events';
 
 /** Seconds between two attempts, by what stands in the way. */
 const retryRanges = {
@@ -81,8 +91,11 @@ export type Situation = {
 export function nextStep(given: Situation): Step {
   const { booking, stored, connection, now, random, policy } = given;
   const active = connection?.status === 'active' ? connection : undefined;
+  const isAway = active !== undefined && isInFormerAccount(booking.observed, active);
+  // The calendar of the connected account says nothing about an event in a former one.
+  const reachable = isAway ? undefined : active;
   const toBeSettled = isToBeSettled(booking, now);
-  const suspect = given.suspect || (active !== undefined && toBeSettled);
+  const suspect = !isAway && (given.suspect || (active !== undefined && toBeSettled));
   const situation = { ...given, suspect };
   const recordIfChanged = (outcome: Outcome): Step =>
     outcome.booking === stored ? { do: 'nothing' } : { do: 'record', outcome };
@@ -95,12 +108,16 @@ export function nextStep(given: Situation): Step {
   const presence = presenceOf(booking, policy);
   const isOver = booking.appointment.endsAt <= now;
   if (presence === 'absent' ? isGone(situation) : isSettled(situation, presence)) {
-    if (toBeSettled && !active) return { do: 'record', outcome: settledLater(booking, now) };
-    if (isSlotToBeChecked(situation) && active)
-      return { do: 'check slot', booking, presence, connection: active };
-    if (!isToBeVerified(situation)) return recordIfChanged({ booking });
-    if (active) return { do: 'verify', booking, presence, connection: active };
-    return { do: 'record', outcome: verified(booking, undefined, now) };
+    if (toBeSettled && !reachable) return { do: 'record', outcome: settledLater(booking, now) };
+    if (isSlotToBeChecked(situation) && reachable)
+      return { do: 'check slot', booking, presence, connection: reachable };
+    if (!isToBeVerified(situation)) {
+      if (active && leftWithinReach(booking, active).length > 0)
+        return { do: 'delete left events', booking, presence, connection: active };
+      return recordIfChanged({ booking });
+    }
+    if (reachable) return { do: 'verify', booking, presence, connection: reachable };
+    return { do: 'record', outcome: verified(isAway ? withoutDoubt(booking) : booking, undefined, now) };
   }
   if (presence === 'absent' && hasNoEvent(situation))
     return { do: 'record', outcome: withdrawn(booking, now) };
@@ -117,6 +134,7 @@ export function nextStep(given: Situation): Step {
   const early = booking === stored && !suspect && isPaused && (booking.syncDueAt ?? 0) > now + dueWithin;
   const released = active && (booking.status === 'waiting_for_connection' || hasReconnected(booking, active));
   if (early && !released) return { do: 'nothing' };
+  if (isAway) return { do: 'record', outcome: afterAccountChange(booking, presence, now) };
   if (isOver && booking.blocked && booking === stored)
     return { do: 'record', outcome: presence === 'absent' ? withdrawn(booking, now) : missed(booking, now) };
   if (active)
@@ -124,6 +142,16 @@ export function nextStep(given: Situation): Step {
   if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };
   if (isOver) return { do: 'record', outcome: missed(booking, now) };
   return { do: 'record', outcome: waiting(booking, now, random) };
+}
+
+/** The event stays in the former account. Where one should exist, the next is created in the connected account. */
+function afterAccountChange(booking: Booking, presence: Presence, now: number): Outcome {
+  const left = leaveInFormerAccount(booking, now);
+  const generation = booking.generation + 1;
+  if (presence === 'absent') return cancelled(left, generation, now);
+  if ((booking.appointment?.endsAt ?? 0) > now) return withNextId(left, now);
+  const { observed: _, ...rest } = left;
+  return missed({ ...rest, generation }, now);
 }
 
 /** Failed attempts have lasted until the deadline. A booking that is new by then is still tried. */
@@ -393,11 +421,13 @@ export function deletedByUser(
   now: number,
 ): Outcome {
   const { syncDueAt: _, ...rest } = withoutDoubt(booking);
+  const { observed } = rest;
   const older = olderEventProblems({ ...rest, ...(olderEvents ? { olderEvents } : {}) });
   const others = rest.problems.filter(({ code }) => older.every((problem) => problem.code !== code));
   return {
     booking: {
       ...rest,
+      ...(observed ? { observed: { ...observed, deletedByUser: true } } : {}),
       ...(olderEvents ? { olderEvents } : {}),
       status: 'deleted_by_user',
       problems: [...others, ...older],

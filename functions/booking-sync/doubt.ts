@@ -1,5 +1,7 @@
 import { type Booking, type EventPlace, type Problem, withEntry } from '../../shared/booking.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
+import type { GrantedConnection } from '../../shared/connection.ts';
+import { isInFormerAccount } from '../../shared/former-account.ts';
 import type { Outcome } from './decide.ts';
 
 /** A known event that Google does not find: what one answer means, and when it is believed. */
@@ -107,25 +109,42 @@ export function withoutDoubt(booking: Booking): Booking {
  */
 export function giveUpEvent(
   booking: Booking,
-  { calendarId, eventId }: EventPlace,
+  place: EventPlace,
   { isProven, mayHaveMoved }: { isProven: boolean; mayHaveMoved: boolean },
   now: number,
 ): Booking {
-  const kept = (booking.givenUpEvents ?? []).filter(
-    (event) => event.until > now && event.eventId !== eventId,
-  );
-  const events = isProven ? kept : [...kept, { calendarId, eventId, until: now + keptFor }];
-  const { givenUpEvents: _, ...rest } = withoutDoubt(booking);
-  return {
-    ...rest,
-    ...(events.length > 0 ? { givenUpEvents: events.slice(-keptEvents) } : {}),
-    ...(mayHaveMoved ? { olderEvents: withOlderEvent(booking, eventId) } : {}),
-  };
+  const known = withGivenUp(withoutDoubt(booking), place, { isProven, now });
+  return mayHaveMoved ? { ...known, olderEvents: withOlderEvent(booking, place.eventId) } : known;
+}
+
+/** The booking with one more event to delete where it is found again, or without it where its deletion is proven. */
+export function withGivenUp(
+  booking: Booking,
+  { calendarId, eventId, account }: EventPlace,
+  { isProven, now }: { isProven: boolean; now: number },
+): Booking {
+  const place: EventPlace = { calendarId, eventId, ...(account === undefined ? {} : { account }) };
+  const { givenUpEvents = [], ...rest } = booking;
+  const kept = givenUpEvents.filter((event) => event.until > now && !isSamePlace(event, place));
+  const events = isProven ? kept : [...kept, { ...place, until: now + keptFor }];
+  return events.length > 0 ? { ...rest, givenUpEvents: events.slice(-keptEvents) } : rest;
+}
+
+function isSamePlace(one: EventPlace, other: EventPlace): boolean {
+  const isSameAccount = (one.account ?? other.account) === (other.account ?? one.account);
+  return one.eventId === other.eventId && isSameAccount;
 }
 
 /** The events given up that are worth a read now: not those of the last minute, which were just read. */
-export function givenUpToRead({ givenUpEvents = [] }: Booking, now: number): EventPlace[] {
-  return givenUpEvents.filter(({ until }) => until > now && until - keptFor <= now - apart);
+export function givenUpToRead(
+  { givenUpEvents = [] }: Booking,
+  connection: GrantedConnection,
+  now: number,
+): EventPlace[] {
+  return givenUpEvents.filter(
+    (event) =>
+      event.until > now && event.until - keptFor <= now - apart && !isInFormerAccount(event, connection),
+  );
 }
 
 /** Whether an event was given up only now: its id is read once more soon. */

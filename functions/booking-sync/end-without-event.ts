@@ -1,5 +1,5 @@
 import type { Booking, Problem } from '../../shared/booking.ts';
-import { problemsOf, statusWithoutEvent } from '../../shared/booking-payments.ts';
+import { paymentProblems, statusWithoutEvent } from '../../shared/booking-payments.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 
 /** How a booking ends whose event is deleted, or was never created. */
@@ -14,7 +14,12 @@ export function endWithoutEvent(booking: Booking): {
     case 'cancelled':
       return { status: 'cancelled', what: 'cancelled', problems: [], event: 'booking.cancelled' };
     case 'failed':
-      return { status: 'failed', what: 'failed', problems: rejection(booking), event: 'booking.failed' };
+      return {
+        status: 'failed',
+        what: 'failed',
+        problems: paymentProblems(booking),
+        event: 'booking.failed',
+      };
     case 'declared': {
       if (!observed) return { status: 'declared', what: 'slot released', problems: [] };
       // A confirmed event goes where its payment was found to pay for another booking.
@@ -22,9 +27,4 @@ export function endWithoutEvent(booking: Booking): {
       return { status: 'declared', what: 'slot released', problems: [], event };
     }
   }
-}
-
-/** Why no payment counts for a booking that only a payment has declared. */
-function rejection(booking: Booking): Problem[] {
-  return problemsOf({ ...booking, problems: [] });
 }

@@ -20,8 +20,8 @@ const paused = {
 export function heedPause(step: Step, { stored, suspect, now, random }: Situation): Step {
   if (step.do === 'nothing' || step.do === 'record') return step;
   const { booking, connection } = step;
-  // The message that asks for this check comes once.
-  if (step.do === 'check slot') return step;
+  // The messages that ask for these come once.
+  if (step.do === 'check slot' || step.do === 'delete left events') return step;
   const { calendarPausedUntil = 0 } = connection;
   if (calendarPausedUntil <= now) return step;
   const isDue = (booking.syncDueAt ?? 0) <= now + spread;

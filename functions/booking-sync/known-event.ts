@@ -150,7 +150,7 @@ export async function removeGivenUp(
   booking: Booking,
 ): Promise<Outcome | undefined> {
   const outcomes = await Promise.all(
-    givenUpToRead(booking, deps.clock()).map(async ({ calendarId, eventId }) => {
+    givenUpToRead(booking, session.access.connection, deps.clock()).map(async ({ calendarId, eventId }) => {
       const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
       if (!found.ok)
         return mayPass(found.failure) ? concede(deps, session, booking, found.failure) : undefined;

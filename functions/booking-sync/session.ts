@@ -2,6 +2,7 @@ import { type Access, getAccess } from '../../shared/access-token.ts';
 import { AppError } from '../../shared/app-error.ts';
 import { backoff } from '../../shared/backoff.ts';
 import type { CalendarAnswer, CalendarFailure } from '../../shared/calendar.ts';
+import { accountFingerprint, type GrantedConnection } from '../../shared/connection.ts';
 import { describeError, log } from '../../shared/observability.ts';
 import { afterRefusal } from './decide.ts';
 import type { OwnDeletions } from './own-deletions.ts';
@@ -42,6 +43,7 @@ export async function ask<T>(
       case 'refresh token': {
         const { connection } = session.access;
         session.access = await getAccess(deps, connection, connection.tokenVersion);
+        if (isOtherAccount(session.access.connection, connection)) throw overtaken();
         session.refreshed = true;
         break;
       }
@@ -53,6 +55,11 @@ export async function ask<T>(
         return answer;
     }
   }
+}
+
+/** Whether the user has connected another Google account since a connection was read. */
+export function isOtherAccount(now: GrantedConnection, before: GrantedConnection): boolean {
+  return accountFingerprint(now) !== accountFingerprint(before);
 }
 
 /** Seconds for which a user's calendar is paused where Google does not say how long, and at most. */

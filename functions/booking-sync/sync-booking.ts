@@ -20,6 +20,7 @@ import {
   readCalendar,
 } from '../../shared/calendar.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
+import { isInFormerAccount } from '../../shared/former-account.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { applyPayment, type PaymentPolicy, type Presence } from './apply-payment.ts';
 import { bookingEvent, orphanedEvents } from './booking-events.ts';
@@ -57,7 +58,9 @@ import {
   withNextId,
   yielded,
 } from './decide.ts';
+import { deleteLeftEvents } from './delete-left-events.ts';
 import { toBeRechecked } from './doubt.ts';
+import { leftWithinReach, withAccount, withoutFormerDoubt } from './former-account.ts';
 import { heedPause } from './heed-pause.ts';
 import {
   confirmedLater,
@@ -73,7 +76,7 @@ import { writeWithoutRejected } from './optional-parts.ts';
 import { type OwnDeletions, requestDeletion, withOwnDeletions } from './own-deletions.ts';
 import { point, reject, remember, see } from './payment-pointer.ts';
 import { eventChecked, eventFound, eventWritten } from './record-event.ts';
-import { ask, overtaken, type Session } from './session.ts';
+import { ask, isOtherAccount, overtaken, type Session } from './session.ts';
 import { claimTextOf } from './slot-claim.ts';
 import { placeStored, placeWholeDays, placeWithGoogle } from './whole-days.ts';
 import { writtenOf } from './written-event.ts';
@@ -257,39 +260,51 @@ function newsOf({ problems }: Booking, event: Outcome['event']): BusEventType[] 
   return beside ? [event, 'booking.conflict'] : [event];
 }
 
+type Reading = { suspect: boolean; checkSlot: boolean; readAt: number; ownDeletions: OwnDeletions };
+
 /**
  * Gets a token and carries out what is to be done; every way this can go ends in an outcome, or in nothing where the
  * booking has changed meanwhile, or may have.
  */
 async function act(
   deps: SyncDeps,
-  { do: work, booking, presence, connection }: Extract<Step, { do: Work }>,
-  {
-    suspect,
-    checkSlot,
-    readAt,
-    ownDeletions,
-  }: { suspect: boolean; checkSlot: boolean; readAt: number; ownDeletions: OwnDeletions },
+  step: Extract<Step, { do: Work }>,
+  reading: Reading,
 ): Promise<Outcome | undefined> {
+  const outcome = await actInAccount(deps, step, reading);
+  return outcome && withAccount(outcome, step.connection);
+}
+
+/** The same, where the account of the connection is not recorded yet. */
+async function actInAccount(
+  deps: SyncDeps,
+  { do: work, booking: given, presence, connection }: Extract<Step, { do: Work }>,
+  { suspect, checkSlot, readAt, ownDeletions }: Reading,
+): Promise<Outcome | undefined> {
+  const isCheck = work === 'verify' || work === 'delete left events';
+  let booking = withoutFormerDoubt(given, connection, deps.clock());
   const isSettling = isToBeSettled(booking, readAt);
-  const uncertain = !isSettling && isUncertain({ booking, suspect });
+  const uncertain = !isSettling && isUncertain({ booking: given, suspect });
   try {
     const access = await getAccess(deps, connection);
+    if (isOtherAccount(access.connection, connection)) return undefined;
     const until = readAt + goodFor;
     const session: Session = { access, refreshed: false, until, uncertain, isSettling, ownDeletions };
     const used = session.access.connection;
     const mayStray = work === 'verify' || !booking.observed || uncertain || isSettling;
-    const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;
-    if (refused) return work === 'verify' ? lookAgain(booking, deps.clock()) : refused;
+    const refused =
+      mayStray && work !== 'delete left events' ? await removeStrays(deps, session, booking) : undefined;
+    if (refused) return isCheck ? lookAgain(booking, deps.clock()) : refused;
     const hindered = await removeGivenUp(deps, session, booking);
-    if (hindered) return work === 'verify' ? lookAgain(booking, deps.clock()) : hindered;
+    if (hindered) return isCheck ? lookAgain(booking, deps.clock()) : hindered;
+    booking = await deleteLeftEvents(deps, session, booking);
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
     return checkSlot ? await keepOrYield(deps, session, booking, outcome) : outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'conflict') return undefined;
     if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
-    if (work === 'verify') return lookAgain(booking, deps.clock());
+    if (isCheck) return lookAgain(booking, deps.clock());
     if (error.code === 'reauthorization_required') return waiting(booking, deps.clock(), deps.random);
     return triedInVain(booking, { code: error.code, message: error.message }, deps.clock(), deps.random);
   }
@@ -487,7 +502,9 @@ async function removeStrays(
 
 /** The calendars that the user had chosen lately. */
 function chosenBefore(deps: SyncDeps, { access: { connection } }: Session): string[] {
-  const lately = (connection.formerCalendars ?? []).filter(({ until }) => until > deps.clock());
+  const lately = (connection.formerCalendars ?? []).filter(
+    (former) => former.until > deps.clock() && !isInFormerAccount(former, connection),
+  );
   return lately.map(({ calendarId }) => calendarId);
 }
 
@@ -626,6 +643,8 @@ const works: Record<Work, Action> = {
   withdraw,
   // What there is to do follows for every action: see `act`.
   'check slot': async (_deps, _session, booking) => ({ booking }),
+  'delete left events': async ({ clock }, { access }, booking) =>
+    leftWithinReach(booking, access.connection).length > 0 ? lookAgain(booking, clock()) : { booking },
 };
 
 /** Beside the work, and never its undoing: a use that is not on record costs one refresh at the next use. */

@@ -1,8 +1,9 @@
 import type { Booking } from '../../shared/booking.ts';
 import type { Seen } from '../../shared/booking-store.ts';
 import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
-import type { Connection } from '../../shared/connection.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { daySpan, isWholeDays } from '../../shared/day-span.ts';
+import { isInFormerAccount } from '../../shared/former-account.ts';
 import { log } from '../../shared/observability.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
@@ -69,6 +70,7 @@ function zoneFor(booking: Booking, connection: Connection): string | undefined {
 }
 
 /** An event stays in the calendar it was created in: the zone of one chosen later does not apply to it. */
-function isInChosen({ observed }: Booking, { calendarId }: { calendarId: string }): boolean {
-  return observed === undefined || observed.calendarId === calendarId;
+function isInChosen({ observed }: Booking, connection: GrantedConnection): boolean {
+  if (observed === undefined) return true;
+  return observed.calendarId === connection.calendarId && !isInFormerAccount(observed, connection);
 }

@@ -7,6 +7,7 @@ import { toIso } from '../../shared/clock.ts';
 import {
   type Connection,
   formerCalendarsAgain,
+  formerCalendarsOf,
   type GrantedConnection,
   linksInUse,
   nextRefresh,
@@ -180,10 +181,12 @@ function accountOf(known: Connection | undefined, identity: GoogleIdentity): Gra
 /** Calendars to check for events that an earlier attempt may have left there, as far as the new grant covers them. */
 function formerOf(
   known: Connection | undefined,
-  { email }: GoogleIdentity,
+  { email, sub }: GoogleIdentity,
   scopes: string[],
   now: number,
 ): Pick<GrantedConnection, 'formerCalendars'> {
+  if (known && known.status !== 'disconnected' && known.googleSub !== sub)
+    return { formerCalendars: formerCalendarsOf(known, now) };
   const former = known ? formerCalendarsAgain(known, email, now) : [];
   const narrowed =
     known !== undefined &&
