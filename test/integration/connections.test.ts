@@ -341,7 +341,13 @@ describe('disconnecting', () => {
       tokenVersion: 2,
       refreshFailures: 0,
       usedLinks: [],
-      formerCalendars: [{ calendarId: 'primary', until: world.time.now + 15 * 86_400 }],
+      formerCalendars: [
+        {
+          calendarId: 'primary',
+          until: world.time.now + 15 * 86_400,
+          account: expect.stringMatching(/^[\w-]{16}$/),
+        },
+      ],
       refreshAt: world.time.now + 15 * 86_400,
       refreshShard: expect.any(String),
       updatedAt: world.time.now,

@@ -5,13 +5,16 @@ import {
   afterFailure,
   afterRefusal,
   nextStep,
+  type Situation,
   scheduled,
   waiting,
 } from '../../functions/booking-sync/decide.ts';
-import { type Booking, calendarEventId } from '../../shared/booking.ts';
+import { type Booking, calendarEventId, type EventPlace, type ObservedEvent } from '../../shared/booking.ts';
+import { problemsOf } from '../../shared/booking-payments.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/calendar.ts';
-import type { Connection } from '../../shared/connection.ts';
+import { accountFingerprint, type Connection, type GrantedConnection } from '../../shared/connection.ts';
+import { isInFormerAccount } from '../../shared/former-account.ts';
 
 const now = 1_790_000_000;
 const middle = () => 0.5;
@@ -679,4 +682,89 @@ describe('the next step', () => {
     expect(looks).toEqual([0, 6, 12, 18, 24].map((hours) => now + hours * 3600));
     expect(booking).not.toHaveProperty('unsettled');
   });
+});
+
+describe('a booking whose event is in the account that the user connected before', () => {
+  const connectedTo = (googleSub: string, calendarId = 'primary') =>
+    ({ ...active, googleSub, calendarId }) as GrantedConnection;
+  const [former, current] = [connectedTo('sub-1'), connectedTo('sub-2')];
+  const account = accountFingerprint(former);
+  const inFormer = stored({
+    ...inCalendar,
+    observed: { ...(inCalendar.observed as ObservedEvent), account },
+  });
+  const left = { calendarId: 'primary', eventId: inFormer.observed?.eventId, account };
+  const decide = (booking: Booking, before: Booking, change: Partial<Situation> = {}) =>
+    nextStep({
+      booking,
+      stored: before,
+      connection: current,
+      now,
+      random: middle,
+      policy,
+      suspect: false,
+      ...change,
+    });
+
+  it.each<[string, Partial<Situation>]>([
+    ['by an ordinary message', {}],
+    ['by a message that is redelivered', { suspect: true }],
+    ['by a message that asks to check the slot', { checkSlot: true }],
+  ])('stays as it is when it is asked for %s', (_, change) => {
+    expect(decide(inFormer, inFormer, change)).toEqual({ do: 'nothing' });
+  });
+
+  it('is not checked when a check is due', () => {
+    const due = { ...inFormer, syncDueAt: now };
+    const { syncDueAt: _, ...rest } = due;
+    expect(outcomeOf(decide(due, due))).toEqual({ ...rest, updatedAt: expect.any(String) });
+    expect(decide(due, due, { connection: former })).toMatchObject({ do: 'verify' });
+  });
+
+  it.each<[string, Partial<Booking>, number, Partial<Booking>]>([
+    ['changed', { revision: 2 }, now, { status: 'pending', generation: 1 }],
+    ['changed after it was over', { revision: 2 }, now + 90_000, { status: 'missed', generation: 1 }],
+    ['cancelled', { cancelledAt: '2026-09-21T14:13:20Z' }, now, { status: 'cancelled', generation: 1 }],
+    [
+      'changed while it waits',
+      { status: 'waiting_for_connection', revision: 2 },
+      now,
+      { status: 'pending', generation: 1 },
+    ],
+  ])('when it is %s is recorded without that event', (_, change, at, expected) => {
+    const outcome = outcomeOf(decide({ ...inFormer, ...change }, inFormer, { now: at }));
+    expect(outcome).toMatchObject({ ...expected, formerAccountEvents: [left] });
+    expect(outcome).not.toHaveProperty('observed');
+    expect(problemsOf(outcome).map(({ code }) => code)).toContain('event_in_former_account');
+  });
+
+  it('is cleaned up once the former account is connected again', () => {
+    const { observed: _, ...rest } = inFormer;
+    const cancelled: Booking = {
+      ...rest,
+      status: 'cancelled',
+      cancelledAt: '2026-09-21T14:13:20Z',
+      formerAccountEvents: [left as EventPlace],
+    };
+    expect(decide(cancelled, cancelled)).toEqual({ do: 'nothing' });
+    expect(decide(cancelled, cancelled, { connection: former })).toMatchObject({ do: 'delete left events' });
+  });
+
+  it.each<[string, string, string | undefined, GrantedConnection, boolean]>([
+    ['primary of the same account', 'primary', account, former, false],
+    ['primary of another account', 'primary', account, current, true],
+    ['a calendar of another account', 'team', account, current, true],
+    ['the chosen calendar, used with another account', 'team', account, connectedTo('sub-2', 'team'), false],
+    ['an earlier calendar of the same account', 'team', account, former, false],
+    ['an unknown account', 'primary', undefined, current, false],
+  ])('is recognized by its place: %s', (_, calendarId, of, connection, expected) => {
+    const place = { calendarId, ...(of === undefined ? {} : { account: of }) };
+    expect(isInFormerAccount(place, connection)).toBe(expected);
+  });
+});
+
+it('the fingerprint of an account names neither the account nor its other users', () => {
+  const account = accountFingerprint({ userId: 'ada', googleSub: '100000000000000000001' });
+  expect(account).toMatch(/^[\w-]{16}$/);
+  expect(account).not.toBe(accountFingerprint({ userId: 'ben', googleSub: '100000000000000000001' }));
 });

@@ -1,0 +1,286 @@
+import { createHash } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { patchBooking } from '../../functions/bookings/change-booking.ts';
+import { viewBooking } from '../../functions/bookings/view-booking.ts';
+import { startConnection } from '../../functions/connect/start-connection.ts';
+import { disconnect } from '../../functions/connections/manage-connection.ts';
+import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
+import { walkConsent } from '../../infra/local/google/walk-consent.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { randomSecret } from '../../shared/browser-binding.ts';
+import { audiences } from '../../shared/names.ts';
+import { signUserToken } from '../../shared/user-token.ts';
+import { ada, ben, startWorld, type World } from './world.ts';
+
+/** A user connects another Google account: events in the former one are neither searched nor taken for deleted. */
+
+const publicUrl = 'http://localhost:3000';
+/** "Appointments" of Ada in the simulated Google. */
+const secondCalendar = `c_${createHash('sha256').update('100000000000000000001').digest('hex')}@group.calendar.google.com`;
+const target = { userId: 'user-1', bookingId: 'b1' };
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  await connect(ada);
+});
+afterEach(() => world.close());
+
+/** Connects an account on Google's pages, and syncs the bookings that are released. */
+async function connect(account: string): Promise<void> {
+  world.time.now += 60;
+  const token = await signUserToken(world.deps.linkKeys.value, {
+    userId: 'user-1',
+    audience: audiences.connect,
+    now: world.time.now,
+  });
+  const { location, browser } = await startConnection(
+    {
+      ...world.deps,
+      randomSecret,
+      authorizationUrl: `${world.google.url}/o/oauth2/v2/auth`,
+      publicUrl,
+      returnOrigins: [],
+      calendarScope: 'owned',
+      optionalScopes: [],
+    },
+    { token, retry: undefined, returnTo: undefined, browser: undefined },
+  );
+  const callback = await walkConsent(location, { account });
+  world.google.control.clearRequests();
+  await completeConnection({ ...world.deps, publicUrl }, { query: new URL(callback).searchParams, browser });
+  world.google.control.clearRequests();
+  for (let message = world.queue.messages.shift(); message; message = world.queue.messages.shift()) {
+    if (message.type === 'connection.activated') await releaseWaiting(world.deps, message);
+    else await syncBooking(world.deps, message);
+  }
+}
+const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
+const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
+const stored = async () => {
+  const booking = await world.booking('b1');
+  if (!booking) throw new Error('There is no booking.');
+  return booking;
+};
+const problems = async () => (await viewBooking(world.deps, 'user-1', 'b1')).problems.map(({ code }) => code);
+const eventsOf = (account: string) =>
+  world.google.control
+    .events(account)
+    .filter(({ status }) => status !== 'cancelled')
+    .map(({ status, start }) => ({ status, at: Date.parse(start?.dateTime ?? '') / 1000 }));
+const runWhenDue = async () => {
+  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  await sync();
+};
+/** A payment for an appointment in three days. */
+const payment = () => {
+  const paid = world.payment('b1');
+  const { appointment } = paid.booking;
+  if (!appointment) throw new Error('There is no appointment.');
+  const startsAt = world.time.now + 3 * 86_400;
+  const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
+  const times = { startsAt, endsAt: startsAt + 3600 };
+  const start = { dateTime: iso(startsAt) };
+  const end = { dateTime: iso(startsAt + 3600) };
+  return { ...paid, booking: { ...paid.booking, appointment: { ...appointment, ...times, start, end } } };
+};
+const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
+const move = async () => {
+  const { startsAt = 0, endsAt = 0 } = (await stored()).appointment ?? {};
+  const at = (seconds: number) => new Date((seconds + 7200) * 1000).toISOString();
+  await patchBooking(world.deps, target, { start: at(startsAt), end: at(endsAt) });
+  world.queue.messages.length = 0;
+  await sync();
+};
+const inFormerAccount = 'event_in_former_account';
+
+describe('an event in the account that the user connected before', () => {
+  let start: number;
+  beforeEach(async () => {
+    await sync(payment());
+    start = (await stored()).appointment?.startsAt ?? 0;
+    await connect(ben);
+    world.bus.events.length = 0;
+  });
+
+  it('is not read on the check a day before, and not reported as deleted', async () => {
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
+    expect(await stored()).not.toHaveProperty('syncDueAt');
+    expect(world.calls()).toEqual([]);
+    expect(world.bus.events).toEqual([]);
+    expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start }]);
+  });
+
+  it('is not created again by a message that was delivered before', async () => {
+    await syncBooking(world.deps, again(), { repeated: true });
+    expect(world.calls()).toEqual([]);
+    expect(eventsOf(ben)).toEqual([]);
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('after a refund remains, and the problem is published with booking.cancelled', async () => {
+    await refund();
+    expect((await stored()).status).toBe('cancelled');
+    expect(await problems()).toEqual([inFormerAccount]);
+    expect(world.bus.events).toMatchObject([
+      { type: 'booking.cancelled', problems: [{ code: inFormerAccount }] },
+    ]);
+    expect(world.calls()).toEqual([]);
+    expect(eventsOf(ada)).toHaveLength(1);
+  });
+
+  it('after a refund is deleted as soon as its account is connected again', async () => {
+    await refund();
+    await connect(ada);
+    expect(eventsOf(ada)).toEqual([]);
+    expect(world.calls()).toEqual(['events.get', 'events.delete']);
+    expect((await stored()).status).toBe('cancelled');
+    expect(await problems()).toEqual([]);
+  });
+
+  it('after a change remains, and the next one is created in the connected account', async () => {
+    await move();
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(await problems()).toEqual([inFormerAccount]);
+    expect(world.bus.events).toMatchObject([
+      { type: 'booking.scheduled', problems: [{ code: inFormerAccount }] },
+    ]);
+    expect(world.calls()).toEqual(['events.insert']);
+    expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start }]);
+    expect(eventsOf(ben)).toEqual([{ status: 'confirmed', at: start + 7200 }]);
+  });
+
+  it('after a change is checked, changed and deleted in the connected account', async () => {
+    await move();
+    await runWhenDue();
+    expect((await stored()).status).toBe('scheduled');
+    await move();
+    expect(eventsOf(ben)).toEqual([{ status: 'confirmed', at: start + 14_400 }]);
+    await refund();
+    expect(eventsOf(ben)).toEqual([]);
+    expect(await problems()).toEqual([inFormerAccount]);
+  });
+
+  it('after a change is deleted when its account is connected again, and the later one stays', async () => {
+    await move();
+    await connect(ada);
+    expect(eventsOf(ada)).toEqual([]);
+    expect(eventsOf(ben)).toHaveLength(1);
+    expect((await stored()).status).toBe('scheduled');
+    expect(await problems()).toEqual([]);
+    await move();
+    expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start + 14_400 }]);
+    expect(await problems()).toEqual([inFormerAccount]);
+    await connect(ben);
+    expect(eventsOf(ben)).toEqual([]);
+    expect(await problems()).toEqual([]);
+  });
+
+  it('is changed in place once its account is connected again', async () => {
+    await connect(ada);
+    await move();
+    expect(world.calls()).toEqual(['events.patch']);
+    expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start + 7200 }]);
+    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(await problems()).toEqual([]);
+  });
+
+  it('stays recorded while Google does not delete it, and is deleted later', async () => {
+    await refund();
+    world.google.control.fail({ on: 'events.delete', times: 2, how: { status: 503 } });
+    await connect(ada);
+    expect((await stored()).status).toBe('cancelled');
+    expect(await problems()).toEqual([inFormerAccount]);
+    await runWhenDue();
+    expect(eventsOf(ada)).toEqual([]);
+    expect(await problems()).toEqual([]);
+  });
+
+  it('is no problem any more once its owner has deleted it by hand', async () => {
+    await refund();
+    world.google.control.fail({ on: 'events.get', how: { status: 404, reason: 'notFound' } });
+    await connect(ada);
+    expect(await problems()).toEqual([]);
+    expect((await stored()).givenUpEvents).toHaveLength(1);
+  });
+});
+
+it('an event in the former account is known as such also after a disconnect', async () => {
+  await sync(payment());
+  await disconnect(world.deps, 'user-1');
+  await connect(ben);
+  await runWhenDue();
+  expect((await stored()).status).toBe('scheduled');
+  await refund();
+  expect(await problems()).toEqual([inFormerAccount]);
+  expect(world.calls()).toEqual([]);
+});
+
+it('a slot that is held in the former account is paid for in the connected one', async () => {
+  const { appointment } = payment().booking;
+  await world.declare('b1', {
+    ...(appointment ? { appointment } : {}),
+    hold: true,
+    status: 'pending',
+    syncDueAt: world.time.now,
+  });
+  await sync();
+  expect(eventsOf(ada)).toMatchObject([{ status: 'tentative' }]);
+  await connect(ben);
+  expect(eventsOf(ben)).toEqual([]);
+  await sync(payment());
+  expect(eventsOf(ben)).toMatchObject([{ status: 'confirmed' }]);
+  expect(eventsOf(ada)).toMatchObject([{ status: 'tentative' }]);
+  expect(await problems()).toEqual([inFormerAccount]);
+});
+
+it('an event that its owner had deleted before is no problem in the connected account', async () => {
+  await sync(payment());
+  const { observed } = await stored();
+  world.google.control.deleteEvent(ada, observed?.eventId ?? '');
+  await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+  await sync();
+  expect((await stored()).status).toBe('deleted_by_user');
+  await connect(ben);
+  await move();
+  expect(eventsOf(ben)).toHaveLength(1);
+  expect(await problems()).toEqual([]);
+});
+
+it('a run that began with the former account asks the connected one nothing about its event', async () => {
+  await sync(payment());
+  const before = await world.connection('user-1');
+  await connect(ben);
+  if (!before) throw new Error('There is no connection.');
+  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  let isStale = true;
+  const readForSync: typeof world.deps.readForSync = async (names) => {
+    const seen = await world.deps.readForSync(names);
+    const stale = isStale ? { ...seen, connection: before } : seen;
+    isStale = false;
+    return stale;
+  };
+  await syncBooking({ ...world.deps, readForSync }, again());
+  expect(world.calls().filter((route) => route.startsWith('events.'))).toEqual([]);
+  expect((await stored()).status).toBe('scheduled');
+});
+
+it('calendars chosen in the former account are not searched in the connected one', async () => {
+  const { tokenVersion = 0 } = (await world.connection('user-1')) ?? {};
+  await world.deps.connections.choose(
+    'user-1',
+    { tokenVersion },
+    { calendarId: secondCalendar, formerCalendars: [], updatedAt: 0 },
+  );
+  world.google.control.fail({ on: 'events.insert', times: 2, how: { status: 503 } });
+  await sync(payment());
+  expect((await stored()).attempts).toBe(1);
+  await connect(ben);
+  expect((await world.connection('user-1'))?.formerCalendars).toMatchObject([{ calendarId: secondCalendar }]);
+  await runWhenDue();
+  expect(world.calls()).toEqual(['events.insert']);
+  expect(eventsOf(ben)).toHaveLength(1);
+});
