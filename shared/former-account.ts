@@ -21,7 +21,7 @@ export function isInFormerAccount(
 const inFormerAccount: Problem = {
   code: 'event_in_former_account',
   message:
-    'An earlier event of this booking is in the calendar of the Google account that the user connected before. Delete it there by hand. If the user connects that account again, it is deleted automatically.',
+    'An earlier event of this booking was left in the calendar of the Google account that the user connected before, which cannot be reached now. Delete it there by hand. If the user connects that account again, it is deleted automatically.',
 };
 
 /** The problem of a booking with events that only a former account can delete. */

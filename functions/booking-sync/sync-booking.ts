@@ -299,7 +299,9 @@ async function actInAccount(
     if (hindered) return isCheck ? lookAgain(booking, deps.clock()) : hindered;
     booking = await deleteLeftEvents(deps, session, booking);
     const [outcome] = await Promise.all([works[work](deps, session, booking, presence), noteUse(deps, used)]);
-    return checkSlot ? await keepOrYield(deps, session, booking, outcome) : outcome;
+    return checkSlot && work !== 'delete left events'
+      ? await keepOrYield(deps, session, booking, outcome)
+      : outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'conflict') return undefined;
