@@ -28,6 +28,7 @@ test('api.md explains every problem that a payment or a sync may find in a booki
   const payment = [
     'shared/appointment.ts',
     'shared/booking-payments.ts',
+    'shared/former-account.ts',
     'functions/payment-confirmed/named-booking.ts',
   ]
     .map(read)
