@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -14,6 +15,10 @@ const sync = (message: Parameters<typeof syncBooking>[1]) => syncBooking(world.d
 const fullRefund: PaymentFacts = { refunds: { re_1: { amount: 9000, state: 'done' } } };
 const refundFailed: PaymentFacts = { refunds: { re_1: { amount: 9000, state: 'failed' } } };
 const chargeRefunded: PaymentFacts = { amount: 9000, refundedTotal: 9000 };
+const syncWhenDue = async () => {
+  world.time.now = (await world.booking('b1'))?.syncDueAt ?? Number.NaN;
+  await sync({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'due' });
+};
 const status = async (bookingId: string) => (await world.booking(bookingId))?.status;
 /** Works through messages as the queue would: side by side, and again those that were not acknowledged. */
 async function deliver(messages: PaymentReported[], width: number): Promise<void> {
@@ -74,21 +79,51 @@ describe('a full refund', () => {
     expect(await status('b1')).toBe('cancelled');
   });
 
-  it('during a wait takes effect at once, and is looked at once more', async () => {
+  it.each<[string, FaultEffect]>([
+    ['a used up quota', { status: 403, reason: 'quotaExceeded', retryAfter: 3000 }],
+    ['a fault of Google', { status: 500, reason: 'backendError', retryAfter: 3000 }],
+  ])('during a wait for %s takes effect at once, and is looked at once more', async (_, how) => {
+    world.google.control.fail({ on: 'events.insert', how });
+    await sync(world.payment('b1'));
+    expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 3000);
+    await sync(world.reported('b1', fullRefund));
+    expect(await status('b1')).toBe('cancelled');
+    // The insert that was given up on might yet take effect: two reads a minute apart must not find it.
+    expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 120);
+    await syncWhenDue();
+    await syncWhenDue();
+    expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
+    expect(world.calls()).toEqual(['events.insert', 'events.get', 'events.get', 'events.get', 'events.list']);
+    expect(world.bus.types()).toEqual(['booking.cancelled']);
+  });
+
+  it('while the calendar is paused waits for the end of the pause, and calls nothing before', async () => {
     world.google.control.fail({
       on: 'events.insert',
       how: { status: 429, reason: 'rateLimitExceeded', retryAfter: 3000 },
     });
     await sync(world.payment('b1'));
+    const pausedUntil = world.time.now + 3000;
     await sync(world.reported('b1', fullRefund));
-    expect(await status('b1')).toBe('cancelled');
-    // The insert that was given up on might yet take effect.
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'pending',
+      problems: [{ code: 'google_rate_limited' }],
+    });
+    expect(world.calls()).toEqual(['events.insert']);
     const { syncDueAt = 0 } = (await world.booking('b1')) ?? {};
-    expect(syncDueAt).toBe(world.time.now + 120);
-    world.time.now = syncDueAt;
+    expect(syncDueAt).toBeGreaterThan(pausedUntil);
+    expect(syncDueAt).toBeLessThanOrEqual(pausedUntil + 61);
+    world.time.now = pausedUntil - 1;
     await sync({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'due' });
+    expect(world.calls()).toEqual(['events.insert']);
+    await syncWhenDue();
+    expect(await status('b1')).toBe('cancelled');
+    expect(world.events()).toEqual([]);
+    // A pause of 50 minutes is no end of the doubt: the insert is still looked for.
+    await syncWhenDue();
+    await syncWhenDue();
     expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
-    expect(world.calls().slice(-2)).toEqual(['events.get', 'events.get']);
+    expect(await world.booking('b1')).not.toHaveProperty('unsettled');
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
