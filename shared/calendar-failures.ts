@@ -93,7 +93,7 @@ export function httpFailure(status: number, headers: Pick<Headers, 'get'>, body:
   return {
     kind,
     status,
-    reason: reasons[0] ?? `http${status}`,
+    reason: reasons.find((reason) => kindOfReason[reason] === kind) ?? reasons[0] ?? `http${status}`,
     message: (error.message ?? `Google answered ${status}.`).slice(0, 300),
     ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
     ...(location ? { location } : {}),

@@ -10,6 +10,7 @@ import {
 import { statusWithoutEvent } from '../../shared/booking-payments.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import type { CalendarEvent, CalendarFailure } from '../../shared/calendar.ts';
+import { adviceForProject, isSwitchedOff, switchedOffAdvice } from '../../shared/calendar-advice.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { isInFormerAccount } from '../../shared/former-account.ts';
@@ -633,14 +634,20 @@ const advice: Partial<Record<CalendarFailure['kind'], string>> = {
     'The chosen calendar does not exist or this user may not see it. Choose another calendar, or share it again.',
   account_refused:
     "Google does not allow this for the user's account or calendar at present. The user should check access to the chosen calendar, or choose another one; tried again then, and from time to time.",
-  operator: 'The Google project of this service is not set up. Its operator must enable the Calendar API.',
   unauthorized: 'Google refuses a token that it has just issued.',
 };
+
+function adviceFor({ kind, reason }: CalendarFailure): string | undefined {
+  if (kind === 'operator') return adviceForProject(reason);
+  if (kind === 'account_refused' && isSwitchedOff(reason))
+    return `${switchedOffAdvice}; tried again from time to time.`;
+  return advice[kind];
+}
 
 /** Google's refusal as a problem of the booking: its code is stable, its message says what to do. */
 export function problemOf(failure: CalendarFailure): Problem {
   const says = `Google: ${failure.message} (${failure.status ?? 'no answer'}, ${failure.reason})`;
-  return { code: `google_${failure.kind}`, message: [advice[failure.kind], says].filter(Boolean).join(' ') };
+  return { code: `google_${failure.kind}`, message: [adviceFor(failure), says].filter(Boolean).join(' ') };
 }
 
 /** What is known of the Meet link that was asked for. */

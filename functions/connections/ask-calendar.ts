@@ -1,6 +1,7 @@
 import { getAccess, requireReauthorization, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { CalendarAnswer, CalendarApi, CalendarFailure } from '../../shared/calendar.ts';
+import { adviceForProject, isSwitchedOff, switchedOffAdvice } from '../../shared/calendar-advice.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 
 export type CalendarDeps = TokenDeps & { calendar: CalendarApi };
@@ -21,9 +22,6 @@ export async function ask<T>(
   return { answer: await call(renewed.accessToken), connection: renewed.connection };
 }
 
-/** Reasons with which Google says that the account has no Google Calendar. */
-const switchedOff = ['notACalendarUser', 'accountDisabled', 'domainPolicy'];
-
 /**
  * The error of a failed request that is not about one calendar. Missing permission marks the connection first, since
  * only consenting again helps. Codes: `reauthorization_required` (409), `calendar_switched_off` (409),
@@ -42,19 +40,17 @@ export async function googleFailure(
       { status: 409, details: { reason } },
     );
   }
-  if (switchedOff.includes(reason)) {
-    return new AppError(
-      'calendar_switched_off',
-      'Google Calendar is switched off for this Google account. Its owner or administrator must turn it on; then send the request again.',
-      { status: 409, details: { reason } },
-    );
+  if (isSwitchedOff(reason)) {
+    return new AppError('calendar_switched_off', `${switchedOffAdvice}; then send the request again.`, {
+      status: 409,
+      details: { reason },
+    });
   }
   if (kind === 'operator') {
-    return new AppError(
-      'google_client_misconfigured',
-      `Google refuses the project of this service (${reason}). Enable the Google Calendar API in Google's console.`,
-      { status: 503, details: { reason } },
-    );
+    return new AppError('google_client_misconfigured', `${adviceForProject(reason)} Reason: ${reason}.`, {
+      status: 503,
+      details: { reason },
+    });
   }
   return new AppError('calendar_unavailable', 'Google Calendar could not answer. Please try again later.', {
     status: 503,

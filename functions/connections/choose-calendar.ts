@@ -1,5 +1,6 @@
 import type { AppError } from '../../shared/app-error.ts';
 import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
+import { adviceForChoice } from '../../shared/calendar-advice.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { coveredCalendars } from '../../shared/google-oauth.ts';
 import { invalidRequest } from '../../shared/invalid-request.ts';
@@ -16,7 +17,7 @@ export async function readChoice(
   const { answer } = asked;
   const ownedOnly = coveredCalendars(connection.scopes) === 'owned';
   if (!answer.ok) {
-    const refused = refusalOf(answer.failure, calendarId, ownedOnly);
+    const refused = refusalOf(answer.failure, calendarId, connection.scopes);
     throw refused ?? (await googleFailure(deps, { connection: asked.connection, failure: answer.failure }));
   }
   const { isWritable, isOwned, timeZone } = answer.value;
@@ -29,17 +30,21 @@ export async function readChoice(
 function refusalOf(
   { kind, status, reason }: CalendarFailure,
   calendarId: string,
-  ownedOnly: boolean,
+  scopes: string[],
 ): AppError | undefined {
+  const ownedOnly = coveredCalendars(scopes) === 'owned';
   // Which answer Google gives for a calendar that the granted scope does not cover is not documented.
   if (kind === 'permission_missing') return ownedOnly && calendarId !== 'primary' ? notOwned() : undefined;
   if (kind === 'not_found')
     return problem(
       'calendar_not_found',
-      'Google knows no such calendar of this user. Choose one of GET /connections/me/calendars.',
+      `Google knows no such calendar of this user. ${adviceForChoice(scopes)}`,
     );
   if (status === 400 && reason === 'invalid') {
-    return problem('invalid_field', 'Google does not accept it as the id of a calendar.');
+    return problem(
+      'invalid_field',
+      `Google does not accept it as the id of a calendar. ${adviceForChoice(scopes)}`,
+    );
   }
   const isForbidden = status === 403 && ['forbidden', 'requiredAccessLevel'].includes(reason);
   return isForbidden ? notWritable() : undefined;

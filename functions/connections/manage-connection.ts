@@ -232,7 +232,7 @@ function toView(connection: Connection): ConnectionView {
 function listPermissionMissing(): AppError {
   return new AppError(
     'calendar_list_permission_missing',
-    `The user has not allowed the list of calendars to be seen (${optionalScopes.calendarList}). Deploy with that scope among optionalScopes and let the user connect again; until then a calendar can be chosen by its id.`,
+    `The user has not allowed the list of calendars to be seen (${optionalScopes.calendarList}). Deploy with calendar-list in optionalScopes and let the user connect again; until then a calendar can be chosen by its id.`,
     { status: 403 },
   );
 }

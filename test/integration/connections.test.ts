@@ -250,6 +250,17 @@ describe('changing a connection', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
+  it.each([
+    ['not', {}, 'Integrate calendar'],
+    ['', withList, '/connections/me/calendars'],
+  ])('advises what works where the list of calendars is %s allowed', async (_, change, advice) => {
+    await world.connect('user-1', change);
+    const body = { calendarId: 'nowhere@group.calendar.google.com' };
+    await expect(changeConnection(world.deps, 'user-1', body)).rejects.toMatchObject({
+      problems: [{ code: 'calendar_not_found', message: expect.stringContaining(advice) }],
+    });
+  });
+
   it('that Google cannot check now changes nothing', async () => {
     const before = await world.connect('user-1');
     world.google.control.fail({ on: 'events.list', how: { lose: 'request' } });
