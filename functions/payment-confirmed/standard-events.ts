@@ -49,7 +49,11 @@ export const payment = v.object(
 );
 /** The data of `payment.refunded`. */
 export const refund = v.object(
-  { ...payment.entries, refundedAmount: amount, refundId: v.optional(id) },
+  {
+    ...payment.entries,
+    refundedAmount: amount,
+    refundId: v.optional(v.pipe(id, v.notValue('__proto__', 'It must not be "__proto__".'))),
+  },
   objectMessage,
 );
 

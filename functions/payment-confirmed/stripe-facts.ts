@@ -29,7 +29,8 @@ type About = { at: string; apiVersion?: string | undefined };
 /** Errors (400): `unsupported_event_format`. */
 type Reader = (object: unknown, about: About) => StripeReport | Ignored;
 
-export const stripeId = v.pipe(v.string(), v.regex(/^[\w-]{1,100}$/));
+// Ids become keys of objects, which lose `__proto__` when they are stored.
+export const stripeId = v.pipe(v.string(), v.regex(/^[\w-]{1,100}$/), v.notValue('__proto__'));
 const amount = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const metadata = v.fallback(v.record(v.string(), v.string()), {});
 

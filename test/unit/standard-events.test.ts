@@ -136,6 +136,11 @@ describe('translateStandardEvent', () => {
     });
   });
 
+  it('refuses a refund with the id __proto__, which a stored object would lose', async () => {
+    const data = { paymentId: 'order-77', refundedAmount: 4000, refundId: '__proto__' };
+    await expect(translate('payment.refunded', data)).rejects.toThrow(refused('refundId'));
+  });
+
   it('keeps a refund whose id every object seems to have', async () => {
     const { facts } = await paymentOf('payment.refunded', {
       paymentId: 'order-77',

@@ -194,6 +194,16 @@ describe('translateStripeEvent', () => {
     ]);
   });
 
+  it.each([
+    ['payment_intent.succeeded', intent({ id: '__proto__' })],
+    ['checkout.session.completed', session({ payment_intent: '__proto__' })],
+    ['refund.created', refund({ id: '__proto__' })],
+    ['charge.refunded', charge({ payment_intent: '__proto__' })],
+    ['charge.dispute.created', dispute({ id: '__proto__' })],
+  ])('refuses %s with the id __proto__, which a stored object would lose', async (type, object) => {
+    await expect(paymentOf(type, object)).rejects.toThrow(refused('unsupported_event_format'));
+  });
+
   it('records a paid booking that cannot be used, with all its problems, under its own id', async () => {
     const { start: _, ...noStart } = metadata;
     const { booking } = await paymentOf(
