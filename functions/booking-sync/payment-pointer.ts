@@ -35,10 +35,11 @@ export async function see(deps: PointerDeps, message: PaymentReported | SyncRequ
   const { pointer } = first;
   const { bookingId, userId, ...payment } = routeOf(message, first);
   if (bookingId === undefined) return { ...(pointer ? { pointer } : {}), payment };
-  if (bookingId === named?.bookingId) return { ...(await withOwner(deps, first, named.userId)), payment };
-  const there = await deps.readForSync({ bookingId, userId });
-  if (bookingId !== pointer?.bookingId && isOfOther(there.booking, userId)) {
-    // The id is taken as well: the payment is known by its pointer only.
+  const isNamed = bookingId === named?.bookingId;
+  const there = isNamed ? first : await deps.readForSync({ bookingId, userId });
+  const isApart = !isNamed || payment.orphan !== undefined;
+  if (isApart && bookingId !== pointer?.bookingId && isOfOther(there.booking, userId)) {
+    // The payment's own id is taken by a booking of another user: the payment is known by its pointer only.
     const { booking: _, ...unrecorded } = payment;
     const orphan = payment.orphan ?? ({ reason: 'user_mismatch', bookingId } as const);
     return { ...(pointer ? { pointer } : {}), payment: { ...unrecorded, orphan } };

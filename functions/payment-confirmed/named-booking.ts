@@ -22,6 +22,7 @@ export async function readBooking(
 
   const bookingId = hasOwnId ? texts[names.bookingId] : paymentId;
   const userId = texts[names.userId];
+  const user = userOf(texts, names.userId);
   const { appointment, problems } = await readSafely(() => readAppointment(texts, names.timeZone));
   const allProblems = [
     ...checkIdentifier(names.bookingId, bookingId),
@@ -30,7 +31,8 @@ export async function readBooking(
   ];
   return {
     bookingId: isIdentifier(bookingId) ? bookingId : paymentId,
-    ...userOf(texts, names.userId),
+    // Its own id is only a fallback here, and may be the id of a booking that it does not mean.
+    ...(isIdentifier(bookingId) || named(names.userId) ? user : { unusableUser: true }),
     ...(appointment && allProblems.length === 0 ? { appointment } : {}),
     problems: allProblems,
   };

@@ -21,7 +21,7 @@ const codes = async (bookingId: string) =>
   (await world.booking(bookingId))?.problems.map(({ code, field }) => field ?? code);
 
 /** A payment as a provider reports it. `userId` is left out where it is undefined. */
-type Report = { paymentId: string; bookingId?: string; userId?: string | undefined };
+type Report = { paymentId: string; bookingId?: string | undefined; userId?: string | undefined };
 type Provider = {
   field: string;
   idOf: (paymentId: string) => string;
@@ -148,6 +148,35 @@ describe.each(Object.values(providers))('a payment with the user in $field', ({ 
     expect(orphaned()).toMatchObject([{ reason: 'user_mismatch', paymentId: idOf('pi_u') }]);
   });
 });
+
+describe.each(Object.values(providers))(
+  'a booking with the id of a payment in $field',
+  ({ confirmed, idOf }) => {
+    const ids = [undefined, 'has space', idOf('pi_u')];
+    const users = ['user-2', 'user 1!'];
+    const named = [
+      ...ids.flatMap((bookingId) => users.map((userId) => ({ bookingId, userId }))),
+      { bookingId: 'has space' },
+    ];
+
+    it.each(named)('does not take the payment of another user: %j', async (given) => {
+      await world.declare(idOf('pi_u'), { hold: true });
+      const message = await confirmed({ paymentId: 'pi_u', ...given });
+      await sync({ ...message, facts: { failedAt: new Date((world.time.now + 60) * 1000).toISOString() } });
+      expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
+      expect(orphaned()).toEqual([]);
+      for (const repeated of [false, true]) await sync(message, repeated);
+      await sync({ ...fullRefund(idOf('pi_u')), facts: { refundedTotal: 4000 } });
+      expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
+      expect(await world.booking(idOf('pi_u'))).not.toHaveProperty('orphaned');
+      expect(world.events()).toEqual([]);
+      expect(new Set(orphaned().map(({ id }) => id)).size).toBe(1);
+      expect(orphaned()[0]).toMatchObject({ reason: 'user_mismatch', paymentId: idOf('pi_u') });
+      const { pointer } = await world.deps.readForSync({ paymentId: idOf('pi_u') });
+      expect(pointer).toMatchObject({ facts: { amount: 9000, refundedTotal: 4000 } });
+    });
+  },
+);
 
 describe('a paid session that references a booking by client_reference_id', () => {
   const referencing = (metadata: object) =>
