@@ -102,7 +102,7 @@ export function accountFingerprint({
   userId,
   googleSub,
 }: Pick<GrantedConnection, 'userId' | 'googleSub'>): string {
-  return hashOf(userId, googleSub).slice(0, 16);
+  return hashOf(userId, googleSub).slice(0, 6);
 }
 
 /** Former calendars as they are kept without a connection: an id that may be an address only as its hash. */

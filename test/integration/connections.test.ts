@@ -356,7 +356,7 @@ describe('disconnecting', () => {
         {
           calendarId: 'primary',
           until: world.time.now + 15 * 86_400,
-          account: expect.stringMatching(/^[\w-]{16}$/),
+          account: expect.stringMatching(/^[\w-]{6}$/),
         },
       ],
       refreshAt: world.time.now + 15 * 86_400,
