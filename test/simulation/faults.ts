@@ -134,6 +134,11 @@ const faultsByName = {
         : throws(() => new AppError('google_unexpected_body', 'No tokens in it.', { status: 502 })),
     }),
   },
+  // Google rejects the data of an event: the only answer that fails a booking.
+  '400 data': {
+    on: (target) => target === 'events.insert' || target === 'events.patch',
+    make: () => ({ refuse: refusal(400, 'invalid') }),
+  },
   '401': { on: isCalendar, make: () => ({ refuse: refusal(401, 'authError') }) },
   '403 rate limit': {
     on: isCalendar,
@@ -218,7 +223,10 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
     const level = random();
     const chance = level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
     // These leave a booking failed or a connection broken, which hides what else would happen to it.
-    const rare = fault === '403 scope missing' || (fault === '403 forbidden' && !ready.rejections);
+    const rare =
+      fault === '403 scope missing' ||
+      fault === '400 data' ||
+      (fault === '403 forbidden' && !ready.rejections);
     return [fault, rare && level < 0.7 ? 0 : chance];
   });
   const target = oneOf<Target>(random, [
@@ -232,7 +240,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
   const unheard = ofTarget.filter((fault) => /^(timed out|cut off after|frozen)$/.test(fault));
   // And what comes after it, where nothing else is tried.
   const final = ofTarget.filter((fault) =>
-    /^(403 forbidden|403 unknown|404|410|page with any status)$/.test(fault),
+    /^(400 data|403 forbidden|403 unknown|404|410|page with any status)$/.test(fault),
   );
   const script = Array.from({ length: whole(random, 2, 4) }, () =>
     oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, 'none' as const]),

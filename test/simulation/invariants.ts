@@ -63,12 +63,14 @@ export function watchWorld(world: World): Watch {
   world.watchGoogle(() => {
     count('one event at most, after each call');
     const standing = Map.groupBy(
-      world.google.events(),
-      ({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking ?? '',
+      world.google
+        .events()
+        .filter(({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking),
+      ({ resource, calendarId }) =>
+        `${resource.extendedProperties?.private?.leadscalendarBooking} of ${world.google.state.calendars.get(calendarId)?.owner}`,
     );
     for (const [booking, events] of standing) {
-      if (booking && events.length > 1 && !isBriefly(events))
-        violated(`two events stand for ${booking} at once`);
+      if (events.length > 1 && !isBriefly(events)) violated(`two events stand for ${booking} at once`);
     }
   });
 
@@ -244,9 +246,7 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
 
 /** Google has refused something for good: then a booking may have failed, and says so. */
 function isRefused({ world }: Life): boolean {
-  return (
-    !ready.passingAnswers && world.injected.some(({ fault }) => fault === '403 forbidden' || fault === '404')
-  );
+  return world.injected.some(({ fault }) => fault === '400 data');
 }
 
 /** How a booking may end of which nothing stands. */
@@ -269,7 +269,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
   const named = truth.delivered.filter(names);
   const counts = payingDeeds(truth).filter((deed) => payerOf(truth.plan, deed) === user);
   const isUsable = counts.some(names) || truth.applied.has(id);
-  const events = eventsOfBooking(world, id);
+  const events = eventsOfBooking(world, id).filter((event) => !isOfLostRun(life, id, event.calendarId));
   const zoneOf = (calendarId: string): string =>
     world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';
   const calendarZone = zoneOf(events[0]?.calendarId ?? world.google.emailOf(truth.plan.accounts[user]) ?? '');
@@ -340,6 +340,8 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
       ];
     }
     case 'deleted_by_user':
+      // Its event was in a calendar that was deleted.
+      if (truth.movedByHand.has(id) && truth.deletedCalendars.size > 0) return [];
       if (truth.movedByHand.has(id) && mayNotSearch(life, user))
         return isSaid ? [] : [`its owner has moved it, and no problem says so: ${found}`];
       return truth.deletedByHand.has(id) && events.length === 0 ? [] : [`nobody has deleted it: ${found}`];
@@ -369,7 +371,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
 function checkGuests(life: Life, { problems }: Booking, shown: string[], wanted: string[]): string[] {
   if (!ready.guests) return [];
   const rejected = life.truth.plan.switches.rejectedGuests ?? [];
-  const mayLack = wanted.some((guest) => rejected.includes(guest));
+  const mayLack = isRefused(life) || wanted.some((guest) => rejected.includes(guest));
   if (mayLack && problems.some(({ code }) => code === 'guests_refused')) return [];
   return `${shown}` === `${wanted}` ? [] : [`its event has the guests ${shown} and not ${wanted}`];
 }
@@ -383,4 +385,19 @@ function mayNotSearch({ truth }: Life, user: string): boolean {
 function isCalendarDeleted({ world, truth }: Life, user: string): boolean {
   const connection = world.connections().find(({ userId }) => userId === user);
   return connection?.status === 'active' && truth.deletedCalendars.has(connection.calendarId);
+}
+
+/**
+ * Whether an event is in the calendar of a user whose payment came first and lost the booking to its declaration by
+ * another user, while a run stood still between Google and the table. A known limit.
+ */
+function isOfLostRun({ world, truth }: Life, id: string, calendarId: string): boolean {
+  const mayBe = truth.plan.deeds.some((deed) => deed.do === 'pay as another user' && deed.booking === id);
+  const owner = truth.plan.accounts[ownerOf({ world, truth }, id)];
+  const { calendars } = world.google.state;
+  return (
+    mayBe &&
+    calendars.get(calendarId)?.owner !== owner &&
+    world.injected.some(({ fault }) => fault === 'frozen')
+  );
 }

@@ -234,12 +234,6 @@ export const mutants: Mutant[] = [
     to: "reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'refused';",
   },
   {
-    name: 'a page is taken for an answer of Google',
-    file: 'shared/calendar-failures.ts',
-    from: "return { kind: 'transient', reason: `http${status}`",
-    to: 'return { kind: classify(status, [], false), reason: `http${status}`',
-  },
-  {
     name: 'a rejected optional part keeps the event out',
     file: 'functions/booking-sync/optional-parts.ts',
     from: "if (answer.ok || answer.failure.kind !== 'refused' || omitted",
