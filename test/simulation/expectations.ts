@@ -25,21 +25,23 @@ export function payerOf({ bookings }: Plan, deed: Paying): string | undefined {
   return deed.do === 'pay as another user' ? deed.user : bookings.find(({ id }) => id === deed.booking)?.user;
 }
 
-/** How a booking is to stand in the calendar. More than one where the order of what happened is not known. */
-export function presences(life: Life, booking: string): Presence[] {
+/** The payments that count for a booking: of its user, and for no other booking. */
+export function countedDeeds(life: Life, booking: string): Paying[] {
   const { truth, world } = life;
-  const { delivered, applied, plan } = truth;
-  const deeds = applied.get(booking) ?? [];
-  if (deeds.some((deed) => deed.do === 'cancel')) return ['absent'];
   const owner = ownerOf(life, booking);
   const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
-  const payments = new Set(
-    payingDeeds(truth)
-      .filter((deed) => deed.booking === booking && payerOf(plan, deed) === owner)
-      .map(({ payment }) => payment)
-      // One payment pays for one booking.
-      .filter((payment) => payment !== 'pi_both' || stored?.payments[payment] !== undefined),
-  );
+  return payingDeeds(truth)
+    .filter((deed) => deed.booking === booking && payerOf(truth.plan, deed) === owner)
+    .filter(({ payment }) => payment !== 'pi_both' || stored?.payments[payment] !== undefined);
+}
+
+/** How a booking is to stand in the calendar. More than one where the order of what happened is not known. */
+export function presences(life: Life, booking: string): Presence[] {
+  const { truth } = life;
+  const { delivered, applied } = truth;
+  const deeds = applied.get(booking) ?? [];
+  if (deeds.some((deed) => deed.do === 'cancel')) return ['absent'];
+  const payments = new Set(countedDeeds(life, booking).map(({ payment }) => payment));
   if ([...payments].some((payment) => stands(delivered, payment))) return ['confirmed'];
   if (payments.size > 0) return ['absent'];
   const declared = deeds.findLast((deed) => deed.do === 'declare');

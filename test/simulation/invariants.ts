@@ -8,7 +8,7 @@ import { openTokens } from '../../shared/token-vault.ts';
 import { colleague, eventsOfBooking } from './by-hand.ts';
 import { deadlineOf, instantOfContent } from './contents.ts';
 import type { Deed } from './deeds.ts';
-import { bodyOf, ownerOf, payerOf, payingDeeds, presences } from './expectations.ts';
+import { bodyOf, countedDeeds, ownerOf, presences } from './expectations.ts';
 import { isConnected, type Life } from './life.ts';
 import { checkPayments } from './payment-outcomes.ts';
 import { ready } from './readiness.ts';
@@ -267,8 +267,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
   const wanted = presences(life, id);
   const names = (deed: Deed): boolean => 'booking' in deed && deed.booking === id && !('unusable' in deed);
   const named = truth.delivered.filter(names);
-  const counts = payingDeeds(truth).filter((deed) => payerOf(truth.plan, deed) === user);
-  const isUsable = counts.some(names) || truth.applied.has(id);
+  const isUsable = countedDeeds(life, id).some(names) || truth.applied.has(id);
   const events = eventsOfBooking(world, id).filter((event) => !isOfLostRun(life, id, event.calendarId));
   const zoneOf = (calendarId: string): string =>
     world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';
@@ -341,6 +340,7 @@ function checkBooking(life: Life, id: string, booking: Booking | undefined): str
     }
     case 'deleted_by_user':
       // Its event was in a calendar that was deleted.
+      if (truth.deletedCalendars.has(booking.observed?.calendarId ?? '')) return [];
       if (truth.movedByHand.has(id) && truth.deletedCalendars.size > 0) return [];
       if (truth.movedByHand.has(id) && mayNotSearch(life, user))
         return isSaid ? [] : [`its owner has moved it, and no problem says so: ${found}`];

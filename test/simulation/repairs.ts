@@ -43,6 +43,9 @@ export async function freeStuckBookings(life: Life, tools: Tools): Promise<void>
     if (isStuck(life, id)) await repeatPut(life, tools, id);
   }
   await tools.rest(world.now() + 30 * minute);
+  // That a grant is dead may be found out only now.
+  for (const user of users) if (!isConnected(life, user)) await repairConnection(life, tools, user);
+  await tools.rest(world.now() + 10 * minute);
   for (const id of stuck) {
     truth.freed += 1;
     if (isStuck(life, id)) truth.stuck.push(describe(life, id));
