@@ -128,8 +128,8 @@ export const mutants: Mutant[] = [
   {
     name: 'what was left in a calendar chosen before stays there',
     file: sync,
-    from: 'const refused = mayStray ? await removeStrays(deps, session, booking) : undefined;',
-    to: 'const refused = undefined as Outcome | undefined; void mayStray; void removeStrays;',
+    from: "mayStray && work !== 'delete left events' ? await removeStrays(deps, session, booking) : undefined;",
+    to: 'undefined as Outcome | undefined; void mayStray; void removeStrays;',
   },
   {
     name: 'an event is known by its revision alone',
