@@ -1,9 +1,9 @@
 import { requireReauthorization } from '../../shared/access-token.ts';
 import type { Booking } from '../../shared/booking.ts';
-import type { CalendarFailure } from '../../shared/calendar.ts';
+import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
 import { afterFailure, type Outcome, problemOf, waiting } from './decide.ts';
-import type { Session } from './session.ts';
+import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /** The outcome of a run that Google has ended with `failure`. */
@@ -13,19 +13,37 @@ export async function concede(
   booking: Booking,
   failure: CalendarFailure,
 ): Promise<Outcome> {
-  if (failure.kind === 'permission_missing') {
+  const found =
+    failure.kind === 'permission_missing' ? await checkPermission(deps, session, failure) : failure;
+  if (found === 'permission is gone') {
     await requireReauthorization(deps, session.access.connection, failure.reason);
     return waiting(booking, deps.clock(), deps.random);
   }
-  reportRefusal(booking, failure);
-  return afterFailure(booking, failure, deps.clock(), deps.random, session.access.connection);
+  reportRefusal(booking, found);
+  return afterFailure(booking, found, deps.clock(), deps.random, session.access.connection);
+}
+
+/**
+ * What a missing permission for one request means. Every grant covers the primary calendar: where that can be read, only
+ * the calendar of the request is not covered, which another consent to the same permission does not change.
+ */
+async function checkPermission(
+  deps: SyncDeps,
+  session: Session,
+  failure: CalendarFailure,
+): Promise<CalendarFailure | 'permission is gone'> {
+  const primary = await ask(deps, session, (token) => readCalendar(deps.calendar, token, 'primary'));
+  if (primary.ok) return failure;
+  if (primary.failure.kind === 'permission_missing') return 'permission is gone';
+  const isAboutCalendar = ['not_found', 'gone', 'refused'].includes(primary.failure.kind);
+  return isAboutCalendar ? failure : primary.failure;
 }
 
 /** Makes a refusal visible that no retry of this service ends: once for a booking and reason where it is not new. */
 function reportRefusal({ bookingId, userId, problems }: Booking, failure: CalendarFailure): void {
   const { kind, reason, status } = failure;
   if (kind === 'operator') reportOperatorError('Google refuses the project of this service', reason);
-  if (kind !== 'account_refused') return;
+  if (kind !== 'account_refused' && kind !== 'permission_missing') return;
   const { code, message } = problemOf(failure);
   if (problems.some((known) => known.code === code && known.message === message)) return;
   metric('CalendarRefused', 1);

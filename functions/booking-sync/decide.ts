@@ -599,10 +599,11 @@ export function afterFailure(
 const blockers: Partial<Record<CalendarFailure['kind'], Blocked['by']>> = {
   account_refused: 'account',
   not_found: 'calendar',
+  permission_missing: 'calendar',
 };
 
 function rangeOf({ kind }: CalendarFailure, { attempts }: Booking): { first: number; longest: number } {
-  const lasts = kind === 'quota_exceeded' || kind === 'account_refused';
+  const lasts = kind === 'quota_exceeded' || kind === 'account_refused' || kind === 'permission_missing';
   if (lasts || (kind === 'not_found' && attempts >= notFoundAttempts)) return retryRanges.quota;
   return kind === 'rate_limited' ? retryRanges.rate : retryRanges.soon;
 }
@@ -632,6 +633,8 @@ export function dueAt({ appointment }: Booking, now: number, wait: number): numb
 const advice: Partial<Record<CalendarFailure['kind'], string>> = {
   not_found:
     'The chosen calendar does not exist or this user may not see it. Choose another calendar, or share it again.',
+  permission_missing:
+    "The user's permission does not cover the calendar of this event, for example because another account owns it. If the event does not exist yet, choose another calendar. If it does, change or delete it there by hand, or let the user connect with a permission that covers it.",
   account_refused:
     "Google does not allow this for the user's account or calendar at present. The user should check access to the chosen calendar, or choose another one; tried again then, and from time to time.",
   unauthorized: 'Google refuses a token that it has just issued.',

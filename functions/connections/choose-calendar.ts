@@ -17,13 +17,30 @@ export async function readChoice(
   const { answer } = asked;
   const ownedOnly = coveredCalendars(connection.scopes) === 'owned';
   if (!answer.ok) {
+    const { connection: used } = asked;
     const refused = refusalOf(answer.failure, calendarId, connection.scopes);
-    throw refused ?? (await googleFailure(deps, { connection: asked.connection, failure: answer.failure }));
+    throw refused ?? (await generalError(deps, used, { calendarId, failure: answer.failure }));
   }
   const { isWritable, isOwned, timeZone } = answer.value;
   if (ownedOnly && !isOwned) throw notOwned();
   if (!isWritable) throw notWritable();
   return { calendarId, ...(timeZone && isTimeZone(timeZone) ? { timeZone } : {}) };
+}
+
+/**
+ * The error of any other failure. A missing permission counts against the connection only where the primary calendar,
+ * which every grant covers, cannot be read either.
+ */
+async function generalError(
+  deps: CalendarDeps,
+  connection: GrantedConnection,
+  { calendarId, failure }: { calendarId: string; failure: CalendarFailure },
+): Promise<AppError> {
+  if (failure.kind !== 'permission_missing' || calendarId === 'primary')
+    return googleFailure(deps, { connection, failure });
+  const primary = await ask(deps, connection, (token) => readCalendar(deps.calendar, token, 'primary'));
+  if (primary.answer.ok) return notWritable();
+  return googleFailure(deps, { connection: primary.connection, failure: primary.answer.failure });
 }
 
 /** The error of a failure that is about this calendar; none for any other failure. */

@@ -27,8 +27,10 @@ export async function learnCalendar(
   const isUsable = chosen === primary || !(isGone(answer) || isUncovered(answer, scopes));
   if (isUsable) return { calendarId: chosen, ...zoneOf(answer) };
   const fallback = await read(primary);
-  // A 404 may pass: it is believed where the account answers otherwise, and the calendar is still not found.
-  if (isGone(answer) && !(fallback.ok && isGone(await read(chosen)))) return { calendarId: chosen };
+  // Such a refusal may pass: it is believed where the account answers otherwise, and the calendar is refused again.
+  const isDoubtful = (one: typeof answer) =>
+    isGone(one) || (coveredCalendars(scopes) !== 'owned' && isPermissionMissing(one));
+  if (isDoubtful(answer) && !(fallback.ok && isDoubtful(await read(chosen)))) return { calendarId: chosen };
   return { calendarId: primary, ...zoneOf(fallback) };
 }
 
@@ -38,8 +40,13 @@ function isGone(answer: CalendarAnswer<CalendarAccess>): boolean {
 
 /** Which answer Google gives for a calendar that the scope does not cover is not documented: both are accepted. */
 function isUncovered(answer: CalendarAnswer<CalendarAccess>, scopes: string[]): boolean {
-  if (coveredCalendars(scopes) !== 'owned') return false;
-  return answer.ok ? !answer.value.isOwned : answer.failure.kind === 'permission_missing';
+  return answer.ok
+    ? coveredCalendars(scopes) === 'owned' && !answer.value.isOwned
+    : isPermissionMissing(answer);
+}
+
+function isPermissionMissing(answer: CalendarAnswer<CalendarAccess>): boolean {
+  return !answer.ok && answer.failure.kind === 'permission_missing';
 }
 
 function zoneOf(answer: CalendarAnswer<CalendarAccess>): { timeZone?: string } {

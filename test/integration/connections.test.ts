@@ -241,8 +241,9 @@ describe('changing a connection', () => {
     ['calendar_not_writable', { status: 403, reason: 'forbidden' }],
     ['calendar_not_writable', { status: 403, reason: 'requiredAccessLevel' }],
     ['invalid_field', { status: 400, reason: 'invalid' }],
+    ['calendar_not_writable', missing],
   ])('answers %s where Google refuses that calendar with %o', async (code, how) => {
-    const before = await world.connect('user-1');
+    const before = await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
     world.google.control.fail({ on: 'events.list', how });
     await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
       problem(code),
@@ -259,6 +260,16 @@ describe('changing a connection', () => {
     await expect(changeConnection(world.deps, 'user-1', body)).rejects.toMatchObject({
       problems: [{ code: 'calendar_not_found', message: expect.stringContaining(advice) }],
     });
+  });
+
+  it('whose refusal cannot be checked now changes nothing', async () => {
+    const before = await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
+    world.google.control.fail({ on: 'events.list', how: missing });
+    world.google.control.fail({ on: 'events.list', how: { status: 503, reason: 'backendError' } });
+    await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
+      coded('calendar_unavailable'),
+    );
+    expect(await world.connection('user-1')).toEqual(before);
   });
 
   it('that Google cannot check now changes nothing', async () => {
@@ -311,18 +322,22 @@ describe('a failure of Google that is not about one calendar', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
-  it('marks the connection where the permission for events is gone', async () => {
-    await world.connect('user-1');
-    world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'insufficientPermissions' } });
-    await expect(changeConnection(world.deps, 'user-1', { calendarId: 'primary' })).rejects.toThrow(
-      coded('reauthorization_required', 409),
-    );
-    expect(await world.connection('user-1')).toMatchObject({
-      status: 'reauthorization_required',
-      reason: 'insufficientPermissions',
-    });
-    expect(world.bus.types()).toEqual(['connection.reauthorization_required']);
-  });
+  it.each(['primary', 'team'])(
+    'marks the connection where the permission for events is gone: %s',
+    async (calendarId) => {
+      await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
+      const how = { status: 403, reason: 'insufficientPermissions' };
+      world.google.control.fail({ on: 'events.list', times: 2, how });
+      await expect(changeConnection(world.deps, 'user-1', { calendarId })).rejects.toThrow(
+        coded('reauthorization_required', 409),
+      );
+      expect(await world.connection('user-1')).toMatchObject({
+        status: 'reauthorization_required',
+        reason: 'insufficientPermissions',
+      });
+      expect(world.bus.types()).toEqual(['connection.reauthorization_required']);
+    },
+  );
 
   it('leaves the connection active where only the permission for the list is gone', async () => {
     const before = await world.connect('user-1', withList);

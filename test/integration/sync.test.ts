@@ -199,9 +199,10 @@ describe('when Google answers', () => {
   });
 
   it('that the calendar permission is missing, the user is asked to connect again', async () => {
-    insertFails({ status: 403, reason: 'insufficientPermissions' });
+    const how = { status: 403, reason: 'insufficientPermissions' };
+    world.google.control.fail({ on: 'events', times: 2, how });
     await sync(world.payment('b1'));
-    expect(world.calls()).toEqual(['events.insert']);
+    expect(world.calls()).toEqual(['events.insert', 'events.list']);
     expect(await world.connection('user-1')).toMatchObject({
       status: 'reauthorization_required',
       reason: 'insufficientPermissions',

@@ -37,8 +37,8 @@ test('api.md explains every problem that a payment or a sync may find in a booki
   const listed = explained('docs/api.md', '## Problems of a booking', 'code');
   expect(listed.filter((code) => !code.startsWith('google_'))).toEqual(codes);
   const kinds = members('shared/calendar-failures.ts', 'CalendarFailureKind').map((kind) => `google_${kind}`);
-  // One means another id, the other no connection.
-  const elsewhere = ['google_exists', 'google_permission_missing'];
+  // It means another id.
+  const elsewhere = ['google_exists'];
   expect([...listed.filter((code) => code.startsWith('google_')), ...elsewhere].sort()).toEqual(kinds);
 });
 

@@ -1,0 +1,205 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { patchBooking } from '../../functions/bookings/change-booking.ts';
+import { changeConnection } from '../../functions/connections/manage-connection.ts';
+import type { Booking } from '../../shared/booking.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { calendarScopes } from '../../shared/google-oauth.ts';
+import { sealTokens } from '../../shared/token-vault.ts';
+import { ada, ben, startWorld, type World } from './world.ts';
+
+/**
+ * A working permission that does not cover one calendar, which another account has shared. It stops the bookings in
+ * that calendar, and no others.
+ */
+
+const owned = ['openid', calendarScopes.owned];
+const shared = ['openid', calendarScopes.shared];
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+  world.google.control.share(ben, 'primary', ada, 'writer');
+});
+afterEach(() => world.close());
+
+/** Connects the same account again, with another permission. */
+async function reconnect(scopes: string[]): Promise<void> {
+  const known = await world.connection('user-1');
+  if (known?.status !== 'active') throw new Error('The connection is not active.');
+  world.time.now += 60;
+  const granted = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
+  const { accessToken, refreshToken = '' } = granted;
+  const now = world.time.now;
+  const sealed = await sealTokens(world.tokenKeys.value, now, 'user-1', { accessToken, refreshToken });
+  const accessTokenExpiresAt = now + 3599;
+  const tokenVersion = known.tokenVersion + 1;
+  const connection = { ...known, ...sealed, scopes, accessTokenExpiresAt, tokenVersion, connectedAt: now };
+  const isStored = await world.deps.connections.put({ ...connection, calendarId: 'primary' }, known);
+  expect(isStored).toBe(true);
+}
+
+const again = (bookingId = 'b1'): SyncRequested => ({
+  type: 'sync',
+  bookingId,
+  userId: 'user-1',
+  cause: 'test',
+});
+const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
+const stored = async (bookingId = 'b1'): Promise<Booking> => {
+  const booking = await world.booking(bookingId);
+  if (!booking) throw new Error('There is no such booking.');
+  return booking;
+};
+const statusOfConnection = async () => (await world.connection('user-1'))?.status;
+const shownEvents = () => world.google.control.events(ben).filter(({ status }) => status !== 'cancelled');
+const move = async () => {
+  const { startsAt = 0, endsAt = 0 } = (await stored()).appointment ?? {};
+  const at = (seconds: number) => new Date((seconds + 7200) * 1000).toISOString();
+  await patchBooking(
+    world.deps,
+    { userId: 'user-1', bookingId: 'b1' },
+    { start: at(startsAt), end: at(endsAt) },
+  );
+  await sync();
+};
+const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
+/** Syncs what is released when the user connects or chooses a calendar. */
+const release = async () => {
+  world.queue.messages.length = 0;
+  const tokenVersion = (await world.connection('user-1'))?.tokenVersion ?? 0;
+  await releaseWaiting(world.deps, {
+    type: 'connection.activated',
+    userId: 'user-1',
+    tokenVersion,
+    page: 0,
+  });
+  for (const message of world.queue.messages.splice(0)) await sync(message as SyncRequested);
+};
+const uncovered = {
+  status: 'pending',
+  blocked: { by: 'calendar', reason: 'insufficientPermissions' },
+  problems: [
+    {
+      code: 'google_permission_missing',
+      message: expect.stringContaining('does not cover the calendar of this event'),
+    },
+  ],
+};
+
+describe('an event in a calendar that the permission does not cover any more', () => {
+  beforeEach(async () => {
+    await world.connect('user-1', { calendarId: ben, scopes: shared });
+    await sync(world.payment('b1'));
+    expect(shownEvents()).toHaveLength(1);
+    await reconnect(owned);
+    world.google.control.clearRequests();
+    world.bus.events.length = 0;
+  });
+
+  it.each([
+    ['refunded', refund, 'events.delete'],
+    ['moved', move, 'events.patch'],
+  ])('keeps only its own booking waiting when it is %s', async (_, change, call) => {
+    await change();
+    expect(world.calls()).toEqual([call, 'events.list']);
+    expect(await stored()).toMatchObject(uncovered);
+    expect(await statusOfConnection()).toBe('active');
+    expect(world.bus.events).toEqual([]);
+
+    await sync(world.payment('b2'));
+    expect(await stored('b2')).toMatchObject({
+      status: 'scheduled',
+      observed: { calendarId: 'primary' },
+    });
+  });
+
+  it('waits again after each new connection, which stays active', async () => {
+    await refund();
+    for (let times = 0; times < 3; times++) {
+      await reconnect(owned);
+      await release();
+      expect(await stored()).toMatchObject({ ...uncovered, attempts: times + 2 });
+      expect(await statusOfConnection()).toBe('active');
+    }
+  });
+
+  it('is deleted once the user connects with a permission that covers it', async () => {
+    await refund();
+    await reconnect(shared);
+    await release();
+    expect(shownEvents()).toEqual([]);
+    expect((await stored()).status).toBe('cancelled');
+  });
+
+  it('is tried until the appointment is over, and never breaks the connection', async () => {
+    await refund();
+    while ((await stored()).status === 'pending') {
+      const { syncDueAt } = await stored();
+      if (syncDueAt === undefined) throw new Error('The booking would wait for ever.');
+      world.time.now = syncDueAt;
+      await sync();
+    }
+    expect(world.time.now).toBeGreaterThanOrEqual((await stored()).appointment?.endsAt ?? 0);
+    expect(await statusOfConnection()).toBe('active');
+    expect(world.bus.types()).not.toContain('connection.reauthorization_required');
+  });
+
+  it.each([
+    ['while it is in doubt', { doubt: true }],
+    ['by a message that is delivered twice', { doubt: false }],
+  ])('is not read %s at the cost of the connection', async (_, { doubt }) => {
+    const { observed, ...booking } = await stored();
+    if (!observed) throw new Error('There is no event.');
+    const { calendarId, eventId } = observed;
+    const more = doubt ? { doubt: { calendarId, eventId, since: 0 } } : {};
+    await world.deps.bookings.save({ ...booking, observed, ...more });
+    await syncBooking(world.deps, again(), { repeated: true });
+    expect(await stored()).toMatchObject(uncovered);
+    expect(await statusOfConnection()).toBe('active');
+  });
+
+  it('stays scheduled when it is checked a day before', async () => {
+    const booking = await stored();
+    await world.deps.bookings.save({ ...booking, syncDueAt: world.time.now });
+    await sync();
+    expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
+    expect(world.calls()).toEqual(['events.get', 'events.list']);
+    expect(await statusOfConnection()).toBe('active');
+  });
+
+  it('is tried again soon where the primary calendar does not answer', async () => {
+    world.google.control.fail({
+      on: 'events.list',
+      times: 2,
+      how: { status: 503, reason: 'backendError' },
+    });
+    await refund();
+    expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_transient' }] });
+    expect(await stored()).not.toHaveProperty('blocked');
+    expect(await statusOfConnection()).toBe('active');
+  });
+
+  it('breaks the connection where the primary calendar is refused too', async () => {
+    world.google.control.fail({
+      on: 'events.list',
+      how: { status: 403, reason: 'insufficientPermissions' },
+    });
+    await refund();
+    expect((await stored()).status).toBe('waiting_for_connection');
+    expect(await statusOfConnection()).toBe('reauthorization_required');
+  });
+});
+
+describe('a chosen calendar that the permission does not cover', () => {
+  it('keeps a new booking waiting until another calendar is chosen', async () => {
+    await world.connect('user-1', { calendarId: ben, scopes: owned });
+    await sync(world.payment('b1'));
+    expect(await stored()).toMatchObject(uncovered);
+    expect(await statusOfConnection()).toBe('active');
+    await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
+    await release();
+    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { calendarId: 'primary' } });
+  });
+});
