@@ -165,7 +165,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     await world.deps.bookings.save({ ...booking, syncDueAt: world.time.now });
     await sync();
     expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
-    expect(world.calls()).toEqual(['events.get', 'events.list']);
+    expect(world.calls().at(-1)).toBe('events.list');
     expect(await statusOfConnection()).toBe('active');
   });
 
