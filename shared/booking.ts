@@ -115,6 +115,8 @@ export type Booking = {
   generation: number;
   /** Attempts in a row that did not succeed. */
   attempts: number;
+  /** Epoch second of the first of those attempts that failed while nothing was waited for. */
+  triedSince?: number;
   /** Epoch second of the next attempt, or of the next look at an event that stands. Absent when nothing is due. */
   syncDueAt?: number;
   /**

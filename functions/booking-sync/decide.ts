@@ -155,12 +155,12 @@ function afterAccountChange(booking: Booking, presence: Presence, now: number): 
   return missed({ ...rest, generation }, now);
 }
 
-/** Failed attempts have lasted until the deadline. A booking that is new by then is still tried. */
+/** Failed attempts have lasted until the deadline. A booking that was first tried after it is tried until the end. */
 function hasRunOut({ booking, stored, now }: Situation): boolean {
-  const { status, attempts, appointment } = booking;
+  const { status, attempts, appointment, triedSince = 0 } = booking;
   const mayPass = status === 'pending' && attempts > 0 && !booking.blocked;
   const deadline = appointment ? deadlineOf(appointment) : 0;
-  return booking === stored && mayPass && deadline <= now;
+  return booking === stored && mayPass && triedSince < deadline && deadline <= now;
 }
 
 /** Whether something may stand in a calendar that the record does not tell of. */
@@ -525,9 +525,10 @@ export function missed(booking: Booking, now: number): Outcome {
 export function waiting(booking: Booking, now: number, random: Random): Outcome {
   const alreadyWaiting = booking.status === 'waiting_for_connection';
   const attempts = alreadyWaiting ? booking.attempts + 1 : 1;
+  const { triedSince: _, ...rest } = unblocked(booking);
   return {
     booking: {
-      ...unblocked(booking),
+      ...rest,
       ...(alreadyWaiting ? {} : doubted(booking)),
       status: 'waiting_for_connection',
       problems: [
@@ -561,6 +562,7 @@ function retryLater(booking: Booking, problem: Problem, wait: number, now: numbe
       status: 'pending',
       problems: [problem],
       attempts: booking.attempts + 1,
+      triedSince: booking.attempts > 0 ? (booking.triedSince ?? now) : now,
       syncDueAt: dueAt(booking, now, wait),
       timeline: withEntry(booking.timeline, now, 'attempt failed', problem.code),
       updatedAt: toIso(now),
@@ -615,7 +617,7 @@ function hasReconnected({ blocked }: Booking, { connectedAt, choices }: GrantedC
 
 function unblocked(booking: Booking): Booking {
   if (!booking.blocked) return booking;
-  const { blocked: _, ...rest } = booking;
+  const { blocked: _, triedSince: __, ...rest } = booking;
   return rest;
 }
 

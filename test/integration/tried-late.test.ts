@@ -1,0 +1,104 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import type { Booking } from '../../shared/booking.ts';
+import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { startWorld, type World } from './world.ts';
+
+/** A booking that is tried for the first time after its appointment has begun is tried until its end. */
+
+let world: World;
+beforeEach(async () => {
+  world = await startWorld();
+});
+afterEach(() => world.close());
+
+const again = (): SyncRequested => ({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
+const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
+const stored = async (): Promise<Booking> => {
+  const booking = await world.booking('b1');
+  if (!booking) throw new Error('There is no booking.');
+  return booking;
+};
+/** A payment for an appointment of an hour that begins in so many seconds. */
+const payment = (startsIn: number) => {
+  const paid = world.payment('b1');
+  const { appointment } = paid.booking;
+  if (!appointment) throw new Error('There is no appointment.');
+  const startsAt = world.time.now + startsIn;
+  const endsAt = startsAt + 3600;
+  const at = (seconds: number) => ({ dateTime: new Date(seconds * 1000).toISOString() });
+  const times = { startsAt, endsAt, start: at(startsAt), end: at(endsAt) };
+  return { ...paid, booking: { ...paid.booking, appointment: { ...appointment, ...times } } };
+};
+const failInserts = (times: number, how: FaultEffect = { status: 503, reason: 'backendError' }) =>
+  world.google.control.fail({ on: 'events.insert', times, how });
+const runWhenDue = async () => {
+  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  await sync();
+};
+/** Runs when due until the booking is done. */
+const runToTheEnd = async () => {
+  for (let runs = 0; runs < 30 && (await stored()).syncDueAt !== undefined; runs++) await runWhenDue();
+};
+
+describe('a short appointment', () => {
+  it('that is paid after it has begun is created although the first attempts fail', async () => {
+    await world.connect('user-1');
+    failInserts(6);
+    await sync(payment(-60));
+    expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_transient' }] });
+    await runWhenDue();
+    await runWhenDue();
+    await runWhenDue();
+    expect((await stored()).status).toBe('scheduled');
+    expect(world.events()).toHaveLength(1);
+  });
+
+  it('that is paid after it has begun is missed at its end, not before', async () => {
+    await world.connect('user-1');
+    failInserts(100);
+    await sync(payment(-60));
+    await runToTheEnd();
+    const { status, appointment } = await stored();
+    expect(status).toBe('missed');
+    expect(world.time.now).toBeGreaterThanOrEqual(appointment?.endsAt ?? Number.NaN);
+  });
+
+  it('that waited for a connection until after it had begun is tried until its end', async () => {
+    await sync(payment(60));
+    expect((await stored()).status).toBe('waiting_for_connection');
+    world.time.now += 120;
+    await world.connect('user-1');
+    failInserts(4);
+    await sync();
+    expect((await stored()).status).toBe('pending');
+    await runWhenDue();
+    await runWhenDue();
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('that Google refused until after it had begun is tried until its end', async () => {
+    await world.connect('user-1');
+    failInserts(1, { status: 403, reason: 'forbidden' });
+    failInserts(4);
+    await sync(payment(60));
+    expect(await stored()).toHaveProperty('blocked');
+    world.time.now += 1800;
+    await sync();
+    expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_transient' }] });
+    await runWhenDue();
+    expect((await stored()).status).toBe('pending');
+    await runWhenDue();
+    expect((await stored()).status).toBe('scheduled');
+  });
+
+  it('that failed before it began is missed when it begins', async () => {
+    await world.connect('user-1');
+    failInserts(100);
+    await sync(payment(60));
+    await runToTheEnd();
+    expect((await stored()).status).toBe('missed');
+    expect(world.time.now).toBeLessThan((await stored()).appointment?.endsAt ?? 0);
+  });
+});
