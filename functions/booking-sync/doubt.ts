@@ -22,6 +22,11 @@ const problems = {
     message:
       'Google does not find the event of this booking at present. It is read again in a minute before anything is concluded.',
   },
+  mayExist: {
+    code: 'event_in_doubt',
+    message:
+      'An earlier attempt may have created the event of this booking, but Google does not find it at present. It is read again in a minute before anything is concluded.',
+  },
   olderEvent: {
     code: 'older_event_may_remain',
     message:
@@ -48,16 +53,17 @@ export function inDoubt(
   const isKnown = booking.doubt?.eventId === place.eventId;
   const { doubt, syncDueAt } = nextRead(booking, place, { now, random });
   const others = booking.problems.filter(({ code }) => code !== problems.inDoubt.code);
+  const problem = booking.observed ? problems.inDoubt : problems.mayExist;
   return {
     booking: {
       ...booking,
       ...(isAtRest ? {} : { status: 'pending' }),
       doubt,
-      problems: isAtRest ? [...others, problems.inDoubt] : [problems.inDoubt],
+      problems: isAtRest ? [...others, problem] : [problem],
       syncDueAt,
       timeline: isKnown
         ? booking.timeline
-        : withEntry(booking.timeline, now, 'event not found', problems.inDoubt.code),
+        : withEntry(booking.timeline, now, 'event not found', problem.code),
       updatedAt: toIso(now),
     },
   };

@@ -37,9 +37,15 @@ const runWhenDue = async () => {
   world.time.now = (await stored()).syncDueAt ?? Number.NaN;
   await sync();
 };
-/** Runs when due until the booking is done. */
+/** Runs when due until the booking is done, and answers what it said of an event in doubt. */
 const runToTheEnd = async () => {
-  for (let runs = 0; runs < 30 && (await stored()).syncDueAt !== undefined; runs++) await runWhenDue();
+  const doubts = new Set<string>();
+  for (let runs = 0; runs < 30 && (await stored()).syncDueAt !== undefined; runs++) {
+    await runWhenDue();
+    for (const { code, message } of (await stored()).problems)
+      if (code === 'event_in_doubt') doubts.add(message);
+  }
+  return [...doubts];
 };
 
 describe('a short appointment', () => {
@@ -93,12 +99,13 @@ describe('a short appointment', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('that failed before it began is missed when it begins', async () => {
+  it('that failed before it began is missed when it begins, once its event is not found', async () => {
     await world.connect('user-1');
     failInserts(100);
     await sync(payment(60));
-    await runToTheEnd();
+    const doubts = await runToTheEnd();
     expect((await stored()).status).toBe('missed');
+    expect(doubts).toEqual([expect.stringContaining('An earlier attempt may have created the event')]);
     expect(world.time.now).toBeLessThan((await stored()).appointment?.endsAt ?? 0);
   });
 });
