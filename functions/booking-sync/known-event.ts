@@ -130,8 +130,7 @@ async function findMoved(
       if (found.ok || isMissing(found.failure)) continue;
       const { kind } = found.failure;
       if (mayPass(found.failure) || kind === 'operator') return found.failure;
-      // A calendar that the grant does not cover is never written to, so it is left out.
-      if (kind !== 'permission_missing') isComplete = false;
+      isComplete = false;
     }
   }
   return isComplete ? { is: 'nowhere' } : undefined;

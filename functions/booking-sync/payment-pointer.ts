@@ -173,7 +173,8 @@ export async function reject(
     const rejected = rejectPayment(stored, message, entry, now);
     if (!rejected) return undefined;
     // An earlier run may have crashed after creating the event of the booking, before recording it.
-    const isInDoubt = paid.suspect && !stored && rejected.appointment !== undefined;
+    const hasNoEvent = !stored || stored.status === 'cancelled' || stored.status === 'declared';
+    const isInDoubt = paid.suspect && hasNoEvent && rejected.appointment !== undefined;
     const booking = isInDoubt ? { ...rejected, unsettled: true as const, syncDueAt: now } : rejected;
     const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
     const of = { facts, userId: booking.userId, paidBookingId };

@@ -55,7 +55,9 @@ export function watchWorld(world: World): Watch {
     const givenUp = (stored?.givenUpEvents ?? []).map(({ eventId }) => eventId);
     const known = events.filter(({ resource }) => !givenUp.includes(resource.id));
     if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
-    if (world.injected.some(({ fault }) => fault === '403 quota')) return true;
+    // After these the service waits for an hour and more.
+    const isRefused = /^403 (quota|forbidden|unknown|not set up)$/;
+    if (world.injected.some(({ fault }) => isRefused.test(fault))) return true;
     const newest = Math.max(...events.map(({ resource }) => Date.parse(resource.created ?? '')));
     const hindered = world.injected.at(-1)?.at ?? 0;
     return world.now() - Math.max(newest, hindered) < longestOverlap;
@@ -388,16 +390,12 @@ function isCalendarDeleted({ world, truth }: Life, user: string): boolean {
 }
 
 /**
- * Whether an event is in the calendar of a user whose payment came first and lost the booking to its declaration by
- * another user, while a run stood still between Google and the table. A known limit.
+ * Whether an event is in the calendar of a user whose payment came first and lost the booking to another user before
+ * the run that created the event could record it. A known limit.
  */
 function isOfLostRun({ world, truth }: Life, id: string, calendarId: string): boolean {
   const mayBe = truth.plan.deeds.some((deed) => deed.do === 'pay as another user' && deed.booking === id);
   const owner = truth.plan.accounts[ownerOf({ world, truth }, id)];
   const { calendars } = world.google.state;
-  return (
-    mayBe &&
-    calendars.get(calendarId)?.owner !== owner &&
-    world.injected.some(({ fault }) => fault === 'frozen')
-  );
+  return mayBe && calendars.get(calendarId)?.owner !== owner;
 }
