@@ -223,10 +223,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
     const level = random();
     const chance = level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
     // These leave a booking failed or a connection broken, which hides what else would happen to it.
-    const rare =
-      fault === '403 scope missing' ||
-      fault === '400 data' ||
-      (fault === '403 forbidden' && !ready.rejections);
+    const rare = fault === '403 scope missing' || (fault === '403 forbidden' && !ready.rejections);
     return [fault, rare && level < 0.7 ? 0 : chance];
   });
   const target = oneOf<Target>(random, [
@@ -242,8 +239,9 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
   const final = ofTarget.filter((fault) =>
     /^(400 data|403 forbidden|403 unknown|404|410|page with any status)$/.test(fault),
   );
+  const failing = ofTarget.filter((fault) => fault === '400 data');
   const script = Array.from({ length: whole(random, 2, 4) }, () =>
-    oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, 'none' as const]),
+    oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, ...failing, ...failing, 'none' as const]),
   );
   return {
     chances: Object.fromEntries(chances),

@@ -23,6 +23,8 @@ import type { World } from './world.ts';
  * or an operator has handed back.
  */
 const longestOverlap = 20 * 60_000;
+/** Seconds for which the service remembers an event that it gave up. */
+const givenUpFor = 15 * 86_400;
 
 /** Counts of what was looked at, so that a check that never runs is noticed. */
 export type Checks = Record<string, number>;
@@ -52,8 +54,12 @@ export function watchWorld(world: World): Watch {
     const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
     // Its owner has moved the older one to a calendar that cannot be searched: a problem says so.
     if (stored?.olderEvents) return true;
-    const givenUp = (stored?.givenUpEvents ?? []).map(({ eventId }) => eventId);
-    const known = events.filter(({ resource }) => !givenUp.includes(resource.id));
+    // One worker gives an event id up while another one creates its event: the re-check deletes it.
+    const known = events.filter(({ resource }) => {
+      const givenUp = stored?.givenUpEvents?.find(({ eventId }) => eventId === resource.id);
+      const createdAt = Date.parse(resource.created ?? '') / 1000;
+      return givenUp === undefined || createdAt < givenUp.until - givenUpFor - 30;
+    });
     if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
     // After these the service waits for an hour and more.
     const isRefused = /^403 (quota|forbidden|unknown|not set up)$/;
