@@ -12,11 +12,16 @@ control.setSwitch('accessTokenSeconds', accessTokenSeconds);
 const calendarErrors: FaultEffect[] = [
   ...Array<FaultEffect>(4).fill({ status: 500, reason: 'backendError' }),
   ...Array<FaultEffect>(4).fill({ status: 503, html: true }),
-  // Seldom: each pauses the calendar of a user for about a minute.
+];
+// Once in each life of Google: each pauses the calendar of a user for up to two minutes, and the run has to end.
+const rateLimits: FaultEffect[] = [
   { status: 429, reason: 'rateLimitExceeded' },
   { status: 403, reason: 'userRateLimitExceeded' },
 ];
 const tokenErrors: FaultEffect[] = [{ status: 500 }, { status: 503, html: true }];
+rateLimits.forEach((how, index) => {
+  control.fail({ on: 'events', times: 1, after: 10 * (index + 1), how });
+});
 plan('events', calendarErrors);
 plan('token', tokenErrors);
 ready();
