@@ -7,7 +7,7 @@ import { readConfig } from '../../infra/config.ts';
 const root = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 const readAll = (pattern: string): string => globSync(pattern, { cwd: root }).map(read).join('\n');
-const documents = ['README.md', ...globSync('docs/*.md', { cwd: root })];
+const documents = globSync(['*.md', '{docs,infra,test}/**/*.md'], { cwd: root });
 
 test('setup.md explains every option of the stack', () => {
   const asked: string[] = [];
