@@ -79,14 +79,14 @@ const standardRefund = {
   data: { paymentId: 'order-77', refundedAmount: 100 },
 };
 
-describe('a webhook', () => {
-  it('becomes one message, and its receipt says of what', async () => {
+describe('webhooks', () => {
+  it('queues a valid webhook as one message, and the receipt names payment and booking', async () => {
     const receipt = await stripe(snapshot('checkout.session.completed', session()));
     expect(receipt).toEqual({ received: true, payment_id: 'pi_1', booking_id: 'booking-1' });
     expect(queue.messages).toEqual([expect.objectContaining({ type: 'payment', paymentId: 'pi_1' })]);
   });
 
-  it('that only references a declared booking reports no booking, which may not exist', async () => {
+  it('omits an unverified booking reference from the receipt', async () => {
     const linked = session({ metadata: {}, client_reference_id: 'b1' });
     const receipt = await stripe(snapshot('checkout.session.completed', linked));
     expect(receipt).toEqual({ received: true, payment_id: 'pi_1' });
@@ -95,13 +95,13 @@ describe('a webhook', () => {
     ]);
   });
 
-  it('of a refund needs no booking: the payment leads to it', async () => {
+  it('queues a refund without a booking: the payment points to it', async () => {
     const receipt = await stripe(snapshot('refund.created', refund()));
     expect(receipt).toEqual({ received: true, payment_id: 'pi_1' });
     expect(queue.messages).toHaveLength(1);
   });
 
-  it('of a provider other than Stripe becomes the same kind of message', async () => {
+  it('queues a Standard Webhook as the same kind of message', async () => {
     expect(await standard(standardRefund)).toEqual({ received: true, payment_id: 'standard:order-77' });
     expect(queue.messages).toEqual([
       {
@@ -113,7 +113,7 @@ describe('a webhook', () => {
     ]);
   });
 
-  it('that is not our business is received and queued nowhere', async () => {
+  it('answers an irrelevant webhook as ignored, and queues nothing', async () => {
     expect(await stripe(snapshot('charge.succeeded', charge()))).toEqual({
       received: true,
       ignored: 'event type charge.succeeded',
@@ -125,12 +125,12 @@ describe('a webhook', () => {
     expect(lines()).toContainEqual(expect.objectContaining({ WebhookIgnored: 1, reason: 'event_type' }));
   });
 
-  it('is not received while the queue is away: the provider delivers again', async () => {
+  it('answers an error while the queue is unavailable, so that the provider retries', async () => {
     queue.away = true;
     await expect(stripe(snapshot('refund.created', refund()))).rejects.toThrow('away');
   });
 
-  it('larger than a message may be is refused before anything is computed', async () => {
+  it('refuses a body above the size limit before computing a signature', async () => {
     const body = Buffer.alloc(1024 * 1024 + 1);
     const refused = error('payload_too_large', 413);
     await expect(acceptStripeWebhook(deps(), { body, signature: 't=1,v1=0' })).rejects.toThrow(refused);
@@ -138,15 +138,15 @@ describe('a webhook', () => {
     await expect(acceptStandardWebhook(deps(), { body, headers })).rejects.toThrow(refused);
   });
 
-  it('says nothing of the appointment in the log', async () => {
+  it('logs no appointment details of a webhook', async () => {
     await stripe(snapshot('checkout.session.completed', session()));
     expect(logged.join()).toContain('pi_1');
     expect(logged.join()).not.toContain('First meeting');
   });
 });
 
-describe('secrets', () => {
-  it('are counted by provider and position, so that an old one can be retired with confidence', async () => {
+describe('signing secrets', () => {
+  it('counts matches of each signing secret by provider and position', async () => {
     await stripe(snapshot('refund.created', refund()));
     await stripe(snapshot('refund.created', refund()), olderStripeSecret);
     await standard(standardRefund);
@@ -158,7 +158,7 @@ describe('secrets', () => {
     expect(matched()[0]._aws.CloudWatchMetrics[0].Dimensions).toEqual([['provider', 'secret']]);
   });
 
-  it('that do not match are counted as rejected by provider and code', async () => {
+  it('counts rejected signatures by provider and code', async () => {
     const event = snapshot('refund.created', refund());
     await expect(stripe(event, 'whsec_of_another_endpoint')).rejects.toThrow(
       error('signature_mismatch', 400),
@@ -180,7 +180,7 @@ describe('secrets', () => {
     expect(rejected[0]._aws.CloudWatchMetrics[0].Dimensions).toEqual([['provider', 'code']]);
   });
 
-  it('of one provider do not open the door of the other', async () => {
+  it('accepts no signing secret of one provider for another provider', async () => {
     secrets.value = { stripe: [standardSecret], standard: [standardSecret] };
     const refused = error('signature_mismatch', 400);
     // The right scheme for a door with the other's secret, and the other scheme's signature in its headers.
@@ -197,14 +197,14 @@ describe('secrets', () => {
     expect(matched()).toEqual([]);
   });
 
-  it('are read again where none matches: a new one works at once', async () => {
+  it('reads the signing secrets again when none matches, so a new secret works at once', async () => {
     secrets.newer = { stripe: ['whsec_newest_0123456789'], standard: [] };
     expect(await stripe(snapshot('refund.created', refund()), 'whsec_newest_0123456789')).toMatchObject({
       received: true,
     });
   });
 
-  it('that are not there turn a provider off, without an alarm that strangers could raise', async () => {
+  it('without signing secrets answers 404 and raises no operator alarm', async () => {
     secrets.value = { stripe: [stripeSecret], standard: [] };
     await expect(standard(standardRefund)).rejects.toThrow(error('provider_not_configured', 404));
     secrets.value = { stripe: [], standard: [standardSecret] };
@@ -222,25 +222,25 @@ describe('secrets', () => {
       { stripe: [stripeSecret], stripeApiKey: apiKey },
       { stripe: [stripeSecret], standard: [], stripeApiKey: apiKey },
     ],
-  ])('may be of one provider or of several: %j', (secret, expected) => {
+  ])('accepts signing secrets of one or more providers: %j', (secret, expected) => {
     expect(parseWebhookSecrets(JSON.stringify(secret))).toEqual(expected);
   });
 });
 
-describe('a thin event', () => {
+describe('thin events', () => {
   const event = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1');
   const withKey = () => {
     secrets.value = { ...secrets.value, stripeApiKey: apiKey };
   };
 
-  it('is completed with the API key, and then as good as a snapshot', async () => {
+  it('completes a thin event with the API key and queues it like a snapshot', async () => {
     withKey();
     expect(await stripe(event)).toEqual({ received: true, payment_id: 'pi_1', booking_id: 'booking-1' });
     expect(queue.messages).toHaveLength(1);
     expect(api.requests).toHaveLength(1);
   });
 
-  it("is fetched as Stripe's own package fetches it", async () => {
+  it("fetches the object of a thin event as Stripe's own package does", async () => {
     withKey();
     await stripe(event);
     const { body, signature } = signed(JSON.stringify(event));
@@ -264,7 +264,7 @@ describe('a thin event', () => {
     expect(ours).toMatchObject({ url: 'GET /v1/payment_intents/pi_1' });
   });
 
-  it('without a key is refused with what to do, where Stripe shows it and the operator sees it', async () => {
+  it('refuses a thin event without an API key, with the remedy, and raises an operator alarm', async () => {
     const refusal = await stripe(event).catch((it: Error) => it);
     expect(refusal).toEqual(error('unsupported_event_format', 400));
     expect((refusal as Error).message).toMatch(/snapshot payloads.*"stripeApiKey"/);
@@ -273,31 +273,34 @@ describe('a thin event', () => {
     expect(api.requests).toEqual([]);
   });
 
-  it('finds a key that has just been added', async () => {
+  it('reads the secret again when a thin event needs an API key that was just added', async () => {
     secrets.newer = { ...secrets.value, stripeApiKey: apiKey };
     expect(await stripe(event)).toMatchObject({ payment_id: 'pi_1' });
     expect(operatorErrors()).toEqual([]);
   });
 
-  it('of a type that does not matter needs no key', async () => {
+  it('ignores a thin event of an irrelevant type without an API key', async () => {
     expect(await stripe(thin('v1.charge.succeeded', '/v1/charges/ch_1'))).toHaveProperty('ignored');
     expect(operatorErrors()).toEqual([]);
   });
 
-  it('is fetched only when signed', async () => {
+  it('fetches no object for a thin event with an invalid signature', async () => {
     withKey();
     await expect(stripe(event, 'whsec_of_somebody_else')).rejects.toThrow(error('signature_mismatch', 400));
     expect(api.requests).toEqual([]);
   });
 
-  it.each([401, 403, 404])('whose key Stripe refuses with %d waits for the operator', async (status) => {
-    withKey();
-    api.status = status;
-    await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
-    expect(queue.messages).toEqual([]);
-  });
+  it.each([401, 403, 404])(
+    'raises an operator error when Stripe answers %d to the API key of a thin event',
+    async (status) => {
+      withKey();
+      api.status = status;
+      await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
+      expect(queue.messages).toEqual([]);
+    },
+  );
 
-  it('is fetched with the new key where the old one was just replaced', async () => {
+  it('retries a thin event with the new API key when the old one was just replaced', async () => {
     withKey();
     api.status = 401;
     secrets.newer = { ...secrets.value, stripeApiKey: 'rk_test_newer_0123456789' };
@@ -308,13 +311,13 @@ describe('a thin event', () => {
     ]);
   });
 
-  it.each([429, 500, 503])('is delivered again where Stripe answers %d', async (status) => {
+  it.each([429, 500, 503])('answers 503 to a thin event when Stripe answers %d', async (status) => {
     withKey();
     api.status = status;
     await expect(stripe(event)).rejects.toThrow(error('stripe_unreachable', 503));
   });
 
-  it('is delivered again where Stripe cannot be reached, or answers no JSON', async () => {
+  it('answers 503 to a thin event when Stripe is unreachable or answers no JSON', async () => {
     withKey();
     const nobody = 'http://127.0.0.1:1';
     await expect(stripe(event, stripeSecret, nobody)).rejects.toThrow(error('stripe_unreachable', 503));
@@ -322,7 +325,7 @@ describe('a thin event', () => {
     await expect(stripe(event)).rejects.toThrow(error('stripe_unreachable', 503));
   });
 
-  it('is refused where what is fetched is something else', async () => {
+  it('refuses a thin event whose fetched object is of another type', async () => {
     withKey();
     api.body = '{"object":"list","data":[]}';
     await expect(stripe(event)).rejects.toThrow(error('unsupported_event_format', 400));

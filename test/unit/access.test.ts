@@ -213,11 +213,11 @@ const types = [
 ];
 
 describe('the template', () => {
-  test('grants what the list says and nothing else', () => {
+  test('the template grants exactly the listed permissions', () => {
     expect(stack.grants()).toEqual([...allowed].sort());
   });
 
-  test('grants the same without its options, but for what serves them', () => {
+  test('without options the template grants everything else unchanged', () => {
     const file = join(inject('assembly'), 'LeadsCalendarGoogle.template.json');
     const forOptions = /^(Alarms|EventsDelivery)\/|^Key lets cloudwatch\.amazonaws\.com /;
     expect(viewOf(JSON.parse(readFileSync(file, 'utf8'))).grants()).toEqual(
@@ -225,7 +225,7 @@ describe('the template', () => {
     );
   });
 
-  test('has a wildcard in no grant without a reason', () => {
+  test('the template grants a wildcard only with a documented reason', () => {
     const wild = stack.grants().filter((grant) => grant.includes('*'));
     const unexplained = wild.filter((grant) => !reasonsForWildcards.some(([form]) => form.test(grant)));
     expect(unexplained).toEqual([]);
@@ -233,7 +233,7 @@ describe('the template', () => {
     expect(unused).toEqual([]);
   });
 
-  test('lets no stranger do anything, and services of AWS act for what is ours only', () => {
+  test('grants no foreign account, and AWS services only for our resources', () => {
     const open = stack
       .grants()
       .filter((grant) => grant.includes(' lets ') && !grant.includes(' if aws:Source'));
@@ -243,12 +243,12 @@ describe('the template', () => {
     ]);
   });
 
-  test('consists of resources whose access is known', () => {
+  test('the template uses only resource types whose access is known', () => {
     const found = Object.values(stack.template.Resources).map(({ Type }) => Type);
     expect([...new Set(found)].sort()).toEqual([...types].sort());
   });
 
-  test('gives each function a role of its own, and no role to anybody else', () => {
+  test('each function has its own role, which nothing else can assume', () => {
     const taken = [
       ...stack.ofType('AWS::Lambda::Function').map(({ Properties }) => Properties.Role),
       ...stack.ofType('AWS::Scheduler::Schedule').map(({ Properties }) => Properties.Target.RoleArn),
@@ -262,7 +262,7 @@ describe('the template', () => {
   });
 });
 
-describe('seen from what is to be protected', () => {
+describe('access by protected resource', () => {
   /** Who of the roles may do something, by the names of functions. */
   const whoMay = (right: RegExp): string[] =>
     stack
@@ -272,7 +272,7 @@ describe('seen from what is to be protected', () => {
       .map(([, who = '']) => who);
   const holdTokens = ['BookingSync', 'Connections', 'OauthCallback', 'TokenRefresh'];
 
-  test('secrets are read by those whom the design names', () => {
+  test('only the functions named in the design can read each secret', () => {
     const readers = (secret: string) => whoMay(new RegExp(`^secretsmanager: .* on ${secret}$`));
     // connect needs the client's id only, which is in the same file: docs/security.md says why that is enough.
     expect(readers('GoogleOauthClient')).toEqual([
@@ -291,14 +291,14 @@ describe('seen from what is to be protected', () => {
     expect(readers('EventsDelivery/Key')).toEqual([]);
   });
 
-  test('nobody may write a secret, administer a key, or scan, delete or export a table', () => {
+  test('no function can write a secret, administer a key, or scan, delete or export a table', () => {
     expect(whoMay(/^secretsmanager: (?!GetSecretValue on )/)).toEqual([]);
     expect(whoMay(/kms:.*\b(Create|Put|Schedule|Disable|Revoke|Retire)/)).toEqual([]);
     expect(whoMay(/dynamodb:.*\b(Scan|Delete|BatchWrite|Export|PartiQL|Create)/)).toEqual([]);
     expect(whoMay(/^(iam|sts|lambda): (?!InvokeFunction on \w+\/Function$)/)).toEqual([]);
   });
 
-  test('what talks to money touches neither tables nor tokens, and what talks to Google no webhook secret', () => {
+  test('webhook code reaches no table or token, and Google code no webhook secret', () => {
     const ofWebhook = stack.grants().filter((grant) => grant.startsWith('PaymentConfirmed/Role may '));
     expect(ofWebhook.join()).not.toMatch(/dynamodb|TokenEncryption|GoogleOauthClient|events:/);
     for (const name of [...holdTokens, 'Connect']) {
@@ -307,7 +307,7 @@ describe('seen from what is to be protected', () => {
     }
   });
 
-  test('docs/security.md shows it as it is', () => {
+  test('the access table in docs/security.md matches the template', () => {
     const functions = stack.ofType('AWS::Lambda::Function').map(({ Metadata }) => {
       const [, name = ''] = Metadata['aws:cdk:path']?.split('/') ?? [];
       return name;

@@ -16,7 +16,7 @@ const fieldsOf = async (metadata: Record<string, string>) =>
   (await problemsOf(metadata)).map(({ field }) => field);
 
 describe('readAppointment', () => {
-  it('reads times with an offset', async () => {
+  it('reads appointment times with an offset', async () => {
     expect(await readAppointment(valid)).toEqual({
       problems: [],
       appointment: {
@@ -31,7 +31,7 @@ describe('readAppointment', () => {
     });
   });
 
-  it('keeps a local time with its zone, without an offset of its own time zone data', async () => {
+  it('keeps a local time with its zone and adds no offset', async () => {
     const { appointment } = await readAppointment({
       ...valid,
       start: '2026-07-01T10:00',
@@ -43,12 +43,12 @@ describe('readAppointment', () => {
     expect(appointment?.startsAt).toBe(Date.UTC(2026, 6, 1, 14) / 1000);
   });
 
-  it('keeps the instant where offset and zone are both given, shown in the zone', async () => {
+  it('with both offset and zone keeps the instant and shows it in the zone', async () => {
     const { appointment } = await readAppointment({ ...valid, time_zone: 'Asia/Kolkata' });
     expect(appointment?.start).toEqual({ dateTime: '2026-12-01T14:30:00+05:30', timeZone: 'Asia/Kolkata' });
   });
 
-  it('gets the hour right on both sides of a change of clocks', async () => {
+  it('computes the right instants before and after a clock change', async () => {
     const zone = { time_zone: 'Europe/Berlin' };
     const { appointment } = await readAppointment({
       ...valid,
@@ -60,7 +60,7 @@ describe('readAppointment', () => {
     expect((appointment?.endsAt ?? 0) - (appointment?.startsAt ?? 0)).toBe(3600);
   });
 
-  it('reads whole days, the end being the day after the last', async () => {
+  it('reads whole days with an exclusive end date', async () => {
     const { appointment } = await readAppointment({ ...valid, start: '2026-12-01', end: '2026-12-03' });
     expect(appointment).toMatchObject({
       start: { date: '2026-12-01' },
@@ -71,7 +71,7 @@ describe('readAppointment', () => {
     });
   });
 
-  it('refuses a local time that the change of clocks leaves out', async () => {
+  it('refuses a local time that a clock change skips', async () => {
     const problems = await problemsOf({
       ...valid,
       start: '2026-03-29T02:30:00',
@@ -83,7 +83,7 @@ describe('readAppointment', () => {
     ]);
   });
 
-  it('keeps the instant of times when clocks were apart by seconds', async () => {
+  it('keeps the instant in years whose zone offset had seconds', async () => {
     const berlin = { ...valid, start: '1800-01-01T10:00:00', time_zone: 'Europe/Berlin' };
     const { appointment } = await readAppointment(berlin);
     const { start, startsAt } = appointment as Appointment;
@@ -91,7 +91,7 @@ describe('readAppointment', () => {
     expect(startsAt).toBe(Date.parse('1800-01-01T09:06:32Z') / 1000);
   });
 
-  it('takes the earlier of two local times where clocks go back', async () => {
+  it('takes the earlier of two equal local times when clocks go back', async () => {
     const { appointment } = await readAppointment({
       ...valid,
       start: '2026-10-25T02:30:00',
@@ -134,7 +134,7 @@ describe('readAppointment', () => {
     ['an offset in place of a zone', { time_zone: '+01:00' }, ['time_zone']],
     ['an end at the start', { end: '2026-12-01T10:00:00+01:00' }, ['end']],
     ['an end before the start, by its instant', { end: '2026-12-01T10:30:00+02:00' }, ['end']],
-  ])('refuses %s', async (_, change, fields) => {
+  ])('refuses an appointment with %s', async (_, change, fields) => {
     const metadata = Object.fromEntries(
       Object.entries({ ...valid, ...change }).filter(
         (entry): entry is [string, string] => entry[1] !== undefined,
@@ -170,7 +170,7 @@ describe('readAppointment', () => {
     ['America/New_York', '2027-11-07T01:30:00-04:00', '2027-11-07T02:30:00-05:00'],
     ['Europe/Berlin', '2027-03-28T01:00:00+01:00', '2027-03-28T04:00:00+02:00'],
     ['Africa/Cairo', '2027-10-28T23:30:00+03:00', '2027-10-29T00:30:00+02:00'],
-  ])('means the right instant in %s: %s', async (zone, first, last?: string) => {
+  ])('computes the right instant in %s: %s', async (zone, first, last?: string) => {
     const localPart = (time: string) => time.slice(0, 19);
     const end = last ?? first.replace('T10', 'T11');
     const texts = { ...valid, start: localPart(first), end: localPart(end), time_zone: zone };
@@ -185,7 +185,7 @@ describe('readAppointment', () => {
     ]);
   });
 
-  it('writes an offset for no local time but one that happens twice, in every zone', async () => {
+  it('adds an offset only to local times that occur twice, in every zone', async () => {
     for (const zone of Intl.supportedValuesOf('timeZone')) {
       const { appointment } = await readAppointment({
         ...valid,
@@ -208,7 +208,7 @@ describe('readAppointment', () => {
     ]);
   });
 
-  it('counts an empty optional text as absent', async () => {
+  it('treats an empty optional text as absent', async () => {
     for (const zoneField of ['time_zone', 'timeZone']) {
       const empty = { location: '', description: '', [zoneField]: '' };
       const { appointment, problems } = await readAppointment({ ...valid, ...empty }, zoneField);
@@ -219,7 +219,7 @@ describe('readAppointment', () => {
     }
   });
 
-  it('measures a description as it is sent to Google', async () => {
+  it('limits the length of a description as it is encoded for Google', async () => {
     const descriptions = {
       fits: '&'.repeat(1638),
       'is too long': '&'.repeat(1639),
@@ -259,12 +259,12 @@ describe('readAppointment', () => {
       '2027-02-29',
       'It must be a day of the calendar, as YYYY-MM-DD.',
     ],
-  ])('says what to send in place of an end that is %s', async (_, start, end, remedy) => {
+  ])('explains the right end when the end is %s', async (_, start, end, remedy) => {
     const [problem] = await problemsOf({ ...valid, start, end });
     expect(problem).toMatchObject({ field: 'end', message: expect.stringContaining(remedy) });
   });
 
-  it('never throws, whatever the metadata say, and answers either an appointment or problems', async () => {
+  it('returns an appointment or problems, and never throws, for any metadata', async () => {
     const text = fc.oneof(
       fc.string(),
       fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),

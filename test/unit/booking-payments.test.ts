@@ -54,14 +54,14 @@ describe('a hold', () => {
     ['failed before it', { payments: { cs_1: failed(now - 1) } }, true],
     ['failed before and after it', { payments: { cs_1: failed(now - 1), cs_2: failed(now + 1) } }, false],
     ['refunded before it was confirmed', { payments: { pi_1: { refundedTotal: 1 } } }, true],
-  ])('%s: %j holds the slot: %s', (_, change, expected) => {
+  ])('a hold (%s: %j) occupies the slot: %s', (_, change, expected) => {
     const booking = { ...declared, hold: true as const, heldAt: toIso(now), ...change };
     expect(holdsSlot(booking)).toBe(expected);
     expect(presenceOf(booking, policy) === 'tentative').toBe(expected);
   });
 });
 
-describe('a booking without an event', () => {
+describe('the status of a booking without an event', () => {
   it.each<[Partial<Booking>, string]>([
     [{}, 'declared'],
     [{ payments: { cs_1: failed(now) } }, 'declared'],
@@ -70,7 +70,7 @@ describe('a booking without an event', () => {
     [{ cancelledAt: toIso(now) }, 'cancelled'],
     [{ fromPayment: true }, 'failed'],
     [{ fromPayment: true, cancelledAt: toIso(now) }, 'cancelled'],
-  ])('%j is %s', (change, expected) => {
+  ])('a booking without an event and with %j is %s', (change, expected) => {
     expect(statusWithoutEvent({ ...declared, ...change })).toBe(expected);
   });
 });
@@ -86,7 +86,7 @@ describe('failed payments', () => {
   const apply = (messages: PaymentReported[]): Booking =>
     messages.reduce((booking, each) => applyPayment(booking, each, undefined, now) as Booking, declared);
 
-  it('are dropped beyond the latest, in any order and with repetitions, and payments never are', () => {
+  it('keeps only the latest failed payments, in any order, and all other payments', () => {
     const drawn = fc.array(
       fc.record({
         id: fc.integer({ min: 0, max: 60 }).map((at) => `cs_${at}`),
@@ -115,7 +115,7 @@ describe('failed payments', () => {
     );
   });
 
-  it('are kept where they carry a refund or a dispute', () => {
+  it('keeps failed payments that carry a refund or a dispute', () => {
     const many = Object.fromEntries(Array.from({ length: 30 }, (_, at) => [`cs_${at}`, failed(now + at)]));
     const kept = withoutOldFailures({
       ...many,
@@ -127,20 +127,20 @@ describe('failed payments', () => {
     expect(kept).toHaveProperty('pi_2');
   });
 
-  it('do not change a booking that has dropped them', () => {
+  it('a redelivered failed payment that was dropped changes nothing', () => {
     const booking = apply(Array.from({ length: 21 }, (_, at) => message(`cs_${at}`, failed(now + at))));
     expect(applyPayment(booking, message('cs_0', failed(now)), undefined, now)).toBe(booking);
   });
 });
 
-it('publishes the payment that pays, not one that failed', () => {
+it('publishes the payment that pays, not a failed one', () => {
   expect(mainPayment({ payments: { a: failed(now), c: paid, b: refunded } })).toBe('c');
   expect(mainPayment({ payments: { b: failed(now), a: failed(now) } })).toBe('a');
   expect(mainPayment({ payments: {} })).toBeUndefined();
 });
 
 describe('orphaned payments', () => {
-  it('have a problem with a code of its own for each reason', () => {
+  it('each reason for an orphaned payment has its own problem code', () => {
     const reasons: OrphanReason[] = [
       'booking_cancelled',
       'already_paid',
@@ -155,7 +155,7 @@ describe('orphaned payments', () => {
     expect(new Set(codes).size).toBe(reasons.length);
   });
 
-  it('are bounded, and each is listed once', () => {
+  it('lists an orphaned payment once, and a bounded number of them', () => {
     let list = withOrphaned([], { paymentId: 'pi', reason: 'too_late', bookingId: 'b1' });
     expect(withOrphaned(list, { paymentId: 'pi', reason: 'too_late', bookingId: 'b1' })).toBe(list);
     for (let at = 0; at < 50; at++)
@@ -164,7 +164,7 @@ describe('orphaned payments', () => {
     expect(list.at(-1)?.paymentId).toBe('pi_49');
   });
 
-  it('are no problem once nothing is left to do', () => {
+  it('an orphaned payment that is refunded is no problem any more', () => {
     const orphaned = [{ paymentId: 'pi_1', reason: 'booking_cancelled', bookingId: 'b1' }] as const;
     const booking = { ...declared, orphaned: [...orphaned] };
     expect(problemsOf({ ...booking, payments: { pi_1: paid } })).toHaveLength(1);

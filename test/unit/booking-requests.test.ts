@@ -61,7 +61,7 @@ async function isReadOrRefused(read: () => unknown): Promise<void> {
 }
 
 describe('requests about bookings', () => {
-  it('are read or refused with their problems, whatever is sent', async () => {
+  it('reads any booking request or refuses it with problems', async () => {
     const stored = await booking();
     await fc.assert(
       fc.asyncProperty(anything, async (sent) => {
@@ -73,20 +73,23 @@ describe('requests about bookings', () => {
     );
   });
 
-  it.each(['source', 'summary', 'nested'])('are refused where %s is deeper than the stack', async (name) => {
-    const depth = 20_000;
-    const deep = JSON.parse(`{"${name}":${'{"a":'.repeat(depth)}null${'}'.repeat(depth)}}`);
-    await expect(readPatched(await booking(), deep)).rejects.toMatchObject({ code: 'invalid_request' });
-    await expect(readDesired({ ...body, ...deep })).rejects.toMatchObject({ code: 'invalid_request' });
-  });
+  it.each(['source', 'summary', 'nested'])(
+    'refuses a request whose %s is nested deeper than the stack',
+    async (name) => {
+      const depth = 20_000;
+      const deep = JSON.parse(`{"${name}":${'{"a":'.repeat(depth)}null${'}'.repeat(depth)}}`);
+      await expect(readPatched(await booking(), deep)).rejects.toMatchObject({ code: 'invalid_request' });
+      await expect(readDesired({ ...body, ...deep })).rejects.toMatchObject({ code: 'invalid_request' });
+    },
+  );
 
-  it('say of a field that is missing that it is', async () => {
+  it('reports a required field that is missing', async () => {
     await expect(readDesired({})).rejects.toMatchObject({
       problems: ['summary', 'start', 'end'].map((field) => ({ field, message: 'It is missing.' })),
     });
   });
 
-  it('are told every field that nobody knows, and nothing that they carry', async () => {
+  it('reports all unknown fields without echoing values', async () => {
     const problem = (field: string, message: string) => ({ code: 'invalid_field', field, message });
     const guest = { email: 'ada@example.com', phone: 'secret' };
     const sent = { ...body, colour: 'secret', constructor: 1, attendees: [guest], visibility: 'secret' };
@@ -106,14 +109,14 @@ describe('requests about bookings', () => {
     });
   });
 
-  it('as a patch of what is, change nothing', async () => {
+  it('an empty patch changes nothing', async () => {
     const stored = await booking();
     const { appointment } = await readPatched(stored, {});
     expect(appointment).toEqual(stored.appointment);
   });
 });
 
-describe('addresses of guests', () => {
+describe('guest addresses', () => {
   const label = 'a'.repeat(63);
   const guest = (email: string) => readDesired({ ...body, attendees: [{ email }] });
 
@@ -126,7 +129,7 @@ describe('addresses of guests', () => {
     'ada@example.xn--p1ai',
     'ada@a-b.example.com',
     `${'a'.repeat(64)}@${`${label}.`.repeat(2)}${'a'.repeat(57)}.com`,
-  ])('are accepted: %s', async (email) => {
+  ])('accepts the guest address %s', async (email) => {
     expect((await guest(email)).appointment.details?.attendees).toEqual([{ email }]);
   });
 
@@ -147,14 +150,14 @@ describe('addresses of guests', () => {
     'ada@example.c',
     'ada@example.123',
     '',
-  ])('are refused: %s', async (email) => {
+  ])('refuses the guest address %s', async (email) => {
     await expect(guest(email)).rejects.toMatchObject({
       code: 'invalid_request',
       problems: [{ code: 'invalid_field', field: 'attendees.0.email' }],
     });
   });
 
-  it('that occur twice in any letter case count once, also for the limit of 200', async () => {
+  it('counts a guest once in any letter case, also for the limit of 200', async () => {
     const many = Array.from({ length: 200 }, (_, index) => ({ email: `guest${index}@example.com` }));
     const twice = [...many, ...many.map(({ email }) => ({ email: email.toUpperCase(), optional: true }))];
     const { appointment } = await readDesired({ ...body, attendees: twice });
@@ -163,7 +166,7 @@ describe('addresses of guests', () => {
 });
 
 describe('texts of a booking', () => {
-  it('are measured as they are sent to Google', async () => {
+  it('limits texts of a booking as they are encoded for Google', async () => {
     await expect(readDesired({ ...body, description: '&'.repeat(8192) })).rejects.toMatchObject({
       problems: [
         { field: 'description', message: expect.stringContaining('where "&" counts as 5 and "<" as 4') },
@@ -173,7 +176,7 @@ describe('texts of a booking', () => {
     expect((await readDesired({ ...body, description })).appointment.description).toBe(description);
   });
 
-  it('of the permissions of guests are true or false', async () => {
+  it('accepts only true and false for guest permissions', async () => {
     const names = ['guestsCanSeeOtherGuests', 'guestsCanInviteOthers', 'guestsCanModify'];
     for (const name of names) {
       for (const value of [true, false])

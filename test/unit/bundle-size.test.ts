@@ -23,17 +23,17 @@ const budgets: Record<string, { minified: number; compressed: number }> = {
 
 const bundles = join(inject('assembly'), 'bundles');
 
-test('every function has a budget', () => {
+test('every function has a size budget', () => {
   expect(readdirSync(bundles).sort()).toEqual(Object.keys(budgets).sort());
 });
 
-test.each(Object.entries(budgets))('%s is within its budget', (name, budget) => {
+test.each(Object.entries(budgets))('the bundle of %s is within its budget', (name, budget) => {
   const bundle = readFileSync(join(bundles, name, 'index.cjs'));
   expect(bundle.length, 'minified').toBeLessThanOrEqual(budget.minified);
   expect(gzipSync(bundle).length, 'compressed').toBeLessThanOrEqual(budget.compressed);
 });
 
-test('what is seldom used is in a file beside the bundles that use it, and loads from there', () => {
+test('bundles load the rarely used time zone code from a separate file', () => {
   const file = './temporal-polyfill.cjs';
   const users = Object.keys(budgets).filter((name) =>
     readFileSync(join(bundles, name, 'index.cjs'), 'utf8').includes(`require("${file}")`),

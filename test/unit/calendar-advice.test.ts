@@ -11,14 +11,14 @@ const refusal = (...reasons: string[]) => {
   return httpFailure(403, json, JSON.stringify({ error }));
 };
 
-describe('the message of a refusal', () => {
+describe('advice for a refusal', () => {
   it.each([
     ['accessNotConfigured', 'enable the Google Calendar API'],
     ['SERVICE_DISABLED', 'enable the Google Calendar API'],
     ['BILLING_DISABLED', 'enable billing'],
     ['CONSUMER_SUSPENDED', 'lift the suspension'],
     ['CONSUMER_INVALID', 'use an OAuth client of another project'],
-  ])('%s says what the operator can do about the project', (reason, advice) => {
+  ])('a refusal for %s advises the operator about the project', (reason, advice) => {
     for (const failure of [refusal(reason), refusal('forbidden', reason)]) {
       expect(problemOf(failure)).toMatchObject({
         code: 'google_operator',
@@ -33,7 +33,7 @@ describe('the message of a refusal', () => {
   });
 
   it.each(['notACalendarUser', 'accountDisabled', 'domainPolicy'])(
-    '%s does not advise another calendar of the same account',
+    'a refusal for %s does not advise another calendar of the same account',
     (reason) => {
       const { code, message } = problemOf(refusal(reason));
       expect(code).toBe('google_account_refused');
@@ -42,12 +42,12 @@ describe('the message of a refusal', () => {
     },
   );
 
-  it('about the calendar alone advises another calendar', () => {
+  it('a refusal of the calendar alone advises another calendar', () => {
     expect(problemOf(refusal('forbidden')).message).toContain('choose another one');
   });
 });
 
-it('advises the list of calendars only where it may be read', () => {
+it('advises the calendar list only with permission to read it', () => {
   expect(adviceForChoice([optionalScopes.calendarList])).toContain('/connections/me/calendars');
   expect(adviceForChoice(['openid', optionalScopes.freeBusy])).not.toContain('/connections');
 });

@@ -77,7 +77,7 @@ describe('a write of an event', () => {
     );
   });
 
-  it('sends a local time as it is, with its zone and without an offset', () => {
+  it('sends a local time with its zone and without an offset', () => {
     expect(inserted(bookingOf()).body.start).toEqual({
       date: null,
       dateTime: '2027-01-15T10:00:00',
@@ -85,13 +85,13 @@ describe('a write of an event', () => {
     });
   });
 
-  it('inserts no field that is at its default', () => {
+  it('omits fields at their default from an insert', () => {
     const { location: _, description: __, ...plain } = appointment;
     const body = inserted({ ...bookingOf(), appointment: plain }).body;
     expect(namesOf(body).sort()).toEqual(['end', 'start', 'status', 'summary']);
   });
 
-  it('that nothing has changed since the last one writes only the marks', () => {
+  it('updates only the private properties when nothing has changed since the last write', () => {
     const booking = bookingOf({ details });
     const { written } = inserted(booking);
     expect(namesOf(composeEvent(booking, 'confirmed', { requestId, written }).body)).toEqual([]);
@@ -134,14 +134,17 @@ describe('a write of an event', () => {
     ],
     instants: [{ startsAt: 1, endsAt: 2 }, []],
   };
-  it.each(Object.entries(changes))('patches only what the booking changes: %s', (_, [change, fields]) => {
-    const { written } = inserted(bookingOf({ details }));
-    const changed = bookingOf({ details, ...change });
-    const { body } = composeEvent(changed, 'confirmed', { requestId, written, guests: [] });
-    expect(namesOf(body).sort()).toEqual(fields);
-  });
+  it.each(Object.entries(changes))(
+    'patches only the fields that the booking changes: %s',
+    (_, [change, fields]) => {
+      const { written } = inserted(bookingOf({ details }));
+      const changed = bookingOf({ details, ...change });
+      const { body } = composeEvent(changed, 'confirmed', { requestId, written, guests: [] });
+      expect(namesOf(body).sort()).toEqual(fields);
+    },
+  );
 
-  it('of a hold that is paid changes the status and the guests alone', () => {
+  it('confirming a hold changes only status and guests', () => {
     const booking = bookingOf({ details });
     const held = inserted(booking, 'tentative');
     expect(held.body).not.toHaveProperty('attendees');
@@ -150,14 +153,14 @@ describe('a write of an event', () => {
     expect(body).toMatchObject({ status: 'confirmed', attendees: details.attendees });
   });
 
-  it('without knowledge of the last one writes every field, and guests only where the booking has any', () => {
+  it('without a known last write sends every field, and guests only if the booking has any', () => {
     const { body } = composeEvent(bookingOf(), 'confirmed', { requestId });
     expect(body).toMatchObject({ colorId: null, source: null, visibility: 'default', location: 'Room 1' });
     expect(body).not.toHaveProperty('attendees');
     expect(composeEvent(bookingOf({ details }), 'confirmed', { requestId }).body).toHaveProperty('attendees');
   });
 
-  it('sends no mail for a hold even where the booking asks for mail', () => {
+  it('sends no mail for a hold, even if the booking asks for mail', () => {
     const booking = bookingOf({ details: { ...details, sendUpdates: 'all' } });
     const held = { ...booking, observed: observedWith(undefined, { tentative: true }) };
     const scheduled = { ...booking, observed: observedWith(undefined) };
@@ -186,7 +189,7 @@ describe('the record of a write', () => {
     refused: fc.dictionary(fc.constantFrom('meet', 'guests', 'time_zone'), token, { noNullPrototype: true }),
   });
 
-  it('is read back from the properties of the event, also after one with more guests', () => {
+  it('reads the last write back from event properties, also after one with more guests', () => {
     fc.assert(
       fc.property(record, record, (before, now) => {
         const properties = { ...toProperties(before, undefined), ...toProperties(now, before) };
@@ -196,7 +199,7 @@ describe('the record of a write', () => {
     );
   });
 
-  it('names no guest and costs an event without guests one property', () => {
+  it('stores no guest in event properties, and one property for events without guests', () => {
     const { private: properties } = inserted(bookingOf({ details })).body.extendedProperties;
     expect(JSON.stringify(properties)).not.toMatch(/ben|example\.com/i);
     expect(Object.keys(inserted(bookingOf()).body.extendedProperties.private)).toEqual([
@@ -219,33 +222,33 @@ describe('guests of an event', () => {
   const merged = (guests: { email: string; displayName?: string; optional?: boolean }[]) =>
     mergeGuests('b1', answered, guests, before);
 
-  it('keep their complete entry where the booking adds another one', () => {
+  it('keeps existing guest entries complete when the booking adds a guest', () => {
     expect(merged([...ours, { email: 'eve@example.com' }])).toEqual([
       ...answered,
       { email: 'eve@example.com' },
     ]);
   });
 
-  it('are removed where the booking drops them, and only then', () => {
+  it('removes a guest only when the booking drops them', () => {
     expect(merged([{ email: 'ADA@example.com' }])).toEqual([answered[0], answered[2]]);
     expect(merged([])).toEqual([answered[2]]);
   });
 
-  it('keep their answer where the booking changes their name', () => {
+  it("keeps a guest's answer when the booking changes the name", () => {
     const [ada, ben] = ours;
     expect(
       merged([ada as { email: string }, { ...ben, email: 'ben@example.com', displayName: 'Benjamin' }]),
     ).toEqual([answered[0], { ...answered[1], displayName: 'Benjamin' }, answered[2]]);
   });
 
-  it('that the owner has removed are not invited again', () => {
+  it('does not invite a guest again whom the owner has removed', () => {
     expect(mergeGuests('b1', answered.slice(1), [...ours, { email: 'eve@example.com' }], before)).toEqual([
       ...answered.slice(1),
       { email: 'eve@example.com' },
     ]);
   });
 
-  it('are read before they are changed, but not for a hold that never had any', () => {
+  it('reads guests before changing them, except for a hold that never had any', () => {
     const booking = bookingOf({ details });
     const held = inserted(booking, 'tentative').written;
     const scheduled = inserted(booking).written;

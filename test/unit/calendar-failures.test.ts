@@ -33,7 +33,7 @@ describe('an error of Google Calendar', () => {
     [412, 'conditionNotMet', 'Precondition Failed', 'stale'],
     [413, 'uploadTooLarge', 'Request Too Large', 'account_refused'],
     [500, 'backendError', 'Backend Error', 'transient'],
-  ])('%i %s "%s" is %s', (status, reason, message, kind) => {
+  ])('classifies %i %s "%s" of Google as %s', (status, reason, message, kind) => {
     expect(httpFailure(status, json, envelope(status, reason, message))).toEqual({
       kind,
       status,
@@ -43,14 +43,14 @@ describe('an error of Google Calendar', () => {
     });
   });
 
-  it('of the domain usageLimits is a quota, unless its reason says otherwise', () => {
+  it('classifies the domain usageLimits as a quota unless the reason is more specific', () => {
     const kindOf = (reason: string) => httpFailure(403, json, envelope(403, reason, 'x', 'usageLimits')).kind;
     expect(kindOf('neverHeardOfIt')).toBe('quota_exceeded');
     expect(kindOf('accessNotConfigured')).toBe('operator');
     expect(kindOf('userRateLimitExceeded')).toBe('rate_limited');
   });
 
-  it('is read from the newer envelope too', () => {
+  it('reads the reason from the newer error envelope too', () => {
     const body = {
       error: {
         code: 403,
@@ -77,7 +77,7 @@ describe('an error of Google Calendar', () => {
     ['soon', undefined],
     ['-5', undefined],
     ['Wed, 21 Oct 2026 07:28:00 GMT', undefined],
-  ])('carries Retry-After %j as %j', (header, seconds) => {
+  ])('reads Retry-After %j as %j', (header, seconds) => {
     const headers = new Headers([...json, ['retry-after', header]]);
     const body = envelope(429, 'rateLimitExceeded', 'Rate Limit Exceeded');
     expect(httpFailure(429, headers, body).retryAfter).toBe(seconds);
@@ -97,19 +97,16 @@ describe('an answer without the envelope of Google Calendar', () => {
     ['the envelope in another content type', html, (status) => envelope(status, 'notFound', 'Not Found')],
     ['null', json, () => 'null'],
   ];
-  it.each(bodies)(
-    '%s is transient at every status, and its Retry-After counts for nothing',
-    (_, given, body) => {
-      const headers = new Headers([...given, ['retry-after', '864000']]);
-      for (const status of statuses)
-        expect(httpFailure(status, headers, body(status))).toEqual({
-          kind: 'transient',
-          status,
-          reason: `http${status}`,
-          message: `Google answered ${status}.`,
-        });
-    },
-  );
+  it.each(bodies)('%s is transient at every status, and its Retry-After is ignored', (_, given, body) => {
+    const headers = new Headers([...given, ['retry-after', '864000']]);
+    for (const status of statuses)
+      expect(httpFailure(status, headers, body(status))).toEqual({
+        kind: 'transient',
+        status,
+        reason: `http${status}`,
+        message: `Google answered ${status}.`,
+      });
+  });
 });
 
 /** Reasons of Google's APIs, of this one and of others, and some that do not exist. */
@@ -142,26 +139,26 @@ describe('a refusal of Google for any reason', () => {
     ),
   );
 
-  it('is final only as a 400 that speaks of the data', () => {
+  it('treats a refusal as final only at 400 for invalid data', () => {
     const final = all.filter(({ kind }) => kind === 'refused');
     expect(new Set(final.map(({ status, reason }) => `${status} ${reason}`))).toEqual(
       new Set(['400 invalid']),
     );
   });
 
-  it('says that an event or calendar is gone only at 404 and 410', () => {
+  it('treats an event or calendar as gone only at 404 and 410', () => {
     const gone = all.filter(({ kind }) => kind === 'not_found' || kind === 'gone');
     expect(new Set(gone.map(({ status }) => status))).toEqual(new Set([404, 410]));
   });
 
-  it('is a limit at 403 where its reason ends in LimitExceeded or its domain is usageLimits', () => {
+  it('treats 403 as a limit by reason LimitExceeded or domain usageLimits', () => {
     const limits = all.filter(({ status, reason }) => status === 403 && /LimitExceeded$/.test(reason));
     expect(new Set(limits.map(({ kind }) => kind))).toEqual(new Set(['rate_limited', 'quota_exceeded']));
     const inDomain = all.filter(({ status, domain }) => status === 403 && domain === 'usageLimits');
     expect(inDomain.filter(({ kind }) => kind === 'account_refused')).toEqual([]);
   });
 
-  it('waits at 403 and is marked as unknown where this service does not know the reason', () => {
+  it('retries an unknown 403 reason later and marks it as unknown', () => {
     const waiting = all.filter(({ status, kind }) => status === 403 && kind === 'account_refused');
     const unknown = waiting.filter(({ unknown }) => unknown).map(({ reason }) => reason);
     expect(unknown).toContain('neverHeardOfIt');

@@ -48,7 +48,7 @@ const load: Load = {
   refreshEvery: { inUse: 3000, idle: 250_000 },
 };
 
-test('a payment costs the sum of what it uses at the prices of the table', () => {
+test('a payment costs the sum of its usage at the listed prices', () => {
   const units = paymentsOf(service, { ...load, payments: 1 });
   expect(units).toMatchObject({
     lambdaRequests: 2,
@@ -63,7 +63,7 @@ test('a payment costs the sum of what it uses at the prices of the table', () =>
   expect(dollars({ events: 1_000_000 }, { ...prices, events: { ...prices.events, usd: 7 } })).toBe(7);
 });
 
-test('less memory stretches work in proportion, and waiting not at all', () => {
+test('less memory stretches CPU time in proportion, and waiting time not at all', () => {
   const quarter = { ...operation, runs: [{ memoryMb: 1769 / 4, ms: 10 }] };
   const spent = (payment: MeasuredService['payment']): number =>
     paymentsOf({ ...service, payment }, { ...load, payments: 1 }).lambdaGbSeconds ?? 0;
@@ -71,7 +71,7 @@ test('less memory stretches work in proportion, and waiting not at all', () => {
   expect(spent({ ...operation, waitingMb: 512 })).toBeCloseTo(spent(operation) - 0.15);
 });
 
-test('twice the load costs twice as much, and what stands costs the same', () => {
+test('twice the load doubles variable cost and leaves fixed cost unchanged', () => {
   const twice = { ...load, payments: 2 * load.payments, connections: 2 * load.connections };
   for (const costOf of [paymentsOf, usualPaymentsOf, refreshingOf, storedConnectionsOf])
     expect(dollars(costOf(service, twice))).toBeCloseTo(2 * dollars(costOf(service, load)));
@@ -80,7 +80,7 @@ test('twice the load costs twice as much, and what stands costs the same', () =>
   );
 });
 
-test('refreshes grow with users in use, and the usual way with users registered', () => {
+test("our refreshes grow with active users, and the baseline's with registered users", () => {
   const month = 30 * 86_400;
   expect(refreshesOf({ ...load, active: 0 })).toBeCloseTo((500 * month) / 250_000);
   expect(refreshesOf({ ...load, active: 1 })).toBeCloseTo((500 * month) / 3000);
@@ -89,18 +89,18 @@ test('refreshes grow with users in use, and the usual way with users registered'
   expect(usual(0.05)).toMatchObject({ readUnits: 500 * 720, writeUnits: 2 * 500 * 720 });
 });
 
-test('refreshes that go side by side wait together', () => {
+test('parallel refreshes share their waiting time', () => {
   const waits = (sideBySide: number) => usualRefreshingOf(service, load, sideBySide).lambdaGbSeconds ?? 0;
   expect(waits(1)).toBeCloseTo(20 * waits(20));
 });
 
-test('every run is traced while there is one a second, and a twentieth of what is beyond', () => {
+test('traces each run up to one a second, and one in twenty above that', () => {
   const seconds = 30 * 86_400;
   expect(tracesOf(1000).traces).toBe(1000);
   expect(tracesOf(seconds + 2000).traces).toBe(seconds + 100);
 });
 
-test('the rows compare with the usual way and judge the goal by it', () => {
+test('the cost rows compare with the baseline and judge the goal by it', () => {
   const rows = costRows(service, load);
   const found = rows.find(({ what }) => what === '500 connections refreshed');
   expect(found?.goal).toEqual({ timesBetter: 10 });
@@ -111,7 +111,7 @@ test('the rows compare with the usual way and judge the goal by it', () => {
 const text = (length: number) => ({ S: 'x'.repeat(length) });
 const index = { keys: ['shard', 'due'], projected: ['id', 'shard', 'due', 'user'] };
 
-test('an item has the bytes of its names and values', () => {
+test('an item has the size of its names and values', () => {
   expect(itemBytes({ id: { S: 'ä' } })).toBe(2 + 2);
   expect(itemBytes({ n: { N: '1790000000' }, b: { BOOL: true } })).toBe(1 + 3 + 1 + 1);
   expect(itemBytes({ l: { L: [{ S: 'ab' }] }, m: { M: { k: { S: 'v' } } } })).toBe(
@@ -119,13 +119,13 @@ test('an item has the bytes of its names and values', () => {
   );
 });
 
-test('reads are counted by four kilobytes, and half in an index', () => {
+test('reads are metered in units of 4 KB, half of that in an index', () => {
   expect([undefined, { id: text(4094) }, { id: text(4095) }].map(readUnits)).toEqual([1, 1, 2]);
   expect(queryUnits([])).toBe(0.5);
   expect(queryUnits([{ id: text(3000) }, { id: text(3000) }])).toBe(1);
 });
 
-test('a write is counted by kilobytes of the larger item, and in an index only where that changes', () => {
+test('a write is metered by the larger item, and in an index only if indexed fields change', () => {
   const idle = { id: text(10) };
   const due = { ...idle, shard: { S: '1' }, due: { N: '5' } };
   const write = (before: object | undefined, after: object) =>
@@ -139,7 +139,7 @@ test('a write is counted by kilobytes of the larger item, and in an index only w
   expect(write(due, idle)).toBe(1 + 1);
 });
 
-test('what is stored counts in each index that has it', () => {
+test('stored bytes include each index that holds the item', () => {
   const due = { id: text(8), shard: { S: '1' }, due: { N: '5' }, big: text(997) };
   expect(storedBytes({ id: text(8) }, [index])).toBe(10 + 100);
   expect(storedBytes(due, [index])).toBe(1021 + 100 + 21 + 100);

@@ -38,7 +38,7 @@ const dayAfter = (date: string): string => Temporal.PlainDate.from(date).add({ d
 const wholeDay = (date: string, end = dayAfter(date)) => ({ start: { date }, end: { date: end } });
 
 describe('the span of whole days', () => {
-  it('whole days last from midnight to midnight with the offset of the zone', async () => {
+  it('whole days last from midnight to midnight at the offset of the zone', async () => {
     expect(await daySpan(wholeDay('2027-03-01', '2027-03-03'), 'America/New_York')).toEqual({
       startsAt: Date.parse('2027-03-01T05:00:00Z') / 1000,
       endsAt: Date.parse('2027-03-03T05:00:00Z') / 1000,
@@ -55,7 +55,7 @@ describe('the span of whole days', () => {
     ['Pacific/Apia', '2011-12-30', '2011-12-31T00:00:00+14:00'],
     // RFC 3339 has no seconds in offsets.
     ['Europe/Vienna', '1800-01-01', '1799-12-31T22:54:39Z'],
-  ])('a day begins at the first time that exists in %s on %s', async (zone, date, from) => {
+  ])('a day begins at the first existing time in %s on %s', async (zone, date, from) => {
     expect((await daySpan(wholeDay(date), zone))?.from).toBe(from);
   });
 
@@ -73,7 +73,7 @@ describe('the span of whole days', () => {
     expect(widestSpan(timed)).toBeUndefined();
   });
 
-  it('a day begins where the day before ends, in every zone and around every change of clocks', async () => {
+  it('a day begins where the previous day ends, in every zone and around every clock change', async () => {
     for (const zone of zones) {
       for (const date of days(zone)) {
         const [today, tomorrow] = await Promise.all([

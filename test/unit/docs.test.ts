@@ -24,7 +24,7 @@ test('api.md explains every error code', () => {
   expect(explained('docs/api.md', '## Errors', 'code')).toEqual(members('shared/app-error.ts', 'ErrorCode'));
 });
 
-test('api.md explains every problem that a payment or a sync may find in a booking', () => {
+test('api.md explains every problem code of a booking', () => {
   const payment = [
     'shared/appointment.ts',
     'shared/booking-payments.ts',
@@ -56,7 +56,7 @@ test('api.md explains every status of a payment', () => {
     expect(sectionOf('docs/api.md', '### `/bookings`')).toContain(`\`${standing}\``);
 });
 
-test('api.md explains every reason for which a payment is orphaned', () => {
+test('api.md explains every reason for an orphaned payment', () => {
   expect(explained('docs/api.md', '### Payments that pay for nothing', '`reason`')).toEqual(
     members('shared/booking.ts', 'OrphanReason'),
   );
@@ -69,7 +69,7 @@ test('operations.md explains every metric and every alarm', () => {
   expect(explained('docs/operations.md', '## Alarms', 'alarm')).toEqual(alarms);
 });
 
-test('security.md names tests by titles that they have', () => {
+test('security.md cites only existing test titles', () => {
   const named = [...read('docs/security.md').matchAll(/\[([^\]]+)\]\(\.\.\/(test\/[^)]+)\)/g)];
   expect(named.length).toBeGreaterThan(30);
   for (const [, title = '', file = ''] of named) {
@@ -88,7 +88,7 @@ test('the README names every function and every command', () => {
     expect(readme).toMatch(new RegExp(`npm (run )?${script}\\b`));
 });
 
-test.each(documents)('every link of %s within the project leads somewhere', (document) => {
+test.each(documents)('every link of %s within the project has a target', (document) => {
   for (const target of matches(read(document), /\]\((?!https?:)([^)\s]+)\)/g)) {
     const [path = '', anchor] = target.split('#');
     const file = path === '' ? document : join(dirname(document), path);
@@ -139,7 +139,7 @@ function anchorsOf(document: string): string[] {
   });
 }
 
-test('no documented command carries a secret as an argument, which histories and process lists show', () => {
+test('no documented command passes a secret as an argument', () => {
   const commands = documents.flatMap((document) =>
     [...read(document).matchAll(/```(?:sh|bash)\n(.*?)```/gs)].map(([, block = '']) => block),
   );

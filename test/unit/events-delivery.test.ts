@@ -22,7 +22,7 @@ beforeAll(() => {
 afterAll(() => rmSync(outdir, { recursive: true, force: true }));
 
 describe('with eventsUrl', () => {
-  test('a rule posts the events of this service, and no others, for up to a day', () => {
+  test('with eventsUrl a rule posts only our bus events, and retries for up to a day', () => {
     const { EventBusName, EventPattern, State, Targets } = stack.at('EventsDelivery/Rule').Properties;
     expect(stack.text(EventBusName)).toBe('<Bus>');
     expect({ EventPattern, State }).toEqual({ EventPattern: { source: [eventSource] }, State: 'ENABLED' });
@@ -39,7 +39,7 @@ describe('with eventsUrl', () => {
     ]);
   });
 
-  test('the destination is that URL, at a bounded rate', () => {
+  test('with eventsUrl the destination has that URL and a bounded rate', () => {
     const { ConnectionArn, ...destination } = stack.at(
       'EventsDelivery/Destination/ApiDestination',
     ).Properties;
@@ -51,7 +51,7 @@ describe('with eventsUrl', () => {
     expect(stack.text(ConnectionArn)).toBe('<EventsDelivery/Connection/Connection.Arn>');
   });
 
-  test('the key is told to EventBridge and to nobody else, by a reference', () => {
+  test('with eventsUrl only EventBridge gets the key, by a reference', () => {
     const { AuthorizationType, AuthParameters } = stack.at('EventsDelivery/Connection/Connection').Properties;
     expect(AuthorizationType).toBe('API_KEY');
     const { ApiKeyName, ApiKeyValue } = AuthParameters.ApiKeyAuthParameters;
@@ -63,18 +63,18 @@ describe('with eventsUrl', () => {
     );
   });
 
-  test('an alarm tells of it', () => {
+  test('with eventsUrl an alarm watches undelivered events', () => {
     const { Dimensions, ...alarm } = stack.at('Alarms/UndeliveredEvents').Properties;
     expect(alarm).toMatchObject({ MetricName: 'ApproximateNumberOfMessagesVisible', Threshold: 1 });
     expect(stack.text(Dimensions[0].Value)).toBe('<EventsDelivery/DeadLetters.QueueName>');
   });
 
-  test('no resource waits for itself', () => {
+  test('with eventsUrl no resources depend on each other in a circle', () => {
     expect(stack.circle()).toBeUndefined();
   });
 });
 
-test('without eventsUrl the template has nothing of it', () => {
+test('without eventsUrl the template has no delivery resources', () => {
   const template = readFileSync(join(inject('assembly'), 'LeadsCalendarGoogle.template.json'), 'utf8');
   expect(template).not.toMatch(
     /EventsDelivery|EventsKey|UndeliveredEvents|AWS::Events::(Rule|ApiDestination|Connection)/,
@@ -88,11 +88,11 @@ test.each(['http://app.example.com/events', 'app.example.com'])('eventsUrl canno
 describe('the documents of events', () => {
   const read = (name: string) => readFileSync(join(import.meta.dirname, '../../docs', name), 'utf8');
 
-  test('docs/events.schema.json is what the code says; otherwise: npm run docs', () => {
+  test('docs/events.schema.json matches the code; if not: npm run docs', () => {
     expect(JSON.parse(read('events.schema.json'))).toEqual(eventsJsonSchema());
   });
 
-  test('docs/api.md names each type and its fields', () => {
+  test('docs/api.md names each event type and its fields', () => {
     const { $defs } = eventsJsonSchema() as { $defs: Record<string, { properties: object }> };
     for (const [type, { properties }] of Object.entries($defs).filter(([name]) => name.includes('.'))) {
       const row =

@@ -14,7 +14,7 @@ const newKey = () => key('n');
 const purposes = Object.keys(keySecrets) as KeyPurpose[];
 
 describe.each(purposes)('rotation of %s', (purpose) => {
-  it('keeps the old key current until every function has read the secret again', () => {
+  it('a rotation keeps the old key current until every function has read the secret again', () => {
     const { text, id, previous, from } = rotate(purpose, initial, now, newKey);
     expect([id, previous]).toEqual([day, 'initial']);
     expect(from - now).toBeGreaterThan(secretTimeToLive);
@@ -24,13 +24,13 @@ describe.each(purposes)('rotation of %s', (purpose) => {
     expect(JSON.parse(text)).toMatchObject({ initial: key('a'), [day]: key('n') });
   });
 
-  it('uses the new key at once in an emergency', () => {
+  it('an emergency rotation uses the new key at once', () => {
     const { text, from } = rotate(purpose, initial, now, newKey, { atOnce: true });
     expect(from).toBe(now);
     expect(parseKeys(purpose, text).current(now)).toBe(day);
   });
 
-  it('is refused while an earlier one is not in force, except in an emergency', () => {
+  it('refuses a rotation before the previous one is in force, except in an emergency', () => {
     const { text, from } = rotate(purpose, initial, now, newKey);
     expect(() => rotate(purpose, text, from - 1, newKey)).toThrow(/comes into use at 2026-11-23T06:06:00Z/);
     const emergency = rotate(purpose, text, from - 1, newKey, { atOnce: true });
@@ -38,7 +38,7 @@ describe.each(purposes)('rotation of %s', (purpose) => {
     expect(parseKeys(purpose, emergency.text).current(from - 1)).toBe(`${day}b`);
   });
 
-  it('writes the key of the rotation before as current once it is in force', () => {
+  it("a second rotation makes the first one's key current once it is in force", () => {
     const first = rotate(purpose, initial, now, newKey);
     const second = rotate(purpose, first.text, first.from, newKey);
     expect(JSON.parse(second.text)).toMatchObject({
@@ -49,20 +49,20 @@ describe.each(purposes)('rotation of %s', (purpose) => {
     expect(second.previous).toBe(day);
   });
 
-  it('never repeats an id of the same day', () => {
+  it('a rotation never reuses a key id of the same day', () => {
     const other = JSON.stringify({ current: `${day}c`, [`${day}c`]: key('c') });
     expect(rotate(purpose, other, now, newKey).id).toBe(`${day}d`);
     const last = JSON.stringify({ current: `${day}z`, [`${day}z`]: key('z') });
     expect(() => rotate(purpose, last, now, newKey)).toThrow(/tomorrow/);
   });
 
-  it('refuses a value that cannot be used, without quoting it', () => {
+  it('refuses to rotate an invalid value, without quoting it', () => {
     const broken = JSON.stringify({ current: 'gone', initial: key('a') });
     expect(() => rotate(purpose, broken, now, newKey)).toThrow(/"current" must name/);
     expect(() => rotate(purpose, broken, now, newKey)).not.toThrow(/aaaa/);
   });
 
-  it('keeps the purpose in the value, and refuses the keys of another purpose', () => {
+  it('a rotation keeps the purpose in the value and refuses keys of another purpose', () => {
     const named = JSON.stringify({ purpose, current: 'initial', initial: key('a') });
     const { text, settledAt } = rotate(purpose, named, now, newKey);
     expect(JSON.parse(text)).toMatchObject({ purpose });
@@ -73,7 +73,7 @@ describe.each(purposes)('rotation of %s', (purpose) => {
     }
   });
 
-  it('shows the use of each key before and after it is in force', () => {
+  it('shows the use of each key before and after a rotation is in force', () => {
     const { text, from } = rotate(purpose, initial, now, newKey);
     expect(viewKeys(purpose, text, from - 1)).toEqual([
       { id: 'initial', use: 'current' },
@@ -89,7 +89,7 @@ describe.each(purposes)('rotation of %s', (purpose) => {
 describe.each(purposes)('retiring a key of %s', (purpose) => {
   const { text, from, settledAt } = rotate(purpose, initial, now, newKey);
 
-  it('works from the moment on at which nothing outside the tables needs the key', () => {
+  it('retires a key once nothing outside the tables needs it', () => {
     expect(settledAt).toBe(from + settlingTime[purpose]);
     expect(() => retire(purpose, text, 'initial', settledAt - 1)).toThrow(/with older keys until 20/);
     const retired = retire(purpose, text, 'initial', settledAt);
@@ -103,11 +103,11 @@ describe.each(purposes)('retiring a key of %s', (purpose) => {
     ['current', 'initial', from - 1, /"initial" is the current one/],
     ['the next one', day, from - 1, /comes into use at/],
     ['the current one since the rotation', day, settledAt, /is the current one/],
-  ])('is refused for a key that is %s', (_, id, at, message) => {
+  ])('refuses to retire a key that is %s', (_, id, at, message) => {
     expect(() => retire(purpose, text, id, at)).toThrow(message);
   });
 
-  it('is refused for every old key until the last rotation has settled', () => {
+  it('refuses to retire any old key until the last rotation has settled', () => {
     const second = rotate(purpose, text, from, newKey);
     expect(() => retire(purpose, second.text, 'initial', from + 1)).toThrow(/until/);
     const third = retire(purpose, second.text, 'initial', second.settledAt);
@@ -115,7 +115,7 @@ describe.each(purposes)('retiring a key of %s', (purpose) => {
     expect(parseKeys(purpose, last).ids).toEqual([`${day}b`]);
   });
 
-  it('in an emergency waits only for the copies that functions keep', () => {
+  it('an emergency retirement waits only for copies cached by functions', () => {
     const emergency = rotate(purpose, initial, now, newKey, { atOnce: true });
     expect(() => retire(purpose, emergency.text, 'initial', now + secretTimeToLive)).toThrow(/until/);
     const early = () => retire(purpose, emergency.text, 'initial', now + secretTimeToLive, { atOnce: true });
@@ -125,8 +125,8 @@ describe.each(purposes)('retiring a key of %s', (purpose) => {
   });
 });
 
-describe('what is made with an old key', () => {
-  it('keeps its time after another key was retired in an emergency', () => {
+describe('lifetime of results of an old key', () => {
+  it('a key keeps its remaining time after another key was retired in an emergency', () => {
     const first = rotate('payment-messages', initial, now, newKey);
     const second = rotate('payment-messages', first.text, first.from, newKey, { atOnce: true });
     const soon = second.from + rotationLead;
@@ -139,7 +139,7 @@ describe('what is made with an old key', () => {
     ['link-signing', maxLifetime],
     ['api-signing', maxLifetime],
     ['payment-messages', 28 * 86_400],
-  ])('of %s lives no longer than the key is kept', (purpose, lifetime) => {
+  ])('a key of %s is kept longer than anything made with it lives', (purpose, lifetime) => {
     // Made at the end of the time for which a function uses its copy of the secret.
     expect(settlingTime[purpose]).toBeGreaterThanOrEqual(secretTimeToLive + lifetime);
   });

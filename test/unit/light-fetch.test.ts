@@ -19,7 +19,7 @@ async function serve(answer: RequestListener): Promise<string> {
 
 const init = { method: 'GET', headers: {}, redirect: 'error' as const, signal: AbortSignal.timeout(10_000) };
 
-test('sends method, path, headers and body, and gives status, headers and text', async () => {
+test('sends method, path, headers and body, and returns status, headers and text', async () => {
   const url = await serve(async (request, response) => {
     const { method, url, headers } = request;
     response.writeHead(429, { 'Retry-After': '7' });
@@ -40,7 +40,7 @@ test('sends method, path, headers and body, and gives status, headers and text',
   });
 });
 
-test('a redirect is an answer, and is not followed', async () => {
+test('returns a redirect instead of following it', async () => {
   let requests = 0;
   const url = await serve((_, response) => {
     requests++;
@@ -50,13 +50,13 @@ test('a redirect is an answer, and is not followed', async () => {
   expect(requests).toBe(1);
 });
 
-test('rejects with the reason of its signal', async () => {
+test('rejects with the reason of its abort signal', async () => {
   const url = await serve(() => {});
   const waiting = lightFetch(url, { ...init, signal: AbortSignal.timeout(50) });
   await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' });
 });
 
-test('stops waiting in the middle of an answer too', async () => {
+test('stops reading a response body when the signal aborts', async () => {
   const url = await serve((_, response) => void response.writeHead(200).write('so far'));
   const waiting = lightFetch(url, { ...init, signal: AbortSignal.timeout(200) });
   await expect(waiting).rejects.toMatchObject({ name: 'TimeoutError' });
@@ -71,11 +71,11 @@ test.each<[string, RequestListener]>([
       response.write('so far', () => response.destroy());
     },
   ],
-])('rejects where the connection ends %s', async (_, answer) => {
+])('rejects when the connection ends %s', async (_, answer) => {
   await expect(lightFetch(await serve(answer), init)).rejects.toMatchObject({ code: 'ECONNRESET' });
 });
 
-test('an answer without a body has no text', async () => {
+test('returns no text for a response without a body', async () => {
   const { status, text: read } = await lightFetch(
     await serve((_, response) => void response.writeHead(204).end()),
     { ...init, method: 'DELETE' },
@@ -83,23 +83,26 @@ test('an answer without a body has no text', async () => {
   expect([status, await read()]).toEqual([204, '']);
 });
 
-test('asks for no encoding that it could not read', async () => {
+test('requests no content encoding', async () => {
   const url = await serve(({ headers }, response) => void response.end(String(headers['accept-encoding'])));
   expect(await (await lightFetch(url, init)).text()).toBe('undefined');
 });
 
-test.each(['x\r\nx-injected: yes', 'x\ninjected', 'x\0'])('sends no header such as %j', async (value) => {
-  let requests = 0;
-  const url = await serve((_, response) => {
-    requests++;
-    response.end();
-  });
-  const sent = { ...init, headers: { authorization: value } };
-  await expect(lightFetch(url, sent)).rejects.toMatchObject({ code: 'ERR_INVALID_CHAR' });
-  expect(requests).toBe(0);
-});
+test.each(['x\r\nx-injected: yes', 'x\ninjected', 'x\0'])(
+  'refuses to send a header such as %j',
+  async (value) => {
+    let requests = 0;
+    const url = await serve((_, response) => {
+      requests++;
+      response.end();
+    });
+    const sent = { ...init, headers: { authorization: value } };
+    await expect(lightFetch(url, sent)).rejects.toMatchObject({ code: 'ERR_INVALID_CHAR' });
+    expect(requests).toBe(0);
+  },
+);
 
-test('rejects at once where its signal was raised before', async () => {
+test('rejects at once when its signal was aborted before', async () => {
   const signal = AbortSignal.abort(new Error('too late'));
   await expect(lightFetch('http://127.0.0.1:9/', { ...init, signal })).rejects.toThrow('too late');
 });
@@ -133,14 +136,14 @@ describe('over TLS', () => {
 
   const post = { ...init, method: 'POST', body: 'once' };
 
-  test('uses one connection for calls in a row', async () => {
+  test('reuses one TLS connection for consecutive calls', async () => {
     const { url, ca, sockets } = await serveTls((_, response) => void response.end('{"ok":true}'));
     trust(ca);
     for (let i = 0; i < 3; i++) expect(await (await lightFetch(url, post)).text()).toBe('{"ok":true}');
     expect(sockets.length).toBe(1);
   });
 
-  test('talks to nobody whose certificate is not trusted', async () => {
+  test('sends nothing to a server whose certificate is not trusted', async () => {
     let requests = 0;
     const { url } = await serveTls((_, response) => {
       requests++;
@@ -150,14 +153,14 @@ describe('over TLS', () => {
     expect(requests).toBe(0);
   });
 
-  test('talks to nobody whose certificate is for somebody else', async () => {
+  test('refuses a certificate for another host name', async () => {
     const { url, ca } = await serveTls((_, response) => void response.end());
     trust(ca);
     const other = url.replace('127.0.0.1', 'localhost');
     await expect(lightFetch(other, post)).rejects.toMatchObject({ code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
   });
 
-  test('opens another connection where the kept one was ended while nobody looked', async () => {
+  test('reconnects when the server closed the idle keep-alive socket', async () => {
     const { url, ca, sockets } = await serveTls((_, response) => void response.end('answer'));
     trust(ca);
     await lightFetch(url, post);

@@ -18,9 +18,9 @@ const texts = {
   end: '2027-03-05T11:00:00Z',
 };
 
-describe('the booking that a payment names', () => {
+describe('the booking that a payment references', () => {
   it.each(icuAbbreviations.flatMap((zone) => [zone, zone.toLowerCase()]))(
-    'has a problem on its time zone when that is the abbreviation %s',
+    'reports a problem with a time zone that is the abbreviation %s',
     async (zone) => {
       expect(await readBooking({ ...texts, time_zone: zone }, names, 'pi_1')).toEqual({
         bookingId: 'b1',
@@ -30,7 +30,7 @@ describe('the booking that a payment names', () => {
     },
   );
 
-  it('is paid when it is declared, also with unusable metadata', async () => {
+  it('pays a declared booking even with unusable metadata', async () => {
     const metadata = { ...texts, time_zone: 'PST', start: 'Monday' };
     const event = snapshot('payment_intent.succeeded', intent({ metadata }));
     const translation = await translateStripeEvent(
@@ -50,7 +50,7 @@ describe('the booking that a payment names', () => {
     expect(standingOf(paid?.payments.pi_1 ?? {})).toBe('paid');
   });
 
-  it('has a problem, and the operator an alarm without its texts, when reading it throws', async () => {
+  it('reports a problem and raises an alarm without its texts when reading a booking throws', async () => {
     logged.length = 0;
     const unforeseen = async () => {
       throw new RangeError('Invalid time zone: Secret Street 1');

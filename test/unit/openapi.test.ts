@@ -11,12 +11,12 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   })),
 );
 
-test('docs/openapi.json is what the code says; otherwise: npm run docs', () => {
+test('docs/openapi.json matches the code; if not: npm run docs', () => {
   const written = readFileSync(join(import.meta.dirname, '../../docs/openapi.json'), 'utf8');
   expect(JSON.parse(written)).toEqual(JSON.parse(JSON.stringify(document)));
 });
 
-test('every route of the stack is an operation, and no other', () => {
+test('the OpenAPI operations are exactly the routes of the stack', () => {
   const template = readFileSync(join(inject('assembly'), 'LeadsCalendarGoogle.template.json'), 'utf8');
   const resources = Object.values(JSON.parse(template).Resources) as {
     Type: string;
@@ -28,7 +28,7 @@ test('every route of the stack is an operation, and no other', () => {
   expect(operations.map(({ key }) => key).sort()).toEqual(routeKeys.sort());
 });
 
-test('every reference leads somewhere, and operations have ids of their own', () => {
+test('every OpenAPI reference has a target, and every operation its own id', () => {
   const named = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map(
     ([, id]) => id,
   );
@@ -37,7 +37,7 @@ test('every reference leads somewhere, and operations have ids of their own', ()
   expect(new Set(ids).size).toBe(ids.length);
 });
 
-test('a patch may take away what may be missing, and nothing else', () => {
+test('a patch can remove exactly the optional fields', () => {
   const { BookingPatch, BookingRequest } = document.components.schemas as Record<
     string,
     { properties: Record<string, { anyOf?: unknown[] }>; required?: string[] }

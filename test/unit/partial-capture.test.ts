@@ -67,14 +67,14 @@ describe.each(Object.entries(generations))('in %s', (_, api_version) => {
     for (const order of permutations(events)) expect(await statusAfter(order)).toBe('refunded');
   });
 
-  it('a partial capture without a refund stays paid, also where half is captured', async () => {
+  it('a partial capture without a refund stays paid, also if half is captured', async () => {
     for (const captured of [4000, 5000, 6000]) {
       const events = eventsOf({ authorized: 10_000, captured, refunds: [] }, api_version);
       for (const order of permutations(events)) expect(await statusAfter(order)).toBe('paid');
     }
   });
 
-  it('is refunded when the refunds are as much as was captured, and only then', async () => {
+  it('a payment is refunded exactly when its refunds reach the captured amount', async () => {
     const amounts = fc
       .tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 0, max: 20 }), fc.nat(20), fc.boolean())
       .map(([captured, remainder, first, isFull]): Amounts => {
@@ -102,7 +102,7 @@ describe.each(Object.entries(generations))('in %s', (_, api_version) => {
   });
 });
 
-it('a dispute that is lost over part of the captured amount leaves the payment partly refunded', async () => {
+it('a lost dispute over part of the captured amount leaves the payment partly refunded', async () => {
   const paid = snapshot('payment_intent.succeeded', intent({ amount: 10_000, amount_received: 9000 }));
   const dispute = (amount: number) =>
     snapshot('charge.dispute.closed', {

@@ -52,7 +52,7 @@ const hmac = (key: string | Uint8Array, text: string) =>
   createHmac('sha256', key).update(text).digest('base64url');
 
 describe('a payment message', () => {
-  it('ends in an HMAC-SHA256 over its text, with the id of the key, and is still JSON', async () => {
+  it('appends an HMAC-SHA256 with its key id to a payment message, which stays JSON', async () => {
     const body = await queued();
     const text = JSON.stringify({ ...payment, sentAt: now });
     const mac = `${hmac(before.key('old') as Uint8Array, text)}.old`;
@@ -61,17 +61,17 @@ describe('a payment message', () => {
     expect(splitMac(body)).toEqual({ message: text, mac });
   });
 
-  it('is read as it was sent', async () => {
+  it('reads a payment message as it was sent', async () => {
     expect(await readWith().read(await queued())).toEqual({ ...payment, sentAt: now });
   });
 
-  it('keeps its MAC with any characters in its texts', async () => {
+  it('accepts the MAC of a payment message with any characters in its texts', async () => {
     const message = 'Grüße "\\ \u2028 \ud83d\ude00 \ud800 \uffff \u0000 ,"mac":"x.y"}';
     const booking = { bookingId: 'b1', problems: [{ code: 'invalid_booking', message }] };
     expect(await readWith().read(await queued(before, { ...payment, booking }))).toMatchObject({ booking });
   });
 
-  it('is read before, during and after a rotation while its key is listed', async () => {
+  it('accepts a payment message before, during and after a rotation while its key is listed', async () => {
     const old = await queued(before);
     const fresh = await queued(rotated);
     expect(splitMac(fresh).mac).toMatch(/\.new$/);
@@ -80,14 +80,14 @@ describe('a payment message', () => {
     await expect(readWith(after).read(old)).rejects.toThrow(refused);
   });
 
-  it('with a key that is new to this environment is read after reading the secret again', async () => {
+  it('reads the secret again for a payment message with an unknown key', async () => {
     const { messageKeys, read } = readWith(before);
     messageKeys.newer = rotated;
     await expect(read(await queued(after))).resolves.toBeDefined();
     expect(messageKeys.value).toBe(rotated);
   });
 
-  it('is refused with any character of its text changed', async () => {
+  it('refuses a payment message with any character of its text changed', async () => {
     const { message, mac } = splitMac(await queued());
     expect(() => verifyMac(before, message, mac)).not.toThrow();
     for (let index = 0; index < message.length; index++) {
@@ -100,7 +100,7 @@ describe('a payment message', () => {
     }
   });
 
-  it('is refused with any other spelling of its MAC', async () => {
+  it('refuses a payment message with any other spelling of its MAC', async () => {
     const { message, mac = '' } = splitMac(await queued());
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
     const spellings = Array.from(mac, (own, index) =>
@@ -140,7 +140,7 @@ describe('a payment message', () => {
         const key = keysOf(purpose, { old: master('o') }).key('old') as Uint8Array;
         return [`with a MAC by the same string for ${purpose}`, withOwn(`${hmac(key, text)}.old`)];
       }),
-  ])('is refused %s, and counted for the operator', async (_, body) => {
+  ])('refuses a payment message %s, and counts it for the operator', async (_, body) => {
     await expect(readWith(rotated).read(body)).rejects.toThrow(refused);
     const lines = logged.map((line) => JSON.parse(line));
     expect(lines.filter((line) => line.OperatorError === 1)).toHaveLength(1);
@@ -150,13 +150,13 @@ describe('a payment message', () => {
     expect(logged.join()).not.toContain(master('o').slice(0, 16));
   });
 
-  it('is not believed while the keys cannot be read', async () => {
+  it('refuses a payment message while the keys cannot be read', async () => {
     const { read, messageKeys } = readWith();
     messageKeys.get = () => Promise.reject(new Error('Secrets Manager does not answer.'));
     await expect(read(await queued())).rejects.toThrow('does not answer');
   });
 
-  it('is verified although the keys that sync needs next cannot be read', async () => {
+  it('verifies a payment message while the token keys cannot be read', async () => {
     const { read, tokenKeys } = readWith();
     tokenKeys.get = () => Promise.reject(new Error('Secrets Manager does not answer.'));
     await expect(read(await queued())).resolves.toBeDefined();
@@ -184,6 +184,6 @@ it.each([
   '{"a":1,"mac":"x"',
   '{"a":{"b":1,"mac":"x"}}',
   '[1,"mac":"x"]',
-])('a body that is no message is refused: %j', async (body) => {
+])('refuses a malformed message body: %j', async (body) => {
   await expect(readWith().read(body)).rejects.toThrow();
 });

@@ -13,7 +13,7 @@ const lost = (amount: number, id = 'dp_1'): PaymentFacts => ({
 const captured = { ...paid, captured: 4000 };
 const remainder: PaymentFacts[] = [{ ...refund('done', 5000, 're_0'), refundsIncludeRemainder: true }];
 
-describe('where a payment stands', () => {
+describe('status of a payment', () => {
   it.each<[string, PaymentFacts[], ReturnType<typeof standingOf>]>([
     ['nothing is known', [], 'unconfirmed'],
     ['it has failed', [{ failedAt: '2026-11-23T10:00:00Z' }], 'failed'],
@@ -91,15 +91,15 @@ describe('where a payment stands', () => {
       [paid, { disputes: { dp_1: { amount: 9000, state: 'open' } } }, refund('done')],
       'refunded',
     ],
-  ])('when %s', (_, said, standing) => {
+  ])('derives the status of a payment when %s', (_, said, standing) => {
     expect(standingOf(said.reduce(mergeFacts, {}))).toBe(standing);
   });
 });
 
-describe('the refunds of one payment', () => {
+describe('refunds of one payment', () => {
   const many = Array.from({ length: 260 }, (_, at) => refund('done', 1 + ((at * 7) % 50), `re_${at}`));
 
-  it('are bounded, to the same ones in any order and with repetitions', () => {
+  it('keeps a bounded number of refunds, the same ones in any order and with repetitions', () => {
     const bounded = many.reduce(mergeFacts, {});
     expect(Object.keys(bounded.refunds ?? {})).toHaveLength(200);
     const orders = fc.shuffledSubarray(many, { minLength: many.length });
@@ -112,13 +112,13 @@ describe('the refunds of one payment', () => {
     );
   });
 
-  it('count in full where the charge says how much was refunded in all', () => {
+  it('counts refunds beyond the bound by the refunded total of the charge', () => {
     expect(standingOf([paid, ...many, { refundedTotal: 9000 }].reduce(mergeFacts, {}))).toBe('refunded');
   });
 });
 
-describe('the disputes of one payment', () => {
-  it('are bounded, and those that are lost stay', () => {
+describe('disputes of one payment', () => {
+  it('keeps a bounded number of disputes, and every lost one', () => {
     const open = Array.from(
       { length: 300 },
       (_, at): PaymentFacts => ({ disputes: { [`dp_${at}`]: { amount: 1, state: 'open' } } }),
@@ -129,7 +129,7 @@ describe('the disputes of one payment', () => {
   });
 });
 
-describe('facts', () => {
+describe('payment facts', () => {
   const time = fc.constantFrom('2026-11-23T10:00:00Z', '2026-11-23T11:00:00Z', '2026-11-23T12:00:00Z');
   const amount = fc.constantFrom(0, 100, 4000, 9000);
   const facts: fc.Arbitrary<PaymentFacts> = fc.record(
@@ -155,7 +155,7 @@ describe('facts', () => {
     { requiredKeys: [] },
   );
 
-  it('come to the same in whatever order and however often they are said', () => {
+  it('merging facts is commutative, associative and idempotent', () => {
     fc.assert(
       fc.property(
         fc.array(facts, { minLength: 1, maxLength: 6 }),

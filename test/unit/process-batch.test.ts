@@ -12,7 +12,7 @@ const record = (messageId: string, groupId: string, bookingId = groupId) => ({
 const read = async (body: string) => parseBookingMessage(body);
 
 describe('processBatch', () => {
-  it('keeps the order within a group, and groups do not wait for each other', async () => {
+  it('processes a group in order, and different groups concurrently', async () => {
     const log: string[] = [];
     const records = [record('1', 'a'), record('2', 'b'), record('3', 'a')];
     const staying = await processBatch(records, read, async (message) => {
@@ -25,7 +25,7 @@ describe('processBatch', () => {
     expect(log).toEqual(['start 1', 'start 2', 'end 2', 'end 1', 'start 3', 'end 3']);
   });
 
-  it('leaves the failed message and all after it in its group in the queue, and nothing else', async () => {
+  it('a failed message and later ones of its group stay in the queue, and no others', async () => {
     const records = [record('1', 'a'), record('2', 'a', 'bad'), record('3', 'b'), record('4', 'a')];
     const staying = await processBatch(records, read, async (message) => {
       if ('bookingId' in message && message.bookingId === 'bad') throw new Error('the table is away');
@@ -34,7 +34,7 @@ describe('processBatch', () => {
   });
 
   it.each(['', 'text', '{}', '{"type":"other"}', '{"type":"payment.confirmed","bookingId":"b"}'])(
-    'leaves a message that is not ours for the dead-letter queue: %j',
+    'leaves an unknown message for the dead-letter queue: %j',
     async (body) => {
       const staying = await processBatch(
         [{ messageId: '1', groupId: 'a', body, repeated: false }],

@@ -35,7 +35,7 @@ const nameOf = ({ Metadata }: Resource): string =>
   (Metadata['aws:cdk:path'] ?? '').replace(/^LeadsCalendarGoogle\//, '').replace(/\/Resource$/, '');
 
 describe('tables', () => {
-  test('can be rolled back to any second, and neither a deploy nor a delete removes them', () => {
+  test('tables have point-in-time recovery and survive a deploy or a delete', () => {
     for (const [name, table] of all('AWS::DynamoDB::Table')) {
       expect(table, name).toMatchObject({
         DeletionPolicy: 'Retain',
@@ -49,7 +49,7 @@ describe('tables', () => {
     }
   });
 
-  test('are encrypted with our key, and copied nowhere', () => {
+  test('tables are encrypted with our key and copied nowhere', () => {
     for (const [name, { Properties }] of all('AWS::DynamoDB::Table')) {
       const { KMSMasterKeyId, ...encryption } = Properties.SSESpecification;
       expect(encryption, name).toEqual({ SSEEnabled: true, SSEType: 'KMS' });
@@ -59,7 +59,7 @@ describe('tables', () => {
     }
   });
 
-  test('our key is replaced each year, and outlives the stack', () => {
+  test('our key rotates each year and outlives the stack', () => {
     for (const [name, key] of all('AWS::KMS::Key')) {
       expect(key, name).toMatchObject({
         DeletionPolicy: 'Retain',
@@ -80,7 +80,7 @@ describe('secrets', () => {
     },
   });
 
-  test('come empty or generated, never with a value from the template', () => {
+  test('secrets are created empty or generated, never with a value from the template', () => {
     const made = all('AWS::SecretsManager::Secret').map(([name, { Properties }]) => {
       const { Description, ...rest } = Properties;
       expect(Description, name).toBeTypeOf('string');
@@ -98,14 +98,14 @@ describe('secrets', () => {
     });
   });
 
-  test('outlive the stack, but for the one that is worth nothing without it', () => {
+  test('secrets outlive the stack, except the delivery key, which is worthless without it', () => {
     const lost = all('AWS::SecretsManager::Secret').filter(
       ([, secret]) => secret.DeletionPolicy !== 'Retain',
     );
     expect(lost.map(([name]) => name)).toEqual(['EventsDelivery/Key']);
   });
 
-  test('stand nowhere in the template: no variable, output or description holds or resolves one', () => {
+  test('no variable, output or description of the template holds or resolves a secret', () => {
     const places = valuesIn(stack.template).filter(([, text]) => text.includes('{{resolve:'));
     // EventBridge's connection keeps it in a secret of its own; CloudFormation reads it at deployment.
     expect(places.map(([path]) => path)).toEqual([
@@ -117,7 +117,7 @@ describe('secrets', () => {
 });
 
 describe('queues', () => {
-  test('are encrypted: with our key where bookings are', () => {
+  test('queues are encrypted, and those with bookings with our key', () => {
     const encryption = all('AWS::SQS::Queue').map(([name, { Properties }]) => [
       name,
       Properties.KmsMasterKeyId ? named(Properties.KmsMasterKeyId) : Properties.SqsManagedSseEnabled,
@@ -130,7 +130,7 @@ describe('queues', () => {
     });
   });
 
-  test('are spoken to over TLS only', () => {
+  test('queues accept TLS only', () => {
     for (const [name] of all('AWS::SQS::Queue')) {
       expect(stack.grants()).toContain(
         `${name} refuses anybody sqs: * on ${name} if aws:SecureTransport = false`,
@@ -138,7 +138,7 @@ describe('queues', () => {
     }
   });
 
-  test('give up, after some tries, into a dead-letter queue that keeps things at least as long', () => {
+  test('queues dead-letter after some tries into a queue with at least the same retention', () => {
     const queues = new Map(all('AWS::SQS::Queue'));
     const targets = new Set(
       stack.ofType('AWS::Events::Rule').flatMap(({ Properties }) =>
@@ -163,7 +163,7 @@ describe('queues', () => {
     for (const name of dead) expect(watched(), 'has no alarm').toContain(name);
   });
 
-  test('hide a message six times as long as its worker may take', () => {
+  test('queues hide a message for six times the timeout of its worker', () => {
     for (const [, { Properties }] of all('AWS::Lambda::EventSourceMapping')) {
       const worker = stack.at(named(Properties.FunctionName)).Properties;
       expect(stack.at(named(Properties.EventSourceArn)).Properties.VisibilityTimeout).toBe(
@@ -184,7 +184,7 @@ describe('queues', () => {
 });
 
 describe('functions', () => {
-  test("run on Node 24 and arm64, traced, in nobody else's network, with a log of their own", () => {
+  test('functions run on Node 24 and arm64, are traced, use no VPC and have their own logs', () => {
     for (const [name, { Properties }] of all('AWS::Lambda::Function')) {
       const own = name.replace(/Function$/, '');
       expect(Properties, name).toMatchObject({
@@ -201,7 +201,7 @@ describe('functions', () => {
     }
   });
 
-  test("that hold Google's client secret and call it are bounded in number", () => {
+  test('functions that call Google with the client secret have bounded concurrency', () => {
     const concurrency = all('AWS::Lambda::Function')
       .filter(([, { Properties }]) => Properties.Environment?.Variables[env.googleClientSecretId])
       .map(([name, { Properties }]) => {
@@ -222,7 +222,7 @@ describe('functions', () => {
     });
   });
 
-  test('answer before API Gateway gives up, and end before their next scheduled run', () => {
+  test('functions time out before API Gateway does and before their next scheduled run', () => {
     const timeout = (name: string): number => stack.at(name).Properties.Timeout;
     for (const [, { Properties }] of all('AWS::ApiGatewayV2::Integration'))
       expect(timeout(named(Properties.IntegrationUri))).toBeLessThan(30);
@@ -232,7 +232,7 @@ describe('functions', () => {
     }
   });
 
-  test('are reserved in no account that asks for nothing to be reserved', () => {
+  test('no function reserves concurrency when the configuration asks for none', () => {
     const without = viewOf(
       synthesize(join(outdir, 'unreserved'), { reservedConcurrency: '0' }).getStackByName(
         'LeadsCalendarGoogle',
@@ -244,14 +244,14 @@ describe('functions', () => {
 });
 
 describe('logs', () => {
-  test('end after the configured time, each of them', () => {
+  test('every log group has the configured retention', () => {
     const groups = all('AWS::Logs::LogGroup');
     for (const [name, { Properties }] of groups) expect(Properties.RetentionInDays, name).toBe(30);
     // Those of the functions, and the access log: what has no group here would get one that is kept for ever.
     expect(groups).toHaveLength(all('AWS::Lambda::Function').length + all('AWS::ApiGatewayV2::Stage').length);
   });
 
-  test('of accesses have no query strings, paths or headers, where tokens travel', () => {
+  test('access logs have no query strings, paths or headers, where tokens travel', () => {
     for (const [, { Properties }] of all('AWS::ApiGatewayV2::Stage')) {
       const { DestinationArn, Format } = Properties.AccessLogSettings;
       expect(named(DestinationArn)).toBe('AccessLogs');
@@ -264,7 +264,7 @@ describe('logs', () => {
 });
 
 describe('the API', () => {
-  test('is throttled, every route of it', () => {
+  test('every route of the API is throttled', () => {
     for (const [name, { Properties }] of all('AWS::ApiGatewayV2::Stage')) {
       expect(Properties.DefaultRouteSettings, name).toEqual({
         ThrottlingRateLimit: 100,
@@ -274,19 +274,19 @@ describe('the API', () => {
     }
   });
 
-  test('is open to scripts of no other origin', () => {
+  test('the API allows no other origin', () => {
     for (const [name, { Properties }] of all('AWS::ApiGatewayV2::Api'))
       expect(Properties, name).not.toHaveProperty('CorsConfiguration');
   });
 
-  test('is not reached but by https', () => {
+  test('the template has no plain http address', () => {
     const addresses = valuesIn(stack.template).filter(([, text]) => /^http:|\bhttp:\/\//.test(text));
     expect(addresses).toEqual([]);
   });
 });
 
 describe('alarms by e-mail', () => {
-  test('are encrypted with our key, which CloudWatch may use, and which lets it publish', () => {
+  test('alarms by e-mail are encrypted with our key, which CloudWatch may use', () => {
     for (const [name, { Properties }] of all('AWS::SNS::Topic')) {
       expect(named(Properties.KmsMasterKeyId), name).toBe('Key');
       const grants = stack.grants().join('\n');
@@ -300,12 +300,12 @@ describe('alarms by e-mail', () => {
 });
 
 describe('cdk-nag', () => {
-  test('has no finding, not even a warning', () => {
+  test('cdk-nag has no findings and no warnings', () => {
     const report = JSON.parse(readFileSync(join(outdir, 'validation-report.json'), 'utf8'));
     expect(report.pluginReports).toEqual([]);
   });
 
-  test('is contradicted here and nowhere else, each time with a reason', () => {
+  test('each cdk-nag suppression is listed with a reason', () => {
     const metadata: Record<string, { type: string; data: Record<string, string> }[]> = JSON.parse(
       readFileSync(join(outdir, 'LeadsCalendarGoogle.metadata.json'), 'utf8'),
     );

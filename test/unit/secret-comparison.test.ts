@@ -32,7 +32,7 @@ const harmless: Record<string, string> = {
   'it.length === expected.length': 'functions/payment-confirmed/signature.ts',
 };
 
-describe('secrets are compared in constant time', () => {
+describe('comparison of secrets', () => {
   const root = join(import.meta.dirname, '../..');
   const files = ['functions', 'shared'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -43,7 +43,7 @@ describe('secrets are compared in constant time', () => {
     comparisons(readFileSync(join(root, file), 'utf8')).map((comparison) => ({ file, comparison })),
   );
 
-  it('and with nothing else, in all of the code', () => {
+  it('no code compares secrets except in constant time', () => {
     expect(files.length).toBeGreaterThan(60);
     expect(found.length).toBeGreaterThan(50);
     const suspicious = found.filter(({ comparison }) => secret.test(comparison));
@@ -52,7 +52,7 @@ describe('secrets are compared in constant time', () => {
     );
   });
 
-  it('where signatures, nonces and cookies are compared', () => {
+  it('compares signatures, nonces and cookies in constant time', () => {
     const using = files.filter((file) =>
       /\b(timingSafeEqual|sameSecret)\(/.test(readFileSync(join(root, file), 'utf8')),
     );
@@ -70,7 +70,7 @@ describe('secrets are compared in constant time', () => {
     'if (fingerprint(browser) !== state.browser) throw wrongBrowser();',
     'identity.nonce == state.nonce',
     'signatures.includes(expected)',
-  ])('which would be noticed: %s', (line) => {
+  ])('notices a comparison that is not constant in time: %s', (line) => {
     expect(comparisons(line).some((each) => secret.test(each))).toBe(true);
   });
 });

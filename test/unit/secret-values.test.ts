@@ -65,12 +65,12 @@ describe.each<[string, (value: string) => unknown, object, object]>([
     ['a'],
   ]),
 ])('the secret %s', (name, parse, right, parsed) => {
-  it.each(harmless)('is accepted with %s', (_, change) => {
+  it.each(harmless)('accepts a secret with %s', (_, change) => {
     expect(parse(change(JSON.stringify(right)))).toEqual(parsed);
     expect(operatorErrors()).toEqual([]);
   });
 
-  it.each(harmful)('is rejected with its name and the reason, unquoted: %s', (_, change, reason) => {
+  it.each(harmful)('rejects a secret with its name and the reason, unquoted: %s', (_, change, reason) => {
     const parseChanged = () => parse(change(JSON.stringify(right)));
     expect(parseChanged).toThrow(notConfigured);
     expect(parseChanged).toThrow(name);
@@ -87,7 +87,7 @@ describe('an entry of webhook-signing', () => {
     ['a list of an empty text', { standard: [''] }],
     ['a list of null', { standard: [null] }],
     ['an empty text for a list', { standard: '' }],
-  ])('that is optional may be empty: %s', (_, change) => {
+  ])('an optional entry of webhook-signing may be empty: %s', (_, change) => {
     expect(parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }))).toEqual({
       stripe: [stripe],
       standard: [],
@@ -100,7 +100,7 @@ describe('an entry of webhook-signing', () => {
     ['a text alone', stripe],
     ['blanks around it', [` ${stripe}\n`]],
     ['an empty text beside it', ['', stripe]],
-  ])('is accepted as %s', (_, value) => {
+  ])('accepts an entry of webhook-signing as %s', (_, value) => {
     expect(parseWebhookSecrets(JSON.stringify({ stripe: value })).stripe).toEqual([stripe]);
     expect(operatorErrors()).toEqual([]);
   });
@@ -114,21 +114,24 @@ describe('an entry of webhook-signing', () => {
     ['an invisible character', { stripe: [`${stripe}\u200b`, stripe] }, '"stripe"[0] must be whsec_'],
     ['a secret in quotes', { stripe: [`"${stripe}"`, stripe] }, '"stripe"[0] must be whsec_'],
     ['an object for a list', { standard: { first: standard } }, '"standard" must be whsec_'],
-  ])('that cannot be used is reported, unquoted, and turns off no other: %s', (_, change, reported) => {
-    const { stripe: usable } = parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }));
-    expect(usable).toEqual([stripe]);
-    expect(operatorErrors()).toHaveLength(1);
-    const line = logged.map((text) => JSON.parse(text)).find(({ level }) => level === 'ERROR');
-    expect(line.error.message).toContain(reported);
-    expect(logged.join()).not.toMatch(/0123456789|not-base64|first/);
-  });
+  ])(
+    'reports an unusable entry of webhook-signing, unquoted, and keeps the others: %s',
+    (_, change, reported) => {
+      const { stripe: usable } = parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }));
+      expect(usable).toEqual([stripe]);
+      expect(operatorErrors()).toHaveLength(1);
+      const line = logged.map((text) => JSON.parse(text)).find(({ level }) => level === 'ERROR');
+      expect(line.error.message).toContain(reported);
+      expect(logged.join()).not.toMatch(/0123456789|not-base64|first/);
+    },
+  );
 
   it.each([
     ['{}', 'no signing secret'],
     ['{"stripe":[],"standard":[]}', 'no signing secret'],
     ['{"stripe":["sk_live_0123456789"]}', '"stripe"[0] must be whsec_'],
     ['{"stripeApiKey":"rk_test_0123456789"}', 'no signing secret'],
-  ])('must be one signing secret at least: %s', (secret, reason) => {
+  ])('webhook-signing must have at least one signing secret: %s', (secret, reason) => {
     expect(() => parseWebhookSecrets(secret)).toThrow(notConfigured);
     expect(() => parseWebhookSecrets(secret)).toThrow(reason);
     expect(() => parseWebhookSecrets(secret)).not.toThrow(/0123456789/);
@@ -143,14 +146,14 @@ describe('an entry of google-oauth-client', () => {
     [JSON.stringify({ web: { ...client, client_id: '' } }), '"web.client_id"'],
     [JSON.stringify({ web: { client_id: client.client_id } }), '"web.client_secret"'],
     [JSON.stringify({ web: { ...client, client_secret: 7 } }), '"web.client_secret"'],
-  ])('that is wrong is named, unquoted: %s', (secret, reason) => {
+  ])('names an invalid entry of google-oauth-client, unquoted: %s', (secret, reason) => {
     expect(() => parseGoogleClient(secret)).toThrow(notConfigured);
     expect(() => parseGoogleClient(secret)).toThrow(reason);
     expect(() => parseGoogleClient(secret)).not.toThrow(/canary/);
   });
 });
 
-describe('a secret that worked', () => {
+describe('a secret that was read before', () => {
   const readTwice = async (second: () => string) => {
     const right = JSON.stringify(webhookSigning);
     const reads = [() => right, second];
@@ -166,12 +169,12 @@ describe('a secret that worked', () => {
     return kept.get();
   };
 
-  it('is kept when it has become malformed, and the operator gets an alarm before the next cold start', async () => {
+  it('keeps the last valid secret when it becomes malformed, and raises an alarm', async () => {
     expect(await readTwice(() => '{')).toEqual(webhookSigning);
     expect(operatorErrors()).toHaveLength(1);
   });
 
-  it('is kept without an alarm while Secrets Manager is unavailable', async () => {
+  it('keeps the last valid secret without an alarm while Secrets Manager is unavailable', async () => {
     const unavailable = () => {
       throw new Error('unavailable');
     };
@@ -196,7 +199,7 @@ describe('a secret with keys', () => {
     ['a next key that does not exist', { current: 'a', a: master, next: { id: 'b', from: 1 } }, '"next"'],
     ['a next key without a time', { current: 'a', a: master, b: master, next: { id: 'b' } }, '"next"'],
     ['a next key that is not an object', { current: 'a', a: master, next: 'b' }, '"next"'],
-  ])('works with its current key and reports %s', (_, value, reason) => {
+  ])('a secret with keys works with its current key and reports %s', (_, value, reason) => {
     const { keys, reported } = parse(value);
     expect(keys.current(2_000_000_000)).toBe('a');
     expect(keys.key('a')).toBeDefined();
@@ -205,7 +208,7 @@ describe('a secret with keys', () => {
     expect(reported.join()).not.toContain('canary');
   });
 
-  it('cannot be used when its current key cannot', () => {
+  it('refuses a secret whose current key is unusable', () => {
     expect(() => parse({ current: 'a', a: 'short', old: master })).toThrow(notConfigured);
   });
 });

@@ -11,7 +11,7 @@ const claim = (change: Partial<Claim> = {}): Claim => ({
   ...change,
 });
 
-describe('of two bookings in one slot', () => {
+describe('two bookings in one slot', () => {
   it.each<[string, Claim, Claim]>([
     ['the one paid earlier', claim({ bookingId: 'b2' }), claim({ claim: '2027-01-15T09:59:59Z' })],
     ['the paid one beside a held one', claim({ bookingId: 'b2' }), claim({ claim: 'held' })],
@@ -27,11 +27,11 @@ describe('of two bookings in one slot', () => {
       claim({ createdAt: undefined }),
       claim({ bookingId: 'b2', createdAt: created - 1e9, claim: '2027-01-15T09:59:59Z' }),
     ],
-  ])('keeps it: %s', (_, one, other) => {
+  ])('the booking with the stronger claim keeps the slot: %s', (_, one, other) => {
     expect([outranks(one, other), outranks(other, one)]).toEqual([true, false]);
   });
 
-  it('exactly one outranks the other, for every pair of claims', () => {
+  it('exactly one of two bookings outranks the other, for every pair of claims', () => {
     const claims = ['b1', 'b2', 'b10'].flatMap((bookingId) =>
       ['held', '2027-01-15T09:59:58Z', '2027-01-15T09:59:59Z'].flatMap((claim) =>
         [undefined, created, created + 1000, created + 600_000].map((createdAt) => ({
@@ -47,7 +47,7 @@ describe('of two bookings in one slot', () => {
   });
 });
 
-describe('a booking claims its slot with its first payment', () => {
+describe('claim of a slot by the first payment', () => {
   const amount = 9000;
   it.each([
     ['by none of no payments', {}, 'held'],
@@ -65,7 +65,7 @@ describe('a booking claims its slot with its first payment', () => {
       '2027-01-02T00:00:00Z',
     ],
     ['not by one that failed', { a: { failedAt: '2027-01-02T00:00:00Z' } }, 'held'],
-  ])('%s', (_, payments, expected) => {
+  ])('claim of a slot by payments: %s', (_, payments, expected) => {
     expect(claimTextOf({ payments })).toBe(expected);
   });
 });
@@ -117,7 +117,7 @@ describe('an event in the list', () => {
       event(days('2027-01-15', '2027-01-16')),
       true,
     ],
-  ])('%s', (_, own, other, expected) => {
+  ])('overlap with another event: %s', (_, own, other, expected) => {
     expect(overlaps(appointment(own), other)).toBe(expected);
   });
 });

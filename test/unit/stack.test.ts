@@ -117,21 +117,21 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
 })();
 
 describe('synthesis', () => {
-  test('is silent, so that what the local stack prints is its own', () => {
+  test('synthesis prints nothing', () => {
     expect(printed).toEqual([]);
   });
 
-  test('fails on a finding, and names it', () => {
+  test('synthesis fails on a cdk-nag finding and names it', () => {
     const app = buildApp(join(outdir, 'finding'), { '@aws-cdk/core:appMode': 'inmemory' });
     new Queue(app.node.findChild('LeadsCalendarGoogle'), 'Careless');
     expect(() => app.synth()).toThrow(/Careless[\s\S]*AwsSolutions-SQS/);
   });
 
-  test('has no resources that wait for each other in a circle', () => {
+  test('no resources depend on each other in a circle', () => {
     expect(stack.circle()).toBeUndefined();
   });
 
-  test('takes its configuration from the context', () => {
+  test('synthesis takes its configuration from the context', () => {
     const returnOrigins = 'https://app.example.com https://admin.example.com';
     const configured = synthesizeTo('configured', {
       publicUrl: 'https://calendar.example.com/',
@@ -191,7 +191,7 @@ describe('synthesis', () => {
     ['alarmEmail', 'operator', /email/],
     ['calendarAccess', 'all', /owned/],
     ['stripeMode', 'sandbox', /"live" \| "test" \| "both"/],
-  ])('says that %s cannot be %j, and why', (key, value, reason) => {
+  ])('explains why %s cannot be %j', (key, value, reason) => {
     const read = () => readConfig((wanted) => (wanted === key ? value : undefined));
     expect(read).toThrow(reason);
     expect(read).toThrow(`at ${key}`);
@@ -212,12 +212,12 @@ describe('the API', () => {
     [{}, undefined],
     [{ publicUrl: 'https://calendar.example.com' }, true],
     [{ publicUrl: 'https://calendar.example.com', keepDefaultEndpoint: 'true' }, undefined],
-  ])('with %j disables its default address: %s', (options, disabled) => {
+  ])('the API with %j disables its default address: %s', (options, disabled) => {
     const api = synthesizeTo(`endpoint-${JSON.stringify(options).length}`, options).at('Api');
     expect(api.Properties.DisableExecuteApiEndpoint || undefined).toBe(disabled);
   });
 
-  test('has exactly the routes that functions and documents name', () => {
+  test('the API has exactly the routes that functions and docs name', () => {
     const table = stack.ofType('AWS::ApiGatewayV2::Route').map((route) => {
       const [, integration] = route.Properties.Target['Fn::Join'][1];
       const { Properties } = stack.template.Resources[integration.Ref] as Resource;
@@ -245,7 +245,7 @@ describe('the API', () => {
 });
 
 describe('functions', () => {
-  test('have the memory and time that were chosen for them', () => {
+  test('functions have the chosen memory and timeout', () => {
     const figures = functionNames.map((name) => {
       const { Properties } = stack.at(`${name}/Function`);
       return [name, `${Properties.MemorySize} MB, ${Properties.Timeout} s`];
@@ -270,7 +270,7 @@ describe('functions', () => {
     expect(Object.fromEntries(read)).toEqual(environment[name]);
   });
 
-  test('stop at a runaway loop, but for the one that hands itself pages through its queue', () => {
+  test('only booking-sync, which requeues its own pages, opts out of loop detection', () => {
     const loops = functionNames.filter((name) => stack.at(`${name}/Function`).Properties.RecursiveLoop);
     expect(loops).toEqual(['BookingSync']);
   });
@@ -349,7 +349,7 @@ describe('what is kept', () => {
 });
 
 describe('the queue', () => {
-  test('is FIFO with high throughput, and gives up into a FIFO dead-letter queue', () => {
+  test('the queue is high-throughput FIFO and has a FIFO dead-letter queue', () => {
     expect(stack.at('BookingsQueue').Properties).toMatchObject({
       FifoQueue: true,
       DeduplicationScope: 'messageGroup',
@@ -358,7 +358,7 @@ describe('the queue', () => {
     expect(stack.at('DeadLetters').Properties.FifoQueue).toBe(true);
   });
 
-  test('feeds booking-sync in batches with partial failures and bounded concurrency', () => {
+  test('the queue feeds booking-sync in batches with partial failures and bounded concurrency', () => {
     const { EventSourceArn, FunctionName, ...mapping } = stack.at('BookingSync/Function/Bookings').Properties;
     expect(stack.text(EventSourceArn)).toBe('<BookingsQueue.Arn>');
     expect(stack.text(FunctionName)).toBe('<BookingSync/Function>');
@@ -374,7 +374,7 @@ describe('schedules', () => {
   test.each([
     ['BookingReconcile', 'rate(1 minute)'],
     ['TokenRefresh', 'rate(5 minutes)'],
-  ])('%s runs at %s; a missed run is left to the next', (name, expression) => {
+  ])('%s runs at %s, without retries of a missed run', (name, expression) => {
     const schedule = stack.at(`${name}/Function/Schedule`).Properties;
     expect(schedule).toMatchObject({ ScheduleExpression: expression, State: 'ENABLED' });
     expect(stack.text(schedule.Target.Arn)).toBe(`<${name}/Function.Arn>`);
@@ -386,7 +386,7 @@ describe('schedules', () => {
   });
 });
 
-test('alarms watch everything that a person must repair, and nothing else', () => {
+test('alarms watch exactly the conditions that an operator must repair', () => {
   const watched = stack.ofType('AWS::CloudWatch::Alarm').map(({ Properties, Metadata }) => {
     expect(Properties.AlarmDescription).toBeTypeOf('string');
     expect(Properties.TreatMissingData).toBe('notBreaching');
@@ -420,7 +420,7 @@ test('alarms watch everything that a person must repair, and nothing else', () =
   });
 });
 
-test('outputs tell all that set-up asks for', () => {
+test('outputs have all values that set-up asks for', () => {
   const outputs = Object.entries(stack.template.Outputs).map(([name, { Value }]) => [
     name,
     stack.text(Value),

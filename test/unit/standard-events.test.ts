@@ -62,23 +62,23 @@ describe('translateStandardEvent', () => {
       { paymentId: 'order-77', refundedAmount: 4000, refundId: 'refund-1' },
       { facts: { refunds: { 'refund-1': { amount: 4000, state: 'done' } } } },
     ],
-  ])('translates %s', async (type, data, expected) => {
+  ])('translates a Standard Webhook: %s', async (type, data, expected) => {
     expect(await paymentOf(type, data)).toEqual({ ...report, ...expected });
   });
 
-  it('says the time in UTC, to the second, so that times can be compared', async () => {
+  it('converts the time to UTC, in whole seconds, so that times can be compared', async () => {
     const { facts } = await paymentOf('payment.confirmed', data, {
       timestamp: '2026-11-23T09:00:00.75+01:00',
     });
     expect(facts.confirmedAt).toBe(at);
   });
 
-  it('leaves a refund to its payment, which leads to the booking', async () => {
+  it('a refund carries no booking: its payment points to it', async () => {
     const payment = await paymentOf('payment.refunded', { ...data, refundedAmount: 9000 });
     expect(payment).not.toHaveProperty('booking');
   });
 
-  it('names a booking without an id of its own by its payment', async () => {
+  it('a booking without an id gets the id of its payment', async () => {
     const { bookingId: _, ...anonymous } = data;
     expect((await paymentOf('payment.confirmed', anonymous)).booking).toEqual({
       ...booking,
@@ -86,7 +86,7 @@ describe('translateStandardEvent', () => {
     });
   });
 
-  it('takes an empty optional text for an absent one', async () => {
+  it('treats an empty optional text of a Standard Webhook as absent', async () => {
     const times = { start: '2026-12-01T10:00:00+01:00', end: '2026-12-01T11:00:00+01:00', timeZone: '' };
     const texts = { summary: 'First meeting', location: '', description: '', ...times };
     const payment = await paymentOf('payment.confirmed', { ...data, booking: texts });
@@ -98,12 +98,12 @@ describe('translateStandardEvent', () => {
     expect(payment.booking?.appointment).not.toHaveProperty('location');
   });
 
-  it('takes a booking that was declared before from its id alone', async () => {
+  it('references a declared booking by its id alone', async () => {
     const declared = { paymentId: 'order-77', bookingId };
     expect((await paymentOf('payment.confirmed', declared)).booking?.bookingId).toBe('booking-1');
   });
 
-  it('ignores a payment that names no booking', async () => {
+  it('ignores a payment that references no booking', async () => {
     for (const type of ['payment.confirmed', 'payment.failed'])
       expect(await translate(type, ofPayment)).toEqual({
         ignored: 'no booking in its data',
@@ -112,7 +112,7 @@ describe('translateStandardEvent', () => {
       });
   });
 
-  it('speaks of problems in the words of the body', async () => {
+  it('reports problems with the field names of the request body', async () => {
     const { booking } = await paymentOf('payment.confirmed', {
       ...data,
       bookingId: 'a b',
@@ -128,7 +128,7 @@ describe('translateStandardEvent', () => {
     expect(noZone.booking?.problems[0]?.message).toContain('"timeZone"');
   });
 
-  it.each(['payment.disputed', 'invoice.paid', '__proto__'])('ignores %s, and says so', async (type) => {
+  it.each(['payment.disputed', 'invoice.paid', '__proto__'])('reports an ignored %s', async (type) => {
     expect(await translate(type, { anything: true })).toEqual({
       ignored: `unknown event type ${type}`,
       reason: 'unknown_event_type',
@@ -141,7 +141,7 @@ describe('translateStandardEvent', () => {
     await expect(translate('payment.refunded', data)).rejects.toThrow(refused('refundId'));
   });
 
-  it('keeps a refund whose id every object seems to have', async () => {
+  it('keeps a refund whose id is also a property of every object', async () => {
     const { facts } = await paymentOf('payment.refunded', {
       paymentId: 'order-77',
       refundedAmount: 4000,
@@ -152,7 +152,7 @@ describe('translateStandardEvent', () => {
 
   it.each([
     ['a body that is no JSON', () => translateStandardEvent(Buffer.from('{'), 'msg_1'), 'invalid_json'],
-  ])('refuses %s', async (_, act, code) => {
+  ])('refuses a Standard Webhook with %s', async (_, act, code) => {
     await expect(act()).rejects.toThrow(expect.objectContaining({ code, status: 400 }));
   });
 
@@ -175,14 +175,14 @@ describe('translateStandardEvent', () => {
       () => translate('payment.confirmed', { ...data, booking: { start: 1 } }),
       ['booking.start'],
     ],
-  ])('refuses %s, and says which field', async (_, act, fields) => {
+  ])('refuses a Standard Webhook with %s, and names the field', async (_, act, fields) => {
     await expect(act()).rejects.toThrow(refused(...fields));
     await expect(act()).rejects.toSatisfy(({ problems }: AppError) =>
       problems.every(({ message }) => /^It (must be|is missing)/.test(message)),
     );
   });
 
-  it('becomes a message, is ignored or is refused with 400, whatever is signed', async () => {
+  it('any signed Standard Webhook becomes a message, is ignored or is refused with 400', async () => {
     const change = fc.dictionary(
       fc.constantFrom('paymentId', 'bookingId', 'userId', 'amount', 'refundId', 'refundedAmount', 'booking'),
       fc.jsonValue(),

@@ -103,17 +103,17 @@ const table: [string, object, object][] = [
 ];
 
 describe('translateStripeEvent', () => {
-  it.each(table)('translates %s', async (type, object, expected) => {
+  it.each(table)('translates a Stripe event: %s', async (type, object, expected) => {
     const payment = await paymentOf(type, object);
     expect(payment).toEqual({ type: 'payment', paymentId: 'pi_1', eventId: 'evt_1', ...expected });
     expect(parseBookingMessage(JSON.stringify(payment))).toEqual(payment);
   });
 
-  it('has a test for each type in its table', () => {
+  it('tests each Stripe event type that has a reader', () => {
     expect([...new Set(table.map(([type]) => type))]).toEqual([...readers.keys()]);
   });
 
-  it('knows the payment by its charge, or the session, where there is no payment intent', async () => {
+  it('without a payment intent identifies the payment by its charge or session', async () => {
     const alone = { payment_intent: null };
     expect((await paymentOf('checkout.session.completed', session(alone))).paymentId).toBe('cs_1');
     expect((await paymentOf('charge.refunded', charge(alone))).paymentId).toBe('ch_1');
@@ -121,14 +121,14 @@ describe('translateStripeEvent', () => {
     expect((await paymentOf('charge.dispute.created', dispute(alone))).paymentId).toBe('ch_1');
   });
 
-  it('ignores a refund that is of no payment at all', async () => {
+  it('ignores a refund without a payment', async () => {
     expect(await translate('refund.created', refund({ payment_intent: null, charge: null }))).toMatchObject({
       ignored: 'a refund of no payment',
       reason: 'refund_without_payment',
     });
   });
 
-  it('leaves a session alone that completes unpaid, until its slow payment arrives', async () => {
+  it('ignores a session that completes unpaid, until its delayed payment arrives', async () => {
     const unpaid = session({ payment_status: 'unpaid' });
     expect(await translate('checkout.session.completed', unpaid)).toMatchObject({
       ignored: 'not paid yet',
@@ -146,7 +146,7 @@ describe('translateStripeEvent', () => {
   });
 
   it.each(['radar.early_fraud_warning.created', 'constructor', '__proto__', ''])(
-    'ignores a type it does not know, and says so: %j',
+    'reports an ignored unknown event type: %j',
     async (type) => {
       expect(await translate(type, session())).toEqual({
         ignored: `unknown event type ${type}`,
@@ -167,7 +167,7 @@ describe('translateStripeEvent', () => {
       ['no metadata', {}],
       ['null as metadata', null],
       ['metadata of somebody else', { user_id: 'u', order: '7' }],
-    ])('is ignored with %s', async (_, foreign) => {
+    ])('ignores an event with %s', async (_, foreign) => {
       expect(await translate(type, object({ metadata: foreign }))).toMatchObject({
         ignored: 'no booking in its metadata',
         reason: 'no_booking',
@@ -175,7 +175,7 @@ describe('translateStripeEvent', () => {
     });
   });
 
-  it('names a booking without an id of its own by its payment: the same for session and intent', async () => {
+  it('a booking without an id gets the same id from session and payment intent', async () => {
     const { booking_id: _, ...anonymous } = metadata;
     const ofSession = await paymentOf('checkout.session.completed', session({ metadata: anonymous }));
     const ofIntent = await paymentOf('payment_intent.succeeded', intent({ metadata: anonymous }));
@@ -183,7 +183,7 @@ describe('translateStripeEvent', () => {
     expect(ofIntent.booking).toEqual(ofSession.booking);
   });
 
-  it('takes a booking that was declared before from its id alone, with problems for the case that it was not', async () => {
+  it('references a declared booking by id alone, with problems if it does not exist', async () => {
     const payment = await paymentOf('payment_intent.succeeded', intent({ metadata: { booking_id: 'b-1' } }));
     expect(payment.booking?.bookingId).toBe('b-1');
     expect(payment.booking?.problems.map(({ field }) => field)).toEqual([
@@ -204,7 +204,7 @@ describe('translateStripeEvent', () => {
     await expect(paymentOf(type, object)).rejects.toThrow(refused('unsupported_event_format'));
   });
 
-  it('records a paid booking that cannot be used, with all its problems, under its own id', async () => {
+  it('records a paid but unusable booking, with all its problems, under its own id', async () => {
     const { start: _, ...noStart } = metadata;
     const { booking } = await paymentOf(
       'payment_intent.succeeded',
@@ -219,7 +219,7 @@ describe('translateStripeEvent', () => {
   });
 
   it.each([{ booking_id: 'a b' }, { booking_id: 'x'.repeat(129) }, { booking_id: '' }])(
-    'records a paid booking under its payment where its own id is unusable: %j',
+    'records a paid booking under its payment if its own id is unusable: %j',
     async (change) => {
       const { booking } = await paymentOf(
         'payment_intent.succeeded',
@@ -239,7 +239,7 @@ describe('translateStripeEvent', () => {
     ['null', 'null', 'unsupported_event_format'],
     ['an event without data', '{"id":"evt_1","object":"event","type":"x"}', 'unsupported_event_format'],
     ['a thin event without more', '{"id":"evt_1","object":"v2.core.event"}', 'unsupported_event_format'],
-  ])('refuses %s', async (_, body, code) => {
+  ])('refuses a Stripe event with %s', async (_, body, code) => {
     await expect(translateStripeEvent(Buffer.from(body), 'both', noFetch)).rejects.toThrow(refused(code));
   });
 
@@ -250,7 +250,7 @@ describe('translateStripeEvent', () => {
     ['charge.refunded', charge({ amount_refunded: -1 })],
     ['refund.created', refund({ amount: undefined })],
     ['charge.dispute.closed', dispute({ status: null })],
-  ])('refuses an object that lacks what %s promises, and says what', async (type, object) => {
+  ])('refuses an object without the fields that %s promises, and names them', async (type, object) => {
     const error = await translate(type, object).catch((it: unknown) => it);
     expect(error).toEqual(refused('unsupported_event_format'));
     expect((error as AppError).problems[0]?.field).toBeTruthy();
@@ -260,7 +260,7 @@ describe('translateStripeEvent', () => {
 describe('thin events', () => {
   const url = '/v1/payment_intents/pi_1';
 
-  it('mean the same as their snapshots, once completed', async () => {
+  it('completed thin events mean the same as their snapshots', async () => {
     for (const [type, object, expected] of table) {
       const fetchObject = vi.fn<FetchObject>(async () => object);
       const event = thin(`v1.${type}`, url);
@@ -273,21 +273,24 @@ describe('thin events', () => {
     }
   });
 
-  it('go by the id of the snapshot of the same change, where Stripe delivers both', async () => {
+  it('a thin event uses the id of the snapshot event for the same change', async () => {
     const event = thin('v1.payment_intent.succeeded', url, { snapshot_event: 'evt_1' });
     expect(await translateStripeEvent(bytes(event), 'both', async () => intent())).toEqual(
       await translate('payment_intent.succeeded', intent()),
     );
   });
 
-  it.each(['v1.charge.succeeded', 'v1.charge.captured'])('need no call to be ignored: %s', async (type) => {
-    expect(await translateStripeEvent(bytes(thin(type, url)), 'both', noFetch)).toMatchObject({
-      ignored: `event type ${type.slice(3)}`,
-      reason: 'event_type',
-    });
-  });
+  it.each(['v1.charge.succeeded', 'v1.charge.captured'])(
+    'ignores a thin event without fetching its object: %s',
+    async (type) => {
+      expect(await translateStripeEvent(bytes(thin(type, url)), 'both', noFetch)).toMatchObject({
+        ignored: `event type ${type.slice(3)}`,
+        reason: 'event_type',
+      });
+    },
+  );
 
-  it('of the second API are unknown', async () => {
+  it('ignores thin events of the v2 API as unknown', async () => {
     for (const url of ['/v2/core/accounts/acct_1', undefined])
       expect(
         await translateStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch),
@@ -305,14 +308,14 @@ describe('thin events', () => {
     '/v1/charges/ch_1?expand=x',
     '/v1@example.com',
     '/v2/core/x',
-  ])('never lead anywhere but to an object of the API: %s', async (path) => {
+  ])("refuses to fetch a thin event's object outside the API: %s", async (path) => {
     await expect(
       translateStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch),
     ).rejects.toThrow(refused('unsupported_event_format'));
   });
 });
 
-describe('whatever is signed', () => {
+describe('any signed event', () => {
   const types = [...readers.keys()];
   const mostly = (usual: fc.Arbitrary<unknown>) =>
     fc.oneof({ weight: 9, arbitrary: usual }, { weight: 1, arbitrary: fc.jsonValue() });
@@ -361,7 +364,7 @@ describe('whatever is signed', () => {
     fc.tuple(type, envelope).map(([type, change]) => thin(`v1.${type}`, '/v1/charges/ch_1', change)),
   );
 
-  it('becomes a message, is ignored or is refused with 400: nothing else is thrown', async () => {
+  it('any signed Stripe event becomes a message, is ignored or is refused with 400', async () => {
     const seen = { payment: 0, ignored: 0, refused: 0 };
     await fc.assert(
       fc.asyncProperty(event, object, async (event, fetched) => {

@@ -24,14 +24,14 @@ describe('the mode of an event', () => {
     ['test', { livemode: undefined }, 'accepted'],
     ['both', { livemode: true }, 'accepted'],
     ['both', { livemode: false }, 'accepted'],
-  ])('decides in a deployment that serves %s: %j is %s', async (served, change, outcome) => {
+  ])('in a deployment that serves %s the mode %j is %s', async (served, change, outcome) => {
     const translation = await translate(succeeded(change), served);
     if (outcome === 'accepted') expect(translation).toHaveProperty('payment');
     else
       expect(translation).toMatchObject({ reason: 'other_mode', ignored: expect.stringContaining(served) });
   });
 
-  it('is checked for every event type, before a thin event is fetched', async () => {
+  it('checks the mode of every event type before fetching a thin event', async () => {
     for (const type of [...readers.keys(), 'charge.succeeded', 'unknown']) {
       const ignored = { reason: 'other_mode', event: { type } };
       expect(await translate(snapshot(type, {}, { livemode: false }), 'live')).toMatchObject(ignored);
@@ -44,7 +44,7 @@ describe('the mode of an event', () => {
 
 describe('the account of an event', () => {
   it.each([{ account: 'acct_1' }, { context: 'acct_1' }, { context: 'org_1/acct_1' }])(
-    'makes an event of a connected account ignored: %j',
+    'ignores an event of a connected account: %j',
     async (change) => {
       const event = { id: 'evt_1', type: 'payment_intent.succeeded' };
       expect(await translate(succeeded(change))).toMatchObject({ reason: 'connected_account', event });
@@ -57,7 +57,7 @@ describe('the account of an event', () => {
   );
 
   it.each([{}, { account: null, context: null }, { account: '', context: '' }])(
-    'is the own one where none is named: %j',
+    'accepts an event that names no connected account: %j',
     async (change) => {
       expect(await translate(succeeded(change))).toHaveProperty('payment');
     },
@@ -67,7 +67,7 @@ describe('the account of an event', () => {
 describe('a session', () => {
   const types = [...readers.keys()].filter((type) => type.startsWith('checkout.session.'));
 
-  it.each(types)('of mode setup or subscription is ignored with its reason in %s', async (type) => {
+  it.each(types)('ignores a setup or subscription session with its reason in %s', async (type) => {
     const of = (mode: string) => translate(snapshot(type, session({ mode, payment_intent: null })));
     expect(await of('setup')).toMatchObject({ reason: 'setup_session' });
     expect(await of('subscription')).toMatchObject({
@@ -81,14 +81,14 @@ describe('a session', () => {
     [undefined, 'payment'],
     ['setup', 'ignored'],
     ['a mode of next year', 'ignored'],
-  ])('that needed no payment counts as paid in mode payment only: %s', async (mode, outcome) => {
+  ])('a session without required payment counts as paid only in mode payment: %s', async (mode, outcome) => {
     const free = session({ mode, payment_status: 'no_payment_required', amount_total: 0 });
     expect(await translate(snapshot('checkout.session.completed', free))).toHaveProperty(outcome);
   });
 });
 
-describe('money that is taken in another way', () => {
-  it('is ignored with what to do instead: an invoice', async () => {
+describe('other ways to take money', () => {
+  it('ignores an invoice and advises a supported way', async () => {
     const invoice = { id: 'in_1', object: 'invoice', metadata: { booking_id: 'b1' } };
     expect(await translate(snapshot('invoice.paid', invoice))).toMatchObject({
       reason: 'invoice',
@@ -96,7 +96,7 @@ describe('money that is taken in another way', () => {
     });
   });
 
-  it('is ignored with what to do instead: a charge without a payment intent', async () => {
+  it('ignores a charge without a payment intent and advises a supported way', async () => {
     const alone = charge({ payment_intent: null, metadata: { booking_id: 'b1' } });
     expect(await translate(snapshot('charge.succeeded', alone))).toMatchObject({
       reason: 'charge_without_intent',
@@ -113,7 +113,7 @@ describe('client_reference_id', () => {
     translate(snapshot(type, object));
 
   it.each(['checkout.session.completed', 'checkout.session.async_payment_succeeded'])(
-    'references a declared booking where the metadata of %s names none',
+    'client_reference_id references a declared booking if metadata of %s names none',
     async (type) => {
       expect(await completed(linked(), type)).toMatchObject({
         payment: { paymentId: 'pi_1', booking: { bookingId: 'b1', mustExist: true, problems: [] } },
@@ -121,7 +121,7 @@ describe('client_reference_id', () => {
     },
   );
 
-  it('does not count where the metadata names a booking', async () => {
+  it('client_reference_id is ignored if metadata names a booking', async () => {
     const { metadata } = session();
     expect(await completed(linked({ metadata }))).toMatchObject({
       payment: { booking: { bookingId: 'booking-1', userId: 'user-1' } },
@@ -132,14 +132,14 @@ describe('client_reference_id', () => {
   });
 
   it.each(['a b', '', 'x'.repeat(129), 7, null, {}])(
-    'that is not an id is no reference: %j',
+    'client_reference_id that is not an id is ignored: %j',
     async (client_reference_id) => {
       expect(await completed(linked({ client_reference_id }))).toMatchObject({ reason: 'no_booking' });
     },
   );
 
   it.each(['checkout.session.expired', 'checkout.session.async_payment_failed'])(
-    'cannot end the hold of a booking by %s, since the payer may choose it',
+    'client_reference_id cannot end a hold by %s, since the payer may choose it',
     async (type) => {
       expect(await completed(linked({ payment_status: 'unpaid' }), type)).toMatchObject({
         reason: 'no_booking',

@@ -18,30 +18,30 @@ const verify = (header: string | undefined, secrets = [secret], at = now, bytes 
 const refused = (code: string) => expect.objectContaining({ code, status: 400 });
 
 describe('verifyStripeSignature', () => {
-  it("accepts what Stripe's own library signs, and agrees with it on what that library verifies", () => {
+  it("accepts signatures of Stripe's library and agrees with its verification", () => {
     expect(verify(sign())).toBe(0);
     expect(
       Stripe.webhooks.signature?.verifyHeader(payload, sign(), secret, tolerance, undefined, now * 1000),
     ).toBe(true);
   });
 
-  it('tells which of several secrets matched, so that an old one can be retired with confidence', () => {
+  it('returns which secret matched, so that an old Stripe secret can be retired', () => {
     expect(verify(sign({ secret: other }), [secret, other])).toBe(1);
   });
 
-  it('accepts any of several v1 signatures, as sent while a secret is rolled', () => {
+  it('accepts any of several v1 signatures, as sent during a rotation', () => {
     const [, old] = sign({ secret: other }).split(',');
     expect(verify(`${sign()},${old}`, [other])).toBe(0);
     expect(verify(`t=${now},${old},v1=${'0'.repeat(64)}`, [other])).toBe(0);
   });
 
-  it('takes the whole secret as the key: the prefix belongs to it', () => {
+  it('uses the whole secret as the key, including its prefix', () => {
     expect(() => verify(sign({ secret: secret.replace('whsec_', '') }))).toThrow(
       refused('signature_mismatch'),
     );
   });
 
-  it('ignores other schemes than v1', () => {
+  it('ignores signature schemes other than v1', () => {
     expect(() => verify(sign().replace('v1=', 'v0='))).toThrow(refused('signature_malformed'));
     expect(verify(`${sign()},v0=${'a'.repeat(64)}`)).toBe(0);
   });
@@ -70,7 +70,7 @@ describe('verifyStripeSignature', () => {
     expect(act).toThrow(refused(code));
   });
 
-  it('allows the tolerance to the second, and not a second more, into the past and the future', () => {
+  it('accepts timestamps up to the exact tolerance in the past and the future', () => {
     expect(verify(sign({ timestamp: now - tolerance }))).toBe(0);
     expect(verify(sign({ timestamp: now + tolerance }))).toBe(0);
     expect(() => verify(sign({ timestamp: now - tolerance - 1 }))).toThrow(
@@ -81,7 +81,7 @@ describe('verifyStripeSignature', () => {
     );
   });
 
-  it('tells a stale forgery that it is a forgery, not that it is stale', () => {
+  it('checks the signature before the timestamp', () => {
     expect(() => verify(sign({ secret: other, timestamp: 1 }))).toThrow(refused('signature_mismatch'));
   });
 });

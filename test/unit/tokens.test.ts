@@ -43,7 +43,7 @@ describe.each(purposes)('the secret %s', (purpose) => {
     expect(() => parseKeys(purpose, text)).not.toThrow(/nonsense|short"/);
   });
 
-  it('may name its purpose, and knows no key but its own', () => {
+  it('a secret may name its purpose, and returns no other field as a key', () => {
     const keys = parseKeys(purpose, JSON.stringify({ purpose, current: 'a', a: master('a') }));
     expect(keys.ids).toEqual(['a']);
     for (const id of ['constructor', 'purpose', 'current', '']) expect(keys.key(id)).toBeUndefined();
@@ -68,14 +68,14 @@ describe('token vault', () => {
   const seal = async (keys: Keys<'token-encryption'>, clear = tokens): Promise<string> =>
     (await sealTokens(keys, now, 'ada', clear)).tokens;
 
-  it('opens what it sealed, and never shows it', async () => {
+  it('decrypts the tokens that it encrypted, and never shows them in clear', async () => {
     const canaries = { accessToken: 'ya29.canary', refreshToken: '1//canary' };
     const sealed = await seal(before, canaries);
     expect(sealed).not.toContain('canary');
     expect(await openTokens(before, 'ada', sealed)).toEqual(canaries);
   });
 
-  it('seals with the current key and opens with any: rotation needs no downtime', async () => {
+  it('encrypts with the current key and decrypts with any, so rotation needs no downtime', async () => {
     const sealed = await seal(before);
     expect(await openTokens(rotated, 'ada', sealed)).toEqual(tokens);
     const carriedOver = await sealTokens(rotated, now, 'ada', tokens);
@@ -84,11 +84,11 @@ describe('token vault', () => {
     await expect(openTokens(after, 'ada', sealed)).rejects.toThrow(coded('token_unreadable'));
   });
 
-  it('does not open tokens that were copied to another user', async () => {
+  it('does not decrypt tokens that were copied to another user', async () => {
     await expect(openTokens(before, 'grace', await seal(before))).rejects.toThrow(coded('token_unreadable'));
   });
 
-  it('does not open tokens whose header was changed to another user', async () => {
+  it('does not decrypt tokens whose header was changed to another user', async () => {
     const sealed = await seal(before);
     const [header = '', ...rest] = sealed.split('.');
     const forged = Buffer.from(Buffer.from(header, 'base64url').toString().replace('ada', 'eve')).toString(
@@ -99,7 +99,7 @@ describe('token vault', () => {
     );
   });
 
-  it('seals and opens what another library of JWE does', async () => {
+  it('encrypts and decrypts compatibly with another JWE library', async () => {
     const key = before.key('old') as Uint8Array;
     const header = { alg: 'dir', enc: 'A256GCM', kid: 'old', sub: 'ada' };
     const greetings = { accessToken: 'Grüße', refreshToken: 'Grüße zurück' };
@@ -110,12 +110,12 @@ describe('token vault', () => {
     expect(await openTokens(before, 'ada', await foreign.encrypt(key))).toEqual(greetings);
   });
 
-  it('seals the same tokens differently each time', async () => {
+  it('encrypts the same tokens differently each time', async () => {
     const sealed = Array.from({ length: 20 }, () => seal(before));
     expect(new Set(await Promise.all(sealed)).size).toBe(20);
   });
 
-  it('does not open tokens of which any part was changed, or whose tag was cut short', async () => {
+  it('does not decrypt tokens with a changed part or a shortened tag', async () => {
     const sealed = (await seal(before)).split('.');
     const [, , iv = '', text = '', tag = ''] = sealed;
     const changed = (part: string) => (part.startsWith('A') ? 'B' : 'A') + part.slice(1);
@@ -134,9 +134,12 @@ describe('token vault', () => {
     }
   });
 
-  it.each(['', 'abc', 'a.b.c.d.e', 'a..b.c.d'])('answers %j with a clear error', async (text) => {
-    await expect(openTokens(before, 'ada', text)).rejects.toThrow(coded('token_unreadable'));
-  });
+  it.each(['', 'abc', 'a.b.c.d.e', 'a..b.c.d'])(
+    'fails with a clear error on the stored tokens %j',
+    async (text) => {
+      await expect(openTokens(before, 'ada', text)).rejects.toThrow(coded('token_unreadable'));
+    },
+  );
 });
 
 describe('user tokens', () => {
@@ -155,11 +158,11 @@ describe('user tokens', () => {
       .sign(typeof key === 'string' ? new TextEncoder().encode(key) : key);
   const claims = { sub: 'ada', aud: audiences.connect, iat: now, exp: now + 600 };
 
-  it('names the user', async () => {
+  it('a valid user token names its user', async () => {
     expect(await verifyUserToken(before, await sign(), check)).toMatchObject({ userId: 'ada' });
   });
 
-  it('rejects every other spelling of a valid token', async () => {
+  it('rejects every other spelling of a valid user token', async () => {
     // Both lengths of the unused bits: HS256 leaves two in the signature, header and claims depend on their text.
     for (const userId of ['a', 'ad', 'ada']) {
       const token = await sign({ userId });
@@ -173,13 +176,13 @@ describe('user tokens', () => {
     }
   });
 
-  it('rejects a token of which any character was changed', async () => {
+  it('rejects a user token with any character changed', async () => {
     for (const changed of withEachCharacterChanged(await sign())) {
       await expect(verifyUserToken(before, changed, check), changed).rejects.toThrow(coded('token_invalid'));
     }
   });
 
-  it('has the same fingerprint each time, and another one for another token', async () => {
+  it('equal user tokens have equal fingerprints, and different ones different fingerprints', async () => {
     const fingerprints = await Promise.all(
       [await sign(), await sign(), await sign({ lifetime: 599 })].map(
         async (token) => (await verifyUserToken(before, token, check)).fingerprint,
@@ -189,11 +192,11 @@ describe('user tokens', () => {
     expect(fingerprints[2]).not.toBe(fingerprints[0]);
   });
 
-  it('may be made with any JWT library that is given the link-signing key as text', async () => {
+  it('accepts a user token that another JWT library signed with the link-signing key', async () => {
     expect(await verifyUserToken(rotated, await foreign(claims), check)).toMatchObject({ userId: 'ada' });
   });
 
-  it('is valid for ten minutes, however long it claims to be', async () => {
+  it('a user token is valid for at most ten minutes, regardless of its exp', async () => {
     const token = await sign();
     expect(await verifyUserToken(before, token, { ...check, now: now + 600 })).toMatchObject({
       userId: 'ada',
@@ -206,7 +209,7 @@ describe('user tokens', () => {
     );
   });
 
-  it('is refused once its key is gone', async () => {
+  it('rejects a user token whose key was retired', async () => {
     await expect(verifyUserToken(after, await sign(), check)).rejects.toThrow(coded('token_invalid'));
   });
 
@@ -234,7 +237,7 @@ describe('user tokens', () => {
       async () =>
         new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: 'constructor' }).sign(randomBytes(32)),
     ],
-  ])('is refused when it is one %s', async (_, make) => {
+  ])('rejects a user token %s', async (_, make) => {
     await expect(verifyUserToken(rotated, await make(), check)).rejects.toThrow(
       expect.objectContaining({ code: 'token_invalid', status: 401 }),
     );
@@ -246,25 +249,25 @@ describe('OAuth state', () => {
   const tokenKeys = rotation('token-encryption').before;
   const state = { userId: 'ada', link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
 
-  it('comes back as it went, unreadable in between', async () => {
+  it('decrypts an OAuth state that is unreadable in between', async () => {
     const sealed = await sealState(before, state, now, now + stateLifetime);
     expect(Buffer.from(sealed).toString('latin1')).not.toContain('vvvv');
     expect(await openState(rotated, sealed, now + stateLifetime - 1)).toMatchObject(state);
   });
 
-  it('expires', async () => {
+  it('rejects an expired OAuth state', async () => {
     const sealed = await sealState(before, state, now, now + stateLifetime);
     await expect(openState(before, sealed, now + stateLifetime + 1)).rejects.toThrow(coded('state_expired'));
   });
 
-  it('is refused when any character of it was changed', async () => {
+  it('rejects an OAuth state with any character changed', async () => {
     const sealed = await sealState(before, state, now, now + stateLifetime);
     for (const changed of withEachCharacterChanged(sealed)) {
       await expect(openState(before, changed, now), changed).rejects.toThrow(coded('state_invalid'));
     }
   });
 
-  it('is refused in every other spelling', async () => {
+  it('rejects every other spelling of an OAuth state', async () => {
     for (const userId of ['a', 'ad', 'ada']) {
       const sealed = await sealState(before, { ...state, userId }, now, now + stateLifetime);
       for (const spelling of otherSpellings(sealed)) {
@@ -275,7 +278,7 @@ describe('OAuth state', () => {
     }
   });
 
-  it('is refused when it was encrypted with a token key: each purpose has a key of its own', async () => {
+  it('rejects an OAuth state that was encrypted with a token key', async () => {
     const forged = await new CompactEncrypt(
       new TextEncoder().encode(JSON.stringify({ ...state, exp: now + 60 })),
     )
