@@ -7,6 +7,7 @@ import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { type Clock, toIso } from '../../shared/clock.ts';
 import { describeError, log } from '../../shared/observability.ts';
+import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
 import { type Desired, readDesired, readPatched } from './requests.ts';
 import { bookingNotFound, ownBooking, toView } from './view-booking.ts';
 
@@ -21,9 +22,6 @@ export type Target = { userId: string; bookingId: string; ifMatch?: string | und
 
 /** `created` and `unchanged` as they say; `accepted`: sync is on its way; `changed`: it had nothing to do. */
 export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged'; booking: BookingView };
-
-/** Writes that lose a race against sync are decided again, this often. */
-const maxAttempts = 4;
 
 /**
  * Declares a booking, or replaces what is desired of one that there is. The same again changes nothing, and tries at
@@ -74,22 +72,18 @@ async function write(
   { bookingId, userId, ifMatch }: Target,
   decide: (stored: Booking | undefined) => Promise<Booking>,
 ): Promise<Written> {
-  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+  return retryOnConflict('booking', async () => {
     const stored = await deps.bookings.get(bookingId);
     checkRevision(stored, userId, ifMatch);
     const booking = await decide(stored);
     if (booking === stored) return { outcome: 'unchanged', booking: toView(booking) };
-    if (!(await deps.bookings.save(booking))) continue;
+    if (!(await deps.bookings.save(booking))) return undefined;
     const toBeSynced = booking.syncDueAt !== undefined;
     const isRetry = stored?.revision === booking.revision;
     const cause = isRetry ? `retry-${booking.version}` : `revision-${booking.revision}`;
     if (toBeSynced) await requestSync(deps, booking, cause);
     const outcome = toBeSynced ? 'accepted' : stored ? 'changed' : 'created';
     return { outcome, booking: toView(booking) };
-  }
-  throw new AppError('conflict', 'The booking was being changed at the same moment. Please try again.', {
-    status: 409,
-    retryable: true,
   });
 }
 

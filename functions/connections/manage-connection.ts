@@ -15,6 +15,8 @@ import { coveredCalendars } from '../../shared/google-oauth.ts';
 import { parseRequest } from '../../shared/invalid-request.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { describeError, log } from '../../shared/observability.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
+import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
 import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
 import { ask, type CalendarDeps, googleFailure } from './ask-calendar.ts';
 import { readChoice } from './choose-calendar.ts';
@@ -105,23 +107,20 @@ export async function disconnect(
   deps: ConnectionsDeps,
   userId: string,
 ): Promise<{ status: 'disconnected'; revocation: RevocationOutcome }> {
-  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+  return retryOnConflict('connection', async () => {
     const connection = await find(deps, userId);
     if (connection.status === 'disconnected') {
       return { status: 'disconnected', revocation: connection.revocation ? 'pending' : 'done' };
     }
     const ended = endOf(connection, deps.clock());
-    // Published first: once it is stored, nobody would publish it after a crash.
+    // Published first: a crash after the write would lose the event.
     await publishDisconnected(deps, ended);
-    if (!(await deps.connections.put(ended, connection))) continue;
+    if (!(await deps.connections.put(ended, connection))) return undefined;
     log.info('Connection ended by its user', { userId });
     return { status: 'disconnected', revocation: await takeBackGrant(deps, ended) };
-  }
-  throw contended();
+  });
 }
 
-/** Writes that lose a race against a refresh are decided again, this often. */
-const maxAttempts = 4;
 /** Seconds after which the background takes a revocation over that was not finished here. */
 const takeOverAfter = 60;
 
@@ -184,27 +183,18 @@ async function save(
   userId: string,
   { calendarId, timeZone }: { calendarId: string; timeZone?: string },
 ): Promise<GrantedConnection> {
-  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+  return retryOnConflict('connection', async () => {
     // Read again: asking Google may have refreshed the tokens.
     const connection = await findActive(deps, userId);
     const now = deps.clock();
     const moves = calendarId !== connection.calendarId;
     const former = moves ? { formerCalendars: formerCalendarsOf(connection, now) } : {};
     const choice = { calendarId, timeZone, ...former, updatedAt: now };
-    if (await deps.connections.choose(userId, connection, choice)) {
-      const { timeZone: _, ...unchanged } = connection;
-      const choices = (connection.choices ?? 0) + 1;
-      return {
-        ...unchanged,
-        calendarId,
-        ...former,
-        ...(timeZone ? { timeZone } : {}),
-        choices,
-        updatedAt: now,
-      };
-    }
-  }
-  throw contended();
+    if (!(await deps.connections.choose(userId, connection, choice))) return undefined;
+    const { timeZone: _, ...unchanged } = connection;
+    const choices = (connection.choices ?? 0) + 1;
+    return { ...unchanged, ...omitUndefined(choice), choices };
+  });
 }
 
 function toView(connection: Connection): ConnectionView {
@@ -235,11 +225,4 @@ function listPermissionMissing(): AppError {
     `The user has not allowed the list of calendars to be seen (${optionalScopes.calendarList}). Deploy with calendar-list in optionalScopes and let the user connect again; until then a calendar can be chosen by its id.`,
     { status: 403 },
   );
-}
-
-function contended(): AppError {
-  return new AppError('conflict', 'The connection was being changed at the same moment. Please try again.', {
-    status: 409,
-    retryable: true,
-  });
 }

@@ -24,6 +24,7 @@ import type { Keys } from '../../shared/keys.ts';
 import { routes } from '../../shared/names.ts';
 import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
+import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 import { type LearnedCalendar, learnCalendar } from './learn-calendar.ts';
@@ -53,8 +54,6 @@ export type Connected = { connection: GrantedConnection; returnTo?: string };
 const usedLinkKept = 2 * stateLifetime + 60;
 /** Codes that one link may have redeemed: each asks Google's token endpoint, whose limit all users share. */
 const maxExchanges = 5;
-/** Attempts to store a connection that a refresh changes at the same moment. */
-const maxAttempts = 4;
 
 /**
  * Completes a connection: checks that this browser started it and that its link has not been used, redeems the code
@@ -119,21 +118,17 @@ async function store(
   firstKnown: Connection | undefined,
 ): Promise<GrantedConnection> {
   let known = firstKnown;
-  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+  const stored = await retryOnConflict('connection', async () => {
     const connection = await toConnection(deps, state, consent, known);
     await announce(deps, connection, known);
-    if (await deps.connections.put(connection, known)) {
-      metric('ConnectionActivated', 1);
-      log.info('Connection activated', { userId: connection.userId });
-      return connection;
-    }
+    if (await deps.connections.put(connection, known)) return connection;
     known = await deps.connections.get(state.userId);
     if (isUsed(known, state)) throw stateUsed();
-  }
-  throw new AppError('conflict', 'The connection was being changed at the same moment. Please try again.', {
-    status: 409,
-    retryable: true,
+    return undefined;
   });
+  metric('ConnectionActivated', 1);
+  log.info('Connection activated', { userId: stored.userId });
+  return stored;
 }
 
 async function toConnection(
