@@ -1,6 +1,7 @@
 import { AppError, hasCode } from './app-error.ts';
 import { backoff } from './backoff.ts';
 import type { Bus } from './bus.ts';
+import type { CalendarAnswer } from './calendar.ts';
 import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
 import {
   type Connection,
@@ -62,6 +63,21 @@ export async function getAccess(
   return { connection, accessToken };
 }
 
+/**
+ * Calls Calendar with the token of `access`; once more with a new token where Google rejects that one (401). Answers
+ * the access that was used last. Errors: those of `getAccess`, and what `call` throws.
+ */
+export async function callWithTokenRefresh<T>(
+  deps: TokenDeps,
+  access: Access,
+  call: (access: Access) => Promise<CalendarAnswer<T>>,
+): Promise<{ answer: CalendarAnswer<T>; access: Access }> {
+  const answer = await call(access);
+  if (answer.ok || answer.failure.kind !== 'unauthorized') return { answer, access };
+  const renewed = await getAccess(deps, access.connection, access.connection.tokenVersion);
+  return { answer: await call(renewed), access: renewed };
+}
+
 /** Opens tokens; with newer keys where another worker has sealed them with one that is not known here yet. */
 export function open(
   deps: Pick<TokenDeps, 'tokenKeys'>,
@@ -110,13 +126,14 @@ export async function refresh(
   connection: GrantedConnection,
   options: { used: boolean },
 ): Promise<Access> {
+  const { userId } = connection;
   const giveUpAt = deps.clock() + waitForOthers;
   let current = connection;
   for (;;) {
-    const leased = await takeLease(deps, current);
+    const leased = await deps.connections.takeLease(userId, current.tokenVersion, newLease(deps));
     if (leased) return refreshUnderLease(deps, leased, options);
 
-    const seen = await readActive(deps, connection.userId);
+    const seen = await readActive(deps, userId);
     if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
     if (deps.clock() >= giveUpAt) {
       throw new AppError('refresh_in_progress', 'Another worker is still refreshing this connection.', {
@@ -127,13 +144,6 @@ export async function refresh(
     current = seen;
     await deps.sleep(lookAgainAfter * (0.75 + 0.5 * deps.random()));
   }
-}
-
-function takeLease(
-  deps: TokenDeps,
-  { userId, tokenVersion }: GrantedConnection,
-): Promise<GrantedConnection | undefined> {
-  return deps.connections.takeLease(userId, tokenVersion, newLease(deps));
 }
 
 /** A lease that starts now. It is known by its end, which no two have in common. */

@@ -1,11 +1,23 @@
-import type { AppError } from '../../shared/app-error.ts';
-import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
-import { adviceForChoice } from '../../shared/calendar-advice.ts';
+import {
+  callWithTokenRefresh,
+  getAccess,
+  requireReauthorization,
+  type TokenDeps,
+} from '../../shared/access-token.ts';
+import { AppError } from '../../shared/app-error.ts';
+import { type CalendarApi, type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
+import {
+  adviceForChoice,
+  adviceForProject,
+  isSwitchedOff,
+  switchedOffAdvice,
+} from '../../shared/calendar-advice.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { coveredCalendars } from '../../shared/google-oauth.ts';
 import { invalidRequest } from '../../shared/invalid-request.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
-import { ask, type CalendarDeps, googleFailure } from './ask-calendar.ts';
+
+export type CalendarDeps = TokenDeps & { calendar: CalendarApi };
 
 /** Checks that events can go to a calendar, and answers what to store of it: `timeZone` where Google says it. */
 export async function readChoice(
@@ -13,18 +25,23 @@ export async function readChoice(
   connection: GrantedConnection,
   calendarId: string,
 ): Promise<{ calendarId: string; timeZone?: string }> {
-  const asked = await ask(deps, connection, (token) => readCalendar(deps.calendar, token, calendarId));
-  const { answer } = asked;
-  const ownedOnly = coveredCalendars(connection.scopes) === 'owned';
+  const { answer, access } = await read(deps, connection, calendarId);
   if (!answer.ok) {
-    const { connection: used } = asked;
-    const refused = refusalOf(answer.failure, calendarId, connection.scopes);
-    throw refused ?? (await generalError(deps, used, { calendarId, failure: answer.failure }));
+    const { failure } = answer;
+    const refused = refusalOf(failure, calendarId, connection.scopes);
+    throw refused ?? (await generalError(deps, access.connection, { calendarId, failure }));
   }
   const { isWritable, isOwned, timeZone } = answer.value;
-  if (ownedOnly && !isOwned) throw notOwned();
+  if (coveredCalendars(connection.scopes) === 'owned' && !isOwned) throw notOwned();
   if (!isWritable) throw notWritable();
   return { calendarId, ...(timeZone && isTimeZone(timeZone) ? { timeZone } : {}) };
+}
+
+async function read(deps: CalendarDeps, connection: GrantedConnection, calendarId: string) {
+  const access = await getAccess(deps, connection);
+  return callWithTokenRefresh(deps, access, ({ accessToken }) =>
+    readCalendar(deps.calendar, accessToken, calendarId),
+  );
 }
 
 /**
@@ -37,10 +54,46 @@ async function generalError(
   { calendarId, failure }: { calendarId: string; failure: CalendarFailure },
 ): Promise<AppError> {
   if (failure.kind !== 'permission_missing' || calendarId === 'primary')
-    return googleFailure(deps, { connection, failure });
-  const primary = await ask(deps, connection, (token) => readCalendar(deps.calendar, token, 'primary'));
-  if (primary.answer.ok) return notWritable();
-  return googleFailure(deps, { connection: primary.connection, failure: primary.answer.failure });
+    return googleFailure(deps, connection, failure);
+  const { answer, access } = await read(deps, connection, 'primary');
+  return answer.ok ? notWritable() : googleFailure(deps, access.connection, answer.failure);
+}
+
+/**
+ * The error of a failed request that is not about one calendar. Missing permission marks the connection first, since
+ * only consenting again helps. Codes: `reauthorization_required` (409), `calendar_switched_off` (409),
+ * `google_client_misconfigured` (503, for the operator), `calendar_unavailable` (503).
+ */
+export async function googleFailure(
+  deps: CalendarDeps,
+  connection: GrantedConnection,
+  { kind, reason }: CalendarFailure,
+): Promise<AppError> {
+  if (kind === 'permission_missing') {
+    await requireReauthorization(deps, connection, reason);
+    return new AppError(
+      'reauthorization_required',
+      'Google no longer lets this service use the calendar. The user must connect the calendar again.',
+      { status: 409, details: { reason } },
+    );
+  }
+  if (isSwitchedOff(reason)) {
+    return new AppError('calendar_switched_off', `${switchedOffAdvice}; then send the request again.`, {
+      status: 409,
+      details: { reason },
+    });
+  }
+  if (kind === 'operator') {
+    return new AppError('google_client_misconfigured', `${adviceForProject(reason)} Reason: ${reason}.`, {
+      status: 503,
+      details: { reason },
+    });
+  }
+  return new AppError('calendar_unavailable', 'Google Calendar could not answer. Please try again later.', {
+    status: 503,
+    retryable: true,
+    details: { kind, reason },
+  });
 }
 
 /** The error of a failure that is about this calendar; none for any other failure. */

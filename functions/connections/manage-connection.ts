@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { callWithTokenRefresh, getAccess } from '../../shared/access-token.ts';
 import type { ConnectionView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
@@ -18,8 +19,7 @@ import { describeError, log } from '../../shared/observability.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
 import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
-import { ask, type CalendarDeps, googleFailure } from './ask-calendar.ts';
-import { readChoice } from './choose-calendar.ts';
+import { type CalendarDeps, googleFailure, readChoice } from './choose-calendar.ts';
 
 export type ConnectionsDeps = CalendarDeps & { queue: BookingQueue };
 
@@ -40,15 +40,18 @@ export async function listCalendars(
 ): Promise<{ calendars: ListedCalendar[] }> {
   const connection = await findActive(deps, userId);
   if (!connection.scopes.includes(optionalScopes.calendarList)) throw listPermissionMissing();
-  const asked = await ask(deps, connection, (token) => listWritableCalendars(deps.calendar, token));
-  const { answer } = asked;
+  const { answer, access } = await callWithTokenRefresh(
+    deps,
+    await getAccess(deps, connection),
+    ({ accessToken }) => listWritableCalendars(deps.calendar, accessToken),
+  );
   if (answer.ok) {
     const ownedOnly = coveredCalendars(connection.scopes) === 'owned';
     return { calendars: answer.value.filter(({ isOwned }) => isOwned || !ownedOnly).map(toListed) };
   }
   // The scope of the list is optional: without it the connection still works.
   if (answer.failure.kind === 'permission_missing') throw listPermissionMissing();
-  throw await googleFailure(deps, { connection: asked.connection, failure: answer.failure });
+  throw await googleFailure(deps, access.connection, answer.failure);
 }
 
 function toListed({ isOwned: _, ...calendar }: Calendar): ListedCalendar {
