@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseJson } from './schemas.ts';
 
 /**
  * What an unsuccessful answer of Google Calendar means. A status counts only with Google's error envelope: proxies and
@@ -160,12 +161,4 @@ function kindOfReasons(status: number, reasons: string[], isUsageLimit: boolean)
   if (isUsageLimit) return 'quota_exceeded';
   const isAboutData = status === 400 && !reasons.some((reason) => accountReasons.has(reason));
   return isAboutData && reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'account_refused';
-}
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
-import { type CalendarFailure, httpFailure, networkFailure, parseJson } from './calendar-failures.ts';
+import { type CalendarFailure, httpFailure, networkFailure } from './calendar-failures.ts';
 import type { Fetch } from './light-fetch.ts';
+import { parseJson } from './schemas.ts';
 
 export type { CalendarFailure, CalendarFailureKind } from './calendar-failures.ts';
 

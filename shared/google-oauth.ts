@@ -3,6 +3,7 @@ import type { GoogleEndpoints } from './config.ts';
 import type { GoogleClient } from './google-client-secret.ts';
 import { lightFetch } from './light-fetch.ts';
 import { log, metric } from './observability.ts';
+import { parseJson } from './schemas.ts';
 
 /** The scope that a connection needs, which the user must allow: for calendars that the user owns, or for shared ones too. */
 export const calendarScopes = {
@@ -117,7 +118,10 @@ async function postForm(
     });
     const { status } = response;
     const isJson = /\bjson\b/i.test(response.headers.get('content-type') ?? '');
-    return { status, body: status === 200 || isJson ? parseObject(await response.text()) : {} };
+    return {
+      status,
+      body: status === 200 || isJson ? { ...(parseJson(await response.text()) as object) } : {},
+    };
   } catch (error) {
     // A time-out has a code too: a number that nobody knows.
     const { name, code } = error as NodeJS.ErrnoException;
@@ -126,14 +130,6 @@ async function postForm(
       retryable: true,
       details: { network: typeof code === 'string' ? code : name },
     });
-  }
-}
-
-function parseObject(text: string): Record<string, unknown> {
-  try {
-    return { ...JSON.parse(text) };
-  } catch {
-    return {};
   }
 }
 

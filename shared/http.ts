@@ -80,6 +80,11 @@ export function jsonBody(request: HttpRequest): unknown {
   if (body.length > largestJson) {
     throw new AppError('payload_too_large', `The body is larger than ${largestJson} bytes.`, { status: 413 });
   }
+  return parseJsonBody(body);
+}
+
+/** The bytes of a body as JSON. Errors: `invalid_json` (400). */
+export function parseJsonBody(body: Buffer): unknown {
   try {
     return JSON.parse(body.toString('utf8'));
   } catch (cause) {

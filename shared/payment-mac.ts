@@ -1,6 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { AppError } from './app-error.ts';
 import type { Keys } from './keys.ts';
+import { parseJson } from './schemas.ts';
 
 type MessageKeys = Keys<'payment-messages'>;
 
@@ -45,12 +46,8 @@ function hmac(key: Uint8Array, text: string): string {
 }
 
 function readText(json: string): string | undefined {
-  try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === 'string' ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(json);
+  return typeof value === 'string' ? value : undefined;
 }
 
 function invalid(why: string): AppError {

@@ -19,6 +19,15 @@ export const discreetly = {
 export const isJsonObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** The value of a JSON text; null where the text is not JSON. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 /** Any object. It goes before one whose fields are all optional: valibot takes an array for that too. */
 export const anyObject = v.custom<Record<string, unknown>>(isJsonObject, 'It must be an object.');
 

@@ -9,15 +9,6 @@ export type Translation = { payment: PaymentReported } | (Ignored & { event: { i
 /** Why an event is ignored: a sentence for people, and its code. */
 export type Ignored = { ignored: string; reason: IgnoredReason };
 
-/** The body of a verified webhook. Errors (400): `invalid_json`. */
-export function parseBody(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch (cause) {
-    throw new AppError('invalid_json', 'The body is not JSON.', { status: 400, cause });
-  }
-}
-
 /** What `schema` makes of a part of an event. Errors (400): `unsupported_event_format` with `message` and problems. */
 export function readPart<Schema extends v.GenericSchema>(
   schema: Schema,

@@ -1,8 +1,9 @@
 import * as v from 'valibot';
 import { toIso } from '../../shared/clock.ts';
+import { parseJsonBody } from '../../shared/http.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
 import { anyObject, instant } from '../../shared/schemas.ts';
-import { parseBody, readPart, type Translation } from './event-body.ts';
+import { readPart, type Translation } from './event-body.ts';
 import { readBooking } from './named-booking.ts';
 
 const id = v.pipe(
@@ -69,7 +70,7 @@ const names = { bookingId: 'bookingId', userId: 'userId', timeZone: 'timeZone' }
 export async function translateStandardEvent(body: Buffer, eventId: string): Promise<Translation> {
   const { type, timestamp, data } = readPart(
     event,
-    parseBody(body),
+    parseJsonBody(body),
     'The body must be {type, timestamp, data}.',
   );
   const report = readReport(type, data, toIso(Math.floor(Date.parse(timestamp) / 1000)));

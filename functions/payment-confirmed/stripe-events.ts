@@ -1,8 +1,9 @@
 import * as v from 'valibot';
 import { toIso } from '../../shared/clock.ts';
 import type { StripeMode } from '../../shared/config.ts';
+import { parseJsonBody } from '../../shared/http.ts';
 import { anyObject, instant } from '../../shared/schemas.ts';
-import { parseBody, readPart, type Translation } from './event-body.ts';
+import { readPart, type Translation } from './event-body.ts';
 import { readBooking, readReference } from './named-booking.ts';
 import { readers, stripeId } from './stripe-facts.ts';
 import { ignoredType } from './stripe-ignored.ts';
@@ -63,7 +64,7 @@ export async function translateStripeEvent(
   served: StripeMode,
   fetchObject: FetchObject,
 ): Promise<Translation> {
-  const event = readEvent(parseBody(body), fetchObject);
+  const event = readEvent(parseJsonBody(body), fetchObject);
   const { id, type, at, apiVersion } = event;
   const about = { event: { id, type: type.slice(0, 100) } };
   const notOurs = notForUs(event, served);
