@@ -160,8 +160,11 @@ function unexpectedStatus(status: number): AppError {
   });
 }
 
-/** Errors about this service's client, its project or its request: only the operator can fix them. */
-const misconfigured = new Set([
+/**
+ * OAuth errors of Google, at its consent page or its token endpoint, about this service's client, its project or its
+ * request: only the operator can fix them.
+ */
+export const operatorOAuthErrors: ReadonlySet<string> = new Set([
   'invalid_client',
   'unauthorized_client',
   'redirect_uri_mismatch',
@@ -172,6 +175,7 @@ const misconfigured = new Set([
   'invalid_scope',
   'invalid_request',
   'unsupported_grant_type',
+  'unsupported_response_type',
   'access_not_configured',
 ]);
 const grantErrors = new Set(['invalid_grant', 'admin_policy_enforced', 'invalid_rapt']);
@@ -187,7 +191,7 @@ function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer)
       details: { ...details, reason },
     });
   }
-  if (misconfigured.has(error)) {
+  if (operatorOAuthErrors.has(error)) {
     return new AppError(
       'google_client_misconfigured',
       `Google refuses this service's OAuth client (${error}). Compare the secret google-oauth-client and the redirect URI with Google's console.`,

@@ -1,18 +1,5 @@
 import { AppError } from '../../shared/app-error.ts';
-
-/** Errors of Google's consent page that only the operator of this service can fix, in its project or its request. */
-const operatorErrors = new Set([
-  'org_internal',
-  'invalid_client',
-  'deleted_client',
-  'disabled_client',
-  'unauthorized_client',
-  'redirect_uri_mismatch',
-  'invalid_scope',
-  'invalid_request',
-  'unsupported_response_type',
-  'access_not_configured',
-]);
+import { operatorOAuthErrors } from '../../shared/google-oauth.ts';
 
 /**
  * The authorization code of Google's answer. Errors: `access_denied`, `administrator_denied`, `browser_unsupported`,
@@ -49,7 +36,7 @@ export function consentError(error: string): AppError {
       { status: 403, details },
     );
   }
-  if (operatorErrors.has(error)) {
+  if (operatorOAuthErrors.has(error)) {
     return new AppError(
       'google_client_misconfigured',
       `Google refuses the authorization request of this service (${error}). Check client, redirect URI, scopes and audience in Google's console.`,
