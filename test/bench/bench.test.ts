@@ -10,7 +10,7 @@ import { simulatedSweep } from './refresh-simulated.ts';
 import { goalsOf, table } from './table.ts';
 
 // How long anything takes is for `npm run bench` to say: here it only has to run.
-test('the short mode starts every function, ours and what it is compared with', {
+test('the short cold-start bench starts every function and its baseline', {
   timeout: 300_000,
 }, async () => {
   const progress: string[] = [];
@@ -24,7 +24,7 @@ test('the short mode starts every function, ours and what it is compared with', 
   for (const { what, ours } of rows) expect(drawn).toContain(`${what}: ours ${Math.round(ours)}`);
 });
 
-test('the floor calls what each function calls in its first event, no more and no less', {
+test("the lower bound makes exactly the calls of each function's first event", {
   timeout: 300_000,
 }, async () => {
   const calls = await firstCalls(() => {});
@@ -33,7 +33,7 @@ test('the floor calls what each function calls in its first event, no more and n
 });
 
 // Which calls they are, test/e2e/calls.test.ts says; how the money is computed, test/unit/cost-model.test.ts.
-test('the short mode counts calls and items of every operation', { timeout: 120_000 }, async () => {
+test('the short calls bench counts calls and items of every operation', { timeout: 120_000 }, async () => {
   const rows = await calls.measure({ short: true, progress: () => {}, values: {} });
   expect(rows.filter(({ unit }) => unit === 'calls')).toHaveLength(17);
   for (const { what, ours, floor, note } of rows) {
@@ -42,7 +42,7 @@ test('the short mode counts calls and items of every operation', { timeout: 120_
   }
 });
 
-test('the short mode says what a month costs at the load that is asked for', {
+test('the short cost bench computes a month at the requested load', {
   timeout: 120_000,
 }, async () => {
   const values = { payments: '2000000', connections: '300', active: '7.5' };
@@ -59,12 +59,12 @@ test('the short mode says what a month costs at the load that is asked for', {
 test.each([
   ['active', '101'],
   ['payments', 'many'],
-])('cost does not take --%s %s', async (name, value) => {
+])('cost rejects --%s %s', async (name, value) => {
   const measuring = cost.measure({ short: true, progress: () => {}, values: { [name]: value } });
   await expect(measuring).rejects.toThrow(`--${name} ${value} cannot be`);
 });
 
-test('the short mode sweeps what is due, simulated and for true', { timeout: 300_000 }, async () => {
+test('the short refresh bench sweeps due connections, simulated and real', { timeout: 300_000 }, async () => {
   const progress: string[] = [];
   const rows = await refresh.measure({ short: true, progress: (text) => progress.push(text), values: {} });
   const of = (what: string) => rows.filter((each) => each.what.startsWith(what)).map(({ ours }) => ours);
@@ -80,7 +80,7 @@ test('the short mode sweeps what is due, simulated and for true', { timeout: 300
   expect(progress.at(-1)).toBe('sweeping 100, 40 side by side: 1 s or more');
 });
 
-test('a sweep over many connections costs what those cost that are due', async () => {
+test('a sweep over many connections costs only what its due connections cost', async () => {
   const among = (connections: number) =>
     simulatedSweep({ connections, due: 100, concurrency: 20, tableLatency: 4, tokenLatency: 120 });
   const [few, many] = [await among(200), await among(20_000)];
@@ -118,7 +118,7 @@ test.each<[Partial<Row>, boolean[]]>([
   [{ goal: { atMost: 115 } }, [true]],
   [{ goal: { timesFloor: 1.14, timesBetter: 2, atMost: 100 } }, [false, true, false]],
   [{}, []],
-])('the goals of %j are judged each by itself', (goal, met) => {
+])('judges each of the goals of %j separately', (goal, met) => {
   expect(goalsOf({ ...row, ...goal }).map((each) => each.met)).toEqual(met);
 });
 

@@ -12,7 +12,9 @@ import {
 import { goalsOf } from './table.ts';
 
 // How long anything takes is for `npm run bench` to say: here it only has to run.
-test('the short mode pays both ways and finds an event for each payment', { timeout: 120_000 }, async () => {
+test('the short latency bench pays both ways and finds an event for each payment', {
+  timeout: 120_000,
+}, async () => {
   const progress: string[] = [];
   const rows = await latency.measure({ short: true, progress: (text) => progress.push(text), values: {} });
   expect(rows.map(({ what }) => what)).toEqual([
@@ -38,7 +40,7 @@ test('the short mode pays both ways and finds an event for each payment', { time
   expect(progress).toContain('steady load, slice 1 of 1, Google at 0 ms');
 });
 
-test.each(['0', '2.5', 'many'])('latency does not take --slices %s', async (slices) => {
+test.each(['0', '2.5', 'many'])('latency rejects --slices %s', async (slices) => {
   const measuring = latency.measure({ short: false, progress: () => {}, values: { slices } });
   await expect(measuring).rejects.toThrow(`--slices ${slices} cannot be`);
 });
@@ -80,7 +82,7 @@ function row(what: string) {
   return { ...found, met: goalsOf(found).map(({ met }) => met) };
 }
 
-test('what Google takes is no part of our own share, which is held against the floor', () => {
+test("Google's latency is not part of our own share, which compares with the lower bound", () => {
   const share = 'event without Google, p50';
   expect(row(`steady, Google 0 ms: ${share}`)).toMatchObject({ ours: 16, usual: 3, floor: 6, met: [true] });
   expect(row(`steady, Google 500 ms: ${share}`)).toMatchObject({ ours: 32, floor: 6, met: [false] });
@@ -89,7 +91,7 @@ test('what Google takes is no part of our own share, which is held against the f
   );
 });
 
-test('what Google takes is seen in the answers of who waits for it', () => {
+test("Google's latency shows in the answers of a service that waits for it", () => {
   expect(row('steady, Google 500 ms: answer, p99')).toMatchObject({ ours: 11, usual: 505 });
   expect(row('steady: answer, p99, Google 500 ms : 0 ms')).toMatchObject({
     ours: 11 / 10,
@@ -99,7 +101,7 @@ test('what Google takes is seen in the answers of who waits for it', () => {
   expect(row('burst: answer, p99, Google 500 ms : 0 ms')).toMatchObject({ ours: 16 / 13, met: [false] });
 });
 
-test('a burst lasts from its beginning to its last answer, and to its last event', () => {
+test('a burst lasts from its beginning to its last answer and its last event', () => {
   expect(row('burst, Google 500 ms: all answered').ours).toBe(16);
   expect(row('burst, Google 500 ms: all in the calendar').ours).toBe(543);
 });
@@ -107,12 +109,12 @@ test('a burst lasts from its beginning to its last answer, and to its last event
 test.each([
   ['none', [], 'has 0 events instead of one'],
   ['two', [1100, 1200], 'has 2 events instead of one'],
-])('a payment with %s is no outcome', (_, created, message) => {
+])('a payment with %s is not a valid outcome', (_, created, message) => {
   const sent: Sent[] = outcomes('ours', 'burst', 0, 1, 1).slice(0, 1);
   expect(() => outcomesOf(sent, new Map([['ours-burst-0-1', created]]))).toThrow(message);
 });
 
-test('the time to an event runs from the moment of the payment', () => {
+test('the time to an event starts at the payment', () => {
   const sent: Sent[] = outcomes('ours', 'steady', 0, 1, 1).slice(0, 1);
   expect(outcomesOf(sent, new Map([['ours-steady-0-1', [1100]]]))).toMatchObject([{ eventAfter: 100 }]);
 });

@@ -13,7 +13,7 @@ function temporaryDirectory(): string {
   return directory;
 }
 
-test('whatever is killed, lost and sent twice, every paid booking has its one event in the end', {
+test('under kills, losses and redelivery every paid booking ends with exactly one event', {
   timeout: 480_000,
 }, async () => {
   const options: ChaosOptions = {
@@ -70,7 +70,7 @@ function judgesEachFault(right: ChaosResult): void {
   expect(wrong({ traffic: { ...right.traffic, stripe: unheard } })).toContain('1 deliveries were never');
 }
 
-test('two events of a booking at the same moment are seen in the journal, before and after a restart', () => {
+test('the journal shows two simultaneous events of a booking, before and after a restart', () => {
   const directory = temporaryDirectory();
   mkdirSync(directory, { recursive: true });
   const path = join(directory, 'google.json');

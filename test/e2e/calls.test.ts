@@ -31,7 +31,7 @@ const readConnection = { 'dynamodb:GetItem table/ConnectionsTable': 1 };
 // The lease, and the result.
 const writesOfARefresh = 2;
 
-test('a webhook is accepted with one call, and reads its secrets once in the life of its environment', () => {
+test('accepts a webhook with one call, and reads secrets once per environment', () => {
   expect(callsOf('first payment of a webhook')['payment-confirmed']).toEqual({
     'secretsmanager:GetSecretValue secret:WebhookSigning-local0': 1,
     'secretsmanager:GetSecretValue secret:PaymentMessages-local0': 1,
@@ -40,7 +40,7 @@ test('a webhook is accepted with one call, and reads its secrets once in the lif
   expect(callsOf('payment')['payment-confirmed']).toEqual(send);
 });
 
-test('a payment is read once, inserted, told and recorded', () => {
+test('syncs a payment with one read, one insert, one bus event and one write', () => {
   expect(callsOf('payment')).toEqual({
     ...accept,
     'booking-sync': { ...read, ...tellAndRecord },
@@ -48,7 +48,7 @@ test('a payment is read once, inserted, told and recorded', () => {
   });
 });
 
-test('an expired token costs a lease, a call to Google and a write', () => {
+test('refreshes an expired token with a lease, one call to Google and one write', () => {
   expect(callsOf('payment with an expired token')).toEqual({
     ...accept,
     'booking-sync': {
@@ -60,11 +60,11 @@ test('an expired token costs a lease, a call to Google and a write', () => {
   });
 });
 
-test('a duplicate payment costs one read', () => {
+test('syncs a duplicate payment with one read', () => {
   expect(callsOf('duplicate')).toEqual({ ...accept, 'booking-sync': read });
 });
 
-test('a payment of a user who is not connected asks nothing of Google', () => {
+test('syncs a payment of an unconnected user without calling Google', () => {
   expect(callsOf('payment of an unconnected user')).toEqual({
     ...accept,
     'booking-sync': { ...read, ...tellAndRecord },
@@ -74,7 +74,7 @@ test('a payment of a user who is not connected asks nothing of Google', () => {
 test.each<[Scenario, string]>([
   ['reschedule', 'events.patch'],
   ['cancel', 'events.delete'],
-])('to %s costs a read, a write and a message, and a sync with one call to Google', (change, call) => {
+])('handles %s with one read, write and message, and a sync with one %s', (change, call) => {
   expect(callsOf(change)).toEqual({
     bookings: {
       'dynamodb:GetItem table/BookingsTable': 1,
@@ -86,11 +86,11 @@ test.each<[Scenario, string]>([
   });
 });
 
-test('connect makes no call with its secrets at hand', () => {
+test('connect makes no call once its secrets are cached', () => {
   expect(callsOf('connect')).toEqual({});
 });
 
-test('showing a connection costs one read', () => {
+test('shows a connection with one read', () => {
   expect(callsOf('show a connection')).toEqual({ connections: readConnection });
 });
 
@@ -103,7 +103,7 @@ const complete = {
   ...send,
 };
 
-test('the callback counts the attempt, redeems the code, reads the calendar, stores, tells, and looks for what waited', () => {
+test('the callback makes only the calls that it needs, and one query for waiting bookings', () => {
   expect(callsOf('callback')).toEqual({
     'oauth-callback': complete,
     'booking-sync': { 'dynamodb:Query table/BookingsTable/index/waiting': 1 },
@@ -111,7 +111,7 @@ test('the callback counts the attempt, redeems the code, reads the calendar, sto
   });
 });
 
-test('a reconnect releases what waited with one query and one batch, and a sync for each booking', () => {
+test('a reconnect requeues waiting bookings with one query and one batch', () => {
   const { 'booking-sync': sync = {}, ...others } = callsOf('reconnect with waiting bookings');
   expect(others).toEqual({
     'oauth-callback': complete,
@@ -128,7 +128,7 @@ test('a reconnect releases what waited with one query and one batch, and a sync 
   });
 });
 
-test('a disconnect tells, stores, looks for others of the account, and takes the grant back', () => {
+test('a disconnect makes only the calls that it needs to store, publish and revoke', () => {
   expect(callsOf('disconnect')).toEqual({
     connections: {
       // Requests that need no token of Google's have not read it.
@@ -145,14 +145,14 @@ test('a disconnect tells, stores, looks for others of the account, and takes the
 
 const sweep = { 'dynamodb:Query table/ConnectionsTable/index/refresh-due': 4 };
 
-test('schedules with nothing to do cost a query for each shard', () => {
+test('schedules without due items make one query per shard', () => {
   expect(callsOf('reconcile with nothing due')).toEqual({
     'booking-reconcile': { 'dynamodb:Query table/BookingsTable/index/sync-due': 4 },
   });
   expect(callsOf('refresh with nothing due')).toEqual({ 'token-refresh': sweep });
 });
 
-test('a refresh costs a lease, a call to Google and a write for each connection', () => {
+test('refreshes each connection with a lease, one call to Google and one write', () => {
   expect(callsOf('refresh of several connections')).toEqual({
     'token-refresh': {
       ...sweep,
@@ -164,7 +164,7 @@ test('a refresh costs a lease, a call to Google and a write for each connection'
 
 // Budgets that no clock moves. Units are upper bounds: some items are about as large as a unit, and a number in them may
 // take a byte more or less.
-describe('items', () => {
+describe('item budgets', () => {
   test.each<[Scenario, { read: number; written: number; readUnits: number; writeUnits: number }]>([
     // Read: the connection. Looking for booking and pointer costs a unit each.
     // Written: the booking with its entries in two indexes, and the pointer.
@@ -189,14 +189,14 @@ describe('items', () => {
         writeUnits: 4 * refreshedConnections,
       },
     ],
-  ])('%s keeps its budget', (scenario, budget) => {
+  ])('%s keeps its item budget', (scenario, budget) => {
     const { read, written, readUnits, writeUnits } = measured[scenario].items;
     expect({ read, written }).toEqual({ read: budget.read, written: budget.written });
     expect(readUnits).toBeLessThanOrEqual(budget.readUnits);
     expect(writeUnits).toBeLessThanOrEqual(budget.writeUnits);
   });
 
-  test('a message is one request of the queue, and an event one of the bus', () => {
+  test('each queue message and bus event is billed as one request', () => {
     for (const { messages, events } of Object.values(measured))
       for (const bytes of [...messages, ...events]) expect(bytes).toBeLessThan(64 * 1024);
   });

@@ -15,7 +15,7 @@ const app = 'https://app.example.com';
 /** Far longer than a line, to see that it fits. */
 const longEmail = `${'a'.repeat(64)}@${'long-'.repeat(10)}domain.example.com`;
 
-describe.skipIf(withoutChromium)('in Chromium', () => {
+describe.skipIf(withoutChromium)('the service in Chromium', () => {
   let directory: string;
   let stack: LocalStack;
   let browser: Browser;
@@ -94,7 +94,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     }
   }
 
-  it('a user connects, a payment arrives, and the event stands in the calendar', async () => {
+  it('a user connects, a payment arrives, and the calendar shows the event', async () => {
     const page = await newPage();
     await page.goto(await linkFor(stack, 'ada'));
     await picture(page, '1-choose-account');
@@ -134,7 +134,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     await looksRight(page, 'connected');
   });
 
-  it('who cancels on the consent page is told that nothing was connected, and may try again', async () => {
+  it('after a cancel on the consent page nothing is connected, and the user can try again', async () => {
     const page = await newPage({ javaScriptEnabled: true });
     await openConsent(page, await linkFor(stack, 'canceller'));
     await page.getByRole('button', { name: 'Cancel' }).click();
@@ -147,7 +147,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     expect(await title(page)).toBe('Your calendar is connected');
   });
 
-  it("a callback in somebody else's browser connects nothing, and the right browser still can", async () => {
+  it('a callback in another browser connects nothing, and the original browser still can', async () => {
     const mine = await newPage();
     const theirs = await newPage({ javaScriptEnabled: true });
     await openConsent(mine, await linkFor(stack, 'lured'));
@@ -169,7 +169,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     expect(await title(mine)).toBe('Your calendar is connected');
   });
 
-  it('a link that is too old says so, and what to do', async () => {
+  it('an expired link shows that it expired and what to do', async () => {
     const page = await newPage({ javaScriptEnabled: true });
     await page.goto(await linkFor(stack, 'late', Date.now() - 700_000));
     expect(await title(page)).toBe('This link has expired');
@@ -177,7 +177,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     await looksRight(page, 'link-expired');
   });
 
-  it('who reloads the result page is told that it is done, and nothing changes', async () => {
+  it('reloading the result page shows success again and changes nothing', async () => {
     const page = await newPage();
     await openConsent(page, await linkFor(stack, 'reloader'));
     await allow(page);
@@ -187,7 +187,7 @@ describe.skipIf(withoutChromium)('in Chromium', () => {
     await picture(page, 'done-already');
   });
 
-  it("leads back to LeadsCalendar's app where the link says so", async () => {
+  it('returns to the LeadsCalendar app if the link says so', async () => {
     const page = await newPage();
     await page.route(`${app}/**`, (route) =>
       route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>App</title><h1>Settings</h1>' }),

@@ -29,7 +29,7 @@ async function call(userId: string, { method = 'GET', path = '/connections/me', 
 }
 
 describe('the connections API', () => {
-  it('shows, changes and ends the connection of the user whose token is sent', async () => {
+  it("shows, changes and ends the connection of the token's user", async () => {
     await connect(stack, 'owner');
     expect(await call('owner')).toMatchObject({
       status: 200,
@@ -61,7 +61,7 @@ describe('the connections API', () => {
     expect(stack.google?.control.grants()).toEqual([]);
   });
 
-  it('knows nothing of users who never connected, and shows nobody the connection of another', async () => {
+  it("answers 404 for users without a connection, and never shows another user's connection", async () => {
     await connect(stack, 'somebody');
     const answer = await call('nobody');
     expect(answer).toMatchObject({ status: 404, body: { code: 'connection_not_found' } });
@@ -89,7 +89,7 @@ describe('the connections API', () => {
     ['not an object', '"primary"', 400, 'invalid_request'],
     ['a field that nobody knows', '{"token":"x"}', 400, 'invalid_request'],
     ['too large', JSON.stringify({ calendarId: 'x'.repeat(70_000) }), 413, 'payload_too_large'],
-  ])('refuses a body that is %s', async (_, body, status, code) => {
+  ])('refuses a connection change whose body is %s', async (_, body, status, code) => {
     await connect(stack, 'changer');
     expect(await call('changer', { method: 'PATCH', body })).toMatchObject({ status, body: { code } });
   });

@@ -77,8 +77,8 @@ const eventsOf = (about: string) =>
   received.map(({ event }) => event).filter(({ userId, bookingId }) => [userId, bookingId].includes(about));
 const typesOf = (about: string) => eventsOf(about).map(({ type }) => type);
 
-describe('events are delivered to the URL of the stack', () => {
-  it('when a connection is made, moves to another account, is revoked at Google, and is ended', async () => {
+describe('delivery of bus events to the URL of the stack', () => {
+  it('delivers bus events for a connection that is made, moved, revoked and ended', async () => {
     await connect('user');
     await connect('user', ben);
     await expect
@@ -97,7 +97,7 @@ describe('events are delivered to the URL of the stack', () => {
     await expect.poll(() => typesOf('user')).toContain('connection.disconnected');
   });
 
-  it('when a booking stands in the calendar, waits, cannot be entered, or is over', async () => {
+  it('delivers bus events for a booking that is scheduled, waiting, failed or missed', async () => {
     await connect('payer');
     const over = { start: rfc3339(now - 2 * hour), end: rfc3339(now - hour) };
     await pay('payer', 'scheduled');
@@ -109,7 +109,7 @@ describe('events are delivered to the URL of the stack', () => {
     }
   });
 
-  it('when a booking is changed, cancelled, or its event deleted by its owner', async () => {
+  it('delivers bus events for a booking that is changed, cancelled or deleted by its owner', async () => {
     const authorization = `Bearer ${await apiTokenFor(stack, 'payer')}`;
     const call = (bookingId: string, method: string, body?: object) =>
       fetch(`${stack.url}/bookings/${bookingId}`, {
@@ -136,7 +136,7 @@ describe('events are delivered to the URL of the stack', () => {
     await expect.poll(() => typesOf('deleted')).toContain('booking.deleted_by_user');
   });
 
-  it('when a user disconnects whose Google account another user has connected too', async () => {
+  it('delivers a bus event when a user disconnects from a shared Google account', async () => {
     await connect('second');
     await fetch(`${stack.url}${routes.connection}`, {
       method: 'DELETE',
@@ -148,7 +148,7 @@ describe('events are delivered to the URL of the stack', () => {
     });
   });
 
-  it('when a payment pays for nothing, and when the slot of an unpaid booking is free again', async () => {
+  it('delivers bus events for an orphaned payment and a hold that ends', async () => {
     await pay('stranger', 'scheduled', { summary: 'For the booking of another user' });
     await expect.poll(() => typesOf('scheduled')).toContain('payment.orphaned');
     expect(eventsOf('missed').find(({ type }) => type === 'payment.orphaned')).toMatchObject({
@@ -182,26 +182,26 @@ describe('events are delivered to the URL of the stack', () => {
     await expect.poll(() => typesOf('held')).toEqual(['booking.hold_released']);
   });
 
-  it('again with the same id where the receiver is not well', async () => {
+  it('redelivers a bus event with the same id after a 5xx', async () => {
     await pay('payer', 'twice');
     await expect.poll(() => eventsOf('twice')).toHaveLength(3);
     expect(new Set(eventsOf('twice').map(({ id }) => id)).size).toBe(1);
   });
 
-  it('or kept in the dead-letter queue where the receiver refuses them', async () => {
+  it('keeps a refused bus event in the dead-letter queue', async () => {
     await pay('payer', 'unwelcome');
     const kept = () =>
       stack.queues.messages('EventsDeliveryDeadLetters').ready.map((body) => JSON.parse(body));
     await expect.poll(kept).toEqual(eventsOf('unwelcome'));
   });
 
-  it('with the generated key in a header', () => {
+  it('sends the generated key in a header of each bus event', () => {
     const key = stack.secrets.get('EventsDeliveryKey');
     expect(key).toMatch(/^[A-Za-z0-9]{48}$/);
     for (const each of received) expect(each.key).toBe(key);
   });
 
-  it('each type at least once by now, and each as docs/events.schema.json says', () => {
+  it('has delivered each type of bus event, all as docs/events.schema.json documents', () => {
     for (const { event } of received)
       expect(isDocumented(event), JSON.stringify([event, isDocumented.errors])).toBe(true);
     // Conflicts are told where the operator wants them seen: see test/integration/conflict.test.ts.

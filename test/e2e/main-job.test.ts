@@ -133,19 +133,19 @@ function intentOf(session: ReturnType<typeof checkoutCompleted>) {
   };
 }
 
-it('answers that it is alive', async () => {
+it('answers a health check', async () => {
   const response = await fetch(`${stack.url}/health`);
   expect(response.status).toBe(200);
   expect(await response.json()).toEqual({ status: 'ok' });
 });
 
-it('answers HEAD /health without a body, for monitors that send nothing else', async () => {
+it('answers HEAD /health without a body', async () => {
   const response = await fetch(`${stack.url}/health`, { method: 'HEAD' });
   expect(response.status).toBe(200);
   expect(await response.text()).toBe('');
 });
 
-it('sends the security headers with every answer of its own, /health included', async () => {
+it('sends the security headers with every answer of our own, also of /health', async () => {
   for (const path of ['/health', '/google/connect', '/google/callback', '/connections/me', '/bookings']) {
     const { headers } = await fetch(`${stack.url}${path}`);
     expect(Object.fromEntries(headers), path).toMatchObject(securityHeaders);
@@ -157,7 +157,7 @@ describe('a confirmed payment', () => {
     expect((await connect(stack, 'payee')).status).toBe(200);
   });
 
-  it('becomes an event in the calendar, is recorded and published', async () => {
+  it('a confirmed payment creates an event, is recorded and published', async () => {
     const metadata = metadataOf('payee');
     const answer = await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
     expect(answer).toEqual({
@@ -184,7 +184,7 @@ describe('a confirmed payment', () => {
     );
   });
 
-  it('delivered again and again, by session and payment intent, leaves one event', async () => {
+  it('a payment redelivered by session and payment intent creates one event', async () => {
     const metadata = metadataOf('payee');
     const session = checkoutCompleted(metadata, Date.now(), uniqueId());
     const intent = intentOf(session);
@@ -202,7 +202,7 @@ describe('a confirmed payment', () => {
     ).toHaveLength(1);
   });
 
-  it('of a user who connects later waits, and is done at that moment', async () => {
+  it('a payment of an unconnected user waits, and is synced when the user connects', async () => {
     const userId = `late-${uniqueId()}`;
     const metadata = metadataOf(userId);
     await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
@@ -212,7 +212,7 @@ describe('a confirmed payment', () => {
     expect(eventsOf(metadata.booking_id)).toHaveLength(1);
   });
 
-  it('that Google could not take at first is handed back by the schedule', async () => {
+  it('a payment that Google could not take at first is requeued by the schedule', async () => {
     const metadata = metadataOf('payee');
     stack.google?.control.fail({ on: 'events.insert', times: 2, how: { status: 503, html: true } });
     await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
@@ -223,7 +223,7 @@ describe('a confirmed payment', () => {
     await status(metadata.booking_id, 'scheduled');
   });
 
-  it('that is signed but unusable is recorded as failed, with all its problems', async () => {
+  it('a signed but unusable payment is recorded as failed, with all its problems', async () => {
     const { start: _, summary: __, ...metadata } = metadataOf('payee');
     await deliver(checkoutCompleted(metadata as BookingMetadata, Date.now(), uniqueId()));
     await status(metadata.booking_id, 'failed');
@@ -232,21 +232,21 @@ describe('a confirmed payment', () => {
     ).toEqual(['summary', 'start']);
   });
 
-  it('of live mode is served by the local stack beside those of test mode', async () => {
+  it('the local stack accepts live-mode payments besides test-mode ones', async () => {
     const metadata = metadataOf('payee');
     const live = { ...checkoutCompleted(metadata, Date.now(), uniqueId()), livemode: true };
     expect(await deliver(live)).toMatchObject({ status: 200, body: { booking_id: metadata.booking_id } });
     await status(metadata.booking_id, 'scheduled');
   });
 
-  it('of a connected account is ignored with its reason, and changes nothing', async () => {
+  it('a payment of a connected account is ignored with its reason, and changes nothing', async () => {
     const before = await rows();
     const other = { ...checkoutCompleted(metadataOf('payee'), Date.now(), uniqueId()), account: 'acct_1' };
     expect(await deliver(other)).toMatchObject({ status: 200, body: { reason: 'connected_account' } });
     expect(await rows()).toBe(before);
   });
 
-  it('with a time zone that only Intl knows is answered 200, and its booking fails on that field', async () => {
+  it('a payment with a time zone that only Intl knows fails the booking on that field', async () => {
     const metadata = { ...metadataOf('payee'), time_zone: 'PST' };
     const answer = await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
     expect(answer).toMatchObject({ status: 200, body: { booking_id: metadata.booking_id } });
@@ -256,7 +256,7 @@ describe('a confirmed payment', () => {
     ]);
   });
 
-  it('is ignored, and answered 200, when it is not ours or not paid yet', async () => {
+  it('a payment that is unrelated or not paid yet is answered 200 and ignored', async () => {
     const before = await rows();
     const foreign = checkoutCompleted({} as BookingMetadata, Date.now(), uniqueId());
     expect(await deliver(foreign)).toMatchObject({
@@ -311,7 +311,7 @@ describe('a webhook', () => {
     ['empty', 400, 'invalid_json', () => ({ body: '' })],
     ['of another form', 400, 'unsupported_event_format', () => ({ body: '{"hello":"world"}' })],
     ['too large', 413, 'payload_too_large', () => ({ body: `"${'x'.repeat(1024 * 1024)}"` })],
-  ])('that is %s is answered %i %s, and nothing changes', async (_, expected, code, delivery) => {
+  ])('a webhook that is %s is answered %i %s, and nothing changes', async (_, expected, code, delivery) => {
     const before = await rows();
     const answer = await deliver({}, delivery());
     expect(answer).toMatchObject({
@@ -322,7 +322,7 @@ describe('a webhook', () => {
     expect(await rows()).toBe(before);
   });
 
-  it('is verified over its bytes when API Gateway hands them over in base64', async () => {
+  it('verifies a webhook over its raw bytes when API Gateway encodes them in base64', async () => {
     const payload = JSON.stringify(event());
     const bytes = { headers: { 'content-type': 'application/octet-stream' } };
     expect(
@@ -335,7 +335,7 @@ describe('a webhook', () => {
     });
   });
 
-  it('is accepted with a rolled secret at once, and with the old one as long as it is listed', async () => {
+  it('accepts a webhook with a rotated secret at once, and with the old one while it is listed', async () => {
     const { stripe: old } = secretsOf(stack);
     const rolled = 'whsec_rolled_0123456789abcdef';
     const payload = JSON.stringify(event());
@@ -348,7 +348,7 @@ describe('a webhook', () => {
 });
 
 describe('connecting', () => {
-  it('sends the browser to Google with everything Google needs', async () => {
+  it('sends the browser to Google with all OAuth parameters', async () => {
     const { location, cookie } = await openLink(await linkFor(stack, 'user'));
     const url = new URL(location);
     expect(`${url.origin}${url.pathname}`).toBe(`${stack.googleUrl}/o/oauth2/v2/auth`);
@@ -368,7 +368,7 @@ describe('connecting', () => {
     expect(await connection('user')).toBeUndefined();
   });
 
-  it('stores the connection with sealed tokens and says so on a page', async () => {
+  it('stores a connection with encrypted tokens and confirms it on a page', async () => {
     const response = await connect(stack, 'sealed');
     expect(response.status).toBe(200);
     expect(await response.text()).toContain(ada);
@@ -384,7 +384,7 @@ describe('connecting', () => {
     );
   });
 
-  it('tells the holder of a link nothing about the connected account', async () => {
+  it('shows the holder of a link nothing about the connected account', async () => {
     await connect(stack, 'returning');
     const { email, googleSub } = (await connection('returning')) as { email: string; googleSub: string };
     const { location } = await openLink(await linkFor(stack, 'returning', Date.now() + 1000));
@@ -410,7 +410,7 @@ describe('connecting', () => {
       'return_to_not_allowed',
       (url) => `${url}&return_to=javascript:alert(1)`,
     ],
-  ])('by a link %s is refused: %i %s', async (_, expected, code, change) => {
+  ])('refuses a link %s: %i %s', async (_, expected, code, change) => {
     const url = change(await linkFor(stack, 'user'));
     const asProgram = await fetch(url, { redirect: 'manual' });
     expect(asProgram.status).toBe(expected);
@@ -420,7 +420,7 @@ describe('connecting', () => {
     expect(asPerson).toMatchObject({ status: expected, text: expect.stringContaining(code) });
   });
 
-  it('by a link that has expired, or is a bearer token, is refused', async () => {
+  it('refuses an expired link, and a bearer token as a link', async () => {
     const expired = await linkFor(stack, 'user', Date.now() - 700_000);
     expect(await (await fetch(expired, { redirect: 'manual' })).json()).toMatchObject({
       code: 'token_expired',
@@ -469,18 +469,15 @@ describe('connecting', () => {
       (url, cookie) => [url.replace(/code=[^&]*/, 'code=4%2Fmadeup'), cookie],
     ],
     ['no code', 400, 'authorization_failed', (url, cookie) => [url.replace(/code=[^&]*/, ''), cookie]],
-  ])(
-    'is refused at the callback with %s: %i %s, and nothing is stored',
-    async (_, expected, code, change) => {
-      const userId = `refused-${uniqueId()}`;
-      const { callback, cookie } = await consented(userId);
-      const answer = await page(await openCallback(...change(callback, cookie)));
-      expect(answer).toMatchObject({ status: expected, text: expect.stringContaining(code) });
-      expect(await connection(userId)).toBeUndefined();
-    },
-  );
+  ])('refuses a callback with %s: %i %s, and stores nothing', async (_, expected, code, change) => {
+    const userId = `refused-${uniqueId()}`;
+    const { callback, cookie } = await consented(userId);
+    const answer = await page(await openCallback(...change(callback, cookie)));
+    expect(answer).toMatchObject({ status: expected, text: expect.stringContaining(code) });
+    expect(await connection(userId)).toBeUndefined();
+  });
 
-  it('is refused when the user says no', async () => {
+  it('refuses a callback when the user denies consent', async () => {
     const { callback, cookie } = await consented('denier', { deny: true });
     expect(await page(await openCallback(callback, cookie))).toMatchObject({
       status: 403,
@@ -489,7 +486,7 @@ describe('connecting', () => {
     expect(await connection('denier')).toBeUndefined();
   });
 
-  it('works once per link: the same answer again, or the same link in another tab, changes nothing', async () => {
+  it('a link works once: a repeated answer and a second tab change nothing', async () => {
     const userId = `once-${uniqueId()}`;
     const link = await linkFor(stack, userId);
     const first = await openLink(link);
@@ -509,7 +506,7 @@ describe('connecting', () => {
     expect(await connection(userId)).toEqual(stored);
   });
 
-  it('carries strict headers on every page, and no secrets', async () => {
+  it('sends strict headers and no secrets with every page', async () => {
     const { callback, cookie } = await consented(`headers-${uniqueId()}`);
     const response = await openCallback(callback, cookie);
     expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -526,14 +523,14 @@ describe('connecting', () => {
 });
 
 describe('a connection', () => {
-  it('that is due is refreshed by the schedule', async () => {
+  it('the schedule refreshes a due connection', async () => {
     await connect(stack, 'refreshed');
     await bringForward('ConnectionsTable', { userId: 'refreshed' }, 'refreshAt');
     expect(await stack.invoke('token-refresh', {})).toMatchObject({ ok: true, payload: { refreshed: 1 } });
     expect(await connection('refreshed')).toMatchObject({ tokenVersion: 2, status: 'active' });
   });
 
-  it('whose grant is dead is marked, and LeadsCalendar is told why', async () => {
+  it('marks a connection whose grant was revoked, and publishes why', async () => {
     await connect(stack, 'revoked');
     await bringForward('ConnectionsTable', { userId: 'revoked' }, 'refreshAt');
     stack.google?.control.fail({ on: 'token', how: { status: 400, oauthError: 'invalid_grant' } });

@@ -101,7 +101,7 @@ const settled = (id: string, status: string) =>
   );
 
 describe('bookings', () => {
-  it('are declared, paid, moved and cancelled', async () => {
+  it('bookings are declared, paid, moved and cancelled', async () => {
     const path = '/bookings/booking-1';
     const put = (body: unknown, headers = {}) => call('PUT', path, { headers: asOwner(headers), body });
     const declared = await put(booking);
@@ -133,7 +133,7 @@ describe('bookings', () => {
     expect(await put(booking)).toMatchObject({ status: 409, body: { code: 'booking_cancelled' } });
   });
 
-  it('need no more of a payment than their id, once declared', async () => {
+  it('a declared booking needs only its id in the payment', async () => {
     await call('PUT', '/bookings/booking-2', { headers: asOwner(), body: booking });
     await confirm('booking-2');
     expect(await settled('booking-2', 'scheduled')).toMatchObject({
@@ -145,7 +145,7 @@ describe('bookings', () => {
     });
   });
 
-  it('are listed in pages', async () => {
+  it('lists bookings in pages', async () => {
     for (const day of ['01', '02', '03']) {
       const body = { summary: day, start: `2028-01-${day}T10:00:00Z`, end: `2028-01-${day}T11:00:00Z` };
       await call('PUT', `/bookings/listed-${day}`, { headers: asOwner(), body });
@@ -189,7 +189,7 @@ describe('bookings', () => {
     expect(answer).toMatchObject({ status, body: { code } });
   });
 
-  it("are not found by another user's token", async () => {
+  it("hides bookings from another user's token", async () => {
     await call('PUT', '/bookings/mine', { headers: asOwner(), body: booking });
     const headers = { authorization: `Bearer ${await apiTokenFor(stack, 'other')}` };
     for (const [method, body] of [['GET'], ['PUT', booking], ['PATCH', {}], ['DELETE']] as const) {
@@ -226,7 +226,7 @@ async function confirm(bookingId: string, appointment?: object) {
 }
 
 describe('webhooks', () => {
-  it('answer as documented', async () => {
+  it('webhook endpoints answer as documented', async () => {
     const body = JSON.stringify(snapshot('invoice.paid', {}));
     const { stripe } = JSON.parse(stack.secrets.get(stack.secretNames.webhookSigning) as string);
     const signature = Stripe.webhooks.generateTestHeaderString({ payload: body, secret: stripe[0] });
@@ -238,7 +238,7 @@ describe('webhooks', () => {
 });
 
 describe('browser endpoints and health', () => {
-  it('answer as documented', async () => {
+  it('browser endpoints and health answer as documented', async () => {
     const link = new URL(await linkFor(stack, 'visitor'));
     expect(await call('GET', `${routes.connect}${link.search}`)).toMatchObject({ status: 302 });
     expect(await call('GET', routes.connect)).toMatchObject({ status: 401 });
@@ -255,7 +255,7 @@ describe('browser endpoints and health', () => {
 });
 
 describe('connections', () => {
-  it('answer as documented', async () => {
+  it('connection endpoints answer as documented', async () => {
     const own = { headers: asOwner() };
     expect(await call('GET', routes.connection, own)).toMatchObject({ status: 200 });
     expect(await call('GET', routes.connection)).toMatchObject({ status: 401 });
@@ -270,7 +270,7 @@ describe('connections', () => {
   });
 });
 
-it('an answer that is not as documented would be noticed', () => {
+it('notices an answer that differs from the documented schema', () => {
   const { Booking, Bookings } = openApi.components.schemas as { Booking: JsonSchema; Bookings: JsonSchema };
   expect(problemsOf(Booking, { bookingId: 'x' })).not.toEqual([]);
   expect(problemsOf(Bookings, { bookings: [{}] })).not.toEqual([]);
@@ -280,7 +280,7 @@ it('an answer that is not as documented would be noticed', () => {
   expect(problemsOf(unnamed?.schema ?? {}, { ...error, code: 'conflict' })).not.toEqual([]);
 });
 
-it('every documented operation was called, well and badly', () => {
+it('every documented operation was called with success and with failure', () => {
   const all = Object.entries(openApi.paths).flatMap(([path, methods]) =>
     Object.keys(methods).flatMap((method) =>
       ['good', 'bad'].map((kind) => `${method.toUpperCase()} ${path} ${kind}`),

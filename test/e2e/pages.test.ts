@@ -54,7 +54,7 @@ const emailOf = (name: string): string =>
 const asShown = (text: string | null): string =>
   (text ?? '').replaceAll('\0', '').replace(/\s+/g, ' ').trim();
 
-describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () => {
+describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, () => {
   let stack: LocalStack;
   let browser: Browser;
   /** Scripts of somebody else's that ran, on whichever page. */
@@ -160,11 +160,11 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
     }
   }
 
-  describe('of ours', () => {
+  describe('our pages', () => {
     const connect = (query: string) => `${stack.url}${routes.connect}?${query}`;
     const callback = (query: string) => `${stack.url}${routes.callback}?${query}`;
 
-    it('show nothing of what a callback brings, and offer another try with its state only', async () => {
+    it("our pages show nothing of a callback's parameters except the state of another try", async () => {
       const page = await defenceless();
       await page.goto(await linkFor(stack, 'injected'));
       const state = new URL(page.url()).searchParams.get('state') ?? '';
@@ -178,7 +178,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       expect(new URL(retry ?? '', page.url()).href).toBe(connect(`retry=${state}`));
     });
 
-    it('show nothing of a link or a state that they refuse', async () => {
+    it('our pages show nothing of a link or state that they refuse', async () => {
       const page = await defenceless();
       const keys = parseKeys('link-signing', secretsOf(stack).linkSigning);
       const token = (userId: string) =>
@@ -197,7 +197,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       ]);
     });
 
-    it('greet any account with its address as text', async () => {
+    it('our pages greet any account with its address as text', async () => {
       const page = await defenceless();
       let asUsual: string[] | undefined;
       for (const [index, email] of [ada, ...names.map(emailOf)].entries()) {
@@ -215,7 +215,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       await aMoment(page);
     });
 
-    it('that tell of an error take neither its words nor its state for markup, whatever its code', async () => {
+    it("our error pages escape Google's error and the state, for every error code", async () => {
       const source = readFileSync(join(import.meta.dirname, '../../shared/app-error.ts'), 'utf8');
       const [, union = ''] = /ErrorCode =([\s\S]*?);/.exec(source) ?? [];
       const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code as ErrorCode);
@@ -251,7 +251,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       await aMoment(page);
     });
 
-    it('that are for programs are text to a browser, whatever is in them', async () => {
+    it('API answers are plain text to a browser, also with markup in the request', async () => {
       const page = await newPage();
       const text = encodeURIComponent(everything);
       for (const path of [`bookings/${text}`, `bookings?from=${text}`, text, `connections/me?${text}`]) {
@@ -262,7 +262,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       await aMoment(page);
     });
 
-    it('look as they should under a policy that lets nothing else in', async () => {
+    it('our pages render correctly under a policy that allows nothing else', async () => {
       const page = await newPage();
       await page.goto(connect('token=harmless'));
       expect(await ofPage(page, 'window.violations')).toEqual([]);
@@ -299,7 +299,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       expect(page.url()).toBe(connect('token=harmless'));
     });
 
-    it('do not appear in a frame of another page', async () => {
+    it('our pages do not appear in a frame of another page', async () => {
       const page = await newPage();
       const addresses = [connect('token=harmless'), callback('state=harmless')];
       await page.route(`${app}/**`, (route) =>
@@ -316,7 +316,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
     });
   });
 
-  describe('of the simulated Google', () => {
+  describe('pages of the simulated Google', () => {
     const control = () => stack.google?.control as NonNullable<LocalStack['google']>['control'];
     async function look(page: Page, address: string): Promise<void> {
       const response = await page.goto(address);
@@ -354,7 +354,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       return ((await response.json()) as { htmlLink: string }).htmlLink;
     }
 
-    it('show accounts, calendars, apps and events as text', async () => {
+    it('the simulated Google shows accounts, calendars, apps and events as text', async () => {
       const page = await defenceless();
       for (const name of names) {
         const text = asShown(textOf(name));
@@ -373,7 +373,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       await aMoment(page);
     });
 
-    it('take no part of a request for markup', async () => {
+    it('pages of the simulated Google escape every request parameter', async () => {
       const page = await defenceless();
       const google = stack.googleUrl;
       const { location } = await openLink(await linkFor(stack, 'visitor'));
@@ -395,7 +395,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
     });
   });
 
-  it('no address with a token, state or code is told to another page', async () => {
+  it('no address with a token, state or code is sent as a referrer to another page', async () => {
     const page = await newPage();
     const told: { to: string; referer: string }[] = [];
     page.on('request', async (request) => {
@@ -432,7 +432,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
   });
 
   describe('the cookie that binds a browser', () => {
-    it('is for this host, for HTTP, for ten minutes, and not for other sites', async () => {
+    it('the state cookie is bound to this host, HTTP, ten minutes and the same site', async () => {
       const page = await newPage();
       const link = await linkFor(stack, 'bound');
       await page.goto(link);
@@ -457,7 +457,7 @@ describe.skipIf(withoutChromium)('pages in Chromium', { timeout: 120_000 }, () =
       expect(value).toBe(before[0]?.value);
     });
 
-    it('carries the prefix that Chromium holds to HTTPS, this host and all paths, where the service is deployed', async () => {
+    it('a deployed service sets the state cookie with the __Host- prefix', async () => {
       const publicUrl = 'https://calendar.example.com';
       const assembly = temporaryDirectory();
       synthesize(assembly, { publicUrl });

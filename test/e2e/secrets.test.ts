@@ -301,8 +301,8 @@ const appointment = () => {
 };
 
 // One after the other, each on what the ones before have left. Generous, for they are many calls on a busy machine.
-describe('no secret leaves the service, in whatever goes well or wrong', { timeout: 120_000 }, () => {
-  it('while users connect', async () => {
+describe('no secret leaks', { timeout: 120_000 }, () => {
+  it('no secret leaks while users connect', async () => {
     expect(await connect('user')).toBe(200);
     expect(await connect('returning', undefined, `&return_to=${encodeURIComponent(`${app}/settings`)}`)).toBe(
       302,
@@ -315,7 +315,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     expect(await connect('user')).toBe(200);
   });
 
-  it('while somebody plays with links and callbacks', async () => {
+  it('no secret leaks while links and callbacks are manipulated', async () => {
     const { link, state, callback, cookie } = await begin('player');
     const other = await begin('other');
     const change = (name: string, value: string) => {
@@ -364,7 +364,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     ['is cut off', 503, { lose: 'response' }],
     ['answers half a token', 502, { status: 200, body: `{"access_token":"${planted.quoted}` }],
     ['answers another token only', 502, { status: 200, body: `{"refresh_token":"${planted.quoted}"}` }],
-  ])("while Google's token endpoint %s", async (_, status, how) => {
+  ])("no secret leaks while Google's token endpoint %s", async (_, status, how) => {
     for (const accept of ['text/html', 'application/json']) {
       tokenFails(how);
       const { callback, cookie } = await begin('unlucky');
@@ -375,7 +375,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
   });
 
   it.each(['unsigned', 'hmac_of_public_key', 'other_audience', 'other_nonce', 'expired'] as const)(
-    "while Google's proof is forged: %s",
+    "no secret leaks while Google's ID token is forged: %s",
     async (forgery) => {
       google().setSwitch('forgeIdToken', forgery);
       expect(await connect('forged')).toBeGreaterThanOrEqual(400);
@@ -383,7 +383,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     },
   );
 
-  it('while bookings are paid, refunded, disputed, edited and cancelled', async () => {
+  it('no secret leaks while bookings are paid, refunded, disputed, edited and cancelled', async () => {
     expect(await pay('user', 'booking-1')).toBe(200);
     expect(await pay('stranger', 'waiting')).toBe(200);
     expect(await pay('user', 'unusable', { start: 'soon', summary: '' })).toBe(200);
@@ -426,7 +426,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     ['200 and no JSON', { status: 200, body: '{' }],
     ['nothing, before the act', { lose: 'request' }],
     ['nothing, after the act', { lose: 'response' }],
-  ])('while the calendar answers %s', async (_, how) => {
+  ])('no secret leaks while the calendar answers %s', async (_, how) => {
     const userId = `calendar-${number++}`;
     const again = async () => {
       google().clearFaults();
@@ -446,7 +446,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     await call(userId, 'GET', `/bookings/${userId}`);
   });
 
-  it('while webhooks are malformed, forged or thin', async () => {
+  it('no secret leaks while webhooks are malformed, forged or thin', async () => {
     const event = snapshot('charge.refunded', {});
     const post = async (path: string, headers: Record<string, string>, body = '{}') =>
       (await fetch(`${stack.url}${path}`, { method: 'POST', headers, body })).status;
@@ -480,7 +480,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     expect(stripeAnswers).toEqual([]);
   });
 
-  it('while tokens are refreshed, and cannot be', async () => {
+  it('no secret leaks while token refreshes succeed and fail', async () => {
     await sweep();
     for (const how of [
       { status: 401, oauthError: 'invalid_client', message: planted.quoted },
@@ -498,7 +498,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     google().setSwitch('rotateRefreshToken', false);
   });
 
-  it('while users disconnect, and connect again', async () => {
+  it('no secret leaks while users disconnect and connect again', async () => {
     google().fail({ on: 'revoke', times: 2, how: { status: 500, html: true } });
     expect(await call('returning', 'DELETE', routes.connection)).toBe(200);
     expect(await call('returning', 'GET', routes.connection)).toBe(200);
@@ -512,7 +512,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     expect(await call('user', 'PATCH', routes.connection, { token: planted.quoted })).toBe(400);
   });
 
-  it('while keys are rotated and retired, and tokens are sealed anew', async () => {
+  it('no secret leaks while keys are rotated and retired, and tokens re-encrypted', async () => {
     const now = Math.floor(Date.now() / 1000);
     const newKey = () => randomBytes(48).toString('base64url');
     const rotations = purposes.map((purpose) => {
@@ -533,7 +533,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     await sweep();
   });
 
-  it('while secrets are broken', async () => {
+  it('no secret leaks while secrets are malformed', async () => {
     const { broken } = planted;
     const ask = async (path: string, init?: RequestInit) => (await fetch(`${stack.url}${path}`, init)).status;
     for (const value of [`{"current":"${broken}`, `{"current":"a","a":"${broken}"}`, broken]) {
@@ -574,7 +574,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
     }
   }
 
-  describe('so that afterwards', () => {
+  describe('after all of these', () => {
     /** Where a secret belongs, and why. Each must have been seen there. */
     const belongs: [canary: string, where: string, because: string][] = [
       ['state', 'answer of GET /google/connect: location', 'Google hands it back'],
@@ -621,7 +621,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       plant('what others quote', planted.quoted);
     });
 
-    it('a great deal has been seen, of every kind', () => {
+    it('the run has observed many outputs of every kind', () => {
       const count = (pattern: RegExp) => observations.filter(({ where }) => pattern.test(where)).length;
       const least: [RegExp, number][] = [
         [/^log of/, 250],
@@ -642,7 +642,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       for (const name of functions) expect(count(new RegExp(`^log of ${name} `)), name).toBeGreaterThan(0);
     });
 
-    it('everything has gone wrong that is meant to', () => {
+    it('the run has met every intended failure', () => {
       const text = observations.flatMap(({ where, text }) =>
         /^(log|answer.*body)/.test(where) ? [text] : [],
       );
@@ -652,7 +652,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       expect([...seen]).toEqual(expect.arrayContaining(codes));
     });
 
-    it('no secret is found anywhere but where it belongs', () => {
+    it('secrets occur only in their intended places', () => {
       const leaks = findLeaks(canaries, observations);
       const isRight = (leak: { canary: string; where: string }) =>
         belongs.some(([canary, where]) => leak.canary === canary && leak.where === where);
@@ -661,7 +661,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       for (const [canary, where] of belongs) expect(seen).toContain(`${canary}, ${where}`);
     });
 
-    it('no other token is found either: an id token, or one that is sealed where none should be', () => {
+    it('no ID token or encrypted token occurs outside its intended places', () => {
       const token = /eyJ[\w-]{8,}\.[\w-]*/;
       const found = new Set(observations.filter(({ text }) => token.test(text)).map(({ where }) => where));
       // The state, and tokens sealed at rest.
@@ -672,7 +672,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       ]);
     });
 
-    it('nothing personal is found in logs, metrics and timelines', () => {
+    it('logs, metrics and timelines have no personal data', () => {
       const people = Object.entries(personal).map(([name, text]) => {
         return { name, secret: text.replace(/^\w+ /, '').replace(/@.*/, '') };
       });
@@ -683,7 +683,7 @@ describe('no secret leaves the service, in whatever goes well or wrong', { timeo
       expect(elsewhere).toEqual(new Set(Object.keys(personal)));
     });
 
-    it('each of them would have been found, in every spelling, in the middle of a line', () => {
+    it('the leak search finds every secret in every spelling, also inside a line', () => {
       for (const { name, secret } of new Map(canaries.map((each) => [each.name, each])).values()) {
         for (const [as, text] of [...spellings(secret.slice(0, 16)), ...spellings(secret.slice(-16))]) {
           const line = { where: 'planted', text: `{"message":"before ${text} after"}` };

@@ -50,7 +50,7 @@ function usedRights(calls: AwsCall[]): Set<string> {
 
 vi.setConfig({ testTimeout: 120_000 });
 
-test('the template grants no right that its function does not use', async () => {
+test('the template grants no permission that its function does not use', async () => {
   const calls: AwsCall[] = [];
   const stack = await startLocalStack({
     assembly: inject('assembly'),

@@ -43,7 +43,7 @@ const refunded = JSON.stringify({
 });
 
 describe(`POST ${routes.standardWebhook}`, () => {
-  it('takes what the official library signs', async () => {
+  it('the standard endpoint accepts webhooks that the official library signs', async () => {
     const body = refunded.replace('order-77', 'order-78');
     expect(await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string))).toEqual(
       {
@@ -53,7 +53,7 @@ describe(`POST ${routes.standardWebhook}`, () => {
     );
   });
 
-  it('takes texts with characters that a queue does not take', async () => {
+  it('the standard endpoint accepts texts with characters that a queue rejects', async () => {
     const body = JSON.stringify({
       type: 'payment.confirmed',
       timestamp: '2026-11-23T08:00:00Z',
@@ -89,11 +89,11 @@ describe(`POST ${routes.standardWebhook}`, () => {
       'timestamp_out_of_tolerance',
       () => byStandard(refunded, secrets.standard[0] as string, new Date(Date.now() + 400_000)),
     ],
-  ])('refuses %s with %i %s', async (_, status, code, headers) => {
+  ])('the standard endpoint refuses %s with %i %s', async (_, status, code, headers) => {
     expect(await post(routes.standardWebhook, refunded, headers())).toMatchObject({ status, body: { code } });
   });
 
-  it('says field by field what is wrong with a signed body', async () => {
+  it('the standard endpoint reports each problem field of a signed body', async () => {
     const body = refunded.replace('100', '0.5');
     expect(
       await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string)),
@@ -105,7 +105,7 @@ describe(`POST ${routes.standardWebhook}`, () => {
 });
 
 describe(`POST ${routes.stripeWebhook}`, () => {
-  it('tells Stripe what to do about thin events, where it has no API key', async () => {
+  it('the Stripe endpoint without an API key explains how to support thin events', async () => {
     const body = JSON.stringify(thin('v1.charge.refunded', '/v1/charges/ch_1'));
     const answer = await post(routes.stripeWebhook, body, bySecret(body, secrets.stripe[0] as string));
     expect(answer).toMatchObject({
@@ -114,7 +114,7 @@ describe(`POST ${routes.stripeWebhook}`, () => {
     });
   });
 
-  it("is not opened by the other scheme's secret or signature", async () => {
+  it('the Stripe endpoint refuses secrets and signatures of the standard scheme', async () => {
     const body = JSON.stringify(snapshot('charge.refunded', {}));
     const secret = secrets.standard[0] as string;
     expect(await post(routes.stripeWebhook, body, bySecret(body, secret))).toMatchObject({

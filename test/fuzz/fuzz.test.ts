@@ -35,7 +35,7 @@ it('the same seed sends the same requests', async () => {
   expect(await statuses()).toEqual(await statuses());
 });
 
-describe('the fuzzer finds', () => {
+describe('the fuzzer', () => {
   const health: Case = {
     endpoint: `GET ${routes.health}`,
     method: 'GET',
@@ -114,7 +114,7 @@ describe('the fuzzer finds', () => {
       (done, answer) => ({ ...done, answer: { ...answer, headers: { location: 'a\r\nb' } } }),
       /cannot send this answer/,
     ],
-  ])('%s', async (_, request, change, message) => {
+  ])('the fuzzer finds %s', async (_, request, change, message) => {
     const changed: Service = {
       ...service,
       call: async (...all) => {
@@ -127,7 +127,7 @@ describe('the fuzzer finds', () => {
     await expect(check(changed, request)).rejects.toThrow(message);
   });
 
-  it('a signed payment that is not taken', async () => {
+  it('the fuzzer finds a signed payment that is refused', async () => {
     const body = JSON.stringify(snapshot('payment_intent.succeeded', intent({ id: 'a b' })));
     const signed: Case = {
       ...webhook,
@@ -139,7 +139,7 @@ describe('the fuzzer finds', () => {
   });
 
   it.each([routes.stripeWebhook, routes.standardWebhook])(
-    'values that one library accepts and another rejects, since it sends them to %s',
+    'the fuzzer sends values that one library accepts and another rejects to %s',
     (path) => {
       const cases = targets.find(({ endpoint }) => endpoint === `POST ${path}`)?.cases;
       const sent = fc.sample(cases as fc.Arbitrary<Case>, { numRuns: 1000, seed: 1 });
@@ -152,7 +152,7 @@ describe('the fuzzer finds', () => {
     },
   );
 
-  it('what leaves a row behind, with the least that does it', async () => {
+  it('shrinks to the minimal request that leaves a row', async () => {
     const forgetful: Service = { ...service, restore: async () => {} };
     const { findings } = await fuzz(forgetful, { runs: 400, seed: 1, only: 'DELETE /bookings' });
     expect(findings[0]?.message).toMatch(/Rows have changed/);
@@ -163,7 +163,7 @@ describe('the fuzzer finds', () => {
     expect(await service.changedRows()).toEqual([]);
   });
 
-  it('what blocks the whole process', () => {
+  it('the watchdog ends a process whose event loop is blocked', () => {
     const watchdog = new URL('./watchdog.ts', import.meta.url).href;
     const blocking = `import { watch } from ${JSON.stringify(watchdog)}; (await watch('seed 9', 1)).beat(); for (;;);`;
     const { signal, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', blocking], {
