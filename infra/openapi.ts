@@ -222,7 +222,7 @@ const putBooking: Operation = {
       ...unusableBody,
       401: unauthorized,
       404: ['booking_not_found'],
-      409: ['booking_cancelled', 'conflict'],
+      409: ['booking_cancelled', 'concurrent_update'],
       412: ['revision_mismatch'],
       ...notSetUp,
     }),
@@ -267,7 +267,7 @@ const patchBooking: Operation = {
       ...unusableBody,
       401: unauthorized,
       404: ['booking_not_found'],
-      409: ['booking_cancelled', 'conflict'],
+      409: ['booking_cancelled', 'concurrent_update'],
       412: ['revision_mismatch'],
       415: ['unsupported_media_type'],
       ...notSetUp,
@@ -288,7 +288,7 @@ const deleteBooking: Operation = {
       400: ['invalid_request'],
       401: unauthorized,
       404: ['booking_not_found'],
-      409: ['conflict'],
+      409: ['concurrent_update'],
       412: ['revision_mismatch'],
       ...notSetUp,
     }),
@@ -339,7 +339,7 @@ const patchConnection: Operation = {
       ...unusableBody,
       401: unauthorized,
       404: ['connection_not_found'],
-      409: ['reauthorization_required', 'calendar_switched_off', 'conflict'],
+      409: ['reauthorization_required', 'calendar_switched_off', 'concurrent_update'],
       ...askingGoogle,
     }),
   },
@@ -352,7 +352,12 @@ const deleteConnection: Operation = {
   security: asUser,
   responses: {
     200: answer('It has ended.', 'Disconnected'),
-    ...refusals({ 401: unauthorized, 404: ['connection_not_found'], 409: ['conflict'], ...askingGoogle }),
+    ...refusals({
+      401: unauthorized,
+      404: ['connection_not_found'],
+      409: ['concurrent_update'],
+      ...askingGoogle,
+    }),
   },
 };
 
@@ -469,7 +474,7 @@ const callback: Operation = {
         'browser_unsupported',
         'calendar_permission_missing',
       ],
-      409: ['state_used', 'refresh_token_missing', 'conflict'],
+      409: ['state_used', 'refresh_token_missing', 'concurrent_update'],
       502: ['id_token_invalid', 'google_oauth_error', 'google_unexpected_body'],
       503: [
         'google_unreachable',

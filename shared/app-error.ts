@@ -53,7 +53,7 @@ export type ErrorCode =
   | 'token_unreadable'
   | 'payment_message_invalid'
   | 'not_configured'
-  | 'conflict'
+  | 'concurrent_update'
   | 'internal_error';
 
 export type AppErrorOptions = {

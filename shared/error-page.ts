@@ -113,7 +113,7 @@ const worthAnotherTry: ErrorCode[] = [
   'google_oauth_error',
   'google_unexpected_status',
   'google_unexpected_body',
-  'conflict',
+  'concurrent_update',
 ];
 
 /**

@@ -5,7 +5,7 @@ export const maxRounds = 8;
 
 /** The last write of a run was lost too; the message stays in the queue. */
 export function contended(): AppError {
-  return new AppError('conflict', `A booking was changed by others ${maxRounds} times in a row.`, {
+  return new AppError('concurrent_update', `A booking was changed by others ${maxRounds} times in a row.`, {
     retryable: true,
   });
 }

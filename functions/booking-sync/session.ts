@@ -84,7 +84,7 @@ async function pauseCalendar(
 
 /** Ends a run that may be working from what is not true any more; it begins anew. */
 export function overtaken(): AppError {
-  return new AppError('conflict', 'The booking may have changed since this run has read it.', {
+  return new AppError('concurrent_update', 'The booking may have changed since this run has read it.', {
     retryable: true,
   });
 }

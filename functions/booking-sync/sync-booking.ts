@@ -304,7 +304,7 @@ async function actInAccount(
       : outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.code === 'conflict') return undefined;
+    if (error.code === 'concurrent_update') return undefined;
     if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
     if (isCheck) return lookAgain(booking, deps.clock());
     if (error.code === 'reauthorization_required') return waiting(booking, deps.clock(), deps.random);

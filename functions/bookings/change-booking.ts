@@ -26,7 +26,7 @@ export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged
 /**
  * Declares a booking, or replaces what is desired of one that there is. The same again changes nothing, and tries at
  * once what has failed or waits.
- * Errors: `invalid_request` (400), `booking_not_found` (404: another user's), `booking_cancelled` and `conflict`
+ * Errors: `invalid_request` (400), `booking_not_found` (404: another user's), `booking_cancelled` and `concurrent_update`
  * (409), `revision_mismatch` (412).
  */
 export async function declareBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<Written> {
@@ -52,7 +52,7 @@ export async function patchBooking(deps: BookingsDeps, target: Target, body: unk
 
 /**
  * Cancels a booking, whatever was paid for it. Doing it twice is harmless.
- * Errors: `booking_not_found` (404), `conflict` (409), `revision_mismatch` (412).
+ * Errors: `booking_not_found` (404), `concurrent_update` (409), `revision_mismatch` (412).
  */
 export async function cancelBooking(deps: BookingsDeps, target: Target): Promise<Written> {
   const written = await write(deps, target, async (stored) => {

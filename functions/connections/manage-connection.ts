@@ -104,7 +104,7 @@ async function releaseWaiting(
 
 /**
  * Ends the connection: the tokens are gone from it at once, and Google is asked to take the grant back, again in the
- * background where it cannot be asked now. Doing it twice is harmless. Errors: `connection_not_found`, `conflict`.
+ * background where it cannot be asked now. Doing it twice is harmless. Errors: `connection_not_found`, `concurrent_update`.
  */
 export async function disconnect(
   deps: ConnectionsDeps,

@@ -368,7 +368,7 @@ describe('where others write, or cannot be reached', () => {
     const change = { location: 'There' };
     await expect(
       patchBooking({ ...world.deps, bookings: contended(4) }, target(), change),
-    ).rejects.toMatchObject({ code: 'conflict', status: 409, retryable: true });
+    ).rejects.toMatchObject({ code: 'concurrent_update', status: 409, retryable: true });
     expect(await patchBooking({ ...world.deps, bookings: contended(3) }, target(), change)).toMatchObject({
       outcome: 'changed',
       booking: { revision: 2 },

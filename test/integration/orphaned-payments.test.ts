@@ -68,7 +68,7 @@ async function atOnce(messages: PaymentReported[]): Promise<void> {
         try {
           return await sync(message, tries > 0);
         } catch (error) {
-          if ((error as { code?: string }).code !== 'conflict') throw error;
+          if ((error as { code?: string }).code !== 'concurrent_update') throw error;
         }
       }
     }),

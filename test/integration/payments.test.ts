@@ -27,7 +27,7 @@ async function deliver(messages: PaymentReported[], width: number): Promise<void
     for (let next = left.shift(); next; next = left.shift()) {
       const { message, repeated } = next;
       await syncBooking(world.deps, message, { repeated }).catch((error: unknown) => {
-        if ((error as { code?: string }).code !== 'conflict') throw error;
+        if ((error as { code?: string }).code !== 'concurrent_update') throw error;
         left.push({ message, repeated: true });
       });
     }

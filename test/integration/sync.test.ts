@@ -84,7 +84,7 @@ describe('a confirmed payment', () => {
     // A worker that lost too many races leaves its message in the queue.
     for (const result of results) {
       if (result.status === 'rejected')
-        expect(result.reason).toMatchObject({ code: 'conflict', retryable: true });
+        expect(result.reason).toMatchObject({ code: 'concurrent_update', retryable: true });
     }
     await sync(world.payment('b1'));
     expect(world.events()).toHaveLength(1);
