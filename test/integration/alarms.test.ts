@@ -111,27 +111,27 @@ describe.each([
   ['stripe', 'WebhooksRejectedStripe', stripeEvent, stripeSecret, 'whsec_another_endpoint_000'],
   ['standard', 'WebhooksRejectedStandard', refund, standardSecret, `whsec_${'A'.repeat(43)}=`],
 ] as const)('webhooks of %s', (provider, alarm, body, secret, wrong) => {
-  it('ring when five are rejected and none is accepted', async () => {
+  it('raises the webhook alarm when five webhooks are rejected and none is accepted', async () => {
     for (let sent = 0; sent < 4; sent++) expect(await send(provider, body, wrong)).toBe(400);
     expect(rings(alarm)).toBe(false);
     expect(await send(provider, body, wrong)).toBe(400);
     expect(rings(alarm)).toBe(true);
   });
 
-  it('do not ring while one is accepted: strangers send what they like', async () => {
+  it('raises no webhook alarm while a webhook is accepted, since anyone can send invalid ones', async () => {
     for (let sent = 0; sent < 9; sent++) await send(provider, body, wrong);
     expect(await send(provider, body, secret)).toBe(200);
     expect(rings(alarm)).toBe(false);
   });
 
-  it('ring when one is answered 5xx', async () => {
+  it('raises the webhook alarm when a webhook is answered 5xx', async () => {
     expect(rings('WebhookErrors')).toBe(false);
     queue.away = true;
     expect(await send(provider, provider === 'stripe' ? paidEvent() : body, secret)).toBe(500);
     expect(rings('WebhookErrors')).toBe(true);
   });
 
-  it('ring when one has a valid signature and cannot be read', async () => {
+  it('raises the webhook alarm when a signed webhook is unreadable', async () => {
     await send(provider, '{}', wrong);
     expect(rings('WebhookErrors')).toBe(false);
     expect(await send(provider, '{}', secret)).toBe(400);

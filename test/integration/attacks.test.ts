@@ -115,7 +115,7 @@ function changed(address: string, change: Record<string, string | undefined>): s
 }
 const parameter = (address: string, name: string): string => new URL(address).searchParams.get(name) ?? '';
 
-describe("a forged proof of Google's", () => {
+describe('a forged ID token', () => {
   const forgeries: [string, Forgery][] = [
     ['that is not signed (alg none)', 'unsigned'],
     ['signed by HS256 with the public key', 'hmac_of_public_key'],
@@ -131,13 +131,13 @@ describe("a forged proof of Google's", () => {
     ['of nobody', 'no_subject'],
   ];
 
-  it.each(forgeries)('%s connects nobody', async (_, forgery) => {
+  it.each(forgeries)('an ID token %s connects no user', async (_, forgery) => {
     world.google.control.setSwitch('forgeIdToken', forgery);
     await refused('id_token_invalid', () => connect(user));
     expect(callsTo('token')).toBe(1);
   });
 
-  it.each(forgeries)('%s takes no connection over, and is not logged', async (_, forgery) => {
+  it.each(forgeries)('an ID token %s replaces no connection and is not logged', async (_, forgery) => {
     await connect(user);
     world.time.now += 60;
     world.google.control.setSwitch('forgeIdToken', forgery);
@@ -150,8 +150,8 @@ describe("a forged proof of Google's", () => {
   });
 });
 
-describe('the state', () => {
-  it('of a completed attempt is worth nothing again, not even with a fresh code', async () => {
+describe('the OAuth state', () => {
+  it('a used state is refused, also with a fresh code', async () => {
     const { location, browser } = await begin(user);
     const callback = await walkConsent(location);
     const other = await walkConsent(location, { account: ben });
@@ -161,7 +161,7 @@ describe('the state', () => {
     expect(callsTo('token')).toBe(1);
   });
 
-  it('outlives neither its ten minutes nor the connection that it made', async () => {
+  it('a state ends with its connection and after ten minutes', async () => {
     const { location, browser } = await begin(user);
     const callback = await walkConsent(location);
     await finish(callback, browser);
@@ -171,7 +171,7 @@ describe('the state', () => {
     await refused('state_expired', () => finish(callback, browser));
   });
 
-  it("of an attacker's attempt does not connect the attacker's calendar in the victim's browser", async () => {
+  it("an attacker's state does not connect the attacker's calendar in the victim's browser", async () => {
     const attacker = await begin('attacker');
     const victim = await begin(user);
     const callback = await walkConsent(attacker.location, { account: ben });
@@ -180,7 +180,7 @@ describe('the state', () => {
     expect(callsTo('token')).toBe(0);
   });
 
-  it("of the victim's attempt is worth nothing in the attacker's browser", async () => {
+  it("a victim's state is refused in the attacker's browser", async () => {
     const attacker = await begin('attacker');
     const victim = await begin(user);
     const state = parameter(victim.location, 'state');
@@ -190,7 +190,7 @@ describe('the state', () => {
     expect(callsTo('token')).toBe(0);
   });
 
-  it('cannot be made by whoever has another key, nor be passed in the clear', async () => {
+  it('refuses a state that is encrypted with another key or not at all', async () => {
     const { browser } = await begin(user);
     const { stateKeys, linkKeys, tokenKeys } = world.deps;
     const claims = { userId: user, link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
@@ -224,8 +224,8 @@ describe('the state', () => {
   });
 });
 
-describe('a code', () => {
-  it("of the victim does not connect the victim's calendar to the attacker", async () => {
+describe('an authorization code', () => {
+  it("a victim's code does not connect the victim's calendar to the attacker", async () => {
     const victim = await begin(user);
     const attacker = await begin('attacker');
     const stolen = parameter(await walkConsent(victim.location), 'code');
@@ -233,7 +233,7 @@ describe('a code', () => {
     await refused('authorization_failed', () => finish(callback, attacker.browser));
   });
 
-  it("of the attacker does not connect the attacker's calendar to the victim", async () => {
+  it("an attacker's code does not connect the attacker's calendar to the victim", async () => {
     const victim = await begin(user);
     const attacker = await begin('attacker');
     const planted = parameter(await walkConsent(attacker.location, { account: ben }), 'code');
@@ -241,7 +241,7 @@ describe('a code', () => {
     await refused('authorization_failed', () => finish(callback, victim.browser));
   });
 
-  it('that was asked for without PKCE is stopped by the nonce', async () => {
+  it('the nonce stops a code that was requested without PKCE', async () => {
     const victim = await begin(user);
     const attacker = await begin('attacker');
     const downgraded = changed(attacker.location, {
@@ -256,7 +256,7 @@ describe('a code', () => {
 });
 
 describe('a link', () => {
-  it('makes one connection when two attempts of it end at the same moment', async () => {
+  it('two attempts of one link that end at the same moment make one connection', async () => {
     const token = await linkToken(user);
     const first = await open({ token });
     const second = await open({ token, browser: first.browser });
@@ -270,7 +270,7 @@ describe('a link', () => {
     expect(await world.connection(user)).toMatchObject({ tokenVersion: 1, status: 'active' });
   });
 
-  it('that was used connects nothing after its user has disconnected', async () => {
+  it('a used link connects nothing after its user has disconnected', async () => {
     const token = await linkToken(user);
     const first = await open({ token });
     await finish(await walkConsent(first.location), first.browser);
@@ -302,7 +302,7 @@ it.each([
   'java\nscript:alert(1)',
   'ftp://app.example.com/',
   'null',
-])('no link leads back to %j', async (returnTo) => {
+])('refuses a link that returns to %j', async (returnTo) => {
   const token = await linkToken(user);
   await refused('return_to_not_allowed', () => open({ token, returnTo }));
 });
@@ -315,7 +315,7 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
     (token) =>
       authenticate(world.deps, { headers: { authorization: `Bearer ${token}` } } as unknown as HttpRequest),
   ],
-])('at %s a token', (_, audience, use) => {
+])('a token at %s', (_, audience, use) => {
   const now = () => world.time.now;
   const claims = (change: object = {}) => ({
     sub: user,
@@ -333,7 +333,7 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
   const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   const otherAudience = Object.values(audiences).find((each) => each !== audience) as string;
 
-  it('that is right is accepted: the ones below are wrong in one thing only', async () => {
+  it('accepts a valid token: each forgery below differs in one thing only', async () => {
     await expect(use(await make())).resolves.toBeDefined();
   });
 
@@ -401,7 +401,7 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
       'token_invalid',
       () => make({}, { kid: '../../../dev/null' }, new Uint8Array(32)),
     ],
-  ])('%s is refused', async (_, code, forge) => {
+  ])('refuses a token %s', async (_, code, forge) => {
     const token = await forge();
     await refused(code, () => use(token));
     expect(logged.join()).not.toContain(token);
@@ -456,7 +456,7 @@ describe('webhooks', () => {
   const byStandard = (body: string, stamp = world.time.now): Buffer =>
     Buffer.from(new Webhook(secret).sign('msg_1', new Date(stamp * 1000), body).slice(3), 'base64');
 
-  it('take the key of a secret in the way of their scheme, and in no other', async () => {
+  it('accepts the key of a secret only in the form of its own scheme', async () => {
     const keys: Record<string, string | Buffer> = {
       'the whole text': secret,
       'the text after the prefix': secret.slice('whsec_'.length),
@@ -481,7 +481,7 @@ describe('webhooks', () => {
     }
   });
 
-  it('answer a signature that is wrong in its first byte as one that is wrong in its last', async () => {
+  it('answers signatures that differ in the first or the last byte alike', async () => {
     const wrongIn = (signature: Buffer, index: number): Buffer => {
       const wrong = Buffer.from(signature);
       wrong.writeUInt8(wrong.readUInt8(index) ^ 1, index);
@@ -502,7 +502,7 @@ describe('webhooks', () => {
     expect(new Set(seen).size).toBe(1);
   });
 
-  it('take no signature for another time, message or body, and none that is old', async () => {
+  it('refuses a signature for another time, message or body, and an old one', async () => {
     const [stripe, standard] = [payload(), standardPayload()];
     const [ofStripe, ofStandard] = [byStripe(stripe), byStandard(standard)];
     const now = world.time.now;
@@ -520,7 +520,7 @@ describe('webhooks', () => {
   it.each<[string, () => Promise<unknown>]>([
     ['Stripe', () => atStripe(payload(), byStripe(payload()))],
     ['Standard Webhooks', () => atStandard(standardPayload(), byStandard(standardPayload()))],
-  ])('of %s replayed fifty times within the tolerance end in one event', async (_, deliver) => {
+  ])('fifty replays of a webhook of %s within the tolerance create one event', async (_, deliver) => {
     await connect(user);
     world.queue.messages.length = 0;
     // Without the queue's deduplication, which only holds for five minutes: each delivery is worked on.
@@ -537,7 +537,7 @@ describe('webhooks', () => {
     expect(world.bus.types()).toEqual(['connection.activated', 'booking.scheduled']);
   });
 
-  it('replayed fifty times at once end in one event, whatever the order in which they are worked on', async () => {
+  it('fifty concurrent replays of a webhook create one event, in any order of processing', async () => {
     await connect(user);
     world.queue.messages.length = 0;
     const [body, signature] = [payload(), byStripe(payload())];

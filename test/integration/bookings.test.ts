@@ -52,8 +52,8 @@ async function drain(): Promise<void> {
 }
 const pay = () => syncBooking(world.deps, world.payment(bookingId));
 
-describe('declaring', () => {
-  it('leaves nothing in the calendar and nothing to sync until it is paid', async () => {
+describe('declaring a booking', () => {
+  it('an unpaid booking creates no event and needs no sync', async () => {
     expect(await declare()).toMatchObject({
       outcome: 'created',
       booking: { status: 'declared', revision: 1, payments: [], desired: { hold: false } },
@@ -72,7 +72,7 @@ describe('declaring', () => {
     expect(Date.parse(event()?.start?.dateTime ?? '')).toBe(Date.parse(meeting().start));
   });
 
-  it('changes nothing the second time', async () => {
+  it('declaring a booking twice changes nothing', async () => {
     await declare({
       timeZone: 'Europe/Berlin',
       location: 'Here',
@@ -88,7 +88,7 @@ describe('declaring', () => {
     expect(await world.booking(bookingId)).toEqual(before);
   });
 
-  it('holds the slot with a tentative event where that is asked for', async () => {
+  it('declaring a booking with a hold creates a tentative event', async () => {
     expect(await declare({ hold: true })).toMatchObject({
       outcome: 'accepted',
       booking: { status: 'pending', nextAttemptAt: expect.any(String) },
@@ -101,7 +101,7 @@ describe('declaring', () => {
     expect(event()?.status).toBe('confirmed');
   });
 
-  it('replaces what was declared before', async () => {
+  it('declaring a booking again replaces its appointment', async () => {
     await declare();
     expect(await declare({ location: 'There' })).toMatchObject({
       outcome: 'changed',
@@ -109,7 +109,7 @@ describe('declaring', () => {
     });
   });
 
-  it('mends a booking that a payment named without a usable appointment', async () => {
+  it('declaring a booking repairs one whose payment had no usable appointment', async () => {
     const { booking, ...message } = world.payment(bookingId);
     const { appointment: _, ...named } = booking;
     const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
@@ -124,7 +124,7 @@ describe('declaring', () => {
     expect(event()).toBeDefined();
   });
 
-  it('takes whole days', async () => {
+  it('declares a booking of whole days', async () => {
     expect(await declare({ start: day, end: '2027-03-03' })).toMatchObject({
       booking: { desired: { start: day, end: '2027-03-03' } },
     });
@@ -147,7 +147,7 @@ describe('declaring', () => {
     [{ hold: 'yes' }, 'hold'],
     [{ attendees: [{ email: 'nobody' }] }, 'attendees.0.email'],
     [{ colour: '1' }, 'colour'],
-  ])('refuses %j and names the field', async (change, field) => {
+  ])('refuses to declare %j and names the field', async (change, field) => {
     await expect(declare(change)).rejects.toMatchObject({
       code: 'invalid_request',
       status: 400,
@@ -157,8 +157,8 @@ describe('declaring', () => {
   });
 });
 
-describe('changing', () => {
-  it('moves the event, and says so by the revision', async () => {
+describe('changing a booking', () => {
+  it('a patch moves the event and increases the revision', async () => {
     await declare({ timeZone: 'Europe/Berlin', location: 'Here' });
     await pay();
     const moved = await patch({ start: `${day}T14:00:00`, end: `${day}T15:00:00`, location: null });
@@ -174,7 +174,7 @@ describe('changing', () => {
     expect(event()?.location).toBeUndefined();
   });
 
-  it('keeps the moment of a local time when the time zone alone changes', async () => {
+  it('changing only the zone of a local time keeps the instant', async () => {
     await declare({ start: `${day}T10:00:00`, end: `${day}T11:00:00`, timeZone: 'Europe/Berlin' });
     await patch({ timeZone: 'America/New_York' });
     expect((await view()).desired).toMatchObject({
@@ -186,20 +186,20 @@ describe('changing', () => {
     expect((await view()).desired).not.toHaveProperty('timeZone');
   });
 
-  it('takes what it shows as desired for the same booking', async () => {
+  it('declaring and patching accept the desired state that a view shows', async () => {
     await declare({ start: `${day}T10:00:00`, end: `${day}T11:00:00`, timeZone: 'Europe/Berlin' });
     const { start, end, timeZone } = (await view()).desired;
     expect(await declare({ start, end, timeZone })).toMatchObject({ outcome: 'unchanged' });
     expect(await patch({ timeZone })).toMatchObject({ outcome: 'unchanged' });
   });
 
-  it('does not move the moment with the time zone alone', async () => {
+  it('changing only the zone of a time with an offset keeps the instant', async () => {
     await declare();
     await patch({ timeZone: 'America/New_York' });
     expect((await view()).desired).toMatchObject({ start: `${day}T04:00:00-05:00` });
   });
 
-  it('merges lists and details as RFC 7396 says', async () => {
+  it('a patch merges lists and details as RFC 7396 defines', async () => {
     await declare({
       attendees: [{ email: 'one@example.com' }],
       source: { title: 'A', url: 'https://example.com/a' },
@@ -213,14 +213,14 @@ describe('changing', () => {
     expect((await view()).desired).not.toHaveProperty('source');
   });
 
-  it('changes nothing where it asks for what is', async () => {
+  it('a patch with the current values changes nothing', async () => {
     await declare({ timeZone: 'Europe/Berlin' });
     const { desired } = await view();
     expect(await patch({})).toMatchObject({ outcome: 'unchanged', booking: { revision: 1 } });
     expect(await patch(desired)).toMatchObject({ outcome: 'unchanged', booking: { revision: 1 } });
   });
 
-  it('releases and takes a hold', async () => {
+  it('a patch releases a hold and takes it again', async () => {
     await declare({ hold: true });
     await drain();
     await patch({ hold: false });
@@ -236,7 +236,7 @@ describe('changing', () => {
     ['an end before the start', { end: `${day}T09:00:00+01:00` }, 'end'],
     ['no object', 'later', 'body'],
     ['a field that nobody knows', { status: 'scheduled' }, 'status'],
-  ])('refuses %s', async (_, change, field) => {
+  ])('refuses a patch with %s', async (_, change, field) => {
     await declare();
     await expect(patch(change)).rejects.toMatchObject({ code: 'invalid_request', problems: [{ field }] });
     expect(await view()).toMatchObject({ revision: 1 });
@@ -260,8 +260,8 @@ describe('changing', () => {
   });
 });
 
-describe('cancelling', () => {
-  it('takes the event out, whatever was paid, for good', async () => {
+describe('cancelling a booking', () => {
+  it('cancelling deletes the event permanently, regardless of payments', async () => {
     await declare();
     await pay();
     expect(await cancel()).toMatchObject({ outcome: 'accepted', booking: { revision: 2 } });
@@ -278,7 +278,7 @@ describe('cancelling', () => {
     await expect(patch({ location: 'There' })).rejects.toMatchObject({ code: 'booking_cancelled' });
   });
 
-  it('has nothing to do where nothing stands', async () => {
+  it('cancelling a booking without an event needs no sync, and a later payment creates none', async () => {
     await declare();
     expect(await cancel()).toMatchObject({ outcome: 'changed', booking: { status: 'cancelled' } });
     expect(world.queue.messages).toEqual([]);
@@ -286,7 +286,7 @@ describe('cancelling', () => {
     expect(event()).toBeUndefined();
   });
 
-  it('looks at Google once where a booking has failed: an earlier attempt may have entered it', async () => {
+  it('cancelling a failed booking reads the calendar, since an attempt may have created an event', async () => {
     await declare();
     const stored = await world.booking(bookingId);
     if (stored) await world.deps.bookings.save({ ...stored, status: 'failed' });
@@ -297,7 +297,7 @@ describe('cancelling', () => {
     expect(world.calls().slice(before)).toEqual(['events.get']);
   });
 
-  it('ends a booking that never had an appointment', async () => {
+  it('cancels a booking that never had an appointment', async () => {
     const { booking, ...message } = world.payment(bookingId);
     const { appointment: _, ...named } = booking;
     const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
@@ -307,8 +307,8 @@ describe('cancelling', () => {
   });
 });
 
-describe('whose it is', () => {
-  it("shows another user's booking to nobody", async () => {
+describe('ownership of a booking', () => {
+  it('hides a booking from other users', async () => {
     await declare();
     const other = { userId: 'user-2' };
     const notFound = { code: 'booking_not_found', status: 404 };
@@ -327,7 +327,7 @@ describe('whose it is', () => {
     await syncBooking(world.deps, { ...message, booking: { ...named, ...change, problems } });
   };
 
-  it('lets only the user whom the payment names adopt a failed booking', async () => {
+  it('only the user whom the payment names can adopt a failed booking', async () => {
     await failedBy({ userId });
     await expect(declare({}, { userId: 'user-2' })).rejects.toMatchObject({ code: 'booking_not_found' });
     await declare();
@@ -335,7 +335,7 @@ describe('whose it is', () => {
     expect(await view()).toMatchObject({ status: 'scheduled' });
   });
 
-  it('lets no user adopt a failed booking whose payment names no usable user', async () => {
+  it('no user can adopt a failed booking whose payment names no usable user', async () => {
     await failedBy({});
     for (const who of [userId, 'user-2']) {
       await expect(declare({}, { userId: who })).rejects.toMatchObject({ code: 'booking_not_found' });
@@ -348,7 +348,7 @@ describe('whose it is', () => {
   });
 });
 
-describe('where others write, or cannot be reached', () => {
+describe('write conflicts and outages', () => {
   /** A store whose next saves are overtaken. */
   function contended(times: number): BookingStore {
     let left = times;
@@ -363,7 +363,7 @@ describe('where others write, or cannot be reached', () => {
     };
   }
 
-  it('decides again, and gives up after four times', async () => {
+  it('a change is decided again after a write conflict, and fails after four', async () => {
     await declare();
     const change = { location: 'There' };
     await expect(
@@ -387,7 +387,7 @@ describe('where others write, or cannot be reached', () => {
   });
 });
 
-describe('the list', () => {
+describe('the list of bookings', () => {
   const lister = 'user-lists';
   const list = (query: Record<string, string> = {}, who = lister) => listBookings(world.deps, who, query);
   const ids = async (query: Record<string, string> = {}) =>
@@ -409,27 +409,27 @@ describe('the list', () => {
     await cancelBooking(world.deps, { userId: lister, bookingId: 'list-b' });
   });
 
-  it("has the user's bookings by start, and those of nobody else", async () => {
+  it("lists only the user's bookings, by start", async () => {
     expect(await ids()).toEqual(['list-a', 'list-b', 'list-c']);
     expect((await list({}, 'user-none')).bookings).toEqual([]);
   });
 
-  it('takes a range: from is in it, to is not', async () => {
+  it('lists a range that includes from and excludes to', async () => {
     expect(await ids({ from: `${day}T11:00:00Z`, to: `${day}T13:00:00+01:00` })).toEqual(['list-b']);
   });
 
-  it('has those of long ago too', async () => {
+  it('lists bookings from before 1970', async () => {
     const target = { userId: 'user-old', bookingId: 'list-old' };
     await declareBooking(world.deps, target, { summary: 'old', start: '1969-07-20', end: '1969-07-21' });
     const { bookings } = await list({}, 'user-old');
     expect(bookings.map((booking) => booking.bookingId)).toEqual(['list-old']);
   });
 
-  it('takes a status', async () => {
+  it('lists bookings by status', async () => {
     expect(await ids({ status: 'cancelled' })).toEqual(['list-b']);
   });
 
-  it('comes in pages', async () => {
+  it('lists bookings in pages', async () => {
     const seen: string[] = [];
     let cursor: string | undefined;
     do {
@@ -440,7 +440,7 @@ describe('the list', () => {
     expect(seen).toEqual(['list-a', 'list-b', 'list-c']);
   });
 
-  it('forgets what an index still names and the table no longer has so', async () => {
+  it('omits bookings from a list when the index is staler than the table', async () => {
     await patchBooking(
       world.deps,
       { userId: lister, bookingId: 'list-c' },
@@ -466,7 +466,7 @@ describe('the list', () => {
     [{ cursor: cursorOf([1, 'a#b']) }, 'cursor'],
     [{ cursor: `${cursorOf([1_800_000_000, 'list-a'])}A` }, 'cursor'],
     [{ cursor: cursorOf([1, 'list-a']), from: `${day}T11:00:00Z` }, 'cursor'],
-  ])('refuses %j and names the field', async (query, field) => {
+  ])('refuses the list query %j and names the field', async (query, field) => {
     await expect(list(query)).rejects.toMatchObject({ code: 'invalid_request', problems: [{ field }] });
   });
 });

@@ -46,10 +46,10 @@ async function reschedule(hours: number, more: object = {}): Promise<void> {
 }
 const declare = (change?: Partial<Booking>) => world.declare(bookingId, change);
 
-describe('a booking that is rescheduled', () => {
+describe('a rescheduled booking', () => {
   beforeEach(() => syncBooking(world.deps, world.payment(bookingId)));
 
-  it('moves its event, and keeps it the same one', async () => {
+  it('rescheduling moves the same event', async () => {
     const [before] = world.events();
     await reschedule(2, { location: 'Room 7' });
     await again();
@@ -66,7 +66,7 @@ describe('a booking that is rescheduled', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
   });
 
-  it('takes away what it has no more', async () => {
+  it('removes location and description from the event when the booking drops them', async () => {
     await reschedule(0, { location: 'Room 7', description: 'Bring it' });
     await again();
     await reschedule(0, { location: undefined, description: undefined });
@@ -76,7 +76,7 @@ describe('a booking that is rescheduled', () => {
     expect(event).not.toHaveProperty('description');
   });
 
-  it('is not set back by a run that has read the booking before', async () => {
+  it('a stale run does not undo a reschedule', async () => {
     const read = world.deps.readForSync;
     let overtaken = false;
     const readForSync: typeof read = async (what) => {
@@ -94,7 +94,7 @@ describe('a booking that is rescheduled', () => {
     expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
   });
 
-  it('wins over what its owner has changed by hand, after a look', async () => {
+  it('a reschedule overwrites changes by the owner, after reading the event', async () => {
     const { observed } = await stored();
     await world.deps.bookings.save({
       ...(await stored()),
@@ -106,7 +106,7 @@ describe('a booking that is rescheduled', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('comes back under a new id where its owner has deleted the event', async () => {
+  it('a reschedule creates a new event when the owner has deleted the old one', async () => {
     world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
     await reschedule(1);
     await again();
@@ -114,7 +114,7 @@ describe('a booking that is rescheduled', () => {
     expect(await stored()).toMatchObject({ status: 'scheduled', observed: { generation: 1, revision: 2 } });
   });
 
-  it('is tried again later where Google is away', async () => {
+  it('retries a reschedule later while Google is unavailable', async () => {
     await reschedule(1);
     world.google.control.fail({ on: 'events.patch', times: 2, how: { status: 503 } });
     await again();
@@ -128,7 +128,7 @@ describe('a booking that is rescheduled', () => {
     expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
   });
 
-  it('while its answer was lost is found to be right, and not changed twice', async () => {
+  it('a reschedule with a lost response is verified and not written twice', async () => {
     await reschedule(1);
     world.google.control.fail({ on: 'events.patch', how: { lose: 'response' } });
     await again();
@@ -136,7 +136,7 @@ describe('a booking that is rescheduled', () => {
     expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
   });
 
-  it('stays in its calendar when the user chooses another one meanwhile', async () => {
+  it('a rescheduled event stays in its calendar when the user chooses another one', async () => {
     await world.deps.connections.choose(
       'user-1',
       { tokenVersion: 1 },
@@ -148,8 +148,8 @@ describe('a booking that is rescheduled', () => {
   });
 });
 
-describe('a booking that is cancelled', () => {
-  it('loses its event, whatever was paid', async () => {
+describe('a cancelled booking', () => {
+  it('cancelling deletes the event, regardless of payments', async () => {
     await syncBooking(world.deps, world.payment(bookingId));
     await change({ cancelledAt: toIso(world.time.now) });
     await again();
@@ -159,7 +159,7 @@ describe('a booking that is cancelled', () => {
     expect(world.events()).toEqual([]);
   });
 
-  it('before its event was entered never gets one', async () => {
+  it('a booking that is cancelled before its event existed never gets one', async () => {
     await declare({ cancelledAt: toIso(world.time.now), status: 'cancelled' });
     await syncBooking(world.deps, world.payment(bookingId));
     expect(count('events.insert')).toBe(0);
@@ -167,7 +167,7 @@ describe('a booking that is cancelled', () => {
   });
 });
 
-describe('a request that nobody heard of, and that takes effect late', () => {
+describe('a request that is applied late', () => {
   type Fetch = typeof world.deps.calendar.fetch;
   /** Keeps requests of one method back, as if the network had swallowed them, until they arrive all the same. */
   function keepBack(method: string) {
@@ -186,7 +186,7 @@ describe('a request that nobody heard of, and that takes effect late', () => {
     await again();
   };
 
-  it('leaves no event of a booking that was cancelled after it was sent', async () => {
+  it('leaves no event when a late insert follows a cancellation', async () => {
     const { deps, arrive } = keepBack('POST');
     await syncBooking(deps, world.payment(bookingId));
     expect(await stored()).toMatchObject({ status: 'pending', attempts: 1 });
@@ -204,7 +204,7 @@ describe('a request that nobody heard of, and that takes effect late', () => {
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
-  it('leaves none either where the same run was then refused', async () => {
+  it('leaves no event when a late insert follows a refusal in the same run', async () => {
     const { deps, arrive } = keepBack('POST');
     const { fetch } = deps.calendar;
     let refused = false;
@@ -228,7 +228,7 @@ describe('a request that nobody heard of, and that takes effect late', () => {
     expect((await stored()).status).toBe('cancelled');
   });
 
-  it('ends the wait for it after two reads that find nothing', async () => {
+  it('two reads without an event end the re-check of a lost insert', async () => {
     await syncBooking(keepBack('POST').deps, world.payment(bookingId));
     await cancel();
     await again();
@@ -241,8 +241,8 @@ describe('a request that nobody heard of, and that takes effect late', () => {
   });
 });
 
-describe('a run that stood still', () => {
-  it('records nothing of what it has done, and looks anew', async () => {
+describe('a paused run', () => {
+  it('a run that was paused too long records nothing and reads again', async () => {
     const { fetch } = world.deps.calendar;
     let stood = false;
     const standStill: typeof fetch = async (url, init) => {
@@ -261,7 +261,7 @@ describe('a run that stood still', () => {
     expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
   });
 
-  it('asks nothing of Google on what it knew before, not even for a moment', async () => {
+  it('a run that was paused too long calls Google only with a new snapshot', async () => {
     const { readForSync } = world.deps;
     let stood = false;
     const standStill: typeof readForSync = async (keys) => {
@@ -282,7 +282,7 @@ describe('a run that stood still', () => {
   });
 });
 
-it('news that somebody else has overtaken are told anew: who was told last knows how it stands', async () => {
+it('republishes the current status after a lost write', async () => {
   await syncBooking(world.deps, world.payment(bookingId));
   await reschedule(2);
   let overtaken = false;
@@ -309,7 +309,7 @@ it('news that somebody else has overtaken are told anew: who was told last knows
   expect(world.events()).toEqual([]);
 });
 
-it('a message that comes from the dead-letter queue, as if it were new, may have been tried: Google is asked', async () => {
+it('reads the calendar for a redriven message, which an earlier run may have tried', async () => {
   const message = { ...world.payment(bookingId), sentAt: world.time.now };
   const bookings = { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) };
   await expect(syncBooking({ ...world.deps, bookings }, message)).rejects.toThrow('cut off');
@@ -321,7 +321,7 @@ it('a message that comes from the dead-letter queue, as if it were new, may have
 });
 
 describe('a booking that is declared before it is paid', () => {
-  it('stands nowhere until then, and is entered by a payment that names no more than its id', async () => {
+  it('creates no event until a payment references the declared booking', async () => {
     await declare();
     await again();
     expect(world.calls()).toEqual([]);
@@ -331,7 +331,7 @@ describe('a booking that is declared before it is paid', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('holds its slot with a tentative event where that is wanted, which the payment confirms', async () => {
+  it('a payment confirms the tentative event of a hold', async () => {
     await declare({ hold: true, status: 'pending' });
     await again();
     expect(world.events()).toMatchObject([{ status: 'tentative' }]);
@@ -344,7 +344,7 @@ describe('a booking that is declared before it is paid', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled']);
   });
 
-  it('gives its slot free when it is not to be held any more, and is declared as before', async () => {
+  it('deletes the tentative event when the hold is removed, and the booking is declared again', async () => {
     await declare({ hold: true, status: 'pending' });
     await again();
     const { hold: _, ...booking } = await stored();
@@ -357,7 +357,7 @@ describe('a booking that is declared before it is paid', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('gives its slot free when the payment fails', async () => {
+  it('deletes the tentative event when the payment fails', async () => {
     await declare({ hold: true, status: 'pending' });
     await again();
     await syncBooking(world.deps, {
@@ -370,7 +370,7 @@ describe('a booking that is declared before it is paid', () => {
   });
 });
 
-describe('an event that its owner deletes by hand', () => {
+describe('an event that its owner deletes', () => {
   const later = (days: number) => {
     const message = world.payment(bookingId);
     const { appointment } = message.booking;
@@ -389,7 +389,7 @@ describe('an event that its owner deletes by hand', () => {
     world.google.control.clearRequests();
   });
 
-  it('is noticed a day before the appointment, recorded and told, and not fought', async () => {
+  it('a check a day before detects a deletion by the owner, publishes it and does not undo it', async () => {
     const { syncDueAt, appointment, observed } = await stored();
     expect(syncDueAt).toBe((appointment?.startsAt ?? 0) - 86_400);
     world.google.control.deleteEvent(ada, observed?.eventId ?? '');
@@ -408,7 +408,7 @@ describe('an event that its owner deletes by hand', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.deleted_by_user']);
   });
 
-  it('comes back when the booking changes afterwards', async () => {
+  it('creates the event again when the booking changes after a deletion by the owner', async () => {
     world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
     world.time.now = (await stored()).syncDueAt ?? 0;
     await again();
@@ -418,7 +418,7 @@ describe('an event that its owner deletes by hand', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('and one that stands is looked at once, for one call', async () => {
+  it('checks an existing event once, with one call', async () => {
     world.time.now = (await stored()).syncDueAt ?? 0;
     await again();
     await again();
@@ -431,7 +431,7 @@ describe('an event that its owner deletes by hand', () => {
     ['Google is away', () => world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } })],
     ['no token can be had', () => world.google.control.fail({ on: 'token', how: { status: 503 } })],
     ['the grant is dead', () => world.google.control.revokeGrant(ada)],
-  ])('is looked at again later where %s, and stands until then', async (_, fail) => {
+  ])('repeats the check later when %s, and keeps the booking scheduled', async (_, fail) => {
     world.time.now = (await stored()).syncDueAt ?? 0;
     fail();
     await again();

@@ -16,8 +16,8 @@ const pay = (bookingId: string, conflictPolicy: ConflictPolicy) =>
   syncBooking({ ...world.deps, conflictPolicy }, world.payment(bookingId));
 const codes = async (bookingId: string) => (await world.booking(bookingId))?.problems.map(({ code }) => code);
 
-describe('two payers for one slot', () => {
-  it('both get it where nobody asked for more, at no call of its own', async () => {
+describe('two payments for one slot', () => {
+  it('creates both events without a free/busy call by default', async () => {
     await world.connect('user-1', withFreeBusy);
     await pay('b1', 'create');
     await pay('b2', 'create');
@@ -25,7 +25,7 @@ describe('two payers for one slot', () => {
     expect(world.calls()).toEqual(['events.insert', 'events.insert']);
   });
 
-  it('both get it, and the second is flagged', async () => {
+  it('creates both events and flags the second as a conflict', async () => {
     await world.connect('user-1', withFreeBusy);
     await pay('b1', 'flag');
     await pay('b2', 'flag');
@@ -34,7 +34,7 @@ describe('two payers for one slot', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.scheduled', 'booking.conflict']);
   });
 
-  it('the second is held until it changes', async () => {
+  it('the second payment stays in conflict until it changes', async () => {
     await world.connect('user-1', withFreeBusy);
     await pay('b1', 'hold');
     await pay('b2', 'hold');
@@ -45,7 +45,7 @@ describe('two payers for one slot', () => {
   });
 });
 
-it('withdraws an event that Google created late beside another booking', async () => {
+it('deletes an event that was applied late beside another booking', async () => {
   await world.connect('user-1', withFreeBusy);
   const { calendar } = world.deps;
   let arrive = async (): Promise<unknown> => undefined;
@@ -77,7 +77,7 @@ it('withdraws an event that Google created late beside another booking', async (
   expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict', 'booking.conflict']);
 });
 
-it('and the look ends it where nothing was entered: a conflict is told once', async () => {
+it('publishes a conflict once when the re-check finds no event', async () => {
   await world.connect('user-1', withFreeBusy);
   await pay('b1', 'hold');
   await syncBooking({ ...world.deps, conflictPolicy: 'hold' }, world.payment('b2'), { repeated: true });
@@ -97,7 +97,7 @@ it('and the look ends it where nothing was entered: a conflict is told once', as
   expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict']);
 });
 
-describe('a slot that is to be held until it is paid', () => {
+describe('a hold in an occupied slot', () => {
   const declare = () => world.declare('b2', { hold: true, status: 'pending' });
   const hold = (conflictPolicy: ConflictPolicy) =>
     syncBooking(
@@ -105,7 +105,7 @@ describe('a slot that is to be held until it is paid', () => {
       { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
     );
 
-  it('beside another appointment is flagged when it is held, and still when it is paid', async () => {
+  it('a hold beside another appointment is flagged, and flagged again when it is paid', async () => {
     await world.connect('user-1', withFreeBusy);
     await pay('b1', 'flag');
     await declare();
@@ -116,7 +116,7 @@ describe('a slot that is to be held until it is paid', () => {
     expect(world.bus.types().slice(1)).toEqual(['booking.conflict', 'booking.scheduled', 'booking.conflict']);
   });
 
-  it('and could not be, is told again when it is paid all the same', async () => {
+  it('a hold in conflict publishes the conflict again when it is paid', async () => {
     await world.connect('user-1', withFreeBusy);
     await pay('b1', 'hold');
     await declare();
@@ -129,7 +129,7 @@ describe('a slot that is to be held until it is paid', () => {
   });
 });
 
-describe('a calendar that cannot be seen', () => {
+describe('a calendar without free/busy access', () => {
   it.each<[string, () => Promise<unknown>]>([
     ['for want of permission', () => world.connect('user-1')],
     [
@@ -139,14 +139,14 @@ describe('a calendar that cannot be seen', () => {
         world.google.control.fail({ on: 'freebusy.query', times: 2, how: { status: 503 } });
       },
     ],
-  ])('is unknown and never free, %s', async (_, connect) => {
+  ])('availability is unknown, not free, %s', async (_, connect) => {
     await connect();
     await pay('b1', 'hold');
     expect((await world.booking('b1'))?.status).toBe('scheduled');
     expect(await codes('b1')).toEqual(['calendar_conflict_unknown']);
   });
 
-  it('is unknown where Google answers 200 with an error for it', async () => {
+  it('availability is unknown when Google answers 200 with an error for the calendar', async () => {
     await world.connect('user-1', { ...withFreeBusy, calendarId: 'nowhere@group.calendar.google.com' });
     await pay('b1', 'hold');
     expect(world.calls()).toEqual(['freebusy.query', 'events.insert']);
@@ -154,7 +154,7 @@ describe('a calendar that cannot be seen', () => {
   });
 });
 
-it('does not take its own event, left by a run that was cut off, for a conflict, nor a look at it that fails', async () => {
+it('an event of its own from a crashed run is no conflict, also when the check fails', async () => {
   await world.connect('user-1', withFreeBusy);
   const bookings = { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) };
   await expect(

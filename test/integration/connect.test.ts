@@ -75,7 +75,7 @@ const refreshTokenOf = async (userId: string): Promise<string> => {
 };
 
 describe('a connection', () => {
-  it('is stored with sealed tokens, published, and its waiting bookings are released', async () => {
+  it('stores encrypted tokens, publishes the connection and requeues waiting bookings', async () => {
     const { connection } = await connect('user-1');
     expect(await world.connection('user-1')).toEqual({ ...connection, refreshShard: expect.any(String) });
     expect(connection).toMatchObject({
@@ -92,19 +92,19 @@ describe('a connection', () => {
     expect(calls('token')).toBe(1);
   });
 
-  it('is made even when its waiting bookings cannot be released at once: they come due', async () => {
+  it('connects when waiting bookings cannot be requeued at once: they come due', async () => {
     world.queue.away = true;
     await connect('user-1');
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });
 
-  it('is not made when nobody could be told of it', async () => {
+  it('does not connect when the bus is unavailable', async () => {
     world.bus.away = true;
     await expect(connect('user-1')).rejects.toThrow('The bus is away.');
     expect(await world.connection('user-1')).toBeUndefined();
   });
 
-  it('made again wins over a refresh at the same moment', async () => {
+  it('a reconnect wins over a concurrent refresh', async () => {
     await connect('user-1');
     world.time.now += 60;
     const { location, browser } = await begin('user-1');
@@ -129,7 +129,7 @@ describe('a connection', () => {
     expect((await world.connection('user-1'))?.tokenVersion).toBe(3);
   });
 
-  it('to the same account keeps the calendar that was chosen', async () => {
+  it('a reconnect to the same account keeps the chosen calendar', async () => {
     await connect('user-1');
     await world.deps.connections.choose(
       'user-1',
@@ -146,7 +146,7 @@ describe('a connection', () => {
     expect(world.bus.types()).toEqual(['connection.activated', 'connection.activated']);
   });
 
-  it('keeps the calendar that is chosen at the same moment', async () => {
+  it('a reconnect keeps a calendar that is chosen concurrently', async () => {
     await connect('user-1');
     world.time.now += 60;
     const { location, browser } = await begin('user-1');
@@ -171,7 +171,7 @@ describe('a connection', () => {
     expect(await world.connection('user-1')).toMatchObject({ tokenVersion: 2, calendarId: 'team' });
   });
 
-  it('to another account is accepted, recorded and published, and the old grant is taken back', async () => {
+  it('a change of account is recorded and published, and the old grant is revoked', async () => {
     await connect('user-1');
     const old = await refreshTokenOf('user-1');
     world.time.now += 60;
@@ -186,7 +186,7 @@ describe('a connection', () => {
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
   });
 
-  it('to another account after a rotation leaves nothing sealed with the old key', async () => {
+  it('a change of account after a rotation leaves nothing encrypted with the old key', async () => {
     await connect('user-1');
     const { value: old } = world.tokenKeys;
     const added = parseKeys(
@@ -204,7 +204,7 @@ describe('a connection', () => {
     expect(connection.keyId).toBe('k2');
   });
 
-  it('to another account works although the old token does not open any more', async () => {
+  it('a change of account succeeds when the old token cannot be decrypted any more', async () => {
     await connect('user-1');
     // The key that it was sealed with was removed too early.
     const masters = JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') });
@@ -217,7 +217,7 @@ describe('a connection', () => {
     expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('pending');
   });
 
-  it('to an account that is to be taken back ends the taking back: Google would end the new grant with it', async () => {
+  it('a return to an account cancels its pending revocation, which would end the new grant', async () => {
     await connect('user-1');
     world.time.now += 60;
     await connect('user-1', { account: ben });
@@ -229,7 +229,7 @@ describe('a connection', () => {
 });
 
 describe('the refresh token', () => {
-  it('that Google does not send again is kept, if it is of the same account and works', async () => {
+  it('keeps the stored refresh token when Google sends none for the same account', async () => {
     await connect('user-1');
     const before = await refreshTokenOf('user-1');
     set('omitRefreshToken', true);
@@ -238,7 +238,7 @@ describe('the refresh token', () => {
     expect(await refreshTokenOf('user-1')).toBe(before);
   });
 
-  it('that Google does not send is asked for again when the stored one is dead', async () => {
+  it('asks for consent again when Google sends no refresh token and the stored one is dead', async () => {
     await connect('user-1');
     const before = await world.connection('user-1');
     set('omitRefreshToken', true);
@@ -248,24 +248,24 @@ describe('the refresh token', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
-  it('of one account is never kept for another', async () => {
+  it('never keeps the refresh token of one account for another', async () => {
     await connect('user-1');
     set('omitRefreshToken', true);
     world.time.now += 60;
     await expect(connect('user-1', { account: ben })).rejects.toThrow(coded('refresh_token_missing'));
   });
 
-  it('is asked for again where there never was one', async () => {
+  it('asks for consent again when Google never sent a refresh token', async () => {
     set('omitRefreshToken', true);
     await expect(connect('user-1')).rejects.toThrow(coded('refresh_token_missing'));
     expect(await world.connection('user-1')).toBeUndefined();
   });
 });
 
-describe('what the user allowed', () => {
+describe('granted permissions', () => {
   const everything = { optionalScopes: Object.values(optionalScopes) };
 
-  it('is compared as a set, in whatever order Google answers', async () => {
+  it('compares granted scopes as a set, in any order', async () => {
     const { connection } = await connect('user-1', {}, everything);
     expect(new Set(connection.scopes)).toEqual(new Set([calendarScopes.owned, ...everything.optionalScopes]));
   });
@@ -277,7 +277,7 @@ describe('what the user allowed', () => {
     expect(await world.connection('user-1')).toBeUndefined();
   });
 
-  it('without the boxes that a connection can do without makes one', async () => {
+  it('connects without the optional permissions', async () => {
     const { connection } = await connect('user-1', { untick: everything.optionalScopes }, everything);
     expect(connection.status).toBe('active');
     expect(connection.scopes).not.toContain(optionalScopes.calendarList);
@@ -320,7 +320,7 @@ describe('the exchange of the code', () => {
       { status: 400, oauthError: 'redirect_uri_mismatch' },
       'google_client_misconfigured',
     ],
-  ])('is sent once, and told apart: when %s', async (_, how, code) => {
+  ])('sends a code once and answers the right error when %s', async (_, how, code) => {
     world.google.control.fail({ on: 'token', times: 9, how });
     await expect(connect('user-1')).rejects.toThrow(coded(code));
     expect(calls('token')).toBe(1);
@@ -337,7 +337,7 @@ describe('the exchange of the code', () => {
     await expect(finish(callback.href, theirs.browser)).rejects.toThrow(coded('authorization_failed'));
   });
 
-  it("is refused when Google's proof is of another attempt", async () => {
+  it('refuses a callback whose ID token has another nonce', async () => {
     const { location, browser } = await begin('user-1');
     const url = new URL(location);
     url.searchParams.set('nonce', 'x'.repeat(43));
@@ -345,13 +345,13 @@ describe('the exchange of the code', () => {
     expect(await world.connection('user-1')).toBeUndefined();
   });
 
-  it('accepts either of the names that Google signs with, and no other', async () => {
+  it("accepts both of Google's issuer names", async () => {
     set('issuer', 'accounts.google.com');
     await connect('user-1');
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });
 
-  it('tolerates query parameters that nobody announced', async () => {
+  it('ignores unknown query parameters of a callback', async () => {
     const { location, browser } = await begin('user-1');
     const callback = await walkConsent(location);
     await finish(
@@ -366,7 +366,7 @@ describe('another try', () => {
   const retry = (state: string, browser: string | undefined) =>
     startConnection(connectDeps(), { token: undefined, retry: state, returnTo: undefined, browser });
 
-  it('after a refusal works in the same browser, with fresh secrets', async () => {
+  it('a retry after a refusal works in the same browser, with fresh secrets', async () => {
     const { location, browser } = await begin('user-1');
     const denied = await walkConsent(location, { deny: true });
     await expect(finish(denied, browser)).rejects.toThrow(coded('access_denied'));
@@ -379,7 +379,7 @@ describe('another try', () => {
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });
 
-  it('works in no other browser, and no longer than the first one would have', async () => {
+  it('a retry works only in the same browser and until the first link expires', async () => {
     const { location, browser } = await begin('user-1');
     const state = new URL(location).searchParams.get('state') ?? '';
     await expect(retry(state, randomSecret())).rejects.toThrow(coded('wrong_browser'));
@@ -393,7 +393,7 @@ describe('another try', () => {
     );
   });
 
-  it('does not make a second connection of one link', async () => {
+  it('a retry makes no second connection of one link', async () => {
     const { location, browser } = await begin('user-1');
     await finish(await walkConsent(location), browser);
     const again = await retry(new URL(location).searchParams.get('state') ?? '', browser);
@@ -420,7 +420,7 @@ describe('the calendar of a connection', () => {
       world.google.control.fail({ on: 'events.list', times, how });
   const gone = { status: 404, reason: 'notFound' };
 
-  it('is the primary one at first, with the time zone that Google answers', async () => {
+  it('a new connection uses the primary calendar and the zone that Google answers', async () => {
     const { connection } = await connect('user-1');
     expect(connection).toMatchObject({ calendarId: 'primary', timeZone: 'Europe/Vienna' });
     expect(calls('events.list')).toBe(1);
@@ -436,27 +436,27 @@ describe('the calendar of a connection', () => {
     gone,
     { status: 200, body: '{"accessRole":"owner"}' },
     { status: 200, body: '{"accessRole":"owner","timeZone":"Mars/Olympus"}' },
-  ])('is connected without a time zone where the read fails with %o', async (how) => {
+  ])('connects without a time zone when the read fails with %o', async (how) => {
     world.google.control.fail({ on: 'events.list', times: 9, how });
     const { connection } = await connect('user-1');
     expect(connection).toMatchObject({ status: 'active', calendarId: 'primary' });
     expect(connection).not.toHaveProperty('timeZone');
   });
 
-  it('tells the operator where the Calendar API is not enabled', async () => {
+  it('raises an operator alarm when the Calendar API is not enabled', async () => {
     world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'accessNotConfigured' } });
     await connect('user-1');
     expect(logged.join('')).toContain('"OperatorError":1');
   });
 
-  it('stays chosen while it exists, and its time zone is read again', async () => {
+  it('a reconnect keeps the chosen calendar and reads its time zone again', async () => {
     const calendarId = secondCalendar;
     const connection = await again(calendarId, () => {});
     expect(connection).toMatchObject({ calendarId, timeZone: 'Europe/Vienna' });
     expect(calls('events.list')).toBe(2);
   });
 
-  it('returns to the primary one where the chosen one is gone', async () => {
+  it('a reconnect returns to the primary calendar when the chosen one is gone', async () => {
     const calendarId = secondCalendar;
     const connection = await again(calendarId, () => world.google.control.deleteCalendar(ada, calendarId));
     expect(connection).toMatchObject({ calendarId: 'primary', timeZone: 'Europe/Vienna' });
@@ -466,7 +466,7 @@ describe('the calendar of a connection', () => {
     ['once', gone, 1],
     ['as long as the account answers nothing else', gone, 9],
     ['from a proxy', { status: 404, html: true }, 9],
-  ])('stays chosen where a 404 comes %s', async (_, how, times) => {
+  ])('a reconnect keeps the chosen calendar when a 404 comes %s', async (_, how, times) => {
     const calendarId = secondCalendar;
     expect(await again(calendarId, fail(how, times))).toMatchObject({ calendarId });
   });
@@ -474,7 +474,7 @@ describe('the calendar of a connection', () => {
   it.each<[string, FaultEffect]>([
     ['Google shows that it is of another account', { status: 200, body: '{"accessRole":"writer"}' }],
     ['Google finds the scope too narrow', { status: 403, reason: 'insufficientPermissions' }],
-  ])('returns to the primary one where only owned ones are allowed now: %s', async (_, how) => {
+  ])('a reconnect for owned calendars returns to the primary one when %s', async (_, how) => {
     expect(await again(secondCalendar, fail(how))).toMatchObject({
       calendarId: 'primary',
       timeZone: 'Europe/Vienna',
@@ -485,22 +485,25 @@ describe('the calendar of a connection', () => {
     ['returns to the primary one', 'twice, and the primary one is not', [0, 1], 'primary'],
     ['stays chosen', 'once', [0], secondCalendar],
     ['stays chosen', 'like every other one', [0, 0, 0], secondCalendar],
-  ])('%s where a permission for all calendars is refused for it %s', async (_, __, passed, expected) => {
-    const permission = { calendarScope: 'shared' } as const;
-    await connect('user-1', {}, permission);
-    await world.deps.connections.choose(
-      'user-1',
-      { tokenVersion: 1 },
-      { calendarId: secondCalendar, updatedAt: world.time.now },
-    );
-    world.time.now += 60;
-    const how = { status: 403, reason: 'insufficientPermissions' };
-    for (const after of passed) world.google.control.fail({ on: 'events.list', after, how });
-    const { connection } = await connect('user-1', {}, permission);
-    expect(connection.calendarId).toBe(expected);
-  });
+  ])(
+    'a reconnect %s when a permission for all calendars is refused for it %s',
+    async (_, __, passed, expected) => {
+      const permission = { calendarScope: 'shared' } as const;
+      await connect('user-1', {}, permission);
+      await world.deps.connections.choose(
+        'user-1',
+        { tokenVersion: 1 },
+        { calendarId: secondCalendar, updatedAt: world.time.now },
+      );
+      world.time.now += 60;
+      const how = { status: 403, reason: 'insufficientPermissions' };
+      for (const after of passed) world.google.control.fail({ on: 'events.list', after, how });
+      const { connection } = await connect('user-1', {}, permission);
+      expect(connection.calendarId).toBe(expected);
+    },
+  );
 
-  it('keeps the known time zone of a calendar that cannot be read now', async () => {
+  it('a reconnect keeps the known time zone of a calendar that cannot be read', async () => {
     const calendarId = secondCalendar;
     expect(await again(calendarId, fail({ status: 503, reason: 'backendError' }))).toMatchObject({
       calendarId,
@@ -508,7 +511,7 @@ describe('the calendar of a connection', () => {
     });
   });
 
-  it('that was left before a disconnect is checked again after it, also where it was named by the address', async () => {
+  it('a reconnect after a disconnect checks the former calendar again, also one named by address', async () => {
     const former = [secondCalendar, ada, 'ben@example.com', 'primary'];
     for (const [index, calendarId] of former.entries()) {
       const userId = `user-${index}`;
@@ -524,7 +527,7 @@ describe('the calendar of a connection', () => {
     }
   });
 
-  it('of another account starts at its primary one', async () => {
+  it('a connection to another account starts with its primary calendar', async () => {
     expect(await again(secondCalendar, () => {}, { account: ben })).toMatchObject({
       calendarId: 'primary',
       timeZone: 'America/New_York',
@@ -533,7 +536,7 @@ describe('the calendar of a connection', () => {
 });
 
 describe('the attempts of one link', () => {
-  it('ask Google at most five times, over all its states and retries', async () => {
+  it('one link asks Google at most five times, over all its states and retries', async () => {
     const token = await linkToken('user-1');
     const browser = randomSecret();
     const attempt = async () => {
@@ -557,7 +560,7 @@ describe('the attempts of one link', () => {
     await connect('user-1');
   });
 
-  it('are counted at once where they come at the same moment', async () => {
+  it('counts concurrent attempts of one link', async () => {
     const { location, browser } = await begin('user-1');
     const state = new URL(location).searchParams.get('state') ?? '';
     const callback = (code: number) =>
@@ -570,7 +573,7 @@ describe('the attempts of one link', () => {
     expect(calls('token')).toBe(5);
   });
 
-  it('are not used up by users who do not allow access', async () => {
+  it('attempts that the user denies do not count', async () => {
     const { location, browser } = await begin('user-1');
     const denied = await walkConsent(location, { deny: true });
     for (let time = 0; time < 7; time++) {
@@ -603,7 +606,7 @@ describe("an error of Google's consent page", () => {
     ['something_new', 'authorization_failed', 400],
     ['toString', 'authorization_failed', 400],
     ['', 'authorization_failed', 400],
-  ])('%j is answered %s with advice that can help', async (error, code, status) => {
+  ])('an error %j of the consent page is answered %s with the right advice', async (error, code, status) => {
     const { location, browser } = await begin('user-1');
     const state = new URL(location).searchParams.get('state') ?? '';
     const query = `?${new URLSearchParams({ error, state })}`;
@@ -625,7 +628,7 @@ describe("an error of Google's consent page", () => {
   });
 });
 
-describe('a link that has connected', () => {
+describe('a used link', () => {
   const beginWith = (token: string) =>
     startConnection(connectDeps(), { token, retry: undefined, returnTo: undefined, browser: undefined });
   /** Connects with a link, and answers the link. */
@@ -649,7 +652,7 @@ describe('a link that has connected', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
-  it('does not connect again after the user has disconnected', async () => {
+  it('a used link does not connect again after the user has disconnected', async () => {
     const token = await used();
     await disconnect(world.deps, 'user-1');
     const before = await world.connection('user-1');
@@ -670,19 +673,19 @@ describe('a link that has connected', () => {
   });
 });
 
-describe('the scope that is requested', () => {
+describe('the requested scope', () => {
   const scopeOf = async (calendarScope?: 'shared') =>
     new URL((await begin('user-1', calendarScope ? { calendarScope } : {})).location).searchParams.get(
       'scope',
     );
 
-  it('covers owned calendars by default, and shared ones where the operator wants them', async () => {
+  it('requests owned calendars by default, and shared ones if configured', async () => {
     expect(await scopeOf()).toBe(`openid email ${calendarScopes.owned}`);
     expect(await scopeOf('shared')).toBe(`openid email ${calendarScopes.shared}`);
   });
 
   it.each(['owned', 'shared'] as const)(
-    'may be granted as %s whatever is requested now: earlier grants stay valid',
+    'accepts a grant for %s calendars that an earlier configuration requested',
     async (granted) => {
       const { connection } = await connect('user-1', {}, { calendarScope: granted });
       expect(connection.scopes).toContain(calendarScopes[granted]);
@@ -690,7 +693,7 @@ describe('the scope that is requested', () => {
   );
 });
 
-it('knows the address to go back to, and keeps it over another try', async () => {
+it('keeps the return address over a retry', async () => {
   const returnTo = 'https://app.example.com/settings?tab=calendar';
   const token = await linkToken('user-1');
   const first = await startConnection(connectDeps(), {

@@ -26,7 +26,7 @@ const sweep = () => refreshDueConnections({ ...world.deps, timeLeft: () => true 
 const withList = { scopes: ['openid', calendarScopes.owned, optionalScopes.calendarList] };
 
 describe('viewing a connection', () => {
-  it('shows all but the tokens', async () => {
+  it('shows a connection without its tokens', async () => {
     const connection = await world.connect('user-1');
     const view = await viewConnection(world.deps, 'user-1');
     expect(view).toEqual({
@@ -41,7 +41,7 @@ describe('viewing a connection', () => {
     expect(JSON.stringify(view)).not.toContain(connection.tokens.slice(-20));
   });
 
-  it('says why one is broken', async () => {
+  it('shows why a connection is broken', async () => {
     await world.connect('user-1');
     await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
     expect(await viewConnection(world.deps, 'user-1')).toMatchObject({
@@ -50,13 +50,13 @@ describe('viewing a connection', () => {
     });
   });
 
-  it('of a user who never connected is 404', async () => {
+  it('answers 404 for a user who never connected', async () => {
     await expect(viewConnection(world.deps, 'nobody')).rejects.toThrow(coded('connection_not_found', 404));
   });
 });
 
 describe('the list of calendars', () => {
-  it('has those that can be written to, the primary one first', async () => {
+  it('lists writable calendars, the primary one first', async () => {
     await world.connect('user-1', withList);
     const { calendars } = await listCalendars(world.deps, 'user-1');
     expect(calendars[0]).toMatchObject({ id: ada, primary: true });
@@ -65,7 +65,7 @@ describe('the list of calendars', () => {
     expect(calendars).toHaveLength(2);
   });
 
-  it('leaves out calendars of others while only owned ones are allowed', async () => {
+  it('lists only owned calendars while shared ones are not allowed', async () => {
     const list = { id: 'team', summary: 'Team', accessRole: 'writer' };
     const how = {
       status: 200,
@@ -81,7 +81,7 @@ describe('the list of calendars', () => {
     expect(await idsFor('user-2')).toEqual(['own', 'team']);
   });
 
-  it('says which permission is missing, without asking Google', async () => {
+  it('names the missing permission for the calendar list without calling Google', async () => {
     await world.connect('user-1');
     await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(
       coded('calendar_list_permission_missing', 403),
@@ -89,14 +89,14 @@ describe('the list of calendars', () => {
     expect(world.calls()).toEqual([]);
   });
 
-  it('refreshes a token that Google does not accept, once', async () => {
+  it('listing calendars refreshes a token that Google rejects, once', async () => {
     await world.connect('user-1', withList);
     world.google.control.expireAccessTokens(ada);
     await listCalendars(world.deps, 'user-1');
     expect(world.calls()).toEqual(['calendarList.list', 'token', 'calendarList.list']);
   });
 
-  it('cannot be had while the connection is broken, or Google away', async () => {
+  it('refuses to list calendars while the connection is broken or Google unavailable', async () => {
     await world.connect('user-1', withList);
     world.google.control.fail({ on: 'calendarList.list', how: { status: 503 } });
     await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(coded('calendar_unavailable', 503));
@@ -114,7 +114,7 @@ describe('changing a connection', () => {
     return id;
   };
 
-  it('sends new events to the chosen calendar; it needs no permission for the list', async () => {
+  it('creates new events in the chosen calendar, without permission for the list', async () => {
     const calendarId = await idOf('Appointments');
     await world.connect('user-1');
     await syncBooking(world.deps, world.payment('before'));
@@ -140,7 +140,7 @@ describe('changing a connection', () => {
     ['everything at once', { calendarId: '', time: 7 }, ['invalid_field', 'invalid_field']],
     ['no object', ['primary'], ['invalid_field']],
     ['an empty list', [], ['invalid_field']],
-  ])('refuses %s, field by field, and changes nothing', async (_, body, codes) => {
+  ])('refuses a change with %s, field by field, and changes nothing', async (_, body, codes) => {
     const before = await world.connect('user-1');
     const refusal = await changeConnection(world.deps, 'user-1', body).catch((error: unknown) => error);
     expect(refusal).toMatchObject({
@@ -151,7 +151,7 @@ describe('changing a connection', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
-  it('refuses a calendar that the user may only read', async () => {
+  it('refuses a calendar that the user can only read', async () => {
     await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
     const { accessToken } = world.google.control.grant({
       clientId: 'test-client',
@@ -170,7 +170,7 @@ describe('changing a connection', () => {
     });
   });
 
-  it('learns the time zone with one call, and forgets it where Google does not say it', async () => {
+  it('choosing a calendar reads its time zone with one call, or clears it if Google sends none', async () => {
     const calendarId = await idOf('Appointments');
     await world.connect('user-1', { timeZone: 'Asia/Tokyo' });
     const before = world.calls().length;
@@ -187,7 +187,7 @@ describe('changing a connection', () => {
     }
   });
 
-  it('hands waiting bookings to sync each time a calendar is chosen', async () => {
+  it('each choice of a calendar requeues waiting bookings', async () => {
     await world.connect('user-1');
     await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
     await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
@@ -201,7 +201,7 @@ describe('changing a connection', () => {
     expect(world.queue.messages).toEqual([]);
   });
 
-  it('is stored even when waiting bookings cannot be handed over at once', async () => {
+  it('stores a chosen calendar when waiting bookings cannot be requeued at once', async () => {
     const calendarId = await idOf('Appointments');
     await world.connect('user-1');
     world.queue.away = true;
@@ -228,7 +228,7 @@ describe('changing a connection', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
-  it('accepts a calendar of another account where the user has allowed shared ones', async () => {
+  it('accepts a calendar of another account if the user has allowed shared ones', async () => {
     await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
     world.google.control.fail({ on: 'events.list', how: answered('writer') });
     expect(await changeConnection(world.deps, 'user-1', { calendarId: 'team' })).toMatchObject({
@@ -242,7 +242,7 @@ describe('changing a connection', () => {
     ['calendar_not_writable', { status: 403, reason: 'requiredAccessLevel' }],
     ['invalid_field', { status: 400, reason: 'invalid' }],
     ['calendar_not_writable', missing],
-  ])('answers %s where Google refuses that calendar with %o', async (code, how) => {
+  ])('answers %s when Google refuses the chosen calendar with %o', async (code, how) => {
     const before = await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
     world.google.control.fail({ on: 'events.list', how });
     await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
@@ -254,7 +254,7 @@ describe('changing a connection', () => {
   it.each([
     ['not', {}, 'Integrate calendar'],
     ['', withList, '/connections/me/calendars'],
-  ])('advises what works where the list of calendars is %s allowed', async (_, change, advice) => {
+  ])('advises a working alternative when the list of calendars is %s allowed', async (_, change, advice) => {
     await world.connect('user-1', change);
     const body = { calendarId: 'nowhere@group.calendar.google.com' };
     await expect(changeConnection(world.deps, 'user-1', body)).rejects.toMatchObject({
@@ -262,7 +262,7 @@ describe('changing a connection', () => {
     });
   });
 
-  it('whose refusal cannot be checked now changes nothing', async () => {
+  it('changes nothing when a refusal cannot be checked', async () => {
     const before = await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
     world.google.control.fail({ on: 'events.list', how: missing });
     world.google.control.fail({ on: 'events.list', how: { status: 503, reason: 'backendError' } });
@@ -272,7 +272,7 @@ describe('changing a connection', () => {
     expect(await world.connection('user-1')).toEqual(before);
   });
 
-  it('that Google cannot check now changes nothing', async () => {
+  it('changes nothing when Google cannot check the chosen calendar', async () => {
     const before = await world.connect('user-1');
     world.google.control.fail({ on: 'events.list', how: { lose: 'request' } });
     await expect(changeConnection(world.deps, 'user-1', { calendarId: 'team' })).rejects.toThrow(
@@ -323,7 +323,7 @@ describe('a failure of Google that is not about one calendar', () => {
   });
 
   it.each(['primary', 'team'])(
-    'marks the connection where the permission for events is gone: %s',
+    'marks the connection as broken when the permission for events is gone: %s',
     async (calendarId) => {
       await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
       const how = { status: 403, reason: 'insufficientPermissions' };
@@ -339,7 +339,7 @@ describe('a failure of Google that is not about one calendar', () => {
     },
   );
 
-  it('leaves the connection active where only the permission for the list is gone', async () => {
+  it('keeps the connection active when only the permission for the list is gone', async () => {
     const before = await world.connect('user-1', withList);
     world.google.control.fail({
       on: 'calendarList.list',
@@ -353,7 +353,7 @@ describe('a failure of Google that is not about one calendar', () => {
 });
 
 describe('disconnecting', () => {
-  it('takes the grant back at Google by POST, keeps no token and no account, and says so once', async () => {
+  it('a disconnect revokes the grant by POST, stores no token or account, and publishes once', async () => {
     await world.connect('user-1');
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'done' });
     expect(world.google.control.grants()).toEqual([]);
@@ -382,13 +382,13 @@ describe('disconnecting', () => {
     expect(world.bus.types()).toEqual(['connection.disconnected']);
   });
 
-  it('counts as done when the grant was dead already', async () => {
+  it('a disconnect succeeds when the grant was revoked before', async () => {
     await world.connect('user-1');
     world.google.control.revokeGrant(ada);
     expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'done' });
   });
 
-  it('while Google is away removes the tokens all the same, and goes on in the background', async () => {
+  it('a disconnect during an outage deletes the tokens and revokes in the background', async () => {
     await world.connect('user-1');
     world.google.control.fail({ on: 'revoke', times: 2, how: { status: 503 } });
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'pending' });
@@ -411,7 +411,7 @@ describe('disconnecting', () => {
     expect(await world.connection('user-1')).toMatchObject({ refreshAt: expect.any(Number) });
   });
 
-  it('leaves the grant alone while another user shares the Google account: it would end theirs too', async () => {
+  it('a disconnect keeps the grant while another user shares the Google account', async () => {
     await world.connect('user-1');
     await world.connect('user-2');
     expect(await disconnect(world.deps, 'user-1')).toEqual({ status: 'disconnected', revocation: 'shared' });
@@ -419,7 +419,7 @@ describe('disconnecting', () => {
     expect(await disconnect(world.deps, 'user-2')).toEqual({ status: 'disconnected', revocation: 'done' });
   });
 
-  it('names the users who keep access to a shared account, in an event of its own', async () => {
+  it('a disconnect publishes which users keep access to a shared account', async () => {
     for (const userId of ['user-1', 'user-2', 'user-3', 'user-4']) await world.connect(userId);
     await world.connect('elsewhere', { googleSub: 'ben-sub' });
     await world.deps.connections.requireReauthorization('user-4', 1, 'invalid_grant', world.time.now);
@@ -433,7 +433,7 @@ describe('disconnecting', () => {
     });
   });
 
-  it('publishes who shares the account in the background where the bus is unavailable at that moment', async () => {
+  it('publishes a shared account later when the bus was unavailable', async () => {
     await world.connect('user-1');
     await world.connect('user-2');
     const { publish } = world.bus;
@@ -451,7 +451,7 @@ describe('disconnecting', () => {
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
   });
 
-  it('keeps no address, and after fifteen days nothing of the calendars', async () => {
+  it('a disconnect keeps no address, and after fifteen days nothing of the calendars', async () => {
     const team = 'team@group.calendar.google.com';
     const until = world.time.now + 3 * 86_400;
     await world.connect('user-1', {
@@ -488,7 +488,7 @@ describe('disconnecting', () => {
     expect(await sweep()).toMatchObject({ skipped: 0, failed: 0 });
   });
 
-  it('wins over a refresh at the same moment', async () => {
+  it('a disconnect wins over a concurrent refresh', async () => {
     await world.connect('user-1', { accessTokenExpiresAt: 0, refreshAt: 0 });
     world.google.control.fail({ on: 'token', how: { delayMs: 60 } });
     const refreshing = sweep();
@@ -498,21 +498,21 @@ describe('disconnecting', () => {
     expect(await world.connection('user-1')).toMatchObject({ status: 'disconnected' });
   });
 
-  it('lets paid bookings wait until the user connects again', async () => {
+  it('paid bookings wait after a disconnect until the user connects again', async () => {
     await world.connect('user-1');
     await disconnect(world.deps, 'user-1');
     await syncBooking(world.deps, world.payment('b1'));
     expect((await world.booking('b1'))?.status).toBe('waiting_for_connection');
   });
 
-  it('is not done when nobody could be told', async () => {
+  it('does not disconnect when the bus is unavailable', async () => {
     await world.connect('user-1');
     world.bus.away = true;
     await expect(disconnect(world.deps, 'user-1')).rejects.toThrow('The bus is away.');
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });
 
-  it('gives up on a revocation after a day of tries, and says so in a metric', async () => {
+  it('gives up a revocation after a day of tries, with a metric', async () => {
     await world.connect('user-1');
     world.google.control.fail({ on: 'revoke', times: 1000, how: { lose: 'request' } });
     await disconnect(world.deps, 'user-1');

@@ -55,8 +55,8 @@ async function event() {
 }
 const queries = () => world.google.control.requests().map(({ route, query }) => `${route} ${query}`.trim());
 
-describe('what an event carries beyond its words and times', () => {
-  it("is found there by Google's own client", async () => {
+describe('event details', () => {
+  it("Google's own client reads all details of the event", async () => {
     await syncBooking(world.deps, paid({ details: everything }));
     expect(await event()).toMatchObject({
       attendees: [{ email: 'guest@example.com', displayName: 'A guest', optional: true }],
@@ -73,7 +73,7 @@ describe('what an event carries beyond its words and times', () => {
     expect(queries()[0]).toBe('events.insert ?sendUpdates=all&conferenceDataVersion=1');
   });
 
-  it('is taken away again when it is not wanted any more', async () => {
+  it('removes details from the event when the booking drops them', async () => {
     await syncBooking(world.deps, paid({ details: everything }));
     await change({ details: {} });
     await again();
@@ -84,7 +84,7 @@ describe('what an event carries beyond its words and times', () => {
     expect((await stored()).observed).not.toHaveProperty('meet');
   });
 
-  it('may last whole days, the end being the day after the last', async () => {
+  it('creates events of whole days with an exclusive end date', async () => {
     await syncBooking(world.deps, paid({ start: { date: '2027-03-01' }, end: { date: '2027-03-03' } }));
     expect(await event()).toMatchObject({ start: { date: '2027-03-01' }, end: { date: '2027-03-03' } });
     await change({ start: { dateTime: '2027-03-01T10:00:00Z' }, end: { dateTime: '2027-03-01T11:00:00Z' } });
@@ -104,7 +104,7 @@ describe('what an event carries beyond its words and times', () => {
     ['a twelfth colour', { colorId: '12' }],
     ['a script as source', { source: { title: 'x', url: 'javascript:alert(1)' } }],
     ['fields that nobody knows', { anyoneCanAddSelf: true }],
-  ])('is refused at the border: %s', (_, details) => {
+  ])('refuses the details %s', (_, details) => {
     expect(v.is(eventDetails, details)).toBe(false);
   });
 });
@@ -116,7 +116,7 @@ describe('a Meet link', () => {
     return (await stored()).observed?.meet;
   };
 
-  it('that Google is still making is looked for again, told when it is there, and asked for once', async () => {
+  it('requests a pending Meet link once, checks it again and publishes it', async () => {
     world.google.control.setSwitch('conference', 'pending');
     await syncBooking(world.deps, paid({ details: { meet: true } }));
     expect(await stored()).toMatchObject({
@@ -136,7 +136,7 @@ describe('a Meet link', () => {
     expect(await wait(0)).toEqual(meet);
   });
 
-  it('that never comes is looked for less and less often, and not after the appointment', async () => {
+  it('checks a pending Meet link less and less often, and not after the appointment', async () => {
     world.google.control.setSwitch('conference', 'pending');
     await syncBooking(world.deps, paid({ details: { meet: true } }));
     const { appointment } = await stored();
@@ -150,14 +150,14 @@ describe('a Meet link', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('that Google cannot make does not make the booking fail', async () => {
+  it('a failed Meet link does not fail the booking', async () => {
     world.google.control.setSwitch('conference', 'failure');
     await syncBooking(world.deps, paid({ details: { meet: true } }));
     expect(await wait(60)).toEqual({ state: 'failed' });
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('is asked for under another name for each booking and each new event', async () => {
+  it('each booking and each new event uses its own Meet request id', async () => {
     await syncBooking(world.deps, paid({ details: { meet: true } }));
     const first = await wait(60);
     await syncBooking(world.deps, {

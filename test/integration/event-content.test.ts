@@ -57,7 +57,7 @@ const answers = async () =>
   );
 
 describe('a write of the event', () => {
-  it('keeps the answers of guests and the guests of the owner when a hold is paid', async () => {
+  it('confirming a hold keeps guest answers and guests added by the owner', async () => {
     await hold({ attendees: guests, sendUpdates: 'all' });
     await edit({
       attendees: [
@@ -75,7 +75,7 @@ describe('a write of the event', () => {
     expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
   });
 
-  it('keeps answers and added guests when something else of the booking changes, in one call', async () => {
+  it('a change keeps guest answers and added guests, in one call', async () => {
     await pay({ attendees: guests, sendUpdates: 'all' });
     await edit({
       attendees: [
@@ -92,7 +92,7 @@ describe('a write of the event', () => {
     expect(await callsOf(() => change({ location: 'Room 3' }))).toEqual(['events.patch ?sendUpdates=all']);
   });
 
-  it('adds and removes guests of the booking by address, and no others', async () => {
+  it('adds and removes only guests of the booking, by address', async () => {
     await pay({ attendees: guests });
     await edit({
       attendees: [
@@ -112,7 +112,7 @@ describe('a write of the event', () => {
     expect(await answers()).toEqual({ 'colleague@example.com': 'accepted' });
   });
 
-  it('of a booking without guests keeps all that the owner has changed', async () => {
+  it('a change of a booking without guests keeps all changes by the owner', async () => {
     await pay();
     await edit({
       summary: 'Renamed by the owner',
@@ -138,7 +138,7 @@ describe('a write of the event', () => {
     expect(Date.parse((await event()).start?.dateTime ?? '')).toBe(Date.UTC(2027, 4, 6, 10));
   });
 
-  it('writes a change whose run crashed before it was on record only where the booking differs', async () => {
+  it('after a crash rewrites only fields in which the event differs from the booking', async () => {
     await pay({ attendees: guests });
     const before = await stored();
     await change({ location: 'Room 2', attendees: [...guests, { email: 'guest3@example.com' }] });
@@ -154,8 +154,8 @@ describe('a write of the event', () => {
   });
 });
 
-describe('a slot that is only held', () => {
-  it('invites no one and sends no mail until it is paid, which costs one call', async () => {
+describe('a hold', () => {
+  it('a hold invites and mails no guest until it is paid, which costs one call', async () => {
     const details: EventDetails = { attendees: guests, sendUpdates: 'all' };
     const calls = await callsOf(() => hold(details));
     expect(calls).toEqual(['events.insert ?sendUpdates=none']);
@@ -167,7 +167,7 @@ describe('a slot that is only held', () => {
     });
   });
 
-  it('sends no mail when it is given up', async () => {
+  it('ending a hold sends no mail', async () => {
     await hold({ attendees: guests, sendUpdates: 'all' });
     await world.deps.bookings.save({
       ...(await stored()),
@@ -177,7 +177,7 @@ describe('a slot that is only held', () => {
     expect(await callsOf(sync)).toEqual(['events.delete ?sendUpdates=none']);
   });
 
-  it('keeps what the owner has changed in it when it is paid', async () => {
+  it('confirming a hold keeps changes by the owner', async () => {
     await hold();
     await edit({ summary: 'Renamed by the owner', location: 'At the owner' });
     await pay();

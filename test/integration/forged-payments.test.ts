@@ -73,7 +73,7 @@ const payment = (bookingId: string): PaymentReported => {
 
 vi.setConfig({ testTimeout: 90_000 });
 
-test('with the rights of booking-reconcile no payment can be forged', async () => {
+test('the permissions of booking-reconcile do not suffice to forge a payment', async () => {
   const stack = await startInvaded('booking-reconcile');
   const { secrets, secretNames, endpoints, queues } = stack;
   const name = secretNames.keys['payment-messages'];

@@ -96,7 +96,7 @@ const move = async () => {
 };
 const inFormerAccount = 'event_in_former_account';
 
-describe('an event in the account that the user connected before', () => {
+describe('an event in a former account', () => {
   let start: number;
   beforeEach(async () => {
     await sync(payment());
@@ -105,7 +105,7 @@ describe('an event in the account that the user connected before', () => {
     world.bus.events.length = 0;
   });
 
-  it('is not read on the check a day before, and not reported as deleted', async () => {
+  it('the check a day before neither reads nor reports an event in a former account', async () => {
     await runWhenDue();
     expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
     expect(await stored()).not.toHaveProperty('syncDueAt');
@@ -114,14 +114,14 @@ describe('an event in the account that the user connected before', () => {
     expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start }]);
   });
 
-  it('is not created again by a message that was delivered before', async () => {
+  it('a redelivered message creates no second event for one in a former account', async () => {
     await syncBooking(world.deps, again(), { repeated: true });
     expect(world.calls()).toEqual([]);
     expect(eventsOf(ben)).toEqual([]);
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('after a refund remains, and the problem is published with booking.cancelled', async () => {
+  it('a refund leaves the event in a former account, and publishes the problem', async () => {
     await refund();
     expect((await stored()).status).toBe('cancelled');
     expect(await problems()).toEqual([inFormerAccount]);
@@ -132,7 +132,7 @@ describe('an event in the account that the user connected before', () => {
     expect(eventsOf(ada)).toHaveLength(1);
   });
 
-  it('after a refund is deleted as soon as its account is connected again', async () => {
+  it('reconnecting the former account deletes the event of a refunded booking', async () => {
     await refund();
     await connect(ada);
     expect(eventsOf(ada)).toEqual([]);
@@ -141,7 +141,7 @@ describe('an event in the account that the user connected before', () => {
     expect(await problems()).toEqual([]);
   });
 
-  it('after a change remains, and the next one is created in the connected account', async () => {
+  it('a change leaves the event in the former account and creates one in the connected account', async () => {
     await move();
     expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
     expect(await problems()).toEqual([inFormerAccount]);
@@ -153,7 +153,7 @@ describe('an event in the account that the user connected before', () => {
     expect(eventsOf(ben)).toEqual([{ status: 'confirmed', at: start + 7200 }]);
   });
 
-  it('after a change is checked, changed and deleted in the connected account', async () => {
+  it('after a change checks, changes and deletes the event in the connected account', async () => {
     await move();
     await runWhenDue();
     expect((await stored()).status).toBe('scheduled');
@@ -164,7 +164,7 @@ describe('an event in the account that the user connected before', () => {
     expect(await problems()).toEqual([inFormerAccount]);
   });
 
-  it('after a change is deleted when its account is connected again, and the later one stays', async () => {
+  it('reconnecting the former account deletes the older event and keeps the newer one', async () => {
     await move();
     await connect(ada);
     expect(eventsOf(ada)).toEqual([]);
@@ -179,7 +179,7 @@ describe('an event in the account that the user connected before', () => {
     expect(await problems()).toEqual([]);
   });
 
-  it('is changed in place once its account is connected again', async () => {
+  it('changes an event in place once its account is connected again', async () => {
     await connect(ada);
     await move();
     expect(world.calls()).toEqual(['events.patch']);
@@ -188,7 +188,7 @@ describe('an event in the account that the user connected before', () => {
     expect(await problems()).toEqual([]);
   });
 
-  it('stays recorded while Google does not delete it, and is deleted later', async () => {
+  it('keeps an older event on record until Google deletes it', async () => {
     await refund();
     world.google.control.fail({ on: 'events.delete', times: 2, how: { status: 503 } });
     await connect(ada);
@@ -199,7 +199,7 @@ describe('an event in the account that the user connected before', () => {
     expect(await problems()).toEqual([]);
   });
 
-  it('is no problem any more once its owner has deleted it by hand', async () => {
+  it('an event in a former account is no problem once its owner has deleted it', async () => {
     await refund();
     world.google.control.fail({ on: 'events.get', how: { status: 404, reason: 'notFound' } });
     await connect(ada);
@@ -208,7 +208,7 @@ describe('an event in the account that the user connected before', () => {
   });
 });
 
-it('an event in the former account is known as such also after a disconnect', async () => {
+it('an event in a former account is known as such also after a disconnect', async () => {
   await sync(payment());
   await disconnect(world.deps, 'user-1');
   await connect(ben);
@@ -219,7 +219,7 @@ it('an event in the former account is known as such also after a disconnect', as
   expect(world.calls()).toEqual([]);
 });
 
-it('a slot that is held in the former account is paid for in the connected one', async () => {
+it('a payment of a hold in a former account creates an event in the connected one', async () => {
   const { appointment } = payment().booking;
   await world.declare('b1', {
     ...(appointment ? { appointment } : {}),
@@ -237,7 +237,7 @@ it('a slot that is held in the former account is paid for in the connected one',
   expect(await problems()).toEqual([inFormerAccount]);
 });
 
-it('an event that its owner had deleted before is not reported as left in the former account', async () => {
+it('an event that its owner deleted before is not reported as left in the former account', async () => {
   await sync(payment());
   const { observed } = await stored();
   world.google.control.deleteEvent(ada, observed?.eventId ?? '');
@@ -250,7 +250,7 @@ it('an event that its owner had deleted before is not reported as left in the fo
   expect(await problems()).not.toContain(inFormerAccount);
 });
 
-it('a run that began with the former account asks the connected one nothing about its event', async () => {
+it("a stale run does not look for the former account's event in the connected account", async () => {
   await sync(payment());
   const before = await world.connection('user-1');
   await connect(ben);
@@ -268,7 +268,7 @@ it('a run that began with the former account asks the connected one nothing abou
   expect((await stored()).status).toBe('scheduled');
 });
 
-it('calendars chosen in the former account are not searched in the connected one', async () => {
+it('does not search calendars of the former account in the connected one', async () => {
   const { tokenVersion = 0 } = (await world.connection('user-1')) ?? {};
   await world.deps.connections.choose(
     'user-1',

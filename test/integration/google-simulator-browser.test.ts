@@ -26,7 +26,7 @@ describe.skipIf(withoutChromium)('pages of the simulated Google in Chromium', ()
     app.close();
   });
 
-  it('lead by keyboard and mouse from the request back to the app', async () => {
+  it('consent pages work by keyboard and mouse and return to the app', async () => {
     const query = new URLSearchParams({
       client_id: client.clientId,
       redirect_uri: callback(),
@@ -47,7 +47,7 @@ describe.skipIf(withoutChromium)('pages of the simulated Google in Chromium', ()
     expect(answer.get('scope')).not.toContain('calendarlist');
   }, 30_000);
 
-  it('place an event by its hours, and lead to it', async () => {
+  it('the calendar page places an event by its hours and links to it', async () => {
     await calendarClient().events.insert({ calendarId: 'primary', requestBody: appointment });
     await page.goto(`${google.url}/calendar?user=${ada}&date=2026-11-23`);
     expect(await barriers(page)).toEqual([]);

@@ -23,11 +23,11 @@ beforeEach(async () => {
 });
 afterEach(() => google.close());
 
-describe('events', () => {
+describe('simulated events', () => {
   const calendarId = 'primary';
   const id = 'abc123def456';
 
-  it('are inserted and read in the shape of the official typings', async () => {
+  it('inserts and returns events in the shape of the official typings', async () => {
     const api = calendarClient();
     const { data, status } = await api.events.insert({ calendarId, requestBody: { ...appointment, id } });
     expect(status).toBe(200);
@@ -49,7 +49,7 @@ describe('events', () => {
     expect((await api.events.get({ calendarId, eventId: id })).data).toEqual(data);
   });
 
-  it('ignore what clients cannot write, and answer bodies that are no events with 400', async () => {
+  it('ignores read-only fields of an event, and answers 400 to a body that is no event', async () => {
     const api = calendarClient();
     const requestBody = { ...appointment, etag: 'mine', creator: { email: 'ben@example.com' } };
     const { data } = await api.events.insert({ calendarId, requestBody });
@@ -69,7 +69,7 @@ describe('events', () => {
     expect(await unknown.json()).toMatchObject({ error: { code: 404 } });
   });
 
-  it('take the zone of a local time from timeZone', async () => {
+  it('takes the zone of a local time from timeZone', async () => {
     const times = {
       start: { dateTime: '2026-07-01T09:00:00', timeZone: 'America/New_York' },
       end: { dateTime: '2026-07-01T10:00:00', timeZone: 'America/New_York' },
@@ -99,13 +99,13 @@ describe('events', () => {
     ],
     ['a date in another form', { start: { date: '20261123' }, end: { date: '20261124' } }, 'invalid'],
     ['too short an id', { ...appointment, id: 'abcd' }, 'invalid'],
-  ])('are refused with 400 for %s', async (_, requestBody, reason) => {
+  ])('refuses an event with 400 for %s', async (_, requestBody, reason) => {
     const refused = await failure(calendarClient().events.insert({ calendarId, requestBody }));
     expect(refused.status).toBe(400);
     expect(refused.body).toMatchObject({ error: { code: 400, errors: [{ reason }] } });
   });
 
-  it('answer an empty time range with the documented envelope', async () => {
+  it('answers an empty time range with the documented envelope', async () => {
     const refused = await failure(
       calendarClient().events.insert({ calendarId, requestBody: { start: ten, end: ten } }),
     );
@@ -126,7 +126,7 @@ describe('events', () => {
     });
   });
 
-  it('keep the id of a deleted event: 409 on insert, 410 on delete, cancelled on get', async () => {
+  it('keeps the id of a deleted event: 409 on insert, 410 on delete, cancelled on get', async () => {
     const api = calendarClient();
     await api.events.insert({ calendarId, requestBody: { ...appointment, id } });
     expect((await api.events.delete({ calendarId, eventId: id })).status).toBe(204);
@@ -155,7 +155,7 @@ describe('events', () => {
     ).toBe(409);
   });
 
-  it('are patched in part, updated as a whole, and only under the ETag that is asked for', async () => {
+  it('patches in part, updates as a whole, and only under a matching ETag', async () => {
     const api = calendarClient();
     const requestBody = {
       ...appointment,
@@ -187,7 +187,7 @@ describe('events', () => {
     expect(third.created).toBe(first.created);
   });
 
-  it('come back from cancelled by a patch, unless the switch forbids it', async () => {
+  it('a patch restores a cancelled event, unless the switch forbids it', async () => {
     const api = calendarClient();
     await api.events.insert({ calendarId, requestBody: { ...appointment, id } });
     const revive = () => api.events.patch({ calendarId, eventId: id, requestBody: { status: 'confirmed' } });
@@ -198,7 +198,7 @@ describe('events', () => {
     expect((await failure(revive())).status).toBe(403);
   });
 
-  it('lose extended properties with long names and the end of long values, silently', async () => {
+  it('silently drops long property names and the end of long values', async () => {
     const extendedProperties = { private: { ['n'.repeat(45)]: 'x', ['n'.repeat(44)]: 'v'.repeat(1025) } };
     const { data } = await calendarClient().events.insert({
       calendarId,
@@ -207,7 +207,7 @@ describe('events', () => {
     expect(data.extendedProperties).toEqual({ private: { ['n'.repeat(44)]: 'v'.repeat(1024) } });
   });
 
-  it('get a conference in two steps, and none when the version is not given', async () => {
+  it('creates a conference in two steps, and none without the version parameter', async () => {
     const api = calendarClient();
     const conferenceData = {
       createRequest: { requestId: 'r1', conferenceSolutionKey: { type: 'hangoutsMeet' } },
@@ -225,7 +225,7 @@ describe('events', () => {
     expect(later.hangoutLink).toMatch(/^https:\/\/meet\.google\.com\//);
   });
 
-  it('are listed by time, by private property, with deleted ones on request, and in pages', async () => {
+  it('lists events by time, private property and deletion, in pages', async () => {
     const api = calendarClient();
     for (const day of [1, 2, 3]) {
       const requestBody = {
@@ -251,7 +251,7 @@ describe('events', () => {
   });
 });
 
-describe('authorization of the Calendar API', () => {
+describe('authorization of the simulated Calendar API', () => {
   it('answers 401 authError for an expired token', async () => {
     const api = calendarClient();
     now += 3600_000;
@@ -273,7 +273,7 @@ describe('authorization of the Calendar API', () => {
     });
   });
 
-  it('answers 401 for tokens that the control expired, while the refresh token lives on', async () => {
+  it('expiring access tokens by control keeps the refresh token valid', async () => {
     const tokens = await connect();
     google.control.expireAccessTokens(ada);
     const api = calendarClient([eventsScope], tokens.accessToken);
@@ -285,7 +285,7 @@ describe('authorization of the Calendar API', () => {
     expect(await revoked.json()).toMatchObject({ error: 'invalid_grant' });
   });
 
-  it('answers 403 where the scope is missing: events alone open neither free/busy nor the calendar list', async () => {
+  it('answers 403 for free/busy and the calendar list with the events scope alone', async () => {
     const api = calendarClient([eventsScope]);
     const range = {
       timeMin: '2026-11-23T00:00:00Z',
@@ -303,7 +303,7 @@ describe('authorization of the Calendar API', () => {
     ).toBe(403);
   });
 
-  it('lists calendars, the primary one first, and writes only to those of the account', async () => {
+  it("lists calendars, the primary one first, and writes only to the account's own", async () => {
     const api = calendarClient([scopeOf('')]);
     const { data } = await api.calendarList.list();
     expect(data.items?.map(({ accessRole }) => accessRole)).toEqual(['owner', 'owner', 'reader']);
@@ -319,7 +319,7 @@ describe('authorization of the Calendar API', () => {
     expect((await api.calendars.get({ calendarId: 'primary' })).data.id).toBe(ada);
   });
 
-  it('tells when an account is busy, and errors of single calendars with 200', async () => {
+  it('answers free/busy of an account, with errors of single calendars at 200', async () => {
     const api = calendarClient([scopeOf('')]);
     await api.events.insert({ calendarId: 'primary', requestBody: appointment });
     const { data } = await api.freebusy.query({
@@ -335,7 +335,7 @@ describe('authorization of the Calendar API', () => {
     expect(data.calendars?.['ben@example.com']?.errors).toEqual([{ domain: 'global', reason: 'notFound' }]);
   });
 
-  it('limits requests a minute and account when switched to', async () => {
+  it('the switch limits requests per minute and account', async () => {
     const api = calendarClient();
     google.control.setSwitch('requestsPerMinute', 1);
     await api.events.list({ calendarId: 'primary' });

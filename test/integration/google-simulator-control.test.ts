@@ -21,7 +21,7 @@ describe('faults', () => {
   const insert = (id: string) =>
     calendarClient().events.insert({ calendarId: 'primary', requestBody: { ...appointment, id } });
 
-  it('answer errors instead of acting, after and as often as planned', async () => {
+  it('a fault answers errors instead of acting, after and as often as planned', async () => {
     google.control.fail({
       on: 'events.insert',
       after: 1,
@@ -42,7 +42,7 @@ describe('faults', () => {
     expect(google.control.events(ada)).toHaveLength(2);
   });
 
-  it('lose a request before it acts, or its answer afterwards', async () => {
+  it('a fault loses a request before it acts, or its response afterwards', async () => {
     google.control.fail({ on: 'events.insert', how: { lose: 'request' } });
     google.control.fail({ on: 'events.insert', how: { lose: 'response' } });
     expect((await failure(insert('lost1'))).status).toBeUndefined();
@@ -55,7 +55,7 @@ describe('faults', () => {
     ]);
   });
 
-  it('act late on a request whose client has given up', async () => {
+  it('a fault applies a request late, after its client has timed out', async () => {
     google.control.fail({ on: 'events.insert', how: { delayMs: 80 } });
     const { accessToken } = google.control.grant({
       clientId: client.clientId,
@@ -73,7 +73,7 @@ describe('faults', () => {
     await vi.waitFor(() => expect(google.control.events(ada)).toMatchObject([{ id: 'late2' }]));
   });
 
-  it('speak OAuth at the token endpoint, and HTML where asked to', async () => {
+  it('faults answer OAuth errors at the token endpoint, and HTML on request', async () => {
     google.control.fail({ on: 'token', how: { status: 401, oauthError: 'invalid_client' } });
     google.control.fail({ on: 'token', how: { status: 502, html: true } });
     expect(await (await tokenRequest({})).json()).toMatchObject({ error: 'invalid_client' });
@@ -81,7 +81,7 @@ describe('faults', () => {
     expect([page.status, page.headers.get('content-type')]).toEqual([502, 'text/html; charset=utf-8']);
   });
 
-  it('repeat by probability with the same seed', async () => {
+  it('random faults repeat with the same seed', async () => {
     const run = async () => {
       google.control.clearFaults();
       google.control.fail({ on: 'certs', probability: 0.5, seed: 7, how: { status: 503 } });
@@ -94,7 +94,7 @@ describe('faults', () => {
     expect(await run()).toEqual(first);
   });
 
-  it('can be planned and watched over HTTP', async () => {
+  it('faults can be planned and observed over HTTP', async () => {
     const post = (path: string, body: unknown) =>
       fetch(`${google.url}/_simulator/${path}`, { method: 'POST', body: JSON.stringify(body) });
     expect((await post('faults', { on: 'events', how: { delayMs: 60 } })).status).toBe(201);
@@ -113,7 +113,7 @@ describe('faults', () => {
 });
 
 describe('persistence', () => {
-  it('keeps calendars, grants and signing key across restarts, whatever cut the last line short', async () => {
+  it('keeps calendars, grants and signing key over restarts, also after a truncated line', async () => {
     const stateFile = join(mkdtempSync(join(tmpdir(), 'simulated-google-')), 'google.jsonl');
     await google.close();
     google = await startGoogleSimulator({ clients: [client], stateFile });
@@ -135,7 +135,7 @@ describe('persistence', () => {
     await oauthClient().verifyIdToken({ idToken: id_token ?? '', audience: client.clientId });
   });
 
-  it('has kept every event that it answered for when it is killed', async () => {
+  it('after SIGKILL has every event that was acknowledged', async () => {
     const stateFile = join(mkdtempSync(join(tmpdir(), 'simulated-google-')), 'google.jsonl');
     const simulator = new URL('../../infra/local/google/simulator.ts', import.meta.url);
     const script = `
@@ -181,7 +181,7 @@ describe('pages', () => {
   };
   const week = `/calendar?user=${ada}&date=2026-11-25`;
 
-  it('show the week of an account, with events at their local time and escaped', async () => {
+  it("the week page shows an account's events at their local time, escaped", async () => {
     const requestBody = { ...appointment, summary: '<script>alert("x")</script>', location: 'Room & garden' };
     const { data } = await calendarClient().events.insert({ calendarId: 'primary', requestBody });
     const page = await show(week);
@@ -199,7 +199,7 @@ describe('pages', () => {
     expect(event.text).not.toContain('<script');
   });
 
-  it('show all-day events on each of their days, and those over midnight on both', async () => {
+  it('the week page shows all-day events on each day, and night events on both days', async () => {
     const api = calendarClient();
     const days = { summary: 'Fair', start: { date: '2026-11-24' }, end: { date: '2026-11-26' } };
     await api.events.insert({ calendarId: 'primary', requestBody: days });
@@ -215,7 +215,7 @@ describe('pages', () => {
     expect(text).toContain('00:00 – 01:00');
   });
 
-  it('let the owner delete an event and remove an app', async () => {
+  it('the owner deletes an event and removes an app by page', async () => {
     const { accessToken } = await connect();
     await calendarClient([], accessToken).events.insert({
       calendarId: 'primary',
@@ -233,7 +233,7 @@ describe('pages', () => {
     expect((await show(week)).text).not.toContain(client.clientId);
   });
 
-  it('explain the simulator, and know nothing of strangers', async () => {
+  it('explains the simulator, and answers 404 for an unknown event', async () => {
     expect((await show('/')).text).toContain('A stand-in for Google');
     expect((await show('/_simulator/style.css')).headers.get('content-type')).toContain('text/css');
     expect((await show('/calendar/event?eid=nothing')).status).toBe(404);

@@ -37,7 +37,7 @@ const otherCalendar = async (): Promise<string> => {
 };
 
 describe('guests', () => {
-  it('are replaced as a whole by a patch; one without a response status needs to respond again', async () => {
+  it('a patch replaces all guests, and one without a response status must respond again', async () => {
     const api = calendarClient(scopes);
     const attendees = [{ email: 'guest1@example.com' }, { email: 'guest2@example.com' }];
     expect((await insert({ id, attendees })).data.attendees).toEqual(
@@ -57,7 +57,7 @@ describe('guests', () => {
     expect(data.attendees).toHaveLength(1);
   });
 
-  it('are rejected where the switches say so, by address or twice', async () => {
+  it('rejects guests that the switches list, and duplicate guests', async () => {
     google.control.setSwitch('rejectedGuests', ['ben@example.con']);
     const rejected = await failure(insert({ attendees: [{ email: 'Ben@example.con' }] }));
     expect(rejected.body).toMatchObject({
@@ -69,7 +69,7 @@ describe('guests', () => {
     expect((await failure(insert(twice))).status).toBe(400);
   });
 
-  it('are not notified by an unknown sendUpdates: 400', async () => {
+  it('answers 400 to an unknown sendUpdates', async () => {
     expect((await insert({}, { sendUpdates: 'externalOnly' })).status).toBe(200);
     expect((await failure(insert({}, { sendUpdates: 'some' }))).status).toBe(400);
   });
@@ -92,7 +92,7 @@ describe('optional fields', () => {
     ['an unknown color', { colorId: '12' }, 'invalid', undefined],
     ['a conference request without id', request({ type: 'hangoutsMeet' }), 'required', undefined],
     ['a conference type', request({ type: 'zoom' }, 'r1'), 'invalid', 'Invalid conference type value.'],
-  ])('are rejected with 400 for %s', async (_, event, reason, message) => {
+  ])('rejects optional fields with 400 for %s', async (_, event, reason, message) => {
     const rejected = await failure(insert(event, { conferenceDataVersion: 1 }));
     expect(rejected.body).toMatchObject({
       error: { code: 400, errors: [{ reason, ...(message ? { message } : {}) }] },
@@ -103,7 +103,7 @@ describe('optional fields', () => {
     else expect((await accepted).status).toBe(200);
   });
 
-  it('are rejected where a calendar allows no Meet link, or Google does not know the zone', async () => {
+  it('rejects a Meet link that the calendar disallows, and a zone unknown to Google', async () => {
     const set = <Name extends keyof Switches>(name: Name, value: Switches[Name]) =>
       google.control.setSwitch(name, value);
     set('conferenceTypes', []);
@@ -122,7 +122,7 @@ describe('optional fields', () => {
 
 describe('an event moved to another calendar', () => {
   it.each(['cancelled', 'not_found'] as const)(
-    'keeps its id, and is %s where it was, as the switch says',
+    'a moved event keeps its id and is %s at its source, as the switch says',
     async (left) => {
       google.control.setSwitch('movedEvent', left);
       const api = calendarClient(scopes);
@@ -141,7 +141,7 @@ describe('an event moved to another calendar', () => {
     },
   );
 
-  it('must exist, and its destination must be another writable calendar', async () => {
+  it('moves only an existing event to another writable calendar', async () => {
     const api = calendarClient(scopes);
     await insert({ id });
     const move = (eventId: string, destination: string) =>
@@ -158,7 +158,7 @@ describe('an event moved to another calendar', () => {
 });
 
 describe('a calendar', () => {
-  it('that is deleted answers 404 to everything; the primary one cannot be deleted', async () => {
+  it('answers 404 for a deleted calendar, and refuses to delete the primary one', async () => {
     const api = calendarClient(scopes);
     const deleted = await otherCalendar();
     await api.events.insert({ calendarId: deleted, requestBody: { ...appointment, id } });
@@ -176,7 +176,7 @@ describe('a calendar', () => {
     expect((await api.calendarList.list()).data.items?.map((it) => it.id)).not.toContain(deleted);
   });
 
-  it('of another account is seen while it is shared, and written with the role of a writer', async () => {
+  it('a shared calendar is visible while shared, and writable only for writers', async () => {
     const shared = await otherCalendar();
     const api = clientOf(ben);
     const write = () => api.events.insert({ calendarId: shared, requestBody: appointment });
@@ -193,7 +193,7 @@ describe('a calendar', () => {
     expect((await failure(write())).status).toBe(404);
   });
 
-  it('answers 403 notACalendarUser while Google Calendar is switched off for the account', async () => {
+  it('answers 403 notACalendarUser while Google Calendar is off for the account', async () => {
     google.control.switchCalendar(ada, 'off');
     expect((await failure(insert({}))).body).toMatchObject({
       error: { code: 403, errors: [{ domain: 'calendar', reason: 'notACalendarUser' }] },
@@ -202,7 +202,7 @@ describe('a calendar', () => {
     expect((await insert({})).status).toBe(200);
   });
 
-  it('shows whole days as busy from midnight to midnight in its own zone', async () => {
+  it("free/busy shows whole days from midnight to midnight in the calendar's zone", async () => {
     const api = calendarClient(scopes);
     google.control.changeCalendar(ada, calendarId, { timeZone: 'America/New_York' });
     await insert({ start: { date: '2027-03-01' }, end: { date: '2027-03-03' } });
@@ -221,7 +221,7 @@ describe('a calendar', () => {
 });
 
 describe('a partial response', () => {
-  it('has the fields that are asked for, in lists and in single events', async () => {
+  it('a partial response has exactly the requested fields, in lists and single events', async () => {
     const api = calendarClient(scopes);
     await insert({ id });
     const listed = async (fields: string) => (await api.events.list({ calendarId, fields })).data;
@@ -240,7 +240,7 @@ describe('a partial response', () => {
 });
 
 describe('faults', () => {
-  it('answer any status as a page, and any 403 with reason and domain, at every call', async () => {
+  it('faults answer any status as a page, and any 403 with reason and domain, at every call', async () => {
     const api = calendarClient(scopes);
     await insert({ id });
     const calls: (() => Promise<unknown>)[] = [
@@ -269,7 +269,7 @@ describe('faults', () => {
 });
 
 describe('the control', () => {
-  it('acts for people by HTTP too', async () => {
+  it('the control also acts for people over HTTP', async () => {
     const call = async (method: string, path: string, body?: object) => {
       const init = body ? { method, body: JSON.stringify(body) } : { method };
       return (await fetch(`${google.url}/_simulator/${path}`, init)).status;

@@ -27,19 +27,19 @@ beforeEach(async () => {
 afterEach(() => google.close());
 
 describe('authorization page', () => {
-  it('returns code, state and granted scopes, with a slash in the code', async () => {
+  it('consent returns code, state and granted scopes, with a slash in the code', async () => {
     const answer = await consent();
     expect(answer.get('code')).toMatch(/^4\//);
     expect(answer.get('state')).toBe('st&te');
     expect(answer.get('scope')?.split(' ').sort()).toEqual([...signInScopes, eventsScope].sort());
   });
 
-  it('sends access_denied and the state back when the user cancels', async () => {
+  it('returns access_denied and the state when the user cancels', async () => {
     const answer = await consent({ deny: true });
     expect(Object.fromEntries(answer)).toEqual({ error: 'access_denied', state: 'st&te' });
   });
 
-  it('has no box for a single calendar scope, and one for each of several', async () => {
+  it('shows no box for a single calendar scope, and one for each of several', async () => {
     const whole = await consent({ untick: ['calendar.events'] });
     expect(whole.get('scope')).toContain(eventsScope);
     const partly = await consent({ scope: [...asked, scopeOf('.freebusy')], untick: ['calendar.events'] });
@@ -47,7 +47,7 @@ describe('authorization page', () => {
     expect(partly.get('scope')?.split(' ')).toContain(scopeOf('.freebusy'));
   });
 
-  it('skips the account choice for a hint, by email or sub, but lets the user choose another', async () => {
+  it('a login hint skips the account choice, and the user can still choose another', async () => {
     for (const login_hint of ['ben@example.com', '100000000000000000002']) {
       const url = oauthClient().generateAuthUrl({ scope: asked, login_hint });
       const page = await (await fetch(url)).text();
@@ -79,14 +79,14 @@ describe('authorization page', () => {
     expect(await response.text()).toContain(error);
   });
 
-  it('answers prompt=none without a page: a code if all is granted, else interaction_required', async () => {
+  it('prompt=none returns a code if all is granted, otherwise interaction_required', async () => {
     const url = oauthClient().generateAuthUrl({ scope: asked, prompt: 'none', login_hint: ada });
     expect(await walkConsent(url)).toContain('error=interaction_required');
     await connect();
     expect(await walkConsent(url)).toContain('code=4%2F');
   });
 
-  it('skips consent for what was granted before, unless it is asked for', async () => {
+  it('skips consent for scopes granted before, unless it is requested', async () => {
     await connect();
     const url = oauthClient().generateAuthUrl({ scope: asked, login_hint: ada });
     const page = await fetch(`${url}`, { redirect: 'manual' });
@@ -94,7 +94,7 @@ describe('authorization page', () => {
     expect(next.headers.get('location')).toContain(`${redirectUri}?`);
   });
 
-  it('escapes what the request brings, and allows no scripts', async () => {
+  it('the consent page escapes request parameters and allows no scripts', async () => {
     const url = oauthClient().generateAuthUrl({ scope: asked, state: '"><script>alert(1)</script>' });
     const response = await fetch(url);
     expect(await response.text()).not.toContain('<script');
@@ -103,7 +103,7 @@ describe('authorization page', () => {
 });
 
 describe('token endpoint', () => {
-  it('exchanges a code with PKCE for tokens whose id token the official library accepts', async () => {
+  it('exchanges a code with PKCE for tokens whose ID token the official library accepts', async () => {
     const oauth = oauthClient();
     const { codeVerifier, codeChallenge = '' } = await oauth.generateCodeVerifierAsync();
     const url = oauth.generateAuthUrl({
@@ -133,7 +133,7 @@ describe('token endpoint', () => {
     });
   });
 
-  it('takes a code once, and for ten minutes', async () => {
+  it('accepts a code once, within ten minutes', async () => {
     const code = (await consent()).get('code') ?? '';
     await oauthClient().getToken(code);
     expect(await failure(oauthClient().getToken(code))).toMatchObject({
@@ -148,7 +148,7 @@ describe('token endpoint', () => {
     });
   });
 
-  it('sends a refresh token the first time and after prompt=consent only', async () => {
+  it('sends a refresh token only the first time and after prompt=consent', async () => {
     expect((await connect()).refresh_token).toBeDefined();
     expect((await connect()).refresh_token).toBeUndefined();
     expect((await connect({ prompt: 'consent' })).refresh_token).toBeDefined();
@@ -156,7 +156,7 @@ describe('token endpoint', () => {
     expect((await connect({ prompt: 'consent' })).refresh_token).toBeUndefined();
   });
 
-  it('refreshes without a new refresh token, unless it rotates', async () => {
+  it('a refresh returns no new refresh token, unless rotation is on', async () => {
     const { refreshToken } = await connect();
     const again = await refreshRequest(refreshToken);
     const answer = await again.json();
@@ -179,7 +179,7 @@ describe('token endpoint', () => {
     ]);
   });
 
-  it('lets the official client refresh', async () => {
+  it('the official client refreshes a token', async () => {
     const oauth = oauthClient();
     oauth.setCredentials(await connect());
     const { credentials } = await oauth.refreshAccessToken();
@@ -209,7 +209,7 @@ describe('token endpoint', () => {
     expect(await response.json()).toMatchObject({ error });
   });
 
-  it('refuses another redirect URI than that of the authorization request', async () => {
+  it('refuses a redirect URI other than that of the authorization request', async () => {
     const code = (await consent()).get('code') ?? '';
     const response = await tokenRequest({
       grant_type: 'authorization_code',
@@ -219,7 +219,7 @@ describe('token endpoint', () => {
     expect(await response.json()).toMatchObject({ error: 'redirect_uri_mismatch' });
   });
 
-  it('tells of sessions to confirm and of administrators when switched to', async () => {
+  it('switches answer invalid_rapt and admin_policy_enforced to a refresh', async () => {
     const { refreshToken } = await connect();
     google.control.setSwitch('refuseRefresh', 'invalid_rapt');
     const rapt = await refreshRequest(refreshToken);
@@ -229,14 +229,14 @@ describe('token endpoint', () => {
     expect(await policy.json()).toMatchObject({ error: 'admin_policy_enforced' });
   });
 
-  it('forgets the oldest refresh token of an account and client after a hundred', async () => {
+  it('drops the oldest of more than a hundred refresh tokens per account and client', async () => {
     const grant = { clientId: client.clientId, email: ada, scopes: [eventsScope] };
     const tokens = Array.from({ length: 101 }, () => google.control.grant(grant).refreshToken ?? '');
     const refresh = async (token = '') => (await refreshRequest(token)).status;
     expect([await refresh(tokens[0]), await refresh(tokens[1])]).toEqual([400, 200]);
   });
 
-  it('lets unused refresh tokens die after six months, and those of test apps after seven days', async () => {
+  it('unused refresh tokens expire after six months, those of test apps after seven days', async () => {
     const grant = { clientId: client.clientId, email: ada, scopes: [eventsScope] };
     const { refreshToken = '' } = google.control.grant(grant);
     const refresh = async () => (await refreshRequest(refreshToken)).status;
@@ -251,7 +251,7 @@ describe('token endpoint', () => {
 });
 
 describe('switches', () => {
-  it('change the life of access tokens, the issuer and the names of sign-in scopes', async () => {
+  it('switches change access token lifetime, issuer and sign-in scope names', async () => {
     google.control.setSwitch('accessTokenSeconds', 60);
     google.control.setSwitch('issuer', 'accounts.google.com');
     google.control.setSwitch('expandSignInScopes', false);
@@ -264,7 +264,7 @@ describe('switches', () => {
     expect(ticket.getPayload()).toMatchObject({ iss: 'accounts.google.com', email: ada });
   });
 
-  it('add scopes granted earlier when the request includes them', async () => {
+  it('adds scopes granted earlier when the request includes them', async () => {
     await connect();
     const url = oauthClient().generateAuthUrl({
       scope: ['openid'],
@@ -274,7 +274,7 @@ describe('switches', () => {
     expect(new URL(await walkConsent(url)).searchParams.get('scope')).toContain(eventsScope);
   });
 
-  it('refuse names that do not exist', () => {
+  it('refuses an unknown switch', () => {
     expect(() => google.control.setSwitch('typo' as 'issuer', 'accounts.google.com')).toThrow(
       'no switch typo',
     );
@@ -282,7 +282,7 @@ describe('switches', () => {
 });
 
 describe('revoke', () => {
-  it('kills every token of the grant, and says invalid_token the second time', async () => {
+  it('revoking ends every token of the grant, and answers invalid_token the second time', async () => {
     const oauth = oauthClient();
     const tokens = await connect();
     await oauth.revokeToken(tokens.refreshToken);
@@ -296,7 +296,7 @@ describe('revoke', () => {
     });
   });
 
-  it('is not there for GET', async () => {
+  it('answers 404 to GET /revoke', async () => {
     expect((await fetch(`${google.url}/revoke?token=x`)).status).toBe(404);
   });
 });

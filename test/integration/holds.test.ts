@@ -56,7 +56,7 @@ const expire = (session: string, at = world.time.now, repeated = false) =>
     { repeated },
   );
 
-describe('a hold that is declared after a payment failed', () => {
+describe('a hold that is declared after a failed payment', () => {
   it.each<[string, () => Promise<unknown>]>([
     ['by the same PUT', () => put()],
     ['by a changed PUT', () => put({ location: 'Room 7' })],
@@ -68,7 +68,7 @@ describe('a hold that is declared after a payment failed', () => {
         await patch({ hold: true });
       },
     ],
-  ])('holds the slot again %s', async (_, declareAgain) => {
+  ])('a hold takes the slot again after a failed payment %s', async (_, declareAgain) => {
     await put();
     await expire('cs_1');
     expect(await view()).toMatchObject({ status: 'declared', problems: [], desired: { hold: true } });
@@ -81,7 +81,7 @@ describe('a hold that is declared after a payment failed', () => {
     expect(event()).toMatchObject({ status: 'confirmed' });
   });
 
-  it('is answered as accepted, and then again as unchanged', async () => {
+  it('a hold after a failed payment is accepted, and unchanged the second time', async () => {
     await put();
     await expire('cs_1');
     expect(await put()).toMatchObject({ outcome: 'accepted', booking: { revision: 2 } });
@@ -92,7 +92,7 @@ describe('a hold that is declared after a payment failed', () => {
     expect(world.queue.messages).toEqual([]);
   });
 
-  it('stays when the failure is delivered again, or late', async () => {
+  it('a hold stays when the earlier failure is redelivered or arrives late', async () => {
     await put();
     const failedAt = world.time.now + 1;
     world.time.now += 10;
@@ -105,7 +105,7 @@ describe('a hold that is declared after a payment failed', () => {
     expect(world.bus.types()).toEqual([]);
   });
 
-  it("holds where the provider's clock is ahead", async () => {
+  it("a hold stays when the provider's clock is ahead", async () => {
     await put();
     await expire('cs_1', world.time.now + 250);
     await put();
@@ -114,7 +114,7 @@ describe('a hold that is declared after a payment failed', () => {
     expect(await view()).toMatchObject({ status: 'held' });
   });
 
-  it('is released again by the next failure, as often as it is declared', async () => {
+  it('each failed payment releases the hold, as often as it is declared', async () => {
     for (let round = 1; round <= 3; round++) {
       await put();
       expect(await view()).toMatchObject({ status: 'held' });
@@ -126,7 +126,7 @@ describe('a hold that is declared after a payment failed', () => {
     expect(world.bus.events[0]).toMatchObject({ userId, bookingId, paymentId: `cs_1_${bookingId}` });
   });
 
-  it('does not hold a booking that was paid and refunded: it is cancelled', async () => {
+  it('a hold does not revive a booking that was paid and refunded: it stays cancelled', async () => {
     await syncBooking(world.deps, world.payment(bookingId));
     await syncBooking(world.deps, world.reported(bookingId, { refundedTotal: 9000 }));
     await put();
@@ -135,7 +135,7 @@ describe('a hold that is declared after a payment failed', () => {
   });
 });
 
-it('publishes a released hold again where the run crashes before it is stored', async () => {
+it('publishes a released hold again when the run crashes before saving', async () => {
   await put();
   const save = () => Promise.reject(new Error('crashed'));
   const broken = { ...world.deps, bookings: { ...world.deps.bookings, save } };
@@ -152,7 +152,7 @@ it('publishes a released hold again where the run crashes before it is stored', 
   expect(new Set(world.bus.events.map(({ id }) => id)).size).toBe(1);
 });
 
-it('stays declared after a failed payment where nothing was held', async () => {
+it('a booking without a hold stays declared after a failed payment', async () => {
   await put({ hold: false });
   await expire('cs_1');
   await patch({ location: 'Room 7' });
@@ -160,7 +160,7 @@ it('stays declared after a failed payment where nothing was held', async () => {
   expect(world.bus.types()).toEqual([]);
 });
 
-it('records a payment after any number of checkouts that expired', { timeout: 60_000 }, async () => {
+it('records a payment after any number of expired checkouts', { timeout: 60_000 }, async () => {
   await put({ hold: false });
   for (let session = 0; session < 60; session++) {
     world.time.now += 1;

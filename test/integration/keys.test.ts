@@ -54,7 +54,7 @@ async function startStack() {
   return { stack, state, held, put, close };
 }
 
-test('a rotation by hand removes no key that is needed, and everything works with the new one', async () => {
+test('a manual rotation removes no needed key, and everything works with the new one', async () => {
   const { stack, state, held, put, close } = await startStack();
   const run = (...options: string[]) => keys(...options, '--state', state);
 
@@ -103,7 +103,7 @@ test('a rotation by hand removes no key that is needed, and everything works wit
   expect(await run('list')).toMatchObject({ code: 1, output: expect.stringContaining('npm start') });
 });
 
-test('keys of every purpose are rotated and retired alone', { timeout: 120_000 }, async () => {
+test('rotates and retires the keys of each purpose separately', { timeout: 120_000 }, async () => {
   const { state, held, put } = await startStack();
   for (const purpose of Object.keys(keySecrets) as KeyPurpose[]) {
     const others = (Object.keys(keySecrets) as KeyPurpose[]).filter((each) => each !== purpose);
@@ -122,7 +122,7 @@ test('keys of every purpose are rotated and retired alone', { timeout: 120_000 }
   }
 });
 
-test('the command for tokens prints the two keys of the backend, which sign links and bearer tokens', async () => {
+test("the token command prints the backend's two keys for links and bearer tokens", async () => {
   const { stack, state, held } = await startStack();
   const printed = await token('--signing-keys', '--state', state);
   const keyOf = (purpose: 'api-signing' | 'link-signing') =>
@@ -147,7 +147,7 @@ test.each([
   [['list', '--table', 'Connections'], '--secret-id'],
   [['list', '--secret', 'arn:aws:secretsmanager:…:LinkSigning'], '--secret-id'],
   [['list', '--state', '/nowhere'], 'npm start'],
-])('keys %j ends with what is wrong', async (options, message) => {
+])('keys %j ends with an explanation of the error', async (options, message) => {
   expect(await keys(...options)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
 });
 
@@ -156,6 +156,6 @@ test.each([
   [['user-1', '--link-secret', 'LinkSigning'], '--api-secret'],
   [['user-1', '--link', '--link-secret', 'LinkSigning'], '--url'],
   [['user-1', '--link', '--api-secret', 'ApiSigning', '--url', 'https://api.example.com'], '--link-secret'],
-])('token %j ends with what is wrong', async (options, message) => {
+])('token %j ends with an explanation of the error', async (options, message) => {
   expect(await token(...options)).toMatchObject({ code: 1, output: expect.stringContaining(message) });
 });

@@ -51,7 +51,7 @@ function secretsClient({ endpoints }: Runner): SecretsManagerClient {
   return client;
 }
 
-test('a secret is read and written by name and by ARN', async () => {
+test('reads and writes a secret by name and by ARN', async () => {
   const client = secretsClient(await run(writeAssembly(resources)));
   const { ARN } = await client.send(new PutSecretValueCommand({ SecretId: 'Empty', SecretString: 'value' }));
   for (const SecretId of ['Empty', ARN]) {
@@ -63,7 +63,7 @@ test('a secret is read and written by name and by ARN', async () => {
   }
 });
 
-test('a secret without a value and an unknown one are not found', async () => {
+test('answers ResourceNotFound for an unknown secret and one without a value', async () => {
   const client = secretsClient(await run(writeAssembly(resources)));
   for (const SecretId of ['Empty', 'Unknown']) {
     await expect(client.send(new GetSecretValueCommand({ SecretId }))).rejects.toThrow(
@@ -72,7 +72,7 @@ test('a secret without a value and an unknown one are not found', async () => {
   }
 });
 
-test('a generated secret follows the template and is another one every time', async () => {
+test('generates a different secret each time, as the template says', async () => {
   const values = await Promise.all(
     [1, 2].map(async () => {
       const client = secretsClient(await run(writeAssembly(resources)));
@@ -85,7 +85,7 @@ test('a generated secret follows the template and is another one every time', as
   expect(generateSecretString({ PasswordLength: 5, ExcludeCharacters: 'a' })).toMatch(/^[!-`b-~]{5}$/);
 });
 
-test('the bus takes events, refuses broken ones one by one, and knows its name', async () => {
+test('the bus accepts events, rejects invalid ones one by one, and knows its name', async () => {
   const told: string[] = [];
   const runner = await run(writeAssembly(resources), { onEvent: ({ detailType }) => told.push(detailType) });
   const client = new EventBridgeClient({
@@ -122,7 +122,7 @@ test('the bus takes events, refuses broken ones one by one, and knows its name',
   await expect(client.send(new PutEventsCommand({ Entries: [] }))).rejects.toThrow();
 });
 
-test('tables, items and secrets survive a restart; a fresh start forgets them', async () => {
+test('tables, items and secrets survive a restart, but not a fresh start', async () => {
   const stateDir = temporaryDirectory();
   const assembly = writeAssembly(resources);
   const readItem = async ({ endpoints }: Runner) => {
@@ -159,7 +159,7 @@ test('tables, items and secrets survive a restart; a fresh start forgets them', 
   expect(third.secrets.get('Keys')).not.toBe(keys);
 });
 
-test('tables are created in a DynamoDB that is there already, unless they exist', async () => {
+test('creates missing tables in an existing DynamoDB', async () => {
   const dynamodb = await startDynamoDb('dynalite');
   onTestFinished(() => dynamodb.close());
   for (const _start of ['first', 'second']) {
@@ -174,7 +174,7 @@ test('tables are created in a DynamoDB that is there already, unless they exist'
 const javaIsMissing = spawnSync('java', ['-version']).status !== 0;
 
 test.skipIf(javaIsMissing && !process.env.CI)(
-  "Amazon's DynamoDB Local keeps items, too (needs Java)",
+  'DynamoDB Local of Amazon keeps items over a restart (needs Java)',
   async () => {
     const stateDir = temporaryDirectory();
     const assembly = writeAssembly(resources);
@@ -222,7 +222,7 @@ test('a schedule runs at its rate with its input, unless it is disabled', async 
   stop();
 });
 
-test('a function reaches the services around it', async () => {
+test('a function reaches the local AWS services', async () => {
   const probe = `export const handler = async () => {
     const call = async (url, target, body) => (await fetch(url, {
       method: 'POST',

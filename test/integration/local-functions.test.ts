@@ -6,7 +6,7 @@ async function runFunction(source: string, properties: Record<string, unknown> =
   return { ...runner, call: (event: unknown = {}) => runner.invoke('fn', event) };
 }
 
-test('a function sees its own environment, an AWS around it, and nothing of this machine', async () => {
+test('a function sees its own environment and the local AWS, and nothing of this machine', async () => {
   process.env.A_SECRET_OF_THIS_MACHINE = 'x';
   const { call } = await runFunction('export const handler = async () => process.env;', {
     Environment: { Variables: { FROM_TEMPLATE: 'yes' } },
@@ -26,7 +26,7 @@ test('a function sees its own environment, an AWS around it, and nothing of this
   expect(result).not.toHaveProperty('payload.PATH');
 });
 
-test('event and result cross as JSON', async () => {
+test('event and result are passed as JSON', async () => {
   const { call } = await runFunction(
     'export const handler = async (event) => event.give === "date" ? { at: new Date(0), no: undefined } : event.undefined;',
   );
@@ -34,7 +34,7 @@ test('event and result cross as JSON', async () => {
   expect(await call({ undefined: undefined })).toEqual({ ok: true, payload: null });
 });
 
-test('the context tells request, name and remaining time', async () => {
+test('the context has request id, function name and remaining time', async () => {
   const { call } = await runFunction(`export const handler = async (event, context) => ({
     ...context, left: context.getRemainingTimeInMillis() });`);
   const { payload } = (await call()) as { payload: { left: number } };
@@ -46,7 +46,7 @@ test('the context tells request, name and remaining time', async () => {
   expect(payload.left).toBeLessThanOrEqual(5000);
 });
 
-test('one worker handles one invocation at a time, and warm ones are used again', async () => {
+test('one worker handles one invocation at a time and is reused', async () => {
   const { call } = await runFunction(`let busy = 0, runs = 0; const id = Math.random();
     export const handler = async ({ ms }) => {
       const overlapping = busy++; await new Promise((done) => setTimeout(done, ms)); busy--;
@@ -59,7 +59,7 @@ test('one worker handles one invocation at a time, and warm ones are used again'
   expect(await call({ ms: 0 })).toMatchObject({ ok: true, payload: { runs: 2 } });
 });
 
-test('more than ten invocations at a time wait their turn', async () => {
+test('invocations beyond ten at a time wait', async () => {
   const { call } = await runFunction(`const id = Math.random();
     export const handler = async () => { await new Promise((done) => setTimeout(done, 50)); return id; };`);
   const results = await Promise.all(Array.from({ length: 25 }, () => call()));
@@ -67,7 +67,7 @@ test('more than ten invocations at a time wait their turn', async () => {
   expect(new Set(results.map((result) => result.ok && result.payload)).size).toBeLessThanOrEqual(10);
 });
 
-test('no more run at a time than are reserved', async () => {
+test('runs no more invocations at a time than are reserved', async () => {
   const { call } = await runFunction(
     `const id = Math.random(); export const handler = async () => { await new Promise((done) => setTimeout(done, 50)); return id; };`,
     { ReservedConcurrentExecutions: 1 },
@@ -77,7 +77,7 @@ test('no more run at a time than are reserved', async () => {
   expect(new Set(results.map((result) => result.ok && result.payload)).size).toBe(1);
 });
 
-test('an overrun timeout ends the worker, and the next invocation gets a new one', async () => {
+test('a timeout ends the worker, and the next invocation gets a new one', async () => {
   const { call, logs } = await runFunction(
     `let runs = 0; export const handler = async ({ hang }) => { runs++; if (hang) for (;;); return runs; };`,
     { Timeout: 1 },
@@ -105,14 +105,14 @@ test.each([
   ['fails to load', 'throw new Error("broken bundle");', 'broken bundle'],
   ['exports no handler', 'export const other = 1;', 'does not export a function named "handler"'],
   ['ends its process', 'export const handler = () => process.exit(3);', 'ended its process'],
-])('a function that %s says so', async (_what, source, message) => {
+])('reports a function that %s', async (_what, source, message) => {
   const { call } = await runFunction(source);
   for (const result of [await call(), await call()]) {
     expect(result).toMatchObject({ ok: false, error: { errorMessage: expect.stringContaining(message) } });
   }
 });
 
-test('what a function writes is in the logs', async () => {
+test('output of a function is logged', async () => {
   const { call, logs } = await runFunction(
     `export const handler = async () => { console.log('to stdout'); console.error('to stderr'); };`,
   );
@@ -125,7 +125,7 @@ test('what a function writes is in the logs', async () => {
   );
 });
 
-test('an unknown function is named together with those there are', async () => {
+test('an unknown function is reported with the list of known ones', async () => {
   const { invoke } = await runFunction('export const handler = async () => 1;');
   await expect(invoke('other', {})).rejects.toThrow('no function "other". The stack has fn.');
 });

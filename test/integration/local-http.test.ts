@@ -79,7 +79,7 @@ test.each([
   ['a form as base64', 'application/x-www-form-urlencoded', Buffer.from('a=1'), true],
   ['bytes as base64', 'application/octet-stream', Buffer.from([0, 255, 1]), true],
   ['text that is not UTF-8 as base64', 'application/json', Buffer.from([0x22, 0xff, 0x22]), true],
-])('a body arrives byte for byte: %s', async (_what, contentType, body, isBase64Encoded) => {
+])('a request body arrives byte for byte: %s', async (_what, contentType, body, isBase64Encoded) => {
   const { url } = await start();
   const response = await fetch(`${url}/echo`, {
     method: 'POST',
@@ -97,14 +97,14 @@ test.each([
   ['/items/special', 'GET /items/special', undefined],
   ['/files/a/b/c', 'ANY /files/{path+}', { path: 'a/b/c' }],
   ['/', 'GET /', undefined],
-])('%s takes the route %s', async (path, routeKey, pathParameters) => {
+])('%s matches the route %s', async (path, routeKey, pathParameters) => {
   const { url } = await start();
   const event = await (await fetch(url + path)).json();
   expect(event).toMatchObject({ routeKey });
   expect((event as { pathParameters?: unknown }).pathParameters).toEqual(pathParameters);
 });
 
-test('what no route takes is not found', async () => {
+test('answers 404 to a request without a matching route', async () => {
   const { url } = await start();
   for (const [method, path] of [
     ['GET', '/nothing'],
@@ -143,7 +143,7 @@ test('a base64 body is sent as bytes', async () => {
   expect(Buffer.from(await response.arrayBuffer())).toEqual(body);
 });
 
-test('an answer without a status is the JSON body of a 200', async () => {
+test('an answer without a status becomes a 200 with a JSON body', async () => {
   const response = await answering({ hello: 'world' });
   expect([response.status, response.headers.get('content-type'), await response.json()]).toEqual([
     200,
@@ -157,12 +157,12 @@ test.each([
   ['{"statusCode":"many"}'],
   ['{"statusCode":200,"headers":{"x-split":"a\\nb: c"}}'],
   ['{"statusCode":200,"body":{"not":"text"}}'],
-])('an answer that cannot be sent is a 500: %s', async (answer) => {
+])('an invalid answer becomes a 500: %s', async (answer) => {
   const response = await answering(answer);
   expect([response.status, await response.text()]).toEqual([500, '{"message":"Internal Server Error"}']);
 });
 
-test('a body over 10 MB is refused, one of 10 MB is not', async () => {
+test('accepts a body of 10 MB and refuses a larger one', async () => {
   const { url } = await start();
   const post = (bytes: number) =>
     fetch(`${url}/items/1`, { method: 'POST', body: Buffer.alloc(bytes, 'a') }).then(({ status }) => status);
@@ -170,13 +170,13 @@ test('a body over 10 MB is refused, one of 10 MB is not', async () => {
   expect(await post(10 * 1024 * 1024 + 1)).toBe(413);
 });
 
-test('headers over 10,240 bytes are refused', async () => {
+test('refuses headers over 10,240 bytes', async () => {
   const { url } = await start();
   const response = await fetch(`${url}/echo`, { headers: { 'x-long': 'a'.repeat(10_300) } });
   expect(response.status).toBe(431);
 });
 
-test('a port that is taken is named', async () => {
+test('names a port that is in use', async () => {
   const { url } = await start();
   const port = Number(new URL(url).port);
   await expect(run(writeAssembly({}), { port })).rejects.toThrow(`Port ${port} is taken`);

@@ -4,7 +4,7 @@ import { handledMessages } from '../../infra/local/event-source.ts';
 import { sqsClient, startQueues } from '../../infra/local/queues.ts';
 import { lambda, run, temporaryDirectory, writeAssembly } from './local-assembly.ts';
 
-describe('which messages of a batch count as handled', () => {
+describe('handled messages of a batch', () => {
   const messages = [{ MessageId: 'a' }, { MessageId: 'b' }, { MessageId: 'c' }];
   const all = ['a', 'b', 'c'];
   const failing = (...ids: unknown[]) => ({
@@ -24,17 +24,17 @@ describe('which messages of a batch count as handled', () => {
     ['the list is no list', { batchItemFailures: 'b' }, []],
     ['the answer has another key', { failures: [] }, []],
     ['the answer is text', 'fine', []],
-  ])('%s', (_what, payload, handled) => {
+  ])('handled messages of a batch: %s', (_what, payload, handled) => {
     const answer = handledMessages(messages, { ok: true, payload }, true);
     expect(answer.handled.map(({ MessageId }) => MessageId)).toEqual(handled);
   });
 
-  test('a failed invocation handles none', () => {
+  test('a failed invocation handles no message', () => {
     const error = { errorType: 'Error', errorMessage: '', trace: [] };
     expect(handledMessages(messages, { ok: false, error }, true).handled).toEqual([]);
   });
 
-  test('without item failures any answer handles all', () => {
+  test('without item failures any answer handles all messages', () => {
     expect(handledMessages(messages, { ok: true, payload: failing('a') }, false).handled).toEqual(messages);
   });
 });
@@ -101,14 +101,14 @@ async function startWorker(source = worker, stateDir?: string, timeout = 1) {
   return { ...runner, client, send, written };
 }
 
-test('a handled message is deleted, and its group goes on in order', async () => {
+test('deletes a handled message, and processes its group in order', async () => {
   const { send, written, queues: local } = await startWorker();
   for (const body of ['1', '2', '3', '4']) await send('group', body);
   await expect.poll(written).toEqual(['1', '2', '3', '4']);
   await expect.poll(() => local.messages('work.fifo')).toEqual({ ready: [], inFlight: [] });
 });
 
-test('a failed message holds its group back and no other, comes again, and ends in the dead-letter queue', async () => {
+test('a failed message blocks only its group, is redelivered and dead-letters', async () => {
   const { send, written, queues: local } = await startWorker();
   await send('one', 'fail');
   await send('one', 'after');
@@ -131,7 +131,7 @@ test('a function that throws leaves its messages in the queue', async () => {
   expect(local.messages('work.fifo').inFlight).toEqual(['body']);
 });
 
-test('an SQS that is there keeps its messages when the stack ends, and its queues follow the template', async () => {
+test('an existing SQS keeps its messages, and its queues follow the template', async () => {
   const there = await startQueues();
   onTestFinished(() => there.close());
   const workQueue = (VisibilityTimeout: number) =>
@@ -154,7 +154,7 @@ test('an SQS that is there keeps its messages when the stack ends, and its queue
   expect(Attributes).toEqual({ VisibilityTimeout: '7', FifoQueue: 'true' });
 });
 
-test('a record has the shape that Lambda gives it', async () => {
+test('a queue record has the shape that Lambda sends', async () => {
   const { send, logs } = await startWorker(
     'export const handler = async ({ Records }) => { console.log(JSON.stringify(Records[0])); };',
   );
@@ -183,7 +183,7 @@ test('a record has the shape that Lambda gives it', async () => {
   });
 });
 
-test('a visibility timeout below that of the function is refused, as Lambda does', async () => {
+test('refuses a visibility timeout below that of the function, as Lambda does', async () => {
   await expect(startWorker(worker, undefined, 2)).rejects.toThrow('visibility timeout of Work (1 s)');
 });
 
@@ -208,7 +208,7 @@ test('messages survive a restart', async () => {
   await expect.poll(written).toEqual(['kept']);
 });
 
-test('a queue nobody polls keeps its messages', async () => {
+test('a queue without a consumer keeps its messages', async () => {
   const { endpoints } = await run(writeAssembly(queues));
   const client = sqsClient(endpoints.sqs);
   onTestFinished(() => client.destroy());

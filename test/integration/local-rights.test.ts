@@ -105,7 +105,7 @@ async function caller(statements: Statement[]) {
 const start = (more: Record<string, Resource>) =>
   run(writeAssembly({ ...resources, Fn: lambda('fn', { Role: arnOf('Role') }), ...more }, { fn: bundle }));
 
-describe('a function calls AWS', () => {
+describe('permissions of a function', () => {
   const account = 'us-east-1:000000000000';
   const send = (queue: string) => call('SQS', 'SendMessage', { QueueUrl: queue, MessageBody: 'x' });
   const services: [string, Statement, Call, string, string, number][] = [
@@ -143,34 +143,37 @@ describe('a function calls AWS', () => {
     ],
   ];
 
-  test.each(services)('%s: only with the right', async (_name, statement, made, action, resource, status) => {
-    const rightful = await caller([statement]);
-    expect(await rightful.make(made)).toMatchObject({ ok: true });
+  test.each(services)(
+    '%s: allowed only with the permission',
+    async (_name, statement, made, action, resource, status) => {
+      const rightful = await caller([statement]);
+      expect(await rightful.make(made)).toMatchObject({ ok: true });
 
-    const rightless = await caller([{ ...statement, Effect: 'Allow', Resource: `${resource}-else` }]);
-    expect(await rightless.make(made)).toEqual({
-      ok: false,
-      name: expect.stringMatching(/^AccessDenied(Exception)?$/),
-      message:
-        `User: arn:aws:sts::000000000000:assumed-role/Role/fn is not authorized to perform: ${action} ` +
-        `on resource: ${resource} because no identity-based policy allows the ${action} action`,
-      status,
-    });
-    expect(rightless.logs()).toContainEqual({
-      functionName: 'fn',
-      stream: 'platform',
-      text: `lacks the right ${action} on ${resource}, so AWS would refuse this. Rights are given in infra/stack.ts.`,
-    });
-  });
+      const rightless = await caller([{ ...statement, Effect: 'Allow', Resource: `${resource}-else` }]);
+      expect(await rightless.make(made)).toEqual({
+        ok: false,
+        name: expect.stringMatching(/^AccessDenied(Exception)?$/),
+        message:
+          `User: arn:aws:sts::000000000000:assumed-role/Role/fn is not authorized to perform: ${action} ` +
+          `on resource: ${resource} because no identity-based policy allows the ${action} action`,
+        status,
+      });
+      expect(rightless.logs()).toContainEqual({
+        functionName: 'fn',
+        stream: 'platform',
+        text: `lacks the right ${action} on ${resource}, so AWS would refuse this. Rights are given in infra/stack.ts.`,
+      });
+    },
+  );
 
-  test('an index has an ARN of its own', async () => {
+  test('querying an index needs permission on the index, not the table', async () => {
     expect(await (await caller([allow('dynamodb:Query', arnOf('Things'))])).may(queryIndex)).toBe(false);
     const { may } = await caller([allow('dynamodb:Query', below('Things', '/index/by-shard'))]);
     expect(await may(queryIndex)).toBe(true);
     expect(await may({ ...queryIndex, input: { ...queryIndex.input, IndexName: undefined } })).toBe(false);
   });
 
-  test('a batch needs the right on every table in it', async () => {
+  test('a batch needs permission on every table in it', async () => {
     const Keys = [{ id: { S: '1' } }];
     const batch = call('DynamoDB', 'BatchGetItem', { RequestItems: { things: { Keys }, others: { Keys } } });
     const right = (...tables: string[]) => [allow('dynamodb:BatchGetItem', tables.map(arnOf))];
@@ -180,7 +183,7 @@ describe('a function calls AWS', () => {
     expect(calls()).toMatchObject([{ resource: 'table/things, table/others' }]);
   });
 
-  test('batches of messages count as single ones', async () => {
+  test('a batch of messages needs the permission for single ones', async () => {
     const { may } = await caller([allow('sqs:SendMessage', arnOf('Queue'))]);
     const Entries = [{ Id: '1', MessageBody: 'x' }];
     expect(await may(call('SQS', 'SendMessageBatch', { QueueUrl: 'work', Entries }))).toBe(true);
@@ -198,7 +201,7 @@ describe('a function calls AWS', () => {
     });
   });
 
-  test('events under one source only', async () => {
+  test('publishing is allowed for one source only', async () => {
     const { may } = await caller([
       allow('events:PutEvents', arnOf('Bus'), { Condition: { StringEquals: { 'events:source': 'ours' } } }),
     ]);
@@ -206,7 +209,7 @@ describe('a function calls AWS', () => {
     expect(await may(publish('theirs'))).toBe(false);
   });
 
-  test('encrypted tables and queues need rights on the key, through their service', async () => {
+  test('encrypted tables and queues need permission on the key, through their service', async () => {
     const useKey = (service: string, ...actions: string[]) =>
       allow(actions, arnOf('Key'), {
         Condition: { StringEquals: { 'kms:ViaService': `${service}.us-east-1.amazonaws.com` } },
@@ -224,7 +227,7 @@ describe('a function calls AWS', () => {
     expect(await sender.may(send('sealed'))).toBe(true);
   });
 
-  test('every call is on record, refused or not, until the record is cleared', async () => {
+  test('records every call, refused or not, until the record is cleared', async () => {
     const { make, calls, clearCalls } = await caller([allow('dynamodb:GetItem', arnOf('Things'))]);
     await make(get('things'));
     await make(queryIndex);
@@ -238,7 +241,7 @@ describe('a function calls AWS', () => {
   });
 });
 
-describe('a stack that AWS would not run does not start', () => {
+describe('a stack that AWS would refuse', () => {
   const source = (statements: Statement[]) => ({
     ...role(statements),
     Mapping: {
@@ -247,7 +250,7 @@ describe('a stack that AWS would not run does not start', () => {
     },
   });
 
-  test('an event source whose function may not read the queue', async () => {
+  test('refuses an event source whose function cannot read the queue', async () => {
     const rights = ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'];
     for (const missing of rights) {
       const others = rights.filter((right) => right !== missing);
@@ -258,7 +261,7 @@ describe('a stack that AWS would not run does not start', () => {
     await start(source([allow(rights, arnOf('Queue'))]));
   });
 
-  test('a schedule whose role may not invoke the function', async () => {
+  test('refuses a schedule whose role cannot invoke the function', async () => {
     const schedule = (action: string) => ({
       ...role([allow(action, arnOf('Fn'))]),
       Nightly: {
@@ -275,7 +278,7 @@ describe('a stack that AWS would not run does not start', () => {
     await start(schedule('lambda:InvokeFunction'));
   });
 
-  test('policies with something that is not evaluated here', async () => {
+  test('refuses policies with conditions that are not evaluated here', async () => {
     const refused = (more: Record<string, Resource>) => expect(start(more)).rejects;
     const condition = (operator: string, key: string) =>
       role([allow('sqs:*', '*', { Condition: { [operator]: { [key]: 'x' } } })]);
@@ -288,7 +291,7 @@ describe('a stack that AWS would not run does not start', () => {
   });
 });
 
-test('inline policies count like attached ones, and wildcards match as in IAM', () => {
+test('evaluates inline policies like attached ones, with wildcards as in IAM', () => {
   const decide = readRole(
     {
       logicalId: 'Role',

@@ -19,7 +19,7 @@ async function start(options: Partial<LocalStackOptions> = {}) {
   return stack;
 }
 
-test('the deployed template runs, and every function loads', async () => {
+test('the deployed template runs locally, and every function loads', async () => {
   const { url, invoke } = await start();
   expect((await fetch(`${url}/health`)).status).toBe(200);
   for (const name of ['booking-reconcile', 'token-refresh', 'booking-sync']) {
@@ -27,7 +27,7 @@ test('the deployed template runs, and every function loads', async () => {
   }
 });
 
-test('a connected user, a payment and its repetition: one event in the calendar', async () => {
+test('a redelivered payment of a connected user creates one event', async () => {
   const stack = await start();
   const now = Date.now();
   const account = 'ada@example.com';
@@ -45,7 +45,7 @@ test('a connected user, a payment and its repetition: one event in the calendar'
     .toEqual(expect.arrayContaining(['connection.activated', 'booking.scheduled']));
 });
 
-test('its secrets are filled as an operator would fill them', async () => {
+test('fills the secrets of the local stack as an operator would', async () => {
   const { url, secrets, secretNames } = await start();
   const value = (name: string) => JSON.parse(secrets.get(name) as string);
   expect(value(secretNames.googleClient)).toEqual({
@@ -68,7 +68,7 @@ test('its secrets are filled as an operator would fill them', async () => {
   }
 });
 
-test('a restart keeps client and signing secret, and learns the new redirect URI', async () => {
+test('a restart keeps client and signing secret, and updates the redirect URI', async () => {
   const stateDir = temporaryDirectory();
   const first = await start({ stateDir });
   const read = ({ secrets, secretNames }: typeof first) => ({
@@ -84,7 +84,7 @@ test('a restart keeps client and signing secret, and learns the new redirect URI
   expect(after.client.redirect_uris).toEqual([`${second.url}/google/callback`]);
 });
 
-test('Google is where it was said to be', async () => {
+test('uses the configured address of Google', async () => {
   const port = await freePort();
   const clientFile = join(temporaryDirectory(), 'client_secret.json');
   const redirect_uris = [`http://localhost:${port}/google/callback`];
@@ -106,7 +106,7 @@ test('Google is where it was said to be', async () => {
   }
 });
 
-test('a client file that does not allow this redirect URI is refused with what to do', async () => {
+test('refuses a client file without this redirect URI, with the remedy', async () => {
   const clientFile = join(temporaryDirectory(), 'client_secret.json');
   const web = { client_id: 'id', client_secret: 'secret', redirect_uris: ['https://example.com/callback'] };
   writeFileSync(clientFile, JSON.stringify({ web }));

@@ -37,7 +37,7 @@ async function startStack(state: string, ...options: string[]): Promise<Command>
   return stack;
 }
 
-test('start tells where things are, pay pays, and a signal ends everything', async () => {
+test('start prints its addresses, pay pays, and a signal ends everything', async () => {
   const state = temporaryDirectory();
   const stack = await startStack(state);
   for (const told of [/http:\/\/localhost:\d+\/google\/connect\?token=/, /whsec_\w+/, /\/webhooks\/stripe/]) {
@@ -61,7 +61,7 @@ test('start tells where things are, pay pays, and a signal ends everything', asy
   expect(late.output()).toContain('Is the local stack running?');
 });
 
-test('a second start on the same state is refused, a start after SIGKILL is not', async () => {
+test('refuses a second start on the same state, but not a start after SIGKILL', async () => {
   const state = temporaryDirectory();
   const first = await startStack(state);
   const second = command('start', '--port', '0', '--state', state, '--fresh');
@@ -80,7 +80,7 @@ test.each([
   ['start', ['--unknown'], "Unknown option '--unknown'"],
   ['pay', ['--state', '/nowhere'], 'npm start'],
   ['token', [], 'npm run token -- <userId>'],
-])('%s %j ends with what is wrong', async (name, options, message) => {
+])('%s %j ends with an explanation of the error', async (name, options, message) => {
   const { exited, output } = command(name, ...options);
   expect(await exited).toBe(1);
   expect(output()).toContain(message);

@@ -29,27 +29,27 @@ describe('intrinsic functions', () => {
     [{ 'Fn::Sub': [placeholder('given'), { given: { Ref: 'Stage' } }] }, 'test'],
     [{ 'Fn::Sub': placeholder('!Queue') }, placeholder('Queue')],
     [{ 'Fn::Select': ['1', { 'Fn::Split': [':', 'a:b:c'] }] }, 'b'],
-  ])('%j is %j', (intrinsic, value) => {
+  ])('%j resolves to %j', (intrinsic, value) => {
     expect(resolve({ deep: [intrinsic] })).toEqual({ deep: [value] });
   });
 
-  test('AWS::NoValue leaves the property out', () => {
+  test('AWS::NoValue omits the property', () => {
     expect(resolve({ kept: 1, left: { Ref: 'AWS::NoValue' } })).toEqual({ kept: 1 });
   });
 
-  test('an unknown one, an unknown reference and an unknown attribute are named', () => {
+  test('names an unknown intrinsic function, reference or attribute', () => {
     expect(() => resolve({ 'Fn::ImportValue': 'x' })).toThrow('Fn::ImportValue');
     expect(() => resolve({ Ref: 'Nothing' })).toThrow('"Nothing"');
     expect(() => resolve({ 'Fn::GetAtt': ['Queue', 'Shape'] })).toThrow('"Shape" of Queue (AWS::SQS::Queue)');
   });
 });
 
-test('a resource of an unknown type is refused by name, before anything runs', async () => {
+test('refuses a resource of an unknown type by name, before anything runs', async () => {
   const assembly = writeAssembly({ Cache: { Type: 'AWS::ElastiCache::ServerlessCache' } });
   await expect(run(assembly)).rejects.toThrow(/Cache: .*AWS::ElastiCache::ServerlessCache/);
 });
 
-test('a schedule that is not a rate is refused', async () => {
+test('refuses a schedule that is not a rate', async () => {
   const assembly = writeAssembly({
     Nightly: {
       Type: 'AWS::Scheduler::Schedule',

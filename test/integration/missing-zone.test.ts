@@ -60,22 +60,25 @@ const times = {
 };
 
 describe.each(Object.entries(times))('an event that became a series, moved %s', (_, { to, at }) => {
-  it.each(['Europe/Vienna', 'America/New_York'])('keeps its own zone, %s', async (timeZone) => {
-    await world.connect('user-1');
-    await pay();
-    await makeSeries(timeZone);
-    await change(to);
-    expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
-    expect(instants()).toEqual(at);
-    expect(event()?.start?.timeZone).toBe(timeZone);
-  });
+  it.each(['Europe/Vienna', 'America/New_York'])(
+    'a moved series keeps its own zone, %s',
+    async (timeZone) => {
+      await world.connect('user-1');
+      await pay();
+      await makeSeries(timeZone);
+      await change(to);
+      expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
+      expect(instants()).toEqual(at);
+      expect(event()?.start?.timeZone).toBe(timeZone);
+    },
+  );
 });
 
 describe('an event that became a series', () => {
   const { to, at } = times['in summer'];
 
   it.each(['in summer', 'in winter, with the offset of another zone'] as const)(
-    'is moved %s at the same instants where Google believes the zone and not the offset',
+    'moves a series %s to the same instants if Google uses the zone and ignores the offset',
     async (when) => {
       const { to, at } = times[when];
       const { fetch } = world.deps.calendar;
@@ -95,7 +98,7 @@ describe('an event that became a series', () => {
     },
   );
 
-  it('is read for its zone where a write is refused, and written once more', async () => {
+  it('reads the zone of a series after a refused write, and writes once more', async () => {
     await world.connect('user-1');
     await pay();
     await makeSeries('Europe/Vienna');
@@ -109,7 +112,7 @@ describe('an event that became a series', () => {
     expect(world.calls()).toEqual(['events.patch']);
   });
 
-  it('is moved also together with a part that Google rejects', async () => {
+  it('moves a series that also has a field that Google rejects', async () => {
     await world.connect('user-1');
     await pay();
     await makeSeries('Europe/Vienna');
@@ -125,7 +128,7 @@ describe('an event that became a series', () => {
     expect(instants()).toEqual(at);
   });
 
-  it('is not read once more where it was just read', async () => {
+  it('does not read a series again that it has just read', async () => {
     await world.connect('user-1');
     await pay();
     await makeSeries('Europe/Vienna');
@@ -138,7 +141,7 @@ describe('an event that became a series', () => {
   it.each<[string, object, string[]]>([
     ['that the connection knows', { timeZone: 'Europe/Rome' }, []],
     ['that Google answers', {}, ['events.list']],
-  ])('of whole days gets the zone of its calendar %s', async (_, connection, asked) => {
+  ])('a whole-day series gets the zone of its calendar %s', async (_, connection, asked) => {
     await world.connect('user-1', connection);
     await pay();
     await changeByHand({
@@ -152,7 +155,7 @@ describe('an event that became a series', () => {
     expect(instants()).toEqual(at);
   });
 
-  it('fails for a reason that Google gives otherwise, without a read', async () => {
+  it('fails without a read when Google refuses for another reason', async () => {
     await world.connect('user-1');
     await pay();
     world.google.control.fail({ on: 'events.patch', how: { status: 400, reason: 'timeRangeEmpty' } });

@@ -106,9 +106,9 @@ const cases = Object.entries(parts).map(([code, part]) => ({ code, ...part }));
 const isAt = (hour: number) =>
   expect(Date.parse(event()?.start?.dateTime ?? '')).toBe(Date.UTC(2027, 2, 1, hour));
 
-describe('a part of the event that Google rejects', () => {
+describe('an optional field that Google rejects', () => {
   it.each(cases)(
-    'does not keep a paid event out, and is reported: $code',
+    'creates a paid event without a rejected field, and reports $code',
     async ({ code, isIn, message, shown }) => {
       rejection = (body) => (isIn(body) ? message : undefined);
       await pay({ ...berlin, details: everything });
@@ -126,7 +126,7 @@ describe('a part of the event that Google rejects', () => {
   );
 
   it.each(cases)(
-    'does not keep a change out, and is reported: $code',
+    'applies a change without a rejected field, and reports $code',
     async ({ code, patch, isIn, message }) => {
       await pay({});
       rejection = (body) => (isIn(body) ? message : undefined);
@@ -141,7 +141,7 @@ describe('a part of the event that Google rejects', () => {
     },
   );
 
-  it.each(cases)('is found by Google naming the field alone, or by trying: $code', async ({ code, isIn }) => {
+  it.each(cases)('finds a rejected field by its name alone or by trying: $code', async ({ code, isIn }) => {
     rejection = (body) => (isIn(body) ? 'Bad Request' : undefined);
     await pay({ ...berlin, details: everything });
     const { status, problems } = await stored();
@@ -152,7 +152,7 @@ describe('a part of the event that Google rejects', () => {
   });
 
   it.each(cases)(
-    'is left out until the booking changes it: $code',
+    'omits a rejected field until the booking changes it: $code',
     async ({ code, isIn, message, shown }) => {
       rejection = (body) => (isIn(body) ? message : undefined);
       await pay({ ...berlin, details: everything });
@@ -180,7 +180,7 @@ describe('a part of the event that Google rejects', () => {
     },
   );
 
-  it('is left out together with others, each with its own problem', async () => {
+  it('omits several rejected fields, each with its own problem', async () => {
     rejection = (body) =>
       body.conferenceData
         ? 'Invalid conference type value.'
@@ -192,7 +192,7 @@ describe('a part of the event that Google rejects', () => {
     expect(writes).toHaveLength(3);
   });
 
-  it('is one of many that Google does not name: the fourth write has none of them', async () => {
+  it('the fourth write omits all optional fields when Google names none', async () => {
     rejection = (body) => (body.colorId || body.reminders ? 'Bad Request' : undefined);
     await pay({ ...berlin, details: everything });
     expect(await stored()).toMatchObject({ status: 'scheduled' });
@@ -200,7 +200,7 @@ describe('a part of the event that Google rejects', () => {
     expect(writes).toHaveLength(4);
   });
 
-  it('is reported again by a later run that finds the event after a crash', async () => {
+  it('reports a rejected field again when a later run finds the event after a crash', async () => {
     rejection = (body) => (body.conferenceData ? 'Invalid conference type value.' : undefined);
     const { save } = world.deps.bookings;
     world.deps.bookings.save = () => Promise.reject(new Error('crashed'));
@@ -212,7 +212,7 @@ describe('a part of the event that Google rejects', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('is not what Google rejects: the booking fails, and writes no more than needed', async () => {
+  it('fails a booking whose required fields Google rejects, without needless writes', async () => {
     rejection = () => 'Invalid event.';
     await pay({});
     expect(await stored()).toMatchObject({ status: 'failed', problems: [{ code: 'google_refused' }] });
@@ -246,7 +246,7 @@ describe('time zone data of Google that differ from ours', () => {
     };
   });
 
-  it('decide the instants of a local time, which are recorded with a warning', async () => {
+  it('records the instants that Google computes for a local time, with a warning', async () => {
     const from = logged.length;
     await pay(berlin);
     expect(writes[0]?.body.start).toMatchObject({ dateTime: `${day}T10:00:00`, timeZone: 'Europe/Berlin' });
@@ -258,7 +258,7 @@ describe('time zone data of Google that differ from ours', () => {
     expect((await stored()).appointment).toMatchObject({ startsAt: berlin.startsAt + 3600 });
   });
 
-  it('decide nothing where the time has an offset, or where its owner has moved the event', async () => {
+  it("ignores Google's instants for times with an offset and events moved by their owner", async () => {
     const times = {
       start: { dateTime: `${day}T10:00:00+01:00` },
       end: { dateTime: `${day}T11:00:00+01:00` },

@@ -67,7 +67,7 @@ const codes = async () => (await stored()).problems.map(({ code }) => code);
 
 describe('an event that this service has deleted', () => {
   it.each([1, 2, 3, 4])(
-    'and %i answers were lost: the refunded booking says nothing of it',
+    'after %i lost responses of a deletion, a refunded booking reports no older event',
     async (times) => {
       deletionFails(times);
       await refund();
@@ -79,7 +79,7 @@ describe('an event that this service has deleted', () => {
     },
   );
 
-  it('and the answers were lost: the booking that is paid again says nothing of it', async () => {
+  it('after lost responses of a deletion, a booking paid again reports no older event', async () => {
     deletionFails(2);
     await refund();
     expect((await stored()).status).toBe('pending');
@@ -90,7 +90,7 @@ describe('an event that this service has deleted', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('without a record of the event: the booking that is paid again says nothing of it', async () => {
+  it('without a record of its event, a booking paid again reports no older event', async () => {
     const { observed: _, ...withoutEvent } = await stored();
     await world.deps.bookings.save({ ...withoutEvent, status: 'pending', attempts: 1 });
     deletionFails(2);
@@ -101,7 +101,7 @@ describe('an event that this service has deleted', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('while another run recorded a second payment: the booking says nothing of it', async () => {
+  it('after a concurrent second payment, a booking reports no older event', async () => {
     const { save } = world.deps.bookings;
     let first = true;
     const overtaken = {
@@ -122,7 +122,7 @@ describe('an event that this service has deleted', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('and the news could not be published: the booking says nothing of it', async () => {
+  it('after a failed publish, a booking reports no older event', async () => {
     const broken = {
       ...world.deps,
       bus: { ...world.bus, publish: () => Promise.reject(new Error('down')) },
@@ -141,7 +141,7 @@ describe.each(['cancelled', 'not_found'] as const)(
       world.google.control.setSwitch('movedEvent', movedEvent);
     });
 
-    it('may remain, which the check a day before says, too, and its news', async () => {
+    it('the check a day before reports that a moved event may remain', async () => {
       await moveByHand();
       await checkDayBefore();
       expect((await stored()).status).toBe('deleted_by_user');
@@ -160,7 +160,7 @@ describe.each(['cancelled', 'not_found'] as const)(
       expect(await codes()).toEqual(['older_event_may_remain']);
     });
 
-    it('may remain where an earlier deletion was refused', async () => {
+    it('reports that a moved event may remain after a refused deletion', async () => {
       await moveByHand();
       deletionFails(2, { status: 403, reason: 'rateLimitExceeded' });
       await refund();
@@ -169,7 +169,7 @@ describe.each(['cancelled', 'not_found'] as const)(
       expect(await codes()).toEqual(['older_event_may_remain']);
     });
 
-    it('may remain where the answer to an earlier deletion was lost, and the event was changed since', async () => {
+    it('reports that a moved event may remain after a lost deletion and a later change', async () => {
       deletionFails(2, { lose: 'request' });
       await refund();
       await payAgain();
@@ -185,7 +185,7 @@ describe.each(['cancelled', 'not_found'] as const)(
 );
 
 describe('an older event that may remain', () => {
-  it('is not spoken of any more once it was found again and deleted', async () => {
+  it('reports no older event once it was found again and deleted', async () => {
     world.google.control.fail({ on: 'events.patch', how: { status: 404, reason: 'notFound' } });
     world.google.control.fail({ on: 'events.get', times: 2, how: { status: 404, reason: 'notFound' } });
     await change();
@@ -195,7 +195,7 @@ describe('an older event that may remain', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('is not spoken of any more once it is the event of the booking again', async () => {
+  it('reports no older event once it is the event of the booking again', async () => {
     world.google.control.fail({ on: 'events.get', times: 2, how: { status: 404, reason: 'notFound' } });
     await checkDayBefore();
     expect((await stored()).status).toBe('deleted_by_user');

@@ -38,7 +38,7 @@ async function deliver(messages: PaymentReported[], width: number): Promise<void
 describe('a full refund', () => {
   beforeEach(() => world.connect('user-1'));
 
-  it('takes the event out of the calendar, and says so once', async () => {
+  it('a full refund deletes the event and publishes once', async () => {
     await sync(world.payment('b1'));
     await sync(world.reported('b1', fullRefund));
     await sync(world.reported('b1', chargeRefunded));
@@ -51,7 +51,7 @@ describe('a full refund', () => {
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.cancelled']);
   });
 
-  it('before its payment leaves a tombstone, and the payment then creates nothing', async () => {
+  it('a refund before its payment leaves a tombstone, and the payment creates no event', async () => {
     await sync(world.reported('b1', fullRefund));
     expect(await world.booking('b1')).toBeUndefined();
     await sync(world.payment('b1'));
@@ -59,7 +59,7 @@ describe('a full refund', () => {
     expect(await status('b1')).toBe('cancelled');
   });
 
-  it('that fails later puts the appointment back, under a new id', async () => {
+  it('a refund that fails later creates a new event', async () => {
     await sync(world.payment('b1'));
     await sync(world.reported('b1', fullRefund));
     await sync(world.reported('b1', refundFailed));
@@ -72,7 +72,7 @@ describe('a full refund', () => {
     expect(world.calls().filter((route) => route === 'events.insert')).toHaveLength(2);
   });
 
-  it('counts an event that its owner has deleted as gone', async () => {
+  it('a full refund cancels a booking whose owner has deleted the event', async () => {
     await sync(world.payment('b1'));
     world.google.control.deleteEvent(ada, (await world.booking('b1'))?.observed?.eventId ?? '');
     await sync(world.reported('b1', fullRefund));
@@ -82,7 +82,7 @@ describe('a full refund', () => {
   it.each<[string, FaultEffect]>([
     ['a used up quota', { status: 403, reason: 'quotaExceeded', retryAfter: 3000 }],
     ['a fault of Google', { status: 500, reason: 'backendError', retryAfter: 3000 }],
-  ])('during a wait for %s takes effect at once, and is looked at once more', async (_, how) => {
+  ])('a refund during a wait for %s cancels at once, and re-checks once', async (_, how) => {
     world.google.control.fail({ on: 'events.insert', how });
     await sync(world.payment('b1'));
     expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 3000);
@@ -97,7 +97,7 @@ describe('a full refund', () => {
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
-  it('while the calendar is paused waits for the end of the pause, and calls nothing before', async () => {
+  it('a refund during a pause of the calendar waits for its end, without a call before', async () => {
     world.google.control.fail({
       on: 'events.insert',
       how: { status: 429, reason: 'rateLimitExceeded', retryAfter: 3000 },
@@ -127,7 +127,7 @@ describe('a full refund', () => {
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
-  it('removes an event that a run left behind which was cut off', async () => {
+  it('a refund deletes an event that a crashed run left behind', async () => {
     const broken = {
       ...world.deps,
       bookings: { ...world.deps.bookings, save: () => Promise.reject(new Error('cut off')) },
@@ -145,7 +145,7 @@ describe('a full refund', () => {
     ['401', { status: 401, reason: 'authError' }, 'cancelled'],
     ['410', { status: 410, reason: 'deleted' }, 'cancelled'],
     ['404', { status: 404, reason: 'notFound' }, 'cancelled'],
-  ])('that Google answers %s to ends as it should', async (_, how, expected) => {
+  ])('a refund whose deletion Google answers with %s ends in the right status', async (_, how, expected) => {
     await sync(world.payment('b1'));
     world.google.control.fail({ on: 'events.delete', times: expected === 'pending' ? 2 : 1, how });
     await sync(world.reported('b1', fullRefund));
@@ -157,7 +157,7 @@ describe('a full refund', () => {
     expect(world.events()).toEqual([]);
   });
 
-  it('waits for the connection where it is broken, and is done when it works again', async () => {
+  it('a refund waits while the connection is broken, and is completed after a reconnect', async () => {
     await sync(world.payment('b1'));
     const connection = await world.connection('user-1');
     await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
@@ -169,7 +169,7 @@ describe('a full refund', () => {
     expect(world.events()).toEqual([]);
   });
 
-  it('is kept in the calendar where the operator wants it so', async () => {
+  it('a full refund keeps the event if the operator configured so', async () => {
     const keeping = { ...world.deps, paymentPolicy: { refunded: 'keep', disputeLost: 'keep' } as const };
     await syncBooking(keeping, world.payment('b1'));
     await syncBooking(keeping, world.reported('b1', fullRefund));
@@ -178,13 +178,13 @@ describe('a full refund', () => {
   });
 });
 
-describe('what leaves the appointment standing', () => {
+describe('payment facts that keep the appointment', () => {
   beforeEach(() => world.connect('user-1'));
 
   it.each<[string, PaymentFacts]>([
     ['partly refunded', { refunds: { re_1: { amount: 100, state: 'done' } } }],
     ['disputed', { disputes: { dp_1: { amount: 9000, state: 'open' } } }],
-  ])('is noted: %s', async (what, facts) => {
+  ])('keeps the event and records in the timeline: %s', async (what, facts) => {
     await sync(world.payment('b1'));
     await sync(world.reported('b1', facts));
     expect(await status('b1')).toBe('scheduled');
@@ -193,7 +193,7 @@ describe('what leaves the appointment standing', () => {
     expect(world.calls()).toEqual(['events.insert']);
   });
 
-  it('is another payment for the same booking: it stands while one of them does', async () => {
+  it('keeps the event while another payment of the booking counts', async () => {
     await sync(world.payment('b1'));
     await sync({ ...world.payment('b1'), paymentId: 'pi_other' });
     await sync(world.reported('b1', fullRefund));
@@ -203,21 +203,21 @@ describe('what leaves the appointment standing', () => {
   });
 });
 
-it('cancels when a dispute is lost', async () => {
+it('cancels a booking whose dispute is lost', async () => {
   await world.connect('user-1');
   await sync(world.payment('b1'));
   await sync(world.reported('b1', { disputes: { dp_1: { amount: 9000, state: 'lost' } } }));
   expect(await status('b1')).toBe('cancelled');
 });
 
-it('does not wait for a connection that never was to cancel a booking', async () => {
+it('cancels a refunded booking whose user never connected', async () => {
   await sync(world.payment('b1'));
   expect(await status('b1')).toBe('waiting_for_connection');
   await sync(world.reported('b1', fullRefund));
   expect(await status('b1')).toBe('cancelled');
 });
 
-it('remembers a refund of a payment that is not ours for a while only, at the cost of one write', async () => {
+it('an unrelated refund leaves a tombstone for 90 days, with one write', async () => {
   await sync(world.reported('foreign', fullRefund));
   const { pointer } = await world.deps.readForSync({ paymentId: 'pi_foreign' });
   expect(pointer).toMatchObject({ expiresAt: world.time.now + 90 * 86_400, version: 1 });
@@ -225,7 +225,7 @@ it('remembers a refund of a payment that is not ours for a while only, at the co
   expect((await world.deps.readForSync({ paymentId: 'pi_foreign' })).pointer?.version).toBe(1);
 });
 
-it('lets a payment count for one booking only, the one that was faster', async () => {
+it('a payment counts only for the booking that saved its pointer first', async () => {
   await world.connect('user-1');
   const first = world.payment('b1');
   const second = { ...world.payment('b2'), paymentId: first.paymentId };
@@ -237,7 +237,7 @@ it('lets a payment count for one booking only, the one that was faster', async (
   expect(await status(loser)).toBe('failed');
 });
 
-it('takes a payment back from a booking that lost it, even when the run that found out was cut off', async () => {
+it('detaches a payment from the losing booking, also after a crash of that run', async () => {
   await world.connect('user-1');
   const winner = world.payment('b1');
   const loser = { ...world.payment('b2'), paymentId: winner.paymentId };
@@ -261,7 +261,7 @@ it('takes a payment back from a booking that lost it, even when the run that fou
   expect([await status('b1'), await status('b2')]).toEqual(['scheduled', 'failed']);
 });
 
-it('ends right in a hundred random orders of one payment delivered fifty times, with its refund in between', {
+it('a payment delivered fifty times with a refund ends right, in a hundred random orders', {
   timeout: 120_000,
 }, async () => {
   await world.connect('user-1');

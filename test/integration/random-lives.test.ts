@@ -141,7 +141,7 @@ async function quieten(life: Life): Promise<Booking | undefined> {
   return world.booking(bookingId);
 }
 
-it('ends with the calendar showing what is desired, however a booking lived', {
+it('the calendar ends in the desired state after any random scenario', {
   timeout: 600_000,
 }, async () => {
   for (let run = 0; run < runs; run++) {

@@ -161,7 +161,7 @@ async function enqueued({ messageKeys, clock }: Environment, message: PaymentRep
 }
 
 describe('a rotation under traffic', () => {
-  it('loses nothing: no token, no link, no connection attempt, no payment', { timeout: 90_000 }, async () => {
+  it('a rotation under traffic loses no token, link, attempt or payment', { timeout: 90_000 }, async () => {
     const { time } = world;
     const users = Array.from({ length: 10 }, (_, index) => `user-${index}`);
     let surprises = 0;
@@ -267,7 +267,7 @@ describe('a rotation under traffic', () => {
 });
 
 describe('an emergency rotation', () => {
-  it('blames nobody, and all is well when every environment has looked again', async () => {
+  it('emergency key rotation breaks no connection', async () => {
     const [informed, unaware] = [startEnvironment(), startEnvironment()];
     await world.connect('user-1', {
       accessTokenExpiresAt: world.time.now + 30,
@@ -303,7 +303,7 @@ describe('an emergency rotation', () => {
   });
 });
 
-describe('carrying tokens over', () => {
+describe('re-encryption of tokens', () => {
   /** Rotates and lets the new key come into use. */
   async function rotated() {
     const rotation = await rotateKeys();
@@ -317,7 +317,7 @@ describe('carrying tokens over', () => {
   const tokensOnOldKey = () =>
     logged.map((line) => JSON.parse(line)).filter((entry) => 'TokensOnOldKey' in entry);
 
-  it('reaches idle and broken connections, asks Google nothing, and changes nothing else', async () => {
+  it('re-encrypts idle and broken connections without calling Google or changing more', async () => {
     const { now } = world.time;
     const idle = await world.connect('idle', {
       lastUsedAt: now - 30 * 86_400,
@@ -345,7 +345,7 @@ describe('carrying tokens over', () => {
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 0 })]);
   });
 
-  it('reaches a grant that is still to be taken back, which then is, without the old key', async () => {
+  it('re-encrypts a grant whose revocation is pending, which succeeds without the old key', async () => {
     await world.connect('user-1');
     world.google.control.fail({ on: 'revoke', how: { status: 503 } });
     expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'pending' });
@@ -361,7 +361,7 @@ describe('carrying tokens over', () => {
     expect(await tokensOf().findSealedWith(id)).toBe(0);
   });
 
-  it('never undoes a refresh that happens at the same moment', async () => {
+  it('a re-encryption never undoes a concurrent refresh', async () => {
     await world.connect('user-1');
     await rotated();
     const environment = startEnvironment();
@@ -384,7 +384,7 @@ describe('carrying tokens over', () => {
     expect(await tokensOf().findSealedWith('k1')).toBe(0);
   });
 
-  it('counts what is left where its time is up', async () => {
+  it('counts the connections that remain when the time limit is reached', async () => {
     for (const userId of ['a', 'b', 'c']) await world.connect(userId);
     await rotated();
     let pages = 1;
@@ -416,14 +416,14 @@ describe('carrying tokens over', () => {
 });
 
 describe('the keys of a stack', () => {
-  it('are not changed where somebody else has changed them since they were read', async () => {
+  it('does not replace keys that were changed since they were read', async () => {
     const known = await operator().read();
     const { text } = await rotateKeys();
     await expect(operator().replace(known, '{}')).rejects.toThrow(/Nothing was done: try again/);
     expect(keysText()).toBe(text);
   });
 
-  it('in use are found in the tokens themselves, also where an older token waits beside newer ones', async () => {
+  it('finds keys in use in stored tokens, also in a pending revocation', async () => {
     const before = await world.connect('user-1');
     const { id, from } = await rotateKeys();
     passTo(from);

@@ -110,13 +110,13 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         ...change,
       });
 
-    it('gives back a booking as it was saved', async () => {
+    it('returns a booking as it was saved', async () => {
       expect(await bookings.get(bookingId)).toBeUndefined();
       await bookings.save(startingAt(bookingId, now));
       expect(await bookings.get(bookingId)).toMatchObject({ ...startingAt(bookingId, now), version: 1 });
     });
 
-    it("lists a user's bookings by start, within a range that includes both ends, page by page", async () => {
+    it("lists a user's bookings by start, within an inclusive range, in pages", async () => {
       const ids = ['a', 'b', 'c', 'd'].map((name) => `${bookingId}-${name}`);
       for (const [index, id] of [...ids].reverse().entries())
         await bookings.save(startingAt(id, now + 10 * (ids.length - index)));
@@ -137,7 +137,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await listed(now + 50)).toEqual([]);
     });
 
-    it('lists a booking at its new time once it has moved', async () => {
+    it('lists a moved booking at its new time', async () => {
       await bookings.save(startingAt(bookingId, now));
       await bookings.save(startingAt(bookingId, now + 100, { version: 1 }));
       const at = async (from: number) => (await bookings.list({ userId, from, to: from, limit: 9 })).bookings;
@@ -145,7 +145,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await at(now + 100)).toMatchObject([{ bookingId }]);
     });
 
-    it('gives back a connection as it was put', async () => {
+    it('returns a connection as it was put', async () => {
       expect(await connections.get(userId)).toBeUndefined();
       expect(await connections.put(connection(), undefined)).toBe(true);
       expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
@@ -161,7 +161,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.get(userId)).toMatchObject({ tokenVersion: 2, email: 'new' });
     });
 
-    it('puts a connection over what its user has chosen only where that was read', async () => {
+    it("puts a connection over a user's choice only if the choice was read", async () => {
       await connections.put(connection(), undefined);
       await connections.choose(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: now });
       const again = connection({ tokenVersion: 2 });
@@ -171,7 +171,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.get(userId)).toMatchObject({ tokenVersion: 2, choices: 1 });
     });
 
-    it('gives the lease to one worker at a time, and to the next when it has run out', async () => {
+    it('grants a lease to one worker at a time, and to the next once it has expired', async () => {
       await connections.put(connection(), undefined);
       expect(await connections.takeLease(userId, 1, lease())).toMatchObject({
         leaseUntil: now + 20,
@@ -185,7 +185,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       });
     });
 
-    it('gives no lease on another version, a broken connection, or none', async () => {
+    it('grants no lease on another version, a broken connection or a missing one', async () => {
       expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
       expect(await connections.get(userId)).toBeUndefined();
       await connections.put(connection({ status: 'reauthorization_required' }), undefined);
@@ -218,7 +218,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(saved).not.toHaveProperty('leaseUntil');
     });
 
-    it('takes a connection that needs reauthorization off the refresh index', async () => {
+    it('removes a connection that needs reauthorization from the refresh index', async () => {
       await connections.put(connection({ refreshAt: now - 1 }), undefined);
       expect(await dueUsers(now)).toContain(userId);
       expect(await connections.requireReauthorization(userId, 7, 'invalid_grant', now)).toBe(false);
@@ -231,7 +231,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await dueUsers(now)).not.toContain(userId);
     });
 
-    it('shows a connection as due from its time on, page by page', async () => {
+    it('lists a connection as due from its time on, in pages', async () => {
       await connections.put(connection({ refreshAt: now + 10 }), undefined);
       expect(await dueUsers(now + 9)).not.toContain(userId);
       expect(await dueUsers(now + 10)).toContain(userId);
@@ -253,7 +253,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(new Set(seen).size).toBe(seen.length);
     });
 
-    it('postpones a refresh, records a use and a time zone, each only over the version it was decided on', async () => {
+    it('postpones a refresh and records a use or a zone only over the version that was read', async () => {
       await connections.put(connection(), undefined);
       await connections.takeLease(userId, 1, lease());
       const leased = { userId, tokenVersion: 1, leaseUntil: now + 20 };
@@ -284,7 +284,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       });
     });
 
-    it('gives the lease of what is due without a read before it, whatever the status', async () => {
+    it('grants the lease on a due connection without a prior read, for any status', async () => {
       await connections.put(connection({ refreshAt: now + 1 }), undefined);
       expect(await connections.takeLeaseIfDue(userId, lease())).toBeUndefined();
       expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 1 }))).toMatchObject({
@@ -298,7 +298,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.get('nobody')).toBeUndefined();
     });
 
-    it('ends a revocation: all that is left of a disconnected one, and nothing else of an active one', async () => {
+    it('ending a revocation deletes a disconnected record and keeps an active one', async () => {
       const revocation = { tokens: 'sealed', googleSub: 'old' };
       await connections.put(connection({ revocation }), undefined);
       expect(await connections.endRevocation(userId, 2)).toBe(false);
@@ -327,7 +327,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await dueUsers(now + 900)).not.toContain(userId);
     });
 
-    it('finds whose tokens are sealed with a key, until they are sealed anew', async () => {
+    it('finds users by the key of their tokens, until they are re-encrypted', async () => {
       await connections.put(connection({ keyId: `key-of-${userId}` }), undefined);
       expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([userId]);
       expect(await connections.reseal(userId, 2, { keyId: 'k2', tokens: 'late' })).toBe(false);
@@ -340,7 +340,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([]);
     });
 
-    it('counts the attempts of a link up to a limit, also at the same moment, apart from connections', async () => {
+    it('counts attempts of a link up to a limit, also concurrent ones, apart from connections', async () => {
       const link = `link-of-${userId}`;
       const attempts = await Promise.all(
         Array.from({ length: 8 }, () => connections.countAttempt(link, 5, now + 600)),
@@ -363,7 +363,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await connections.othersOnAccount(googleSub, userId)).toEqual([`${userId}-c`]);
     });
 
-    it('records what the user chose on an active connection, and touches nothing else', async () => {
+    it("records a user's choice on an active connection, and changes nothing else", async () => {
       await connections.put(connection(), undefined);
       await connections.takeLease(userId, 1, lease());
       expect(
@@ -393,7 +393,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       ).toBe(false);
     });
 
-    it('reads booking and connection together, either of which may be missing', async () => {
+    it('reads booking and connection together, also if one is missing', async () => {
       expect(await read({ bookingId, userId })).toEqual({});
       await connections.put(connection(), undefined);
       await bookings.save(booking());
@@ -410,7 +410,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect((await read({ bookingId })).booking).toMatchObject({ version: 2, status: 'scheduled' });
     });
 
-    it('holds a booking in the due index as long as it is due, and no longer', async () => {
+    it('keeps a booking in the due index exactly while it is due', async () => {
       await bookings.save(booking({ syncDueAt: now + 30 }));
       expect(await dueBookings(now + 29)).not.toContainEqual(expect.objectContaining({ bookingId }));
       expect(await dueBookings(now + 30)).toContainEqual(
@@ -421,7 +421,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       expect(await dueBookings(now + 30)).not.toContainEqual(expect.objectContaining({ bookingId }));
     });
 
-    it('holds a booking in the waiting index of its user while it waits, and no longer', async () => {
+    it("keeps a booking in its user's waiting index exactly while it waits", async () => {
       await bookings.save(booking({ status: 'waiting_for_connection', syncDueAt: now }));
       expect((await bookings.waiting(userId, 10)).bookings).toEqual([{ bookingId, userId }]);
       expect((await bookings.waiting('somebody else', 10)).bookings).toEqual([]);

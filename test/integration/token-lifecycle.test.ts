@@ -25,13 +25,13 @@ const expired = (userId: string) =>
   world.connect(userId, { accessTokenExpiresAt: world.time.now + 30, refreshAt: world.time.now - 1 });
 
 describe('an access token', () => {
-  it('that is fresh costs no call', async () => {
+  it('a fresh access token costs no call', async () => {
     const connection = await world.connect('user-1');
     await getAccess(world.deps, connection);
     expect(world.calls()).toEqual([]);
   });
 
-  it('that is about to expire is refreshed, and everybody sees the new one', async () => {
+  it('refreshes an access token that is about to expire, and every worker gets the new one', async () => {
     const before = await expired('user-1');
     const { accessToken, connection } = await getAccess(world.deps, before);
     expect(tokenCalls()).toBe(1);
@@ -45,7 +45,7 @@ describe('an access token', () => {
     expect(connection.tokenVersion).toBe(2);
   });
 
-  it('found expired by fifty workers at once is refreshed by one, and all go on with its result', async () => {
+  it('fifty concurrent workers refresh an expired token once', async () => {
     const connection = await expired('user-1');
     world.google.control.latency(50);
     const results = await Promise.all(Array.from({ length: 50 }, () => getAccess(world.deps, connection)));
@@ -53,7 +53,7 @@ describe('an access token', () => {
     expect(new Set(results.map(({ accessToken }) => accessToken)).size).toBe(1);
   });
 
-  it('whose refresher died is refreshed by the next when the lease has run out', async () => {
+  it('the next worker refreshes when the lease of a crashed one has expired', async () => {
     const connection = await expired('user-1');
     const { now } = world.time;
     await world.deps.connections.takeLease('user-1', 1, { until: now + 20, now });
@@ -67,7 +67,7 @@ describe('an access token', () => {
     expect(next.tokenVersion).toBe(2);
   });
 
-  it('is refused to a worker that asks for a connection which broke meanwhile', async () => {
+  it('gives no token to a worker when the connection broke in the meantime', async () => {
     const connection = await expired('user-1');
     await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
@@ -76,7 +76,7 @@ describe('an access token', () => {
 });
 
 describe('a refresh', () => {
-  it('forgets links that cannot be used any more, and no other: each would be paid for with every write', async () => {
+  it('a refresh drops expired used links and keeps valid ones', async () => {
     const { now } = world.time;
     const [over, valid] = [now, now + 1].map((until) => ({ link: `until ${until}`, until })) as [
       UsedLink,
@@ -89,7 +89,7 @@ describe('a refresh', () => {
 });
 
 describe('a refresh token', () => {
-  it('is kept when Google sends none', async () => {
+  it('keeps the refresh token when Google sends none', async () => {
     const connection = await expired('user-1');
     const before = (await opened(connection)).refreshToken;
     await getAccess(world.deps, connection);
@@ -97,7 +97,7 @@ describe('a refresh token', () => {
     expect((await opened(stored)).refreshToken).toBe(before);
   });
 
-  it('is replaced when Google sends another, which its library hides', async () => {
+  it('stores the new refresh token that Google sends and its library hides', async () => {
     world.google.control.setSwitch('rotateRefreshToken', true);
     const connection = await expired('user-1');
     const before = (await opened(connection)).refreshToken;
@@ -109,7 +109,7 @@ describe('a refresh token', () => {
     expect((await world.connection('user-1'))?.tokenVersion).toBe(3);
   });
 
-  it('moves on to the current key with each refresh', async () => {
+  it('each refresh re-encrypts the tokens with the current key', async () => {
     await expired('user-1');
     const { value: old } = world.tokenKeys;
     const added = { k2: randomBytes(32).toString('hex') };
@@ -126,7 +126,7 @@ describe('a refresh token', () => {
     });
   });
 
-  it('sealed with a key that is not known here yet is opened after a look at the keys, and nobody is blamed', async () => {
+  it('reads the keys again for a token with an unknown key, and the connection stays active', async () => {
     const { value: old } = world.tokenKeys;
     const rotated = parseKeys(
       'token-encryption',
@@ -145,8 +145,8 @@ describe('a refresh token', () => {
   });
 });
 
-describe('a dead grant', () => {
-  it('is marked at once, published once, and Google is not asked again', async () => {
+describe('a revoked grant', () => {
+  it('marks a revoked grant at once, publishes it once, and does not call Google again', async () => {
     const connection = await expired('user-1');
     world.google.control.revokeGrant(ada);
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
@@ -176,7 +176,7 @@ describe('a dead grant', () => {
     expect(await world.connection('user-1')).toMatchObject({ reason });
   });
 
-  it('is not declared when the user connected again while we asked', async () => {
+  it('does not mark a grant as revoked when the user reconnected concurrently', async () => {
     const connection = await expired('user-1');
     world.google.control.fail({ on: 'token', how: { delayMs: 80 } });
     world.google.control.revokeGrant(ada);
@@ -191,7 +191,7 @@ describe('a dead grant', () => {
     expect(world.bus.events).toEqual([]);
   });
 
-  it('is not recorded as told when nobody could be told', async () => {
+  it('does not mark a revoked grant while the bus is unavailable', async () => {
     const connection = await expired('user-1');
     world.google.control.revokeGrant(ada);
     world.bus.away = true;
@@ -200,14 +200,14 @@ describe('a dead grant', () => {
   });
 });
 
-describe('trouble that passes', () => {
+describe('temporary failures', () => {
   it.each([
     ['a 503', { status: 503, html: true as const }],
     ['a 429', { status: 429, oauthError: 'rate_limit_exceeded' }],
     ['a cut connection', { lose: 'response' as const }],
     ['an answer without tokens', { status: 200, body: '{}' }],
     ["the operator's wrong client secret", { status: 401, oauthError: 'invalid_client' }],
-  ])('such as %s leaves the status of the user alone and postpones the refresh', async (_, how) => {
+  ])('%s leaves the status of the user unchanged and postpones the refresh', async (_, how) => {
     const connection = await expired('user-1');
     world.google.control.fail({ on: 'token', times: 2, how });
     await expect(getAccess(world.deps, connection)).rejects.toThrow(
@@ -224,7 +224,7 @@ describe('trouble that passes', () => {
     expect(tokenCalls()).toBe(1);
   });
 
-  it('is over as soon as a rotated client secret can be read', async () => {
+  it('recovers as soon as a rotated client secret is readable', async () => {
     const connection = await expired('user-1');
     const right = world.googleClient.value;
     world.googleClient.value = { ...right, clientSecret: 'rolled' };
@@ -233,8 +233,8 @@ describe('trouble that passes', () => {
   });
 });
 
-describe('use', () => {
-  it('of an idle connection brings its next refresh forward to the expiry of its token, and is recorded once', async () => {
+describe('use of a connection', () => {
+  it('use of an idle connection schedules its refresh at token expiry, and is recorded once', async () => {
     const { now } = world.time;
     const idle = await world.connect('user-1', { lastUsedAt: now - 5 * 86_400, refreshAt: now + 86_400 });
     await recordUse(world.deps, idle);
@@ -247,7 +247,7 @@ describe('use', () => {
 });
 
 describe('a refresh sweep', () => {
-  it('refreshes what is due and nothing else', async () => {
+  it('a sweep refreshes exactly the due connections', async () => {
     for (let index = 0; index < 30; index++) await expired(`due-${index}`);
     await world.connect('not-due');
     expect(await sweep()).toEqual({
@@ -264,7 +264,7 @@ describe('a refresh sweep', () => {
     expect(await sweep()).toMatchObject({ refreshed: 0 });
   });
 
-  it('beside another one refreshes nothing twice', async () => {
+  it('two concurrent sweeps refresh nothing twice', async () => {
     for (let index = 0; index < 30; index++) await expired(`due-${index}`);
     world.google.control.latency(20);
     const reports = await Promise.all([sweep(), sweep()]);
@@ -272,7 +272,7 @@ describe('a refresh sweep', () => {
     expect(reports.reduce((sum, { failed }) => sum + failed, 0)).toBe(0);
   });
 
-  it('keeps an idle connection alive every few days rather than every hour', async () => {
+  it('a sweep refreshes an idle connection every few days, not every hour', async () => {
     const { now } = world.time;
     await world.connect('idle', {
       lastUsedAt: now - 2 * 86_400,
@@ -283,7 +283,7 @@ describe('a refresh sweep', () => {
     expect((await world.connection('idle'))?.refreshAt).toBe(now + 3 * 86_400);
   });
 
-  it('goes on after a connection whose grant is dead', async () => {
+  it('a sweep continues after a connection whose grant was revoked', async () => {
     await expired('one');
     await expired('two');
     world.google.control.fail({ on: 'token', how: { status: 400, oauthError: 'invalid_grant' } });
@@ -294,21 +294,24 @@ describe('a refresh sweep', () => {
     [4, 0],
     [5, 1],
     [12, 1],
-  ])('of %i connections with an unknown OAuth error alarms the operator %i times', async (users, alarms) => {
-    for (let index = 0; index < users; index++) await expired(`due-${index}`);
-    world.google.control.fail({
-      on: 'token',
-      times: 1000,
-      how: { status: 400, oauthError: 'something_new' },
-    });
-    logged.length = 0;
-    expect(await sweep()).toMatchObject({ failed: users, unknownOAuthErrors: users });
-    expect(logged.filter((line) => line.includes('"OperatorError":1'))).toHaveLength(alarms);
-    expect(logged.filter((line) => line.includes('"UnknownOAuthError":1'))).toHaveLength(users);
-    expect((await world.connection('due-0'))?.status).toBe('active');
-  });
+  ])(
+    'a sweep of %i connections with an unknown OAuth error alarms the operator %i times',
+    async (users, alarms) => {
+      for (let index = 0; index < users; index++) await expired(`due-${index}`);
+      world.google.control.fail({
+        on: 'token',
+        times: 1000,
+        how: { status: 400, oauthError: 'something_new' },
+      });
+      logged.length = 0;
+      expect(await sweep()).toMatchObject({ failed: users, unknownOAuthErrors: users });
+      expect(logged.filter((line) => line.includes('"OperatorError":1'))).toHaveLength(alarms);
+      expect(logged.filter((line) => line.includes('"UnknownOAuthError":1'))).toHaveLength(users);
+      expect((await world.connection('due-0'))?.status).toBe('active');
+    },
+  );
 
-  it("stops at the operator's mistake: no user's status changes, the rest stays due", async () => {
+  it("a sweep stops at an operator error, and changes no user's status", async () => {
     for (let index = 0; index < 60; index++) await expired(`due-${index}`);
     world.google.control.fail({
       on: 'token',
@@ -322,21 +325,21 @@ describe('a refresh sweep', () => {
     expect(world.bus.events).toEqual([]);
   });
 
-  it('stops in a storm of failures, and leaves the rest due', async () => {
+  it('a sweep stops in a storm of failures, and the rest stays due', async () => {
     for (let index = 0; index < 80; index++) await expired(`due-${index}`);
     world.google.control.fail({ on: 'token', times: 1000, how: { status: 503 } });
     expect(await sweep()).toMatchObject({ refreshed: 0, endedEarly: 'storm' });
     expect(tokenCalls()).toBeLessThanOrEqual(40);
   });
 
-  it('stops before its time is up, and the next one goes on', async () => {
+  it('a sweep stops at its time limit, and the next one continues', async () => {
     for (let index = 0; index < 12; index++) await expired(`due-${index}`);
     let left = 5;
     expect(await sweep(() => left-- > 0)).toMatchObject({ refreshed: 5, endedEarly: 'time' });
     expect(await sweep()).toMatchObject({ refreshed: 7 });
   });
 
-  it('holds nobody up for one slow connection, at the end of no page and no shard', async () => {
+  it('one slow connection delays no other connection, page or shard of a sweep', async () => {
     for (let index = 0; index < 40; index++) await expired(`due-${index}`);
     const { google } = world.deps;
     let asked = 0;
@@ -358,7 +361,7 @@ describe('a refresh sweep', () => {
     expect(report).toMatchObject({ refreshed: 40 });
   });
 
-  it('reads one page ahead and no more', async () => {
+  it('a sweep reads one page ahead and no more', async () => {
     for (let index = 0; index < 40; index++) await expired(`due-${index}`);
     const { google, connections } = world.deps;
     const pages: number[] = [];
@@ -393,7 +396,7 @@ describe('a refresh sweep', () => {
     expect(furthest).toBeGreaterThan(Math.max(...pages));
   });
 
-  it('gets to every shard, however little time there is', async () => {
+  it('visits shards in turn under a time limit', async () => {
     for (let index = 0; index < 40; index++) await expired(`due-${index}`);
     const { connections, indexShards } = world.deps;
     let left = 24;
@@ -417,7 +420,7 @@ describe('a refresh sweep', () => {
     expect(refreshed).toEqual(Object.fromEntries(shards(indexShards).map((shard) => [shard, 6])));
   });
 
-  it('that cannot read a page ends what it has begun, and then says so', async () => {
+  it('a sweep that cannot read a page finishes started work, then fails', async () => {
     for (let index = 0; index < 40; index++) await expired(`due-${index}`);
     const { connections } = world.deps;
     let pages = 0;
@@ -445,7 +448,7 @@ describe('a refresh sweep', () => {
     expect(versions.filter((version) => version === 2)).toHaveLength(onFirstPage);
   });
 
-  it('that has ended needs nothing of the page that it read ahead', async () => {
+  it('a sweep that has ended ignores the page that it read ahead', async () => {
     for (let index = 0; index < 40; index++) await expired(`due-${index}`);
     const { connections } = world.deps;
     let pages = 0;

@@ -49,7 +49,7 @@ const runToTheEnd = async () => {
 };
 
 describe('a short appointment', () => {
-  it('that is paid after it has begun is created although the first attempts fail', async () => {
+  it('creates the event of an appointment paid after its start, also after failed attempts', async () => {
     await world.connect('user-1');
     failInserts(6);
     await sync(payment(-60));
@@ -61,7 +61,7 @@ describe('a short appointment', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('that is paid after it has begun is missed at its end, not before', async () => {
+  it('an appointment paid after its start is missed at its end, not before', async () => {
     await world.connect('user-1');
     failInserts(100);
     await sync(payment(-60));
@@ -71,7 +71,7 @@ describe('a short appointment', () => {
     expect(world.time.now).toBeGreaterThanOrEqual(appointment?.endsAt ?? Number.NaN);
   });
 
-  it('that waited for a connection until after it had begun is tried until its end', async () => {
+  it('retries until its end an appointment that waited for a connection past its start', async () => {
     await sync(payment(60));
     expect((await stored()).status).toBe('waiting_for_connection');
     world.time.now += 120;
@@ -84,7 +84,7 @@ describe('a short appointment', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('that Google refused until after it had begun is tried until its end', async () => {
+  it('retries until its end an appointment that Google refused past its start', async () => {
     await world.connect('user-1');
     failInserts(1, { status: 403, reason: 'forbidden' });
     failInserts(4);
@@ -99,7 +99,7 @@ describe('a short appointment', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('that failed before it began is missed when it begins, once its event is not found', async () => {
+  it('an appointment that failed before its start is missed then, if no event is found', async () => {
     await world.connect('user-1');
     failInserts(100);
     await sync(payment(60));

@@ -88,7 +88,7 @@ const uncovered = {
   ],
 };
 
-describe('an event in a calendar that the permission does not cover any more', () => {
+describe('an event in a calendar that the permission no longer covers', () => {
   beforeEach(async () => {
     await world.connect('user-1', { calendarId: ben, scopes: shared });
     await sync(world.payment('b1'));
@@ -101,7 +101,7 @@ describe('an event in a calendar that the permission does not cover any more', (
   it.each([
     ['refunded', refund, 'events.delete'],
     ['moved', move, 'events.patch'],
-  ])('keeps only its own booking waiting when it is %s', async (_, change, call) => {
+  ])('only the booking of an uncovered calendar waits when it is %s', async (_, change, call) => {
     await change();
     expect(world.calls()).toEqual([call, 'events.list']);
     expect(await stored()).toMatchObject(uncovered);
@@ -115,7 +115,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     });
   });
 
-  it('waits again after each new connection, which stays active', async () => {
+  it('a booking of an uncovered calendar waits after each reconnect, which stays active', async () => {
     await refund();
     for (let times = 0; times < 3; times++) {
       await reconnect(owned);
@@ -125,7 +125,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     }
   });
 
-  it('is deleted once the user connects with a permission that covers it', async () => {
+  it('deletes an uncovered event once the user grants a permission that covers it', async () => {
     await refund();
     await reconnect(shared);
     await release();
@@ -133,7 +133,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     expect((await stored()).status).toBe('cancelled');
   });
 
-  it('is tried until the appointment is over, and never breaks the connection', async () => {
+  it('retries an uncovered event until the appointment is over, and keeps the connection', async () => {
     await refund();
     while ((await stored()).status === 'pending') {
       const { syncDueAt } = await stored();
@@ -149,7 +149,7 @@ describe('an event in a calendar that the permission does not cover any more', (
   it.each([
     ['while it is in doubt', { doubt: true }],
     ['by a message that is delivered twice', { doubt: false }],
-  ])('is not read %s at the cost of the connection', async (_, { doubt }) => {
+  ])('an event in an uncovered calendar that is read %s breaks no connection', async (_, { doubt }) => {
     const { observed, ...booking } = await stored();
     if (!observed) throw new Error('There is no event.');
     const { calendarId, eventId } = observed;
@@ -160,7 +160,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     expect(await statusOfConnection()).toBe('active');
   });
 
-  it('stays scheduled when it is checked a day before', async () => {
+  it('a booking in an uncovered calendar stays scheduled at the check a day before', async () => {
     const booking = await stored();
     await world.deps.bookings.save({ ...booking, syncDueAt: world.time.now });
     await sync();
@@ -169,7 +169,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     expect(await statusOfConnection()).toBe('active');
   });
 
-  it('is tried again soon where the primary calendar does not answer', async () => {
+  it('retries soon when the primary calendar is unavailable', async () => {
     world.google.control.fail({
       on: 'events.list',
       times: 2,
@@ -181,7 +181,7 @@ describe('an event in a calendar that the permission does not cover any more', (
     expect(await statusOfConnection()).toBe('active');
   });
 
-  it('breaks the connection where the primary calendar is refused too', async () => {
+  it('breaks the connection when the primary calendar is refused too', async () => {
     world.google.control.fail({
       on: 'events.list',
       how: { status: 403, reason: 'insufficientPermissions' },
@@ -193,7 +193,7 @@ describe('an event in a calendar that the permission does not cover any more', (
 });
 
 describe('a chosen calendar that the permission does not cover', () => {
-  it('keeps a new booking waiting until another calendar is chosen', async () => {
+  it('a new booking waits until the user chooses a calendar that is covered', async () => {
     await world.connect('user-1', { calendarId: ben, scopes: owned });
     await sync(world.payment('b1'));
     expect(await stored()).toMatchObject(uncovered);

@@ -91,7 +91,7 @@ describe.each(cases)('a payment of $name that names the unusable user $userId', 
     expect(world.events()).toEqual([]);
   };
 
-  it('does not count for a booking that its user has paid, and is published as orphaned', async () => {
+  it('a payment with an unusable user is orphaned for a booking that its user has paid', async () => {
     await sync(await own());
     await sync(await unknown());
     await sync(await unknown(), true);
@@ -101,7 +101,7 @@ describe.each(cases)('a payment of $name that names the unusable user $userId', 
     await expectApart();
   });
 
-  it('does not count for a booking that its user pays later', async () => {
+  it('a payment with an unusable user does not count for a booking paid later', async () => {
     await sync(await unknown());
     expect(await world.booking('u1')).toBeUndefined();
     await sync(await own());
@@ -110,7 +110,7 @@ describe.each(cases)('a payment of $name that names the unusable user $userId', 
     await expectApart();
   });
 
-  it('does not count for a declared booking', async () => {
+  it('a payment with an unusable user does not count for a declared booking', async () => {
     await world.declare('u1', { hold: true });
     await sync(await unknown());
     expect(await world.booking('u1')).toMatchObject({ status: 'declared', payments: {} });
@@ -120,14 +120,14 @@ describe.each(cases)('a payment of $name that names the unusable user $userId', 
 });
 
 describe.each(Object.values(providers))('a payment with the user in $field', ({ confirmed, idOf, field }) => {
-  it('counts for a declared booking where it has no user field', async () => {
+  it('a payment without a user counts for a declared booking', async () => {
     await world.declare('u1');
     await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1' }));
     expect(await world.booking('u1')).toMatchObject({ status: 'scheduled', problems: [] });
     expect(orphaned()).toEqual([]);
   });
 
-  it('is detached from the booking it counted for, with its refunds, when an unusable user is named', async () => {
+  it('a payment is detached from its booking when it names an unusable user later', async () => {
     await world.declare('u1');
     await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1' }));
     await sync({ ...fullRefund(idOf('pi_u')), facts: { refundedTotal: 4000 } });
@@ -141,7 +141,7 @@ describe.each(Object.values(providers))('a payment with the user in $field', ({ 
     expect(await codes(idOf('pi_u'))).toContain(field);
   });
 
-  it('is published, and recorded by its pointer, where its own id is taken by another booking', async () => {
+  it('publishes an orphaned payment whose id is the id of another booking', async () => {
     await world.declare(idOf('pi_u'));
     await sync(await confirmed({ paymentId: 'pi_u', bookingId: 'u1', userId: 'user 1!' }));
     expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
@@ -159,22 +159,25 @@ describe.each(Object.values(providers))(
       { bookingId: 'has space' },
     ];
 
-    it.each(named)('does not take the payment of another user: %j', async (given) => {
-      await world.declare(idOf('pi_u'), { hold: true });
-      const message = await confirmed({ paymentId: 'pi_u', ...given });
-      await sync({ ...message, facts: { failedAt: new Date((world.time.now + 60) * 1000).toISOString() } });
-      expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
-      expect(orphaned()).toEqual([]);
-      for (const repeated of [false, true]) await sync(message, repeated);
-      await sync({ ...fullRefund(idOf('pi_u')), facts: { refundedTotal: 4000 } });
-      expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
-      expect(await world.booking(idOf('pi_u'))).not.toHaveProperty('orphaned');
-      expect(world.events()).toEqual([]);
-      expect(new Set(orphaned().map(({ id }) => id)).size).toBe(1);
-      expect(orphaned()[0]).toMatchObject({ reason: 'user_mismatch', paymentId: idOf('pi_u') });
-      const { pointer } = await world.deps.readForSync({ paymentId: idOf('pi_u') });
-      expect(pointer).toMatchObject({ facts: { amount: 9000, refundedTotal: 4000 } });
-    });
+    it.each(named)(
+      "a booking with a payment's id does not take the payment of another user: %j",
+      async (given) => {
+        await world.declare(idOf('pi_u'), { hold: true });
+        const message = await confirmed({ paymentId: 'pi_u', ...given });
+        await sync({ ...message, facts: { failedAt: new Date((world.time.now + 60) * 1000).toISOString() } });
+        expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
+        expect(orphaned()).toEqual([]);
+        for (const repeated of [false, true]) await sync(message, repeated);
+        await sync({ ...fullRefund(idOf('pi_u')), facts: { refundedTotal: 4000 } });
+        expect(await world.booking(idOf('pi_u'))).toMatchObject({ status: 'declared', payments: {} });
+        expect(await world.booking(idOf('pi_u'))).not.toHaveProperty('orphaned');
+        expect(world.events()).toEqual([]);
+        expect(new Set(orphaned().map(({ id }) => id)).size).toBe(1);
+        expect(orphaned()[0]).toMatchObject({ reason: 'user_mismatch', paymentId: idOf('pi_u') });
+        const { pointer } = await world.deps.readForSync({ paymentId: idOf('pi_u') });
+        expect(pointer).toMatchObject({ facts: { amount: 9000, refundedTotal: 4000 } });
+      },
+    );
   },
 );
 
@@ -185,7 +188,7 @@ describe('a paid session that references a booking by client_reference_id', () =
     });
 
   it.each([{ user_id: 'user-2' }, { user_id: 'user 1!' }])(
-    'does not count where its metadata names another or an unusable user: %j',
+    'a session does not count when its metadata names another or an unusable user: %j',
     async (metadata) => {
       await world.declare('u1');
       await sync(await referencing(metadata));
@@ -196,7 +199,7 @@ describe('a paid session that references a booking by client_reference_id', () =
   );
 
   it.each([{}, { user_id: 'user-1' }, { other: 'text' }])(
-    'counts where its metadata names the same user, or none: %j',
+    'a session counts when its metadata names the same user or none: %j',
     async (metadata) => {
       await world.declare('u1');
       await sync(await referencing(metadata));
@@ -204,7 +207,7 @@ describe('a paid session that references a booking by client_reference_id', () =
     },
   );
 
-  it('creates no booking of its own where none with that id was declared', async () => {
+  it('a session creates no booking when none with that id was declared', async () => {
     await sync(await referencing({ user_id: 'user 1!' }));
     expect(await world.booking('pi_u')).toBeUndefined();
     expect(orphaned()).toMatchObject([{ reason: 'booking_unknown', bookingId: 'u1', paymentId: 'pi_u' }]);

@@ -51,7 +51,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b2')).toEqual(['2030-03-03T05:00:00Z', '2030-03-05T05:00:00Z']);
   });
 
-  it('whole days cost no call where the zone is known, and appointments with times never do', async () => {
+  it('whole days with a known zone and appointments with times cost no call for the zone', async () => {
     await pay('b1', '2030-03-01T10:00:00Z', '2030-03-01T11:00:00Z');
     expect(await world.connection('user-1')).not.toHaveProperty('timeZone');
     await world.connect('user-2', { timeZone: 'Asia/Kathmandu' });
@@ -61,7 +61,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b2')).toEqual(['2030-02-28T18:15:00Z', '2030-03-01T18:15:00Z']);
   });
 
-  it('whole days are listed, and checked a day before, by the zone', async () => {
+  it('whole days are listed and checked a day before by the zone', async () => {
     await pay('b1', '2030-03-01', '2030-03-02');
     const list = async (from: string, to: string) =>
       (await listBookings(world.deps, 'user-1', { from, to })).bookings.map(({ bookingId }) => bookingId);
@@ -82,7 +82,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(world.events()).toMatchObject([{ summary: 'Long stay', start: { date: '2030-03-01' } }]);
   });
 
-  it('whole days are not written again where only the zone of the calendar differs', async () => {
+  it('whole days are not written again when only the zone of the calendar changes', async () => {
     await pay('b1', '2030-03-01', '2030-03-02');
     const { userId, tokenVersion } = (await world.connection('user-1')) as {
       userId: string;
@@ -111,7 +111,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(await instants('b1')).toEqual(['2030-03-01T05:00:00Z', '2030-03-02T05:00:00Z']);
   });
 
-  it('whole days wait where the calendar cannot be read, and are created afterwards', async () => {
+  it('whole days wait while the calendar is unreadable, and are created afterwards', async () => {
     world.google.control.fail({ on: 'events.list', times: 2, how: { status: 503 } });
     await pay('b1', '2030-03-01', '2030-03-02');
     expect(await stored('b1')).toMatchObject({ status: 'pending' });
@@ -121,7 +121,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('whole days that are over in the zone, though not everywhere, are missed', async () => {
+  it("whole days that are over in the calendar's zone are missed", async () => {
     world.google.control.changeCalendar(ada, 'primary', { timeZone: 'Pacific/Kiritimati' });
     world.time.now = second('2030-03-02T00:00:01+14:00');
     await pay('b1', '2030-03-01', '2030-03-02');
@@ -130,7 +130,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
   });
 
   it.each([undefined, 'Mars/Olympus'])(
-    'whole days are created where Google answers the zone %s',
+    'creates whole days when Google answers the zone %s',
     async (timeZone) => {
       const { calendar } = world.deps;
       const without: typeof calendar = {
@@ -147,7 +147,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
   );
 });
 
-describe('attempts that fail go on', () => {
+describe('retries of failed attempts', () => {
   beforeEach(async () => {
     world = await startWorld();
     world.google.control.changeCalendar(ada, 'primary', { timeZone: 'America/Los_Angeles' });
@@ -187,7 +187,7 @@ describe('attempts that fail go on', () => {
       '2030-01-15T08:55:00Z',
       '2030-01-15T09:00:00Z',
     ],
-  ])('failed attempts go on %s', async (_, start, end, paidAt, deadline) => {
+  ])('retries failed attempts %s', async (_, start, end, paidAt, deadline) => {
     await connectAt(paidAt);
     world.google.control.fail({ on: 'events.insert', times: 1e6, how: { status: 503 } });
     await pay('b1', start, end);
@@ -203,7 +203,7 @@ describe('attempts that fail go on', () => {
     expect(world.time.now - second(deadline)).toBeLessThan(120);
   });
 
-  it('a failed attempt is repeated for a day that has begun', async () => {
+  it('retries a failed attempt for a day that has begun', async () => {
     await connectAt('2030-01-15T01:00:00-08:00');
     world.google.control.fail({ on: 'events.insert', times: 2, how: { status: 503 } });
     await pay('b1', '2030-01-15', '2030-01-16');
@@ -257,20 +257,17 @@ describe('conflicts of whole days', () => {
     // Midnight does not exist.
     ['Africa/Cairo', '2030-04-26'] as const,
     ['Asia/Beirut', '2030-03-31'] as const,
-  ])(
-    'whole days in %s on %s conflict on the same day, and not on the day before or after',
-    async (zone, day) => {
-      const at = (days: number) =>
-        new Date((second(`${day}T00:00:00Z`) + days * 86_400) * 1000).toISOString().slice(0, 10);
-      const whole = (from: number, to: number): [string, string] => [at(from), at(to)];
-      expect(await statusOfSecond(zone, whole(0, 2), whole(2, 4))).toBe('scheduled');
-      expect(await statusOfSecond(zone, whole(2, 4), whole(0, 2))).toBe('scheduled');
-      expect(await statusOfSecond(zone, whole(0, 2), whole(1, 3))).toBe('conflict');
-      expect(await statusOfSecond(zone, whole(0, 1), whole(0, 1))).toBe('conflict');
-    },
-  );
+  ])('whole days in %s on %s conflict on the same day, but not on adjacent ones', async (zone, day) => {
+    const at = (days: number) =>
+      new Date((second(`${day}T00:00:00Z`) + days * 86_400) * 1000).toISOString().slice(0, 10);
+    const whole = (from: number, to: number): [string, string] => [at(from), at(to)];
+    expect(await statusOfSecond(zone, whole(0, 2), whole(2, 4))).toBe('scheduled');
+    expect(await statusOfSecond(zone, whole(2, 4), whole(0, 2))).toBe('scheduled');
+    expect(await statusOfSecond(zone, whole(0, 2), whole(1, 3))).toBe('conflict');
+    expect(await statusOfSecond(zone, whole(0, 1), whole(0, 1))).toBe('conflict');
+  });
 
-  it('free/busy of whole days is asked from midnight to midnight with the offset of the zone', async () => {
+  it("asks free/busy of whole days from midnight to midnight with the zone's offset", async () => {
     const { calendar } = world.deps;
     const asked: unknown[] = [];
     const listening: typeof calendar = {
