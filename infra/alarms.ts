@@ -18,7 +18,7 @@ import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
 import type { ErrorCode } from '../shared/app-error.ts';
-import { metricNamespace, routes } from '../shared/names.ts';
+import { metricNamespace, webhookRoute } from '../shared/names.ts';
 
 export interface AlarmsProps {
   readonly api: HttpApi;
@@ -115,7 +115,7 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     sumOf(
       'Failed webhooks',
       [
-        ...[routes.stripeWebhook, routes.standardWebhook].map((route) =>
+        ...[webhookRoute('stripe'), webhookRoute('standard')].map((route) =>
           own('RequestFailed', quarter, { route: `POST ${route}` }),
         ),
         ...providers.flatMap((provider) =>

@@ -17,7 +17,7 @@ import {
   receiptSchema,
 } from '../shared/api-answers.ts';
 import type { ErrorCode } from '../shared/app-error.ts';
-import { routes } from '../shared/names.ts';
+import { routes, webhookRoute } from '../shared/names.ts';
 
 export type JsonSchema = Record<string, unknown>;
 
@@ -115,8 +115,8 @@ export function openApi(): OpenApi {
       [routes.bookings]: { get: listBookings },
       [routes.connection]: { get: getConnection, patch: patchConnection, delete: deleteConnection },
       [routes.calendars]: { get: listCalendars },
-      [routes.stripeWebhook]: { post: stripeWebhook },
-      [routes.standardWebhook]: { post: standardWebhook },
+      [webhookRoute('stripe')]: { post: stripeWebhook },
+      [webhookRoute('standard')]: { post: standardWebhook },
       [routes.connect]: { get: connect },
       [routes.callback]: { get: callback },
       [routes.health]: { get: health, head: healthHead },

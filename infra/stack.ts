@@ -4,7 +4,15 @@ import { EventBus } from 'aws-cdk-lib/aws-events';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
-import { env, indexes, type KeyPurpose, keySecrets, optionalScopes, routes } from '../shared/names.ts';
+import {
+  env,
+  indexes,
+  type KeyPurpose,
+  keySecrets,
+  optionalScopes,
+  routes,
+  webhookRoute,
+} from '../shared/names.ts';
 import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
 import { alarms } from './alarms.ts';
 import { readConfig } from './config.ts';
@@ -212,14 +220,14 @@ export class LeadsCalendarGoogle extends Stack {
     addRoute(
       api,
       POST,
-      routes.stripeWebhook,
+      webhookRoute('stripe'),
       functions['payment-confirmed'],
       "Stripe's signature over the raw body.",
     );
     addRoute(
       api,
       POST,
-      routes.standardWebhook,
+      webhookRoute('standard'),
       functions['payment-confirmed'],
       'A Standard Webhooks signature over the raw body.',
     );
@@ -262,10 +270,10 @@ export class LeadsCalendarGoogle extends Stack {
       new CfnOutput(this, name, { value, description });
     output('ApiUrl', baseUrl, 'The API');
     output('CallbackUrl', `${baseUrl}${routes.callback}`, 'To register as redirect URI at Google');
-    output('WebhookUrl', `${baseUrl}${routes.stripeWebhook}`, 'To register as webhook endpoint at Stripe');
+    output('WebhookUrl', `${baseUrl}${webhookRoute('stripe')}`, 'To register as webhook endpoint at Stripe');
     output(
       'StandardWebhookUrl',
-      `${baseUrl}${routes.standardWebhook}`,
+      `${baseUrl}${webhookRoute('standard')}`,
       'For payment providers that sign by Standard Webhooks',
     );
     output('GoogleOauthClientSecret', googleClient.ref, "Wants Google's client secret JSON");

@@ -67,9 +67,10 @@ export const routes = {
   calendars: '/connections/me/calendars',
   bookings: '/bookings',
   booking: '/bookings/{id}',
-  stripeWebhook: '/webhooks/stripe',
-  standardWebhook: '/webhooks/standard',
 } as const;
+
+/** Route of a payment provider's webhook. */
+export const webhookRoute = <Provider extends string>(provider: Provider) => `/webhooks/${provider}` as const;
 
 /** Sparse secondary indexes. Their lag is why nothing is ever decided on an index alone. */
 export const indexes = {

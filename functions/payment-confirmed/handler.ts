@@ -11,7 +11,7 @@ import {
   rawBody,
 } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
-import { env, routes } from '../../shared/names.ts';
+import { env, webhookRoute } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
 import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
 import { readStandardHeaders } from './standard-signature.ts';
@@ -26,9 +26,9 @@ const deps = {
 };
 
 const accept: Record<string, (body: Buffer, headers: HttpRequest['headers']) => Promise<Receipt>> = {
-  [`POST ${routes.stripeWebhook}`]: (body, headers) =>
+  [`POST ${webhookRoute('stripe')}`]: (body, headers) =>
     acceptStripeWebhook(deps, { body, signature: headers['stripe-signature'] }),
-  [`POST ${routes.standardWebhook}`]: (body, headers) =>
+  [`POST ${webhookRoute('standard')}`]: (body, headers) =>
     acceptStandardWebhook(deps, { body, headers: readStandardHeaders(headers) }),
 };
 

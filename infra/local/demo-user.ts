@@ -1,5 +1,5 @@
 /** Does over HTTP what a user and the payment provider do with a running stack: for the demo and for tests. */
-import { routes } from '../../shared/names.ts';
+import { webhookRoute } from '../../shared/names.ts';
 import { walkConsent } from './google/walk-consent.ts';
 import { connectLink } from './links.ts';
 import { type BookingMetadata, checkoutCompleted, deliver, stripeSigningSecret } from './payment.ts';
@@ -42,6 +42,6 @@ export function payForBooking(
   { now, newId }: { now: number; newId: string },
 ): Promise<{ status: number; body: string }> {
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
-  const webhookUrl = `${url}${routes.stripeWebhook}`;
+  const webhookUrl = `${url}${webhookRoute('stripe')}`;
   return deliver(checkoutCompleted(booking, now, newId), { webhookUrl, signingSecret }, now);
 }

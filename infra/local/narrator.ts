@@ -1,5 +1,5 @@
 /** Tells on the console, in one line each, what happens in a running local stack. */
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import type { BusEvent } from './event-bus.ts';
 import type { LogLine } from './functions.ts';
 import type { Access } from './http-api.ts';
@@ -13,8 +13,8 @@ export type Narrator = {
 const stories: Record<string, string> = {
   [`GET ${routes.connect}`]: 'sent a browser to Google',
   [`GET ${routes.callback}`]: 'Google sent a browser back',
-  [`POST ${routes.stripeWebhook}`]: 'payment webhook',
-  [`POST ${routes.standardWebhook}`]: 'payment webhook',
+  [`POST ${webhookRoute('stripe')}`]: 'payment webhook',
+  [`POST ${webhookRoute('standard')}`]: 'payment webhook',
 };
 
 /** @param say prints a line */

@@ -1,7 +1,7 @@
 /** `npm run pay`: pays for a booking at the running local stack, as Stripe would report it. */
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';
-import { routes } from '../../shared/names.ts';
+import { webhookRoute } from '../../shared/names.ts';
 import { runCommand } from './command.ts';
 import { checkoutCompleted, deliver, demoBooking, hour, rfc3339, stripeSigningSecret } from './payment.ts';
 import { defaultStateDir, readLocalSecret, readStackAddress } from './state-files.ts';
@@ -56,7 +56,7 @@ await runCommand(async () => {
   const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
   const { status, body } = await deliver(
     event,
-    { webhookUrl: `${url}${routes.stripeWebhook}`, signingSecret },
+    { webhookUrl: `${url}${webhookRoute('stripe')}`, signingSecret },
     Date.now(),
   ).catch((cause: unknown) => {
     throw new Error(`Nothing answers at ${url}. Is the local stack running? Start it with "npm start".`, {

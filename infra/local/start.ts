@@ -1,7 +1,7 @@
 /** `npm start`: the whole service on this machine, until Ctrl-C. */
 import { relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { runCommand } from './command.ts';
 import type { DynamoDbKind } from './dynamodb.ts';
 import type { GoogleChoice } from './google.ts';
@@ -136,7 +136,7 @@ LeadsCalendar × Google Calendar runs on this machine.
      ${google ? `${google.url}/calendar` : (googleUrl ?? 'https://calendar.google.com')}
 
   Google        ${google ? `simulated, ${google.url}` : (googleUrl ?? 'the real one')}
-  Webhook       ${url}${routes.stripeWebhook}
+  Webhook       ${url}${webhookRoute('stripe')}
   signed with   ${signingSecret}
   Stripe        live and test mode (a deployment: by the option stripeMode)
   State, logs   ${state}/, ${state}/logs/  (forget all: npm start -- --fresh${otherState})

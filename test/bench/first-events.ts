@@ -18,7 +18,7 @@ import type { LocalStack } from '../../infra/local/stack.ts';
 import { accountId } from '../../infra/local/template.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import { parseKeys } from '../../shared/keys.ts';
-import { type KeyPurpose, routes } from '../../shared/names.ts';
+import { type KeyPurpose, routes, webhookRoute } from '../../shared/names.ts';
 import { withMac } from '../../shared/payment-mac.ts';
 
 /** The functions, in an order in which each finds what it needs: the connection that an earlier one has made. */
@@ -83,7 +83,7 @@ export const eventsFor: Record<FunctionName, (scene: Scene) => Promise<unknown>>
     const payload = JSON.stringify(checkoutCompleted(paidBooking(scene), now, scene.newId));
     const secret = stripeSigningSecret(stack.secrets.get(stack.secretNames.webhookSigning) as string);
     const timestamp = Math.floor(now / 1000);
-    return request(scene, 'POST', routes.stripeWebhook, {
+    return request(scene, 'POST', webhookRoute('stripe'), {
       headers: {
         'content-type': 'application/json; charset=utf-8',
         'stripe-signature': Stripe.webhooks.generateTestHeaderString({ payload, secret, timestamp }),

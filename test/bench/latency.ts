@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ObservedRequest, seededRandom } from '../../infra/local/google/faults.ts';
 import { freePort } from '../../infra/local/ports.ts';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { type Floor, type FloorTimes, openFloor } from './latency-floor.ts';
 import {
   type Answered,
@@ -86,7 +86,7 @@ async function startScene(running: AsyncDisposableStack): Promise<Scene> {
   running.defer(endInline);
   return {
     google,
-    webhooks: { ours: `${service.url}${routes.stripeWebhook}`, inline: inline.url },
+    webhooks: { ours: `${service.url}${webhookRoute('stripe')}`, inline: inline.url },
     signingSecret,
     openFloor: () => openFloor(service, userId),
   };

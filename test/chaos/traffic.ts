@@ -4,7 +4,7 @@ import { connectUser, type ReachableStack } from '../../infra/local/demo-user.ts
 import { bearerToken } from '../../infra/local/links.ts';
 import { checkoutCompleted, deliver, stripeSigningSecret } from '../../infra/local/payment.ts';
 import { readLocalSecret, readStackAddress } from '../../infra/local/state-files.ts';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { charge, snapshot } from '../unit/stripe.ts';
 import type { ChaosUser, PlannedBooking } from './plan.ts';
 
@@ -124,7 +124,7 @@ async function deliverEvent({ url, secrets, secretNames }: ReachableStack, event
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
   const { status } = await deliver(
     event,
-    { webhookUrl: `${url}${routes.stripeWebhook}`, signingSecret },
+    { webhookUrl: `${url}${webhookRoute('stripe')}`, signingSecret },
     Date.now(),
   );
   return status;

@@ -11,7 +11,7 @@ import type { AwsCall } from '../../infra/local/gateway.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { checkoutCompleted, deliver, demoBooking, hour, rfc3339 } from '../../infra/local/payment.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { type DynamoDbMeter, type ItemUsage, startDynamoDbMeter } from '../bench/dynamodb-meter.ts';
 import { median } from '../bench/part.ts';
 import { apiTokenFor, linkFor, openCallback, openLink, secretsOf } from './browser.ts';
@@ -79,7 +79,7 @@ export async function measureScenarios(
 ) {
   const { observe } = stack;
   const webhook = {
-    webhookUrl: `${stack.url}${routes.stripeWebhook}`,
+    webhookUrl: `${stack.url}${webhookRoute('stripe')}`,
     signingSecret: secretsOf(stack).stripe,
   };
   const now = Date.now();

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import type { JsonSchema, OpenApi } from '../../infra/openapi.ts';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { snapshot } from '../unit/stripe.ts';
 import { apiTokenFor, connect, linkFor, openLink } from './browser.ts';
 
@@ -215,7 +215,7 @@ async function confirm(bookingId: string, appointment?: object) {
   });
   const { standard } = JSON.parse(stack.secrets.get(stack.secretNames.webhookSigning) as string);
   const at = new Date();
-  return call('POST', routes.standardWebhook, {
+  return call('POST', webhookRoute('standard'), {
     body,
     headers: {
       'webhook-id': `msg_${bookingId}`,
@@ -230,10 +230,10 @@ describe('webhooks', () => {
     const body = JSON.stringify(snapshot('invoice.paid', {}));
     const { stripe } = JSON.parse(stack.secrets.get(stack.secretNames.webhookSigning) as string);
     const signature = Stripe.webhooks.generateTestHeaderString({ payload: body, secret: stripe[0] });
-    const post = (headers: Record<string, string>) => call('POST', routes.stripeWebhook, { headers, body });
+    const post = (headers: Record<string, string>) => call('POST', webhookRoute('stripe'), { headers, body });
     expect(await post({ 'stripe-signature': signature })).toMatchObject({ status: 200 });
     expect(await post({})).toMatchObject({ status: 400, body: { code: 'signature_missing' } });
-    expect(await call('POST', routes.standardWebhook, { body: '{}' })).toMatchObject({ status: 400 });
+    expect(await call('POST', webhookRoute('standard'), { body: '{}' })).toMatchObject({ status: 400 });
   });
 });
 

@@ -17,7 +17,7 @@ import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { parseKeys } from '../../shared/keys.ts';
-import { env, type KeyPurpose, keySecrets, routes } from '../../shared/names.ts';
+import { env, type KeyPurpose, keySecrets, routes, webhookRoute } from '../../shared/names.ts';
 import { openState } from '../../shared/oauth-state.ts';
 import { type Canary, findLeaks, type Observation, spellings } from '../canaries.ts';
 import { temporaryDirectory } from '../integration/local-assembly.ts';
@@ -263,7 +263,7 @@ async function call(userId: string, method: string, path: string, body?: unknown
 }
 
 async function hook(event: object, secret = planted.stripe): Promise<number> {
-  const to = { webhookUrl: `${stack.url}${routes.stripeWebhook}`, signingSecret: secret };
+  const to = { webhookUrl: `${stack.url}${webhookRoute('stripe')}`, signingSecret: secret };
   const { status } = await deliver(event, to, Date.now());
   await settled();
   return status;
@@ -281,7 +281,7 @@ async function pay(userId: string, bookingId: string, change: object = {}): Prom
 }
 async function standardHook(body: string, secret = planted.standard): Promise<number> {
   const [id, at] = [`msg_${number++}`, new Date()];
-  const response = await fetch(`${stack.url}${routes.standardWebhook}`, {
+  const response = await fetch(`${stack.url}${webhookRoute('standard')}`, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
@@ -453,9 +453,9 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
     expect(await hook(event, planted.standard)).toBe(400);
     expect(await hook({ hello: 'world' })).toBe(400);
     expect(await hook({ ...event, data: { object: { id: 7 } } })).toBe(400);
-    expect(await post(routes.stripeWebhook, {})).toBe(400);
-    expect(await post(routes.stripeWebhook, { 'stripe-signature': 't=1,v1=zz' })).toBe(400);
-    expect(await post(routes.standardWebhook, { 'webhook-id': 'x' })).toBe(400);
+    expect(await post(webhookRoute('stripe'), {})).toBe(400);
+    expect(await post(webhookRoute('stripe'), { 'stripe-signature': 't=1,v1=zz' })).toBe(400);
+    expect(await post(webhookRoute('standard'), { 'webhook-id': 'x' })).toBe(400);
     expect(await standardHook('{}', `whsec_${randomBytes(32).toString('base64')}`)).toBe(400);
     expect(await standardHook('{"type":')).toBe(400);
     expect(await standardHook('{"type":"payment.confirmed","data":{"paymentId":7}}')).toBe(400);
@@ -544,7 +544,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
       await newEnvironments(503, () => ask(routes.connection, header));
       await newEnvironments(503, () => ask(`${routes.connect}?token=a.b.c`));
       await newEnvironments(503, () =>
-        ask(routes.stripeWebhook, {
+        ask(webhookRoute('stripe'), {
           method: 'POST',
           headers: { 'stripe-signature': `t=1,v1=${'0'.repeat(64)}` },
         }),

@@ -2,7 +2,7 @@ import { Webhook } from 'standardwebhooks';
 import { Stripe } from 'stripe';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { routes } from '../../shared/names.ts';
+import { webhookRoute } from '../../shared/names.ts';
 import { snapshot, thin } from '../unit/stripe.ts';
 
 let stack: LocalStack;
@@ -42,15 +42,15 @@ const refunded = JSON.stringify({
   data: { paymentId: 'order-77', refundedAmount: 100 },
 });
 
-describe(`POST ${routes.standardWebhook}`, () => {
+describe(`POST ${webhookRoute('standard')}`, () => {
   it('the standard endpoint accepts webhooks that the official library signs', async () => {
     const body = refunded.replace('order-77', 'order-78');
-    expect(await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string))).toEqual(
-      {
-        status: 200,
-        body: { received: true, payment_id: 'standard:order-78' },
-      },
-    );
+    expect(
+      await post(webhookRoute('standard'), body, byStandard(body, secrets.standard[0] as string)),
+    ).toEqual({
+      status: 200,
+      body: { received: true, payment_id: 'standard:order-78' },
+    });
   });
 
   it('the standard endpoint accepts texts with characters that a queue rejects', async () => {
@@ -64,7 +64,11 @@ describe(`POST ${routes.standardWebhook}`, () => {
         booking: { summary: '🙂 \ufffe \uffff \u0000 \ud800', start: '2027-06-01', end: '2027-06-02' },
       },
     });
-    const answer = await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string));
+    const answer = await post(
+      webhookRoute('standard'),
+      body,
+      byStandard(body, secrets.standard[0] as string),
+    );
     expect(answer).toMatchObject({ status: 200, body: { booking_id: 'odd-79' } });
   });
 
@@ -90,13 +94,16 @@ describe(`POST ${routes.standardWebhook}`, () => {
       () => byStandard(refunded, secrets.standard[0] as string, new Date(Date.now() + 400_000)),
     ],
   ])('the standard endpoint refuses %s with %i %s', async (_, status, code, headers) => {
-    expect(await post(routes.standardWebhook, refunded, headers())).toMatchObject({ status, body: { code } });
+    expect(await post(webhookRoute('standard'), refunded, headers())).toMatchObject({
+      status,
+      body: { code },
+    });
   });
 
   it('the standard endpoint reports each problem field of a signed body', async () => {
     const body = refunded.replace('100', '0.5');
     expect(
-      await post(routes.standardWebhook, body, byStandard(body, secrets.standard[0] as string)),
+      await post(webhookRoute('standard'), body, byStandard(body, secrets.standard[0] as string)),
     ).toMatchObject({
       status: 400,
       body: { code: 'unsupported_event_format', problems: [{ field: 'refundedAmount' }] },
@@ -104,10 +111,10 @@ describe(`POST ${routes.standardWebhook}`, () => {
   });
 });
 
-describe(`POST ${routes.stripeWebhook}`, () => {
+describe(`POST ${webhookRoute('stripe')}`, () => {
   it('the Stripe endpoint without an API key explains how to support thin events', async () => {
     const body = JSON.stringify(thin('v1.charge.refunded', '/v1/charges/ch_1'));
-    const answer = await post(routes.stripeWebhook, body, bySecret(body, secrets.stripe[0] as string));
+    const answer = await post(webhookRoute('stripe'), body, bySecret(body, secrets.stripe[0] as string));
     expect(answer).toMatchObject({
       status: 400,
       body: { code: 'unsupported_event_format', detail: expect.stringContaining('stripeApiKey') },
@@ -117,11 +124,11 @@ describe(`POST ${routes.stripeWebhook}`, () => {
   it('the Stripe endpoint refuses secrets and signatures of the standard scheme', async () => {
     const body = JSON.stringify(snapshot('charge.refunded', {}));
     const secret = secrets.standard[0] as string;
-    expect(await post(routes.stripeWebhook, body, bySecret(body, secret))).toMatchObject({
+    expect(await post(webhookRoute('stripe'), body, bySecret(body, secret))).toMatchObject({
       status: 400,
       body: { code: 'signature_mismatch' },
     });
-    expect(await post(routes.stripeWebhook, body, byStandard(body, secret))).toMatchObject({
+    expect(await post(webhookRoute('stripe'), body, byStandard(body, secret))).toMatchObject({
       status: 400,
       body: { code: 'signature_missing' },
     });

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { intent, snapshot } from '../unit/stripe.ts';
 import { fuzz } from './fuzz.ts';
@@ -46,9 +46,9 @@ describe('the fuzzer', () => {
   };
   const webhook: Case = {
     ...health,
-    endpoint: `POST ${routes.stripeWebhook}`,
+    endpoint: `POST ${webhookRoute('stripe')}`,
     method: 'POST',
-    path: routes.stripeWebhook,
+    path: webhookRoute('stripe'),
   };
   const connect: Case = {
     ...health,
@@ -138,7 +138,7 @@ describe('the fuzzer', () => {
     await expect(check(service, { ...signed, status: 200 })).rejects.toThrow(/only 200 is right/);
   });
 
-  it.each([routes.stripeWebhook, routes.standardWebhook])(
+  it.each([webhookRoute('stripe'), webhookRoute('standard')])(
     'the fuzzer sends values that one library accepts and another rejects to %s',
     (path) => {
       const cases = targets.find(({ endpoint }) => endpoint === `POST ${path}`)?.cases;

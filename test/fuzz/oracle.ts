@@ -16,7 +16,7 @@ import {
 } from '../../shared/api-answers.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { HttpRequest } from '../../shared/http.ts';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { makeState, makeToken, standardHeaders, stripeHeaders } from './credentials.ts';
 import type { Case } from './requests.ts';
 import { publicUrl, returnOrigin, type Service, sentIn, tableNames, type Write } from './service.ts';
@@ -28,8 +28,8 @@ export type Verdict = { status: number; code: string; ms: number };
 const patience = 1000;
 
 const success: Record<string, v.GenericSchema> = {
-  [`POST ${routes.stripeWebhook}`]: receiptSchema,
-  [`POST ${routes.standardWebhook}`]: receiptSchema,
+  [`POST ${webhookRoute('stripe')}`]: receiptSchema,
+  [`POST ${webhookRoute('standard')}`]: receiptSchema,
   [`GET ${routes.connection}`]: connectionSchema,
   [`PATCH ${routes.connection}`]: connectionSchema,
   [`DELETE ${routes.connection}`]: disconnectedSchema,

@@ -1,6 +1,6 @@
 /** What is sent to each endpoint: requests that are nearly right, and some that are nothing at all. */
 import fc from 'fast-check';
-import { routes } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/names.ts';
 import { charge, dispute, intent, metadata, refund, session, snapshot, thin } from '../unit/stripe.ts';
 import {
   type Signing,
@@ -266,9 +266,9 @@ const sound = { secret: 'ours' as const, skew: 0, stamp: '@', id: 'msg_1' };
 
 /** Correctly signed payments in the documented form, whose texts are anything: each must be taken. */
 const stripePayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'time_zone' }).map((texts) => ({
-  endpoint: `POST ${routes.stripeWebhook}`,
+  endpoint: `POST ${webhookRoute('stripe')}`,
   method: 'POST',
-  path: routes.stripeWebhook,
+  path: webhookRoute('stripe'),
   query: '',
   headers: [],
   body: JSON.stringify(
@@ -278,9 +278,9 @@ const stripePayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'time_zone' }
   status: 200,
 }));
 const standardPayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'timeZone' }).map((booking) => ({
-  endpoint: `POST ${routes.standardWebhook}`,
+  endpoint: `POST ${webhookRoute('standard')}`,
   method: 'POST',
-  path: routes.standardWebhook,
+  path: webhookRoute('standard'),
   query: '',
   headers: [],
   body: JSON.stringify({ ...confirmed, data: { ...confirmed.data, bookingId: 'new-1', booking } }),
@@ -644,7 +644,7 @@ const orElse = (main: Target, others: fc.Arbitrary<Case>): Target => ({
 export const targets: Target[] = [
   orElse(
     target(
-      `POST ${routes.stripeWebhook}`,
+      `POST ${webhookRoute('stripe')}`,
       24,
       mixed(
         fc
@@ -656,7 +656,7 @@ export const targets: Target[] = [
   ),
   orElse(
     target(
-      `POST ${routes.standardWebhook}`,
+      `POST ${webhookRoute('standard')}`,
       24,
       mixed(
         fc

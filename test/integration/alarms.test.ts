@@ -8,7 +8,7 @@ import {
 } from '../../functions/payment-confirmed/accept-webhook.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, json } from '../../shared/http.ts';
-import { metricNamespace, routes } from '../../shared/names.ts';
+import { metricNamespace, webhookRoute } from '../../shared/names.ts';
 import { recordedQueue } from '../fakes/queue.ts';
 import { heldSecret } from '../fakes/secret.ts';
 import { logged } from '../setup.ts';
@@ -45,7 +45,7 @@ const refund = JSON.stringify({
 
 /** Sends a webhook through the middleware that answers errors, as the function does; answers the status. */
 async function send(provider: 'stripe' | 'standard', body: string, secret: string): Promise<number> {
-  const route = provider === 'stripe' ? routes.stripeWebhook : routes.standardWebhook;
+  const route = provider === 'stripe' ? webhookRoute('stripe') : webhookRoute('standard');
   const accept = async () =>
     provider === 'stripe'
       ? acceptStripeWebhook(deps, {

@@ -8,7 +8,7 @@ import { Queue } from 'aws-cdk-lib/aws-sqs';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { readConfig } from '../../infra/config.ts';
 import { buildApp, synthesize } from '../../infra/synthesize.ts';
-import { env, indexes, keySecrets, routes } from '../../shared/names.ts';
+import { env, indexes, keySecrets, routes, webhookRoute } from '../../shared/names.ts';
 import { type Resource, type TemplateView, viewOf } from './template.ts';
 
 const functionNames = [
@@ -238,8 +238,8 @@ describe('the API', () => {
       [`PATCH ${routes.booking}`]: '<Bookings/Function.Arn>',
       [`DELETE ${routes.booking}`]: '<Bookings/Function.Arn>',
       [`GET ${routes.callback}`]: '<OauthCallback/Function.Arn>',
-      [`POST ${routes.stripeWebhook}`]: '<PaymentConfirmed/Function.Arn>',
-      [`POST ${routes.standardWebhook}`]: '<PaymentConfirmed/Function.Arn>',
+      [`POST ${webhookRoute('stripe')}`]: '<PaymentConfirmed/Function.Arn>',
+      [`POST ${webhookRoute('standard')}`]: '<PaymentConfirmed/Function.Arn>',
     });
   });
 });
