@@ -4,7 +4,7 @@ import type * as v from 'valibot';
 import { bookingSchema as bookingBody, listSchema } from '../functions/bookings/requests.ts';
 import { changeSchema } from '../functions/connections/manage-connection.ts';
 import { rejections } from '../functions/payment-confirmed/accept-webhook.ts';
-import { event, payment, refund } from '../functions/payment-confirmed/standard-events.ts';
+import { event, payment, refund } from '../functions/payment-confirmed/standard/events.ts';
 import {
   bookingSchema,
   bookingsSchema,

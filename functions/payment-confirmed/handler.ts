@@ -13,11 +13,12 @@ import {
 import { keysOf } from '../../shared/keys.ts';
 import { env, webhookRoute } from '../../shared/names.ts';
 import { secret } from '../../shared/secrets.ts';
-import { acceptStandardWebhook, acceptStripeWebhook, type Receipt } from './accept-webhook.ts';
-import { readStandardHeaders } from './standard-signature.ts';
+import { acceptWebhook } from './accept-webhook.ts';
+import type { PaymentProvider, WebhookDeps } from './payment-provider.ts';
+import { providers } from './providers.ts';
 import { parseWebhookSecrets } from './webhook-secrets.ts';
 
-const deps = {
+const deps: WebhookDeps = {
   secrets: secret(required(env.webhookSecretId), parseWebhookSecrets, systemClock),
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   clock: systemClock,
@@ -25,17 +26,17 @@ const deps = {
   stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 
-const accept: Record<string, (body: Buffer, headers: HttpRequest['headers']) => Promise<Receipt>> = {
-  [`POST ${webhookRoute('stripe')}`]: (body, headers) =>
-    acceptStripeWebhook(deps, { body, signature: headers['stripe-signature'] }),
-  [`POST ${webhookRoute('standard')}`]: (body, headers) =>
-    acceptStandardWebhook(deps, { body, headers: readStandardHeaders(headers) }),
-};
+const providerOf: Record<string, PaymentProvider> = Object.fromEntries(
+  providers.map((provider) => [`POST ${webhookRoute(provider.name)}`, provider]),
+);
 
 /** Webhooks of payment providers. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {
-    const webhook = operationFor(accept, request);
-    return json(200, await webhook(rawBody(request), request.headers));
+    const provider = operationFor(providerOf, request);
+    return json(
+      200,
+      await acceptWebhook(deps, provider, { body: rawBody(request), headers: request.headers }),
+    );
   });

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { AppError } from '../../shared/app-error.ts';
 
 /** Seconds that a signature may be old, or ahead of our clock: what Stripe and Standard Webhooks both have as default. */
-export const tolerance = 300;
+export const timestampToleranceSeconds = 300;
 
 /** What is wrong with a signature, whichever the scheme. */
 export type SignatureErrorCode =
@@ -12,7 +12,7 @@ export type SignatureErrorCode =
   | 'timestamp_out_of_tolerance';
 
 /** Seconds of a timestamp as both schemes write it. Undefined where it is none. */
-export function readTimestamp(text: string): number | undefined {
+export function parseTimestamp(text: string): number | undefined {
   return /^\d{1,12}$/.test(text) ? Number(text) : undefined;
 }
 
@@ -21,7 +21,7 @@ export function readTimestamp(text: string): number | undefined {
  * secret would give. Both kinds of several are allowed, so that a roll can overlap.
  * Errors (400): `signature_mismatch`, `timestamp_out_of_tolerance`.
  */
-export function matchSecret(
+export function findMatchingSecret(
   secrets: string[],
   signatures: Buffer[],
   timestamp: number,
@@ -33,22 +33,22 @@ export function matchSecret(
     return signatures.some((it) => it.length === expected.length && timingSafeEqual(it, expected));
   });
   if (matching < 0) {
-    throw refuse(
+    throw signatureError(
       'signature_mismatch',
       'No signature matches. Check that the signing secret is of this endpoint and that the body arrives unchanged.',
     );
   }
   // After the signature: an unsigned timestamp proves nothing, and its answer should not guide a guesser.
-  if (Math.abs(now - timestamp) > tolerance) {
-    throw refuse(
+  if (Math.abs(now - timestamp) > timestampToleranceSeconds) {
+    throw signatureError(
       'timestamp_out_of_tolerance',
-      `The signature is more than ${tolerance} seconds away from our clock.`,
+      `The signature is more than ${timestampToleranceSeconds} seconds away from our clock.`,
     );
   }
   return matching;
 }
 
 /** The error of a webhook that is not let in. */
-export function refuse(code: SignatureErrorCode, message: string): AppError {
+export function signatureError(code: SignatureErrorCode, message: string): AppError {
   return new AppError(code, message, { status: 400 });
 }

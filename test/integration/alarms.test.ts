@@ -1,16 +1,13 @@
 import middy from '@middy/core';
-import { Webhook } from 'standardwebhooks';
-import { Stripe } from 'stripe';
 import { beforeEach, describe, expect, inject, it } from 'vitest';
-import {
-  acceptStandardWebhook,
-  acceptStripeWebhook,
-} from '../../functions/payment-confirmed/accept-webhook.ts';
+import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
+import { type ProviderName, providers } from '../../functions/payment-confirmed/providers.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import { answerErrors, type HttpRequest, type HttpResponse, json } from '../../shared/http.ts';
 import { metricNamespace, webhookRoute } from '../../shared/names.ts';
 import { recordedQueue } from '../fakes/queue.ts';
 import { heldSecret } from '../fakes/secret.ts';
+import { signWebhook } from '../fixtures/sign-webhook.ts';
 import { logged } from '../setup.ts';
 
 /** The alarms of the template, over the metrics that the code really emits. */
@@ -44,26 +41,13 @@ const refund = JSON.stringify({
 });
 
 /** Sends a webhook through the middleware that answers errors, as the function does; answers the status. */
-async function send(provider: 'stripe' | 'standard', body: string, secret: string): Promise<number> {
-  const route = provider === 'stripe' ? webhookRoute('stripe') : webhookRoute('standard');
-  const accept = async () =>
-    provider === 'stripe'
-      ? acceptStripeWebhook(deps, {
-          body: Buffer.from(body),
-          signature: Stripe.webhooks.generateTestHeaderString({ payload: body, secret, timestamp: now }),
-        })
-      : acceptStandardWebhook(deps, {
-          body: Buffer.from(body),
-          headers: {
-            id: 'msg_1',
-            timestamp: String(now),
-            signature: new Webhook(secret).sign('msg_1', new Date(now * 1000), body),
-          },
-        });
+async function send(name: ProviderName, body: string, secret: string): Promise<number> {
+  const provider = providers.find((one) => one.name === name) as (typeof providers)[number];
+  const webhook = { body: Buffer.from(body), headers: signWebhook[name](body, secret, now) };
   const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
     .use(answerErrors())
-    .handler(async () => json(200, await accept()));
-  const request = { routeKey: `POST ${route}`, headers: {} } as HttpRequest;
+    .handler(async () => json(200, await acceptWebhook(deps, provider, webhook)));
+  const request = { routeKey: `POST ${webhookRoute(name)}`, headers: {} } as HttpRequest;
   const answer = await handler(request, { awsRequestId: '1' } as never);
   return answer.statusCode as number;
 }

@@ -9,11 +9,10 @@ import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
-import {
-  acceptStandardWebhook,
-  acceptStripeWebhook,
-} from '../../functions/payment-confirmed/accept-webhook.ts';
-import { tolerance } from '../../functions/payment-confirmed/signature.ts';
+import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
+import { timestampToleranceSeconds } from '../../functions/payment-confirmed/signature.ts';
+import { standard } from '../../functions/payment-confirmed/standard/provider.ts';
+import { stripe } from '../../functions/payment-confirmed/stripe/provider.ts';
 import type { Forgery } from '../../infra/local/google/state.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { checkoutCompleted, demoBooking } from '../../infra/local/payment.ts';
@@ -439,14 +438,18 @@ describe('webhooks', () => {
   const mac = (key: string | Buffer, content: string): Buffer =>
     createHmac('sha256', key).update(content).digest();
   const atStripe = (body: string, signature: Buffer, stamp = world.time.now) =>
-    acceptStripeWebhook(deps(), {
+    acceptWebhook(deps(), stripe, {
       body: Buffer.from(body),
-      signature: `t=${stamp},v1=${signature.toString('hex')}`,
+      headers: { 'stripe-signature': `t=${stamp},v1=${signature.toString('hex')}` },
     });
   const atStandard = (body: string, signature: Buffer, stamp = world.time.now, id = 'msg_1') =>
-    acceptStandardWebhook(deps(), {
+    acceptWebhook(deps(), standard, {
       body: Buffer.from(body),
-      headers: { id, timestamp: String(stamp), signature: `v1,${signature.toString('base64')}` },
+      headers: {
+        'webhook-id': id,
+        'webhook-timestamp': String(stamp),
+        'webhook-signature': `v1,${signature.toString('base64')}`,
+      },
     });
   /** As the official libraries sign. */
   const byStripe = (body: string, stamp = world.time.now): Buffer => {
@@ -512,7 +515,7 @@ describe('webhooks', () => {
     await mismatch(() => atStandard(standard, ofStandard, now, 'msg_2'));
     await mismatch(() => atStripe(stripe.replace('9000', '1'), ofStripe));
     await mismatch(() => atStandard(standard.replace(user, 'somebody-else'), ofStandard));
-    world.time.now += tolerance + 1;
+    world.time.now += timestampToleranceSeconds + 1;
     await refused('timestamp_out_of_tolerance', () => atStripe(stripe, ofStripe, now));
     await refused('timestamp_out_of_tolerance', () => atStandard(standard, ofStandard, now));
   });

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
-import { translateStandardEvent } from '../../functions/payment-confirmed/standard-events.ts';
-import { translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
+import { parseStandardEvent } from '../../functions/payment-confirmed/standard/events.ts';
+import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import { intent, session, snapshot } from '../unit/stripe.ts';
 import { startWorld, type World } from './world.ts';
@@ -40,7 +40,7 @@ const paymentOf = (translation: object): PaymentReported => {
 };
 const stripeReport = async (type: string, object: object) => {
   const body = Buffer.from(JSON.stringify(snapshot(type, object, { created: world.time.now })));
-  return paymentOf(await translateStripeEvent(body, 'both', async () => ({})));
+  return paymentOf(await parseStripeEvent(body, 'both', async () => ({})));
 };
 const providers: Record<string, Provider> = {
   stripe: {
@@ -59,7 +59,7 @@ const providers: Record<string, Provider> = {
       const timestamp = new Date(world.time.now * 1000).toISOString();
       const data = { paymentId, bookingId, userId, amount: 9000, booking: times() };
       const body = Buffer.from(JSON.stringify({ type: 'payment.confirmed', timestamp, data }));
-      return paymentOf(await translateStandardEvent(body, `msg_${paymentId}`));
+      return paymentOf(await parseStandardEvent(body, `msg_${paymentId}`));
     },
   },
 };

@@ -8,7 +8,8 @@ import { cancelBooking, declareBooking, patchBooking } from '../../functions/boo
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { changeConnection, disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
-import { acceptStripeWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
+import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
+import { stripe } from '../../functions/payment-confirmed/stripe/provider.ts';
 import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import { rotate } from '../../infra/keys-rotation.ts';
@@ -368,7 +369,11 @@ async function deliver(life: Life, key: string, body: string): Promise<void> {
       `deliver ${key} #${attempt}`,
       'webhook',
       timeouts.webhook * second,
-      (deps) => acceptStripeWebhook(deps, { body: Buffer.from(body), signature }),
+      (deps) =>
+        acceptWebhook(deps, stripe, {
+          body: Buffer.from(body),
+          headers: { 'stripe-signature': signature },
+        }),
     );
     if (ended.is === 'done') return;
     world.tell(`deliver ${key} #${attempt}: ${describe(ended)}`);

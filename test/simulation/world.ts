@@ -15,11 +15,8 @@ import type { BookingsDeps } from '../../functions/bookings/change-booking.ts';
 import type { ConnectDeps } from '../../functions/connect/start-connection.ts';
 import type { ConnectionsDeps } from '../../functions/connections/manage-connection.ts';
 import type { CallbackDeps } from '../../functions/oauth-callback/complete-connection.ts';
-import type { WebhookDeps } from '../../functions/payment-confirmed/accept-webhook.ts';
-import {
-  parseWebhookSecrets,
-  type WebhookSecrets,
-} from '../../functions/payment-confirmed/webhook-secrets.ts';
+import type { WebhookDeps, WebhookSecrets } from '../../functions/payment-confirmed/payment-provider.ts';
+import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
 import type { Booking } from '../../shared/booking.ts';
 import {

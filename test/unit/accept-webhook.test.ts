@@ -1,19 +1,17 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Webhook } from 'standardwebhooks';
 import { Stripe } from 'stripe';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  acceptStandardWebhook,
-  acceptStripeWebhook,
-} from '../../functions/payment-confirmed/accept-webhook.ts';
-import {
-  parseWebhookSecrets,
-  type WebhookSecrets,
-} from '../../functions/payment-confirmed/webhook-secrets.ts';
+import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
+import type { WebhookSecrets } from '../../functions/payment-confirmed/payment-provider.ts';
+import { providers } from '../../functions/payment-confirmed/providers.ts';
+import { standard as standardProvider } from '../../functions/payment-confirmed/standard/provider.ts';
+import { stripe as stripeProvider } from '../../functions/payment-confirmed/stripe/provider.ts';
+import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { StripeMode } from '../../shared/config.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { heldSecret } from '../fakes/secret.ts';
+import { signWebhook } from '../fixtures/sign-webhook.ts';
 import { logged } from '../setup.ts';
 import { charge, created, intent, refund, session, snapshot, thin } from './stripe.ts';
 
@@ -58,15 +56,14 @@ const deps = (baseUrl = `http://127.0.0.1:${port}`) => ({
 });
 const signed = (payload: string, secret = stripeSecret) => ({
   body: Buffer.from(payload),
-  signature: Stripe.webhooks.generateTestHeaderString({ payload, secret, timestamp: created }),
+  headers: signWebhook.stripe(payload, secret, created),
 });
 const stripe = (event: object, secret = stripeSecret, baseUrl?: string) =>
-  acceptStripeWebhook(deps(baseUrl), signed(JSON.stringify(event), secret));
+  acceptWebhook(deps(baseUrl), stripeProvider, signed(JSON.stringify(event), secret));
 const standard = (event: object, secret = standardSecret) => {
   const payload = JSON.stringify(event);
-  const signature = new Webhook(secret).sign('msg_1', new Date(created * 1000), payload);
-  const headers = { id: 'msg_1', timestamp: String(created), signature };
-  return acceptStandardWebhook(deps(), { body: Buffer.from(payload), headers });
+  const headers = signWebhook.standard(payload, secret, created);
+  return acceptWebhook(deps(), standardProvider, { body: Buffer.from(payload), headers });
 };
 const error = (code: string, status: number) => expect.objectContaining({ code, status });
 const lines = () => logged.map((line) => JSON.parse(line));
@@ -133,9 +130,8 @@ describe('webhooks', () => {
   it('refuses a body above the size limit before computing a signature', async () => {
     const body = Buffer.alloc(1024 * 1024 + 1);
     const refused = error('payload_too_large', 413);
-    await expect(acceptStripeWebhook(deps(), { body, signature: 't=1,v1=0' })).rejects.toThrow(refused);
-    const headers = { id: 'x', timestamp: '1', signature: 'v1,x' };
-    await expect(acceptStandardWebhook(deps(), { body, headers })).rejects.toThrow(refused);
+    for (const provider of providers)
+      await expect(acceptWebhook(deps(), provider, { body, headers: {} })).rejects.toThrow(refused);
   });
 
   it('logs no appointment details of a webhook', async () => {
@@ -164,7 +160,7 @@ describe('signing secrets', () => {
       error('signature_mismatch', 400),
     );
     await expect(
-      acceptStripeWebhook(deps(), { body: Buffer.alloc(2), signature: undefined }),
+      acceptWebhook(deps(), stripeProvider, { body: Buffer.alloc(2), headers: {} }),
     ).rejects.toThrow(error('signature_missing', 400));
     await expect(stripe({ object: 'event' })).rejects.toThrow(error('unsupported_event_format', 400));
     await expect(standard(standardRefund, `whsec_${'B'.repeat(32)}`)).rejects.toThrow(
@@ -185,12 +181,17 @@ describe('signing secrets', () => {
     const refused = error('signature_mismatch', 400);
     // The right scheme for a door with the other's secret, and the other scheme's signature in its headers.
     await expect(standard(standardRefund, `whsec_${'B'.repeat(32)}`)).rejects.toThrow(refused);
-    const { body, signature } = signed(JSON.stringify(standardRefund), standardSecret);
-    const asStandard = `v1,${Buffer.from(signature.split('v1=')[1] as string, 'hex').toString('base64')}`;
+    const { body, headers } = signed(JSON.stringify(standardRefund), standardSecret);
+    const [, hex = ''] = headers['stripe-signature']?.split('v1=') ?? [];
+    const asStandard = `v1,${Buffer.from(hex, 'hex').toString('base64')}`;
     await expect(
-      acceptStandardWebhook(deps(), {
+      acceptWebhook(deps(), standardProvider, {
         body,
-        headers: { id: 'msg_1', timestamp: String(created), signature: asStandard },
+        headers: {
+          'webhook-id': 'msg_1',
+          'webhook-timestamp': String(created),
+          'webhook-signature': asStandard,
+        },
       }),
     ).rejects.toThrow(refused);
     expect(queue.messages).toEqual([]);
@@ -216,11 +217,11 @@ describe('signing secrets', () => {
   });
 
   it.each([
-    [{ stripe: [stripeSecret] }, { stripe: [stripeSecret], standard: [] }],
-    [{ standard: [standardSecret] }, { stripe: [], standard: [standardSecret] }],
+    [{ stripe: [stripeSecret] }, { stripe: [stripeSecret], standard: [], stripeApiKey: [] }],
+    [{ standard: [standardSecret] }, { stripe: [], standard: [standardSecret], stripeApiKey: [] }],
     [
       { stripe: [stripeSecret], stripeApiKey: apiKey },
-      { stripe: [stripeSecret], standard: [], stripeApiKey: apiKey },
+      { stripe: [stripeSecret], standard: [], stripeApiKey: [apiKey] },
     ],
   ])('accepts signing secrets of one or more providers: %j', (secret, expected) => {
     expect(parseWebhookSecrets(JSON.stringify(secret))).toEqual(expected);
@@ -230,7 +231,7 @@ describe('signing secrets', () => {
 describe('thin events', () => {
   const event = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1');
   const withKey = () => {
-    secrets.value = { ...secrets.value, stripeApiKey: apiKey };
+    secrets.value = { ...secrets.value, stripeApiKey: [apiKey] };
   };
 
   it('completes a thin event with the API key and queues it like a snapshot', async () => {
@@ -243,11 +244,11 @@ describe('thin events', () => {
   it("fetches the object of a thin event as Stripe's own package does", async () => {
     withKey();
     await stripe(event);
-    const { body, signature } = signed(JSON.stringify(event));
+    const { body, headers: signedHeaders } = signed(JSON.stringify(event));
     const official = new Stripe(apiKey, { host: '127.0.0.1', port, protocol: 'http', telemetry: false });
     const notification = official.parseEventNotification(
       body,
-      signature,
+      signedHeaders['stripe-signature'] as string,
       stripeSecret,
       undefined,
       undefined,
@@ -274,7 +275,7 @@ describe('thin events', () => {
   });
 
   it('reads the secret again when a thin event needs an API key that was just added', async () => {
-    secrets.newer = { ...secrets.value, stripeApiKey: apiKey };
+    secrets.newer = { ...secrets.value, stripeApiKey: [apiKey] };
     expect(await stripe(event)).toMatchObject({ payment_id: 'pi_1' });
     expect(operatorErrors()).toEqual([]);
   });
@@ -303,7 +304,7 @@ describe('thin events', () => {
   it('retries a thin event with the new API key when the old one was just replaced', async () => {
     withKey();
     api.status = 401;
-    secrets.newer = { ...secrets.value, stripeApiKey: 'rk_test_newer_0123456789' };
+    secrets.newer = { ...secrets.value, stripeApiKey: ['rk_test_newer_0123456789'] };
     await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
     expect(api.requests.map(({ headers }) => headers.authorization)).toEqual([
       `Bearer ${apiKey}`,

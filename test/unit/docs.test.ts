@@ -29,7 +29,7 @@ test('api.md explains every problem code of a booking', () => {
     'shared/appointment.ts',
     'shared/booking-payments.ts',
     'shared/former-account.ts',
-    'functions/payment-confirmed/named-booking.ts',
+    'functions/payment-confirmed/booking-from-metadata.ts',
   ]
     .map(read)
     .join('\n');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { applyPayment } from '../../functions/booking-sync/apply-payment.ts';
-import { readBooking, readSafely } from '../../functions/payment-confirmed/named-booking.ts';
-import { translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
+import { parseBooking, readSafely } from '../../functions/payment-confirmed/booking-from-metadata.ts';
+import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { readAppointment } from '../../shared/appointment.ts';
 import type { Booking } from '../../shared/booking.ts';
 import { standingOf } from '../../shared/payment.ts';
@@ -22,7 +22,7 @@ describe('the booking that a payment references', () => {
   it.each(icuAbbreviations.flatMap((zone) => [zone, zone.toLowerCase()]))(
     'reports a problem with a time zone that is the abbreviation %s',
     async (zone) => {
-      expect(await readBooking({ ...texts, time_zone: zone }, names, 'pi_1')).toEqual({
+      expect(await parseBooking({ ...texts, time_zone: zone }, names, 'pi_1')).toEqual({
         bookingId: 'b1',
         userId: 'user-1',
         problems: [expect.objectContaining({ code: 'invalid_booking', field: 'time_zone' })],
@@ -33,11 +33,7 @@ describe('the booking that a payment references', () => {
   it('pays a declared booking even with unusable metadata', async () => {
     const metadata = { ...texts, time_zone: 'PST', start: 'Monday' };
     const event = snapshot('payment_intent.succeeded', intent({ metadata }));
-    const translation = await translateStripeEvent(
-      Buffer.from(JSON.stringify(event)),
-      'both',
-      async () => ({}),
-    );
+    const translation = await parseStripeEvent(Buffer.from(JSON.stringify(event)), 'both', async () => ({}));
     const { payment } = translation as Extract<typeof translation, { payment: unknown }>;
     expect(payment.booking?.problems).not.toEqual([]);
     const { appointment } = await readAppointment(texts);

@@ -1,7 +1,7 @@
 /** Refunds and disputes are measured against what was captured, in any order and for any version of Stripe's API. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
+import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { mergeFacts, type PaymentFacts, standingOf } from '../../shared/payment.ts';
 import { charge, intent, refund, snapshot } from './stripe.ts';
 
@@ -42,11 +42,7 @@ function eventsOf({ authorized, captured, refunds }: Amounts, api_version: strin
 }
 
 async function factsOf(event: object): Promise<PaymentFacts> {
-  const translation = await translateStripeEvent(
-    Buffer.from(JSON.stringify(event)),
-    'both',
-    async () => ({}),
-  );
+  const translation = await parseStripeEvent(Buffer.from(JSON.stringify(event)), 'both', async () => ({}));
   if ('ignored' in translation) throw new Error(translation.ignored);
   return translation.payment.facts;
 }

@@ -11,6 +11,7 @@ const stripe = 'whsec_of_stripe_0123456789abcdef';
 const standard = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
 const apiKey = 'rk_test_0123456789abcdef';
 const webhookSigning = { stripe: [stripe], standard: [standard], stripeApiKey: apiKey };
+const parsedWebhookSigning = { ...webhookSigning, stripeApiKey: [apiKey] };
 const client = { client_id: 'id.apps.example.com', client_secret: 'GOCSPX-canary-secret' };
 const master = 'canary'.padEnd(64, 'x');
 const keyPurposes = Object.keys(keySecrets) as KeyPurpose[];
@@ -51,7 +52,7 @@ beforeEach(() => {
 });
 
 describe.each<[string, (value: string) => unknown, object, object]>([
-  ['webhook-signing', parseWebhookSecrets, webhookSigning, webhookSigning],
+  ['webhook-signing', parseWebhookSecrets, webhookSigning, parsedWebhookSigning],
   [
     'google-oauth-client',
     parseGoogleClient,
@@ -91,7 +92,7 @@ describe('an entry of webhook-signing', () => {
     expect(parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }))).toEqual({
       stripe: [stripe],
       standard: [],
-      stripeApiKey: undefined,
+      stripeApiKey: [],
     });
     expect(operatorErrors()).toEqual([]);
   });
@@ -170,7 +171,7 @@ describe('a secret that was read before', () => {
   };
 
   it('keeps the last valid secret when it becomes malformed, and raises an alarm', async () => {
-    expect(await readTwice(() => '{')).toEqual(webhookSigning);
+    expect(await readTwice(() => '{')).toEqual(parsedWebhookSigning);
     expect(operatorErrors()).toHaveLength(1);
   });
 
@@ -178,7 +179,7 @@ describe('a secret that was read before', () => {
     const unavailable = () => {
       throw new Error('unavailable');
     };
-    expect(await readTwice(unavailable)).toEqual(webhookSigning);
+    expect(await readTwice(unavailable)).toEqual(parsedWebhookSigning);
     expect(operatorErrors()).toEqual([]);
   });
 });

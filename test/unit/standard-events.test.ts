@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
-import { translateStandardEvent } from '../../functions/payment-confirmed/standard-events.ts';
+import { parseStandardEvent } from '../../functions/payment-confirmed/standard/events.ts';
 import { AppError } from '../../shared/app-error.ts';
 
 const at = '2026-11-23T08:00:00Z';
@@ -19,7 +19,7 @@ const data = {
 };
 
 const translate = (type: string, data: unknown, change: object = {}) =>
-  translateStandardEvent(Buffer.from(JSON.stringify({ type, timestamp: at, data, ...change })), 'msg_1');
+  parseStandardEvent(Buffer.from(JSON.stringify({ type, timestamp: at, data, ...change })), 'msg_1');
 const paymentOf = async (type: string, data: unknown, change: object = {}) => {
   const translation = await translate(type, data, change);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
@@ -48,7 +48,7 @@ const booking = {
 const report = { type: 'payment', paymentId: 'standard:order-77', eventId: 'msg_1' };
 const { booking: _, bookingId, ...ofPayment } = data;
 
-describe('translateStandardEvent', () => {
+describe('parseStandardEvent', () => {
   it.each([
     ['payment.confirmed', data, { facts: { confirmedAt: at, amount: 9000 }, booking }],
     ['payment.failed', data, { facts: { failedAt: at }, booking }],
@@ -150,11 +150,12 @@ describe('translateStandardEvent', () => {
     expect(facts).toEqual({ refunds: { constructor: { amount: 4000, state: 'done' } } });
   });
 
-  it.each([
-    ['a body that is no JSON', () => translateStandardEvent(Buffer.from('{'), 'msg_1'), 'invalid_json'],
-  ])('refuses a Standard Webhook with %s', async (_, act, code) => {
-    await expect(act()).rejects.toThrow(expect.objectContaining({ code, status: 400 }));
-  });
+  it.each([['a body that is no JSON', () => parseStandardEvent(Buffer.from('{'), 'msg_1'), 'invalid_json']])(
+    'refuses a Standard Webhook with %s',
+    async (_, act, code) => {
+      await expect(act()).rejects.toThrow(expect.objectContaining({ code, status: 400 }));
+    },
+  );
 
   it.each([
     ['no timestamp', () => translate('payment.confirmed', data, { timestamp: undefined }), ['timestamp']],
@@ -169,7 +170,7 @@ describe('translateStandardEvent', () => {
     ['a refund of no amount', () => translate('payment.refunded', data), ['refundedAmount']],
     ['a list as booking', () => translate('payment.confirmed', { ...data, booking: [] }), ['booking']],
     ['a list as data', () => translate('payment.disputed', []), ['data']],
-    ['no object at all', () => translateStandardEvent(Buffer.from('7'), 'msg_1'), ['']],
+    ['no object at all', () => parseStandardEvent(Buffer.from('7'), 'msg_1'), ['']],
     [
       'a start that is no text',
       () => translate('payment.confirmed', { ...data, booking: { start: 1 } }),
@@ -205,7 +206,7 @@ describe('translateStandardEvent', () => {
     await fc.assert(
       fc.asyncProperty(event, async (event) => {
         try {
-          const translation = await translateStandardEvent(Buffer.from(JSON.stringify(event)), 'msg_1');
+          const translation = await parseStandardEvent(Buffer.from(JSON.stringify(event)), 'msg_1');
           if ('payment' in translation) parseBookingMessage(JSON.stringify(translation.payment));
         } catch (error) {
           expect(error).toBeInstanceOf(AppError);

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
-import { type FetchObject, translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
-import { readers } from '../../functions/payment-confirmed/stripe-facts.ts';
-import { ignoredTypeNames } from '../../functions/payment-confirmed/stripe-ignored.ts';
+import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
+import { ignoredTypeNames } from '../../functions/payment-confirmed/stripe/ignored-types.ts';
+import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
 import { AppError } from '../../shared/app-error.ts';
 import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
 
@@ -12,7 +12,7 @@ const noFetch: FetchObject = async () => {
 };
 const bytes = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const translate = (type: string, object: unknown) =>
-  translateStripeEvent(bytes(snapshot(type, object)), 'both', noFetch);
+  parseStripeEvent(bytes(snapshot(type, object)), 'both', noFetch);
 const paymentOf = async (type: string, object: unknown) => {
   const translation = await translate(type, object);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
@@ -102,7 +102,7 @@ const table: [string, object, object][] = [
   ],
 ];
 
-describe('translateStripeEvent', () => {
+describe('parseStripeEvent', () => {
   it.each(table)('translates a Stripe event: %s', async (type, object, expected) => {
     const payment = await paymentOf(type, object);
     expect(payment).toEqual({ type: 'payment', paymentId: 'pi_1', eventId: 'evt_1', ...expected });
@@ -110,7 +110,7 @@ describe('translateStripeEvent', () => {
   });
 
   it('tests each Stripe event type that has a reader', () => {
-    expect([...new Set(table.map(([type]) => type))]).toEqual([...readers.keys()]);
+    expect([...new Set(table.map(([type]) => type))]).toEqual([...objectParsers.keys()]);
   });
 
   it('without a payment intent identifies the payment by its charge or session', async () => {
@@ -137,7 +137,7 @@ describe('translateStripeEvent', () => {
   });
 
   it.each(ignoredTypeNames)('ignores %s on purpose', async (type) => {
-    expect(readers.has(type)).toBe(false);
+    expect(objectParsers.has(type)).toBe(false);
     expect(await translate(type, {})).toEqual({
       ignored: expect.stringContaining(`event type ${type}`),
       reason: type.startsWith('invoice') ? 'invoice' : 'event_type',
@@ -240,7 +240,7 @@ describe('translateStripeEvent', () => {
     ['an event without data', '{"id":"evt_1","object":"event","type":"x"}', 'unsupported_event_format'],
     ['a thin event without more', '{"id":"evt_1","object":"v2.core.event"}', 'unsupported_event_format'],
   ])('refuses a Stripe event with %s', async (_, body, code) => {
-    await expect(translateStripeEvent(Buffer.from(body), 'both', noFetch)).rejects.toThrow(refused(code));
+    await expect(parseStripeEvent(Buffer.from(body), 'both', noFetch)).rejects.toThrow(refused(code));
   });
 
   it.each([
@@ -264,7 +264,7 @@ describe('thin events', () => {
     for (const [type, object, expected] of table) {
       const fetchObject = vi.fn<FetchObject>(async () => object);
       const event = thin(`v1.${type}`, url);
-      expect(await translateStripeEvent(bytes(event), 'both', fetchObject)).toEqual({
+      expect(await parseStripeEvent(bytes(event), 'both', fetchObject)).toEqual({
         payment: { type: 'payment', paymentId: 'pi_1', eventId: 'evt_thin_1', ...expected },
       });
       expect(fetchObject).toHaveBeenCalledWith(
@@ -275,7 +275,7 @@ describe('thin events', () => {
 
   it('a thin event uses the id of the snapshot event for the same change', async () => {
     const event = thin('v1.payment_intent.succeeded', url, { snapshot_event: 'evt_1' });
-    expect(await translateStripeEvent(bytes(event), 'both', async () => intent())).toEqual(
+    expect(await parseStripeEvent(bytes(event), 'both', async () => intent())).toEqual(
       await translate('payment_intent.succeeded', intent()),
     );
   });
@@ -283,7 +283,7 @@ describe('thin events', () => {
   it.each(['v1.charge.succeeded', 'v1.charge.captured'])(
     'ignores a thin event without fetching its object: %s',
     async (type) => {
-      expect(await translateStripeEvent(bytes(thin(type, url)), 'both', noFetch)).toMatchObject({
+      expect(await parseStripeEvent(bytes(thin(type, url)), 'both', noFetch)).toMatchObject({
         ignored: `event type ${type.slice(3)}`,
         reason: 'event_type',
       });
@@ -293,7 +293,7 @@ describe('thin events', () => {
   it('ignores thin events of the v2 API as unknown', async () => {
     for (const url of ['/v2/core/accounts/acct_1', undefined])
       expect(
-        await translateStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch),
+        await parseStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch),
       ).toMatchObject({
         ignored: 'unknown event type v2.core.account.updated',
         reason: 'unknown_event_type',
@@ -309,14 +309,14 @@ describe('thin events', () => {
     '/v1@example.com',
     '/v2/core/x',
   ])("refuses to fetch a thin event's object outside the API: %s", async (path) => {
-    await expect(
-      translateStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch),
-    ).rejects.toThrow(refused('unsupported_event_format'));
+    await expect(parseStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch)).rejects.toThrow(
+      refused('unsupported_event_format'),
+    );
   });
 });
 
 describe('any signed event', () => {
-  const types = [...readers.keys()];
+  const types = [...objectParsers.keys()];
   const mostly = (usual: fc.Arbitrary<unknown>) =>
     fc.oneof({ weight: 9, arbitrary: usual }, { weight: 1, arbitrary: fc.jsonValue() });
   const ids = mostly(fc.constantFrom('pi_1', 'ch_1', '__proto__', null));
@@ -369,7 +369,7 @@ describe('any signed event', () => {
     await fc.assert(
       fc.asyncProperty(event, object, async (event, fetched) => {
         try {
-          const translation = await translateStripeEvent(bytes(event), 'both', async () => fetched);
+          const translation = await parseStripeEvent(bytes(event), 'both', async () => fetched);
           if ('ignored' in translation) seen.ignored += 1;
           else {
             seen.payment += 1;

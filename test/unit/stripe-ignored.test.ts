@@ -1,7 +1,7 @@
 /** Events of Stripe that are signed, but are not a payment for this deployment. */
 import { describe, expect, it } from 'vitest';
-import { type FetchObject, translateStripeEvent } from '../../functions/payment-confirmed/stripe-events.ts';
-import { readers } from '../../functions/payment-confirmed/stripe-facts.ts';
+import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
+import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
 import type { StripeMode } from '../../shared/config.ts';
 import { charge, intent, refund, session, snapshot, thin } from './stripe.ts';
 
@@ -9,7 +9,7 @@ const noFetch: FetchObject = async () => {
   throw new Error('An ignored event must not be fetched.');
 };
 const translate = (event: object, served: StripeMode = 'both') =>
-  translateStripeEvent(Buffer.from(JSON.stringify(event)), served, noFetch);
+  parseStripeEvent(Buffer.from(JSON.stringify(event)), served, noFetch);
 const succeeded = (change: object) => snapshot('payment_intent.succeeded', intent(), change);
 const thinSucceeded = (change: object) =>
   thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1', change);
@@ -32,7 +32,7 @@ describe('the mode of an event', () => {
   });
 
   it('checks the mode of every event type before fetching a thin event', async () => {
-    for (const type of [...readers.keys(), 'charge.succeeded', 'unknown']) {
+    for (const type of [...objectParsers.keys(), 'charge.succeeded', 'unknown']) {
       const ignored = { reason: 'other_mode', event: { type } };
       expect(await translate(snapshot(type, {}, { livemode: false }), 'live')).toMatchObject(ignored);
       expect(await translate(thin(`v1.${type}`, '/v1/x/x_1', { livemode: false }), 'live')).toMatchObject(
@@ -65,7 +65,7 @@ describe('the account of an event', () => {
 });
 
 describe('a session', () => {
-  const types = [...readers.keys()].filter((type) => type.startsWith('checkout.session.'));
+  const types = [...objectParsers.keys()].filter((type) => type.startsWith('checkout.session.'));
 
   it.each(types)('ignores a setup or subscription session with its reason in %s', async (type) => {
     const of = (mode: string) => translate(snapshot(type, session({ mode, payment_intent: null })));

@@ -4,8 +4,8 @@ import {
   type PaymentFacts,
   type RefundState,
   withoutUncaptured,
-} from '../../shared/payment.ts';
-import { type Ignored, readPart } from './event-body.ts';
+} from '../../../shared/payment.ts';
+import { type Ignored, parsePart } from '../parse-event.ts';
 
 /**
  * What an object of Stripe says of a payment. With metadata it is of interest only where that names a booking;
@@ -27,7 +27,7 @@ export type StripeReport = {
 type About = { at: string; apiVersion?: string | undefined };
 
 /** Errors (400): `unsupported_event_format`. */
-type Reader = (object: unknown, about: About) => StripeReport | Ignored;
+type ObjectParser = (object: unknown, about: About) => StripeReport | Ignored;
 
 // Ids become keys of objects, which lose `__proto__` when they are stored.
 export const stripeId = v.pipe(v.string(), v.regex(/^[\w-]{1,100}$/), v.notValue('__proto__'));
@@ -106,9 +106,9 @@ type Session = v.InferOutput<typeof session>;
 
 /** Reads sessions that may be payments for a booking. */
 const ofPayment =
-  (read: (session: Session, at: string) => StripeReport | Ignored): Reader =>
+  (read: (session: Session, at: string) => StripeReport | Ignored): ObjectParser =>
   (object, { at }) => {
-    const it = readObject(session, object);
+    const it = parseObject(session, object);
     return ignoredModes.get(it.mode ?? '') ?? read(it, at);
   };
 
@@ -139,8 +139,8 @@ const failedSession = ofPayment(({ id, payment_intent, metadata }, at) => ({
   metadata,
 }));
 
-const succeededIntent: Reader = (object, { at }) => {
-  const { id, amount, amount_received, metadata } = readObject(paymentIntent, object);
+const succeededIntent: ObjectParser = (object, { at }) => {
+  const { id, amount, amount_received, metadata } = parseObject(paymentIntent, object);
   return {
     paymentId: id,
     facts: { confirmedAt: at, ...known({ amount, captured: amount_received || undefined }) },
@@ -148,19 +148,19 @@ const succeededIntent: Reader = (object, { at }) => {
   };
 };
 
-const canceledIntent: Reader = (object, { at }) => {
-  const { id, metadata } = readObject(paymentIntent, object);
+const canceledIntent: ObjectParser = (object, { at }) => {
+  const { id, metadata } = parseObject(paymentIntent, object);
   return { paymentId: id, facts: { failedAt: at }, metadata };
 };
 
 /** An authorization that was not captured in time. */
-const expiredAuthorization: Reader = (object, { at }) => {
-  const { id, payment_intent, metadata } = readObject(expiredCharge, object);
+const expiredAuthorization: ObjectParser = (object, { at }) => {
+  const { id, payment_intent, metadata } = parseObject(expiredCharge, object);
   return { paymentId: payment_intent ?? id, facts: { failedAt: at }, metadata };
 };
 
-const refundedCharge: Reader = (object, { apiVersion }) => {
-  const it = readObject(charge, object);
+const refundedCharge: ObjectParser = (object, { apiVersion }) => {
+  const it = parseObject(charge, object);
   const { id, payment_intent, amount, amount_captured } = it;
   return {
     paymentId: payment_intent ?? id,
@@ -188,8 +188,8 @@ function refundedOfCaptured(
   return withoutUncaptured(amount_refunded, { captured, remainder }, mayIncludeRemainder(apiVersion));
 }
 
-const changedRefund: Reader = (object, { apiVersion }) => {
-  const { id, payment_intent, charge, amount, status } = readObject(refund, object);
+const changedRefund: ObjectParser = (object, { apiVersion }) => {
+  const { id, payment_intent, charge, amount, status } = parseObject(refund, object);
   const paymentId = payment_intent ?? charge;
   if (!paymentId) return { ignored: 'a refund of no payment', reason: 'refund_without_payment' };
   const state = refundStates.get(status ?? '') ?? 'open';
@@ -202,8 +202,8 @@ const changedRefund: Reader = (object, { apiVersion }) => {
   };
 };
 
-const changedDispute: Reader = (object) => {
-  const { id, payment_intent, charge, amount, status } = readObject(dispute, object);
+const changedDispute: ObjectParser = (object) => {
+  const { id, payment_intent, charge, amount, status } = parseObject(dispute, object);
   const state = disputeStates.get(status) ?? 'open';
   return {
     paymentId: payment_intent ?? charge,
@@ -212,7 +212,7 @@ const changedDispute: Reader = (object) => {
 };
 
 /** Event types that say something of a payment, and who reads their objects. */
-export const readers: ReadonlyMap<string, Reader> = new Map([
+export const objectParsers: ReadonlyMap<string, ObjectParser> = new Map([
   ['checkout.session.completed', completedSession],
   ['checkout.session.async_payment_succeeded', paidSession],
   ['checkout.session.async_payment_failed', failedSession],
@@ -241,6 +241,6 @@ function known<Fields extends Record<string, unknown>>(
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as never;
 }
 
-function readObject<Schema extends v.GenericSchema>(schema: Schema, object: unknown): v.InferOutput<Schema> {
-  return readPart(schema, object, 'The object in the event does not have the form that Stripe documents.');
+function parseObject<Schema extends v.GenericSchema>(schema: Schema, object: unknown): v.InferOutput<Schema> {
+  return parsePart(schema, object, 'The object in the event does not have the form that Stripe documents.');
 }

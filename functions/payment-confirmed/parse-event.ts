@@ -5,12 +5,12 @@ import type { PaymentReported } from '../../shared/booking-queue.ts';
 import { discreetly } from '../../shared/schemas.ts';
 
 /** What to do with an event: queue what it says of a payment, or ignore it. */
-export type Translation = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });
+export type ParsedEvent = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });
 /** Why an event is ignored: a sentence for people, and its code. */
 export type Ignored = { ignored: string; reason: IgnoredReason };
 
 /** What `schema` makes of a part of an event. Errors (400): `unsupported_event_format` with `message` and problems. */
-export function readPart<Schema extends v.GenericSchema>(
+export function parsePart<Schema extends v.GenericSchema>(
   schema: Schema,
   part: unknown,
   message: string,

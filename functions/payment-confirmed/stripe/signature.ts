@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { matchSecret, readTimestamp, refuse } from './signature.ts';
+import { findMatchingSecret, parseTimestamp, signatureError } from '../signature.ts';
 
 /**
  * Verifies a `Stripe-Signature` header over the raw bytes of a body and answers the index of the secret that
@@ -12,21 +12,24 @@ export function verifyStripeSignature(
   secrets: string[],
   now: number,
 ): number {
-  if (!header) throw refuse('signature_missing', 'The header Stripe-Signature is missing.');
+  if (!header) throw signatureError('signature_missing', 'The header Stripe-Signature is missing.');
   const { timestamp, signatures } = parseHeader(header);
-  return matchSecret(secrets, signatures, timestamp, now, (secret) =>
+  return findMatchingSecret(secrets, signatures, timestamp, now, (secret) =>
     createHmac('sha256', secret).update(`${timestamp}.`).update(body).digest(),
   );
 }
 
 function parseHeader(header: string): { timestamp: number; signatures: Buffer[] } {
   const pairs = header.split(',').map((pair) => pair.trim().split('=', 2) as [string, string?]);
-  const timestamp = readTimestamp(pairs.findLast(([name]) => name === 't')?.[1] ?? '');
+  const timestamp = parseTimestamp(pairs.findLast(([name]) => name === 't')?.[1] ?? '');
   const signatures = pairs
     .filter(([name, value]) => name === 'v1' && /^[0-9a-f]{64}$/.test(value ?? ''))
     .map(([, value]) => Buffer.from(value as string, 'hex'));
   if (timestamp === undefined || signatures.length === 0) {
-    throw refuse('signature_malformed', 'The header Stripe-Signature must read t=<seconds>,v1=<hex>.');
+    throw signatureError(
+      'signature_malformed',
+      'The header Stripe-Signature must read t=<seconds>,v1=<hex>.',
+    );
   }
   return { timestamp, signatures };
 }

@@ -1,4 +1,4 @@
-import type { Ignored } from './event-body.ts';
+import type { Ignored } from '../parse-event.ts';
 
 const beside: Ignored['reason'] = 'event_type';
 

@@ -1,13 +1,13 @@
 import * as v from 'valibot';
-import { toIso } from '../../shared/clock.ts';
-import type { StripeMode } from '../../shared/config.ts';
-import { parseJsonBody } from '../../shared/http.ts';
-import { anyObject, instant } from '../../shared/schemas.ts';
-import { readPart, type Translation } from './event-body.ts';
-import { readBooking, readReference } from './named-booking.ts';
-import { readers, stripeId } from './stripe-facts.ts';
-import { ignoredType } from './stripe-ignored.ts';
-import { notForUs, type Recipient, recipientFields } from './stripe-recipient.ts';
+import { toIso } from '../../../shared/clock.ts';
+import type { StripeMode } from '../../../shared/config.ts';
+import { parseJsonBody } from '../../../shared/http.ts';
+import { anyObject, instant } from '../../../shared/schemas.ts';
+import { parseBooking, parseReference } from '../booking-from-metadata.ts';
+import { type ParsedEvent, parsePart } from '../parse-event.ts';
+import { ignoredType } from './ignored-types.ts';
+import { objectParsers, stripeId } from './object-parsers.ts';
+import { notForUs, type Recipient, recipientFields } from './recipient.ts';
 
 /** A thin event only names its object, which is to be fetched from Stripe. */
 export type ThinEvent = v.InferOutput<typeof referenceSchema>;
@@ -59,17 +59,17 @@ const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone
  * @param served the mode whose payments count in this deployment
  * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
  */
-export async function translateStripeEvent(
+export async function parseStripeEvent(
   body: Buffer,
   served: StripeMode,
   fetchObject: FetchObject,
-): Promise<Translation> {
-  const event = readEvent(parseJsonBody(body), fetchObject);
+): Promise<ParsedEvent> {
+  const event = parseEvent(parseJsonBody(body), fetchObject);
   const { id, type, at, apiVersion } = event;
   const about = { event: { id, type: type.slice(0, 100) } };
   const notOurs = notForUs(event, served);
   if (notOurs) return { ...notOurs, ...about };
-  const read = readers.get(type);
+  const read = objectParsers.get(type);
   if (!read) return { ...ignoredType(type, event.snapshot), ...about };
   const report = read(await event.fetch(), { at, apiVersion });
   if ('ignored' in report) return { ...report, ...about };
@@ -78,15 +78,15 @@ export async function translateStripeEvent(
   const payment = { type: 'payment', paymentId, eventId: id, facts } as const;
   if (!metadata) return { payment };
   const booking =
-    (await readBooking(metadata, names, paymentId)) ?? readReference(reference, metadata, names);
+    (await parseBooking(metadata, names, paymentId)) ?? parseReference(reference, metadata, names);
   if (booking) return { payment: { ...payment, booking } };
   // Most accounts also take payments that are not for appointments.
   return { ignored: 'no booking in its metadata', reason: 'no_booking', ...about };
 }
 
-function readEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
+function parseEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
   if ((value as { object?: unknown } | null)?.object === 'v2.core.event') {
-    const event = readPart(thinSchema, value, 'The body does not have the form of a thin event of Stripe.');
+    const event = parsePart(thinSchema, value, 'The body does not have the form of a thin event of Stripe.');
     const { livemode, account, context } = event;
     return {
       id: event.snapshot_event ?? event.id,
@@ -98,11 +98,11 @@ function readEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
       context,
       fetch: async () =>
         fetchObject(
-          readPart(referenceSchema, value, 'This thin event names no object that could be fetched.'),
+          parsePart(referenceSchema, value, 'This thin event names no object that could be fetched.'),
         ),
     };
   }
-  const event = readPart(snapshotSchema, value, 'The body does not have the form of a Stripe event.');
+  const event = parsePart(snapshotSchema, value, 'The body does not have the form of a Stripe event.');
   const { id, type, livemode, account, context } = event;
   const { object } = event.data;
   return {

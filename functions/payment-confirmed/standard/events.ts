@@ -1,10 +1,10 @@
 import * as v from 'valibot';
-import { toIso } from '../../shared/clock.ts';
-import { parseJsonBody } from '../../shared/http.ts';
-import type { PaymentFacts } from '../../shared/payment.ts';
-import { anyObject, instant } from '../../shared/schemas.ts';
-import { readPart, type Translation } from './event-body.ts';
-import { readBooking } from './named-booking.ts';
+import { toIso } from '../../../shared/clock.ts';
+import { parseJsonBody } from '../../../shared/http.ts';
+import type { PaymentFacts } from '../../../shared/payment.ts';
+import { anyObject, instant } from '../../../shared/schemas.ts';
+import { parseBooking } from '../booking-from-metadata.ts';
+import { type ParsedEvent, parsePart } from '../parse-event.ts';
 
 const id = v.pipe(
   v.string('It must be text.'),
@@ -67,13 +67,13 @@ const names = { bookingId: 'bookingId', userId: 'userId', timeZone: 'timeZone' }
  * @param eventId the header `webhook-id`
  * Errors (400): `invalid_json`, `unsupported_event_format` with problems.
  */
-export async function translateStandardEvent(body: Buffer, eventId: string): Promise<Translation> {
-  const { type, timestamp, data } = readPart(
+export async function parseStandardEvent(body: Buffer, eventId: string): Promise<ParsedEvent> {
+  const { type, timestamp, data } = parsePart(
     event,
     parseJsonBody(body),
     'The body must be {type, timestamp, data}.',
   );
-  const report = readReport(type, data, toIso(Math.floor(Date.parse(timestamp) / 1000)));
+  const report = parseReport(type, data, toIso(Math.floor(Date.parse(timestamp) / 1000)));
   const about = { event: { id: eventId, type: type.slice(0, 100) } };
   if (!report) {
     return { ignored: `unknown event type ${about.event.type}`, reason: 'unknown_event_type', ...about };
@@ -85,26 +85,26 @@ export async function translateStandardEvent(body: Buffer, eventId: string): Pro
   const reported = { type: 'payment', paymentId, eventId, facts } as const;
   // A refund is of its payment, which leads to the booking.
   if (type === 'payment.refunded') return { payment: reported };
-  const booking = await readBooking(textsOf(payment), names, paymentId);
+  const booking = await parseBooking(metadataOf(payment), names, paymentId);
   if (booking) return { payment: { ...reported, booking } };
   return { ignored: 'no booking in its data', reason: 'no_booking', ...about };
 }
 
 /** What an event of ours states. Undefined where the type is none of ours. */
-function readReport(
+function parseReport(
   type: string,
   data: unknown,
   at: string,
 ): { payment: Payment; facts: PaymentFacts } | undefined {
   switch (type) {
     case 'payment.confirmed': {
-      const confirmed = readData(payment, data);
+      const confirmed = parseData(payment, data);
       return { payment: confirmed, facts: { confirmedAt: at, ...amountOf(confirmed) } };
     }
     case 'payment.failed':
-      return { payment: readData(payment, data), facts: { failedAt: at } };
+      return { payment: parseData(payment, data), facts: { failedAt: at } };
     case 'payment.refunded': {
-      const refunded = readData(refund, data);
+      const refunded = parseData(refund, data);
       return { payment: refunded, facts: { ...amountOf(refunded), ...refundOf(refunded) } };
     }
     default:
@@ -118,7 +118,7 @@ function refundOf({ refundId, refundedAmount }: v.InferOutput<typeof refund>): P
   return { refunds: { [refundId]: { amount: refundedAmount, state: 'done' } } };
 }
 
-function textsOf({ bookingId, userId, booking }: Payment): Record<string, string> {
+function metadataOf({ bookingId, userId, booking }: Payment): Record<string, string> {
   const fields = Object.entries({ ...booking, bookingId, userId });
   return Object.fromEntries(fields.filter((field): field is [string, string] => field[1] !== undefined));
 }
@@ -127,6 +127,6 @@ function amountOf({ amount }: Payment): { amount?: number } {
   return amount === undefined ? {} : { amount };
 }
 
-function readData<Schema extends v.GenericSchema>(schema: Schema, data: unknown): v.InferOutput<Schema> {
-  return readPart(schema, data, 'The data of the event does not have the documented form.');
+function parseData<Schema extends v.GenericSchema>(schema: Schema, data: unknown): v.InferOutput<Schema> {
+  return parsePart(schema, data, 'The data of the event does not have the documented form.');
 }

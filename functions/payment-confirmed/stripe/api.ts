@@ -1,5 +1,5 @@
-import { AppError } from '../../shared/app-error.ts';
-import type { ThinEvent } from './stripe-events.ts';
+import { AppError } from '../../../shared/app-error.ts';
+import type { ThinEvent } from './events.ts';
 
 /** How Stripe's API is reached. `baseUrl` has no trailing slash. */
 export type StripeApi = { fetch: typeof fetch; baseUrl: string };
@@ -8,7 +8,7 @@ export type StripeApi = { fetch: typeof fetch; baseUrl: string };
 const apiVersion = '2026-10-28.endive';
 
 /** Milliseconds: well before the function's own end, so that Stripe gets an answer. */
-const patience = 8_000;
+const timeoutMs = 8_000;
 
 /**
  * Fetches the object that a thin event names. By hand, since it is one GET: Stripe's own package would make the bundle a
@@ -24,7 +24,7 @@ export async function fetchStripeObject(api: StripeApi, apiKey: string, event: T
         'stripe-request-trigger': `event=${event.id}`,
       },
       redirect: 'error',
-      signal: AbortSignal.timeout(patience),
+      signal: AbortSignal.timeout(timeoutMs),
     })
     .catch((cause: unknown) => {
       throw unreachable('Stripe could not be reached.', cause);

@@ -11,7 +11,7 @@ export type FieldNames = { bookingId: string; userId: string; timeZone: string }
  * The booking that a payment names by its texts, or undefined where it names none. One without an id of its own goes
  * by its payment, and so does one whose id cannot be used: it is paid for, so never dropped.
  */
-export async function readBooking(
+export async function parseBooking(
   texts: AppointmentTexts,
   names: FieldNames,
   paymentId: string,
@@ -42,7 +42,7 @@ export async function readBooking(
  * The declared booking that a payment references, where its metadata references none. Undefined where the reference is
  * not an id: other services use it too.
  */
-export function readReference(
+export function parseReference(
   reference: string | undefined,
   metadata: AppointmentTexts,
   names: FieldNames,

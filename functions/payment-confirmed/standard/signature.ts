@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { matchSecret, readTimestamp, refuse } from './signature.ts';
+import { findMatchingSecret, parseTimestamp, signatureError } from '../signature.ts';
 
 /** The headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. */
 export type StandardHeaders = {
@@ -9,7 +9,7 @@ export type StandardHeaders = {
 };
 
 /** The headers of Standard Webhooks, or those of Svix where only they are there: the same under an older name. */
-export function readStandardHeaders(headers: Record<string, string | undefined>): StandardHeaders {
+export function standardHeaders(headers: Record<string, string | undefined>): StandardHeaders {
   const of = (prefix: string): StandardHeaders => ({
     id: headers[`${prefix}-id`],
     timestamp: headers[`${prefix}-timestamp`],
@@ -32,24 +32,24 @@ export function verifyStandardSignature(
   now: number,
 ): number {
   if (!id || !stamp || !signature) {
-    throw refuse(
+    throw signatureError(
       'signature_missing',
       'The headers webhook-id, webhook-timestamp and webhook-signature must all be there, or the same with svix- before them.',
     );
   }
-  const timestamp = readTimestamp(stamp);
+  const timestamp = parseTimestamp(stamp);
   // The list may hold other versions beside: asymmetric ones, and those yet to come.
   const signatures = signature
     .split(' ')
     .filter((each) => /^v1,[A-Za-z0-9+/]{43}=$/.test(each))
     .map((each) => Buffer.from(each.slice('v1,'.length), 'base64'));
   if (timestamp === undefined || signatures.length === 0) {
-    throw refuse(
+    throw signatureError(
       'signature_malformed',
       'webhook-timestamp must be in seconds, and webhook-signature must read v1,<base64>.',
     );
   }
-  return matchSecret(secrets, signatures, timestamp, now, (secret) =>
+  return findMatchingSecret(secrets, signatures, timestamp, now, (secret) =>
     createHmac('sha256', Buffer.from(secret.slice('whsec_'.length), 'base64'))
       .update(`${id}.${stamp}.`)
       .update(body)

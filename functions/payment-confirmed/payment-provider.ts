@@ -1,0 +1,41 @@
+import type { PaymentQueue } from '../../shared/booking-queue.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { StripeMode } from '../../shared/config.ts';
+import type { Secret } from '../../shared/secrets.ts';
+import type { ParsedEvent } from './parse-event.ts';
+import type { StripeApi } from './stripe/api.ts';
+
+/** A request of a provider: the raw body, and its headers in lower case. */
+export type Webhook = { body: Buffer; headers: Record<string, string | undefined> };
+
+/**
+ * The texts of the secret `webhook-signing` by entry, the newest first. The entry of a provider's name holds its signing
+ * secrets: several at a time let a roll overlap, none turns the provider off.
+ */
+export type WebhookSecrets = Readonly<Record<string, string[]>>;
+
+/** The form of a text in the secret, for the check and for people. */
+export type SecretFormat = { pattern: RegExp; is: string };
+
+export type WebhookDeps = {
+  secrets: Secret<WebhookSecrets>;
+  queue: PaymentQueue;
+  clock: Clock;
+  /** The mode of Stripe whose payments count. */
+  stripeMode: StripeMode;
+  stripeApi: StripeApi;
+};
+
+/** Who reports payments. Its webhook has the route `webhookRoute(name)`. */
+export type PaymentProvider<Name extends string = string> = {
+  name: Name;
+  /** The entries of the secret that it reads, its signing secrets under `name`. */
+  secretFormats: Readonly<Record<Name, SecretFormat> & Record<string, SecretFormat>>;
+  /**
+   * The index of the secret that matches the signature. `now` in epoch seconds.
+   * Errors (400): see SignatureErrorCode.
+   */
+  verify(webhook: Webhook, secrets: string[], now: number): number;
+  /** What a verified webhook says. Errors (400): `invalid_json`, `unsupported_event_format`; others if it asks the provider. */
+  parse(webhook: Webhook, deps: WebhookDeps): Promise<ParsedEvent>;
+};
