@@ -127,55 +127,39 @@ export async function deleteEvent(
   return answer.ok ? { ok: true, value: 'deleted' } : answer;
 }
 
-const calendarListSchema = v.object({
-  items: v.optional(
-    v.array(
-      v.object({
-        id: v.string(),
-        summary: v.optional(v.string(), ''),
-        summaryOverride: v.optional(v.string()),
-        primary: v.optional(v.boolean(), false),
-        timeZone: v.optional(v.string()),
-        accessRole: v.string(),
-      }),
-    ),
-    [],
-  ),
-  nextPageToken: v.optional(v.string()),
-});
+const calendarListSchema = pageOf(
+  v.object({
+    id: v.string(),
+    summary: v.optional(v.string(), ''),
+    summaryOverride: v.optional(v.string()),
+    primary: v.optional(v.boolean(), false),
+    timeZone: v.optional(v.string()),
+    accessRole: v.string(),
+  }),
+);
 
-/** Roles with which events can be entered. */
+/** Roles that may create events. */
 const ownerRole = 'owner';
 const writableRoles = [ownerRole, 'writer', 'writerWithoutPrivateAccess'];
-/** Pages of 250 calendars: more than Google lets anybody have. */
-const maxPages = 10;
 
 /** The calendars that the user may write to, the primary one first. Needs a scope for the calendar list. */
 export async function listWritableCalendars(
   api: CalendarApi,
   accessToken: string,
 ): Promise<CalendarAnswer<Calendar[]>> {
-  const found: Calendar[] = [];
-  let pageToken: string | undefined;
-  for (let page = 0; page < maxPages; page++) {
-    const query = new URLSearchParams({ maxResults: '250', ...(pageToken ? { pageToken } : {}) });
-    const answer = await call(api, accessToken, `/users/me/calendarList?${query}`, calendarListSchema);
-    if (!answer.ok) return answer;
-    for (const { id, summary, summaryOverride, primary, timeZone, accessRole } of answer.value.items) {
-      if (!writableRoles.includes(accessRole)) continue;
-      const isOwned = accessRole === ownerRole;
-      found.push({
-        id,
-        summary: summaryOverride ?? summary,
-        primary,
-        isOwned,
-        ...(timeZone ? { timeZone } : {}),
-      });
-    }
-    pageToken = answer.value.nextPageToken;
-    if (!pageToken) break;
-  }
-  return { ok: true, value: found.sort((one, other) => Number(other.primary) - Number(one.primary)) };
+  const query = { maxResults: '250' };
+  const answer = await callPages(api, accessToken, '/users/me/calendarList', query, calendarListSchema);
+  if (!answer.ok) return answer;
+  const calendars = answer.value
+    .filter(({ accessRole }) => writableRoles.includes(accessRole))
+    .map(({ id, summary, summaryOverride, primary, timeZone, accessRole }) => ({
+      id,
+      summary: summaryOverride ?? summary,
+      primary,
+      isOwned: accessRole === ownerRole,
+      ...(timeZone ? { timeZone } : {}),
+    }));
+  return { ok: true, value: calendars.sort((one, other) => Number(other.primary) - Number(one.primary)) };
 }
 
 const freeBusySchema = v.object({
@@ -244,6 +228,37 @@ function queryOf({ sendUpdates, conference }: WriteOptions): string {
 /** The path of the events of a calendar. */
 export function eventsOf(calendarId: string): string {
   return `/calendars/${encodeURIComponent(calendarId)}/events`;
+}
+
+type Page<Item> = { items: Item[]; nextPageToken?: string | undefined };
+
+/** A page of a list of Google's. */
+export function pageOf<Item extends v.GenericSchema>(item: Item) {
+  return v.object({ items: v.optional(v.array(item), []), nextPageToken: v.optional(v.string()) });
+}
+
+/** Pages of 250 entries. Google may answer empty pages before the last one. */
+const maxPages = 10;
+
+/** The entries of all pages of a list. */
+export async function callPages<Item>(
+  api: CalendarApi,
+  accessToken: string,
+  path: string,
+  query: Record<string, string>,
+  schema: v.GenericSchema<unknown, Page<Item>>,
+): Promise<CalendarAnswer<Item[]>> {
+  const found: Item[] = [];
+  let pageToken: string | undefined;
+  for (let page = 0; page < maxPages; page++) {
+    const ofPage = new URLSearchParams({ ...query, ...(pageToken ? { pageToken } : {}) });
+    const answer = await call(api, accessToken, `${path}?${ofPage}`, schema);
+    if (!answer.ok) return answer;
+    found.push(...answer.value.items);
+    pageToken = answer.value.nextPageToken;
+    if (!pageToken) break;
+  }
+  return { ok: true, value: found };
 }
 
 /** Sends a request to the Calendar API. */

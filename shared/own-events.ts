@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { type CalendarAnswer, type CalendarApi, call, eventsOf } from './calendar.ts';
+import { type CalendarAnswer, type CalendarApi, callPages, eventsOf, pageOf } from './calendar.ts';
 
 /** A private extended property that every event of ours has: a list by it leaves out all events of the owner. */
 export const ownMark = { name: 'leadscalendar', value: '1' };
@@ -14,40 +14,23 @@ const ownEventSchema = v.object({
   end: time,
   extendedProperties: v.optional(v.object({ private: v.optional(v.record(v.string(), v.string()), {}) }), {}),
 });
-const pageSchema = v.object({
-  items: v.optional(v.array(ownEventSchema), []),
-  nextPageToken: v.optional(v.string()),
-});
-
 /** An event of ours in a list. */
 export type OwnEvent = v.InferOutput<typeof ownEventSchema>;
 
 const fields = 'nextPageToken,items(id,status,created,transparency,start,end,extendedProperties/private)';
-/** Pages of 250 events. Google may answer empty pages before the last one. */
-const maxPages = 10;
 
 /** Events of ours in a calendar between two instants (RFC 3339), those of other bookings included. */
-export async function listOwnEvents(
+export function listOwnEvents(
   api: CalendarApi,
   accessToken: string,
   calendarId: string,
   range: { from: string; to: string },
 ): Promise<CalendarAnswer<OwnEvent[]>> {
-  const found: OwnEvent[] = [];
-  let pageToken: string | undefined;
-  for (let page = 0; page < maxPages; page++) {
-    const query = new URLSearchParams({
-      timeMin: range.from,
-      timeMax: range.to,
-      privateExtendedProperty: `${ownMark.name}=${ownMark.value}`,
-      fields,
-      ...(pageToken ? { pageToken } : {}),
-    });
-    const answer = await call(api, accessToken, `${eventsOf(calendarId)}?${query}`, pageSchema);
-    if (!answer.ok) return answer;
-    found.push(...answer.value.items);
-    pageToken = answer.value.nextPageToken;
-    if (!pageToken) break;
-  }
-  return { ok: true, value: found };
+  const query = {
+    timeMin: range.from,
+    timeMax: range.to,
+    privateExtendedProperty: `${ownMark.name}=${ownMark.value}`,
+    fields,
+  };
+  return callPages(api, accessToken, eventsOf(calendarId), query, pageOf(ownEventSchema));
 }
