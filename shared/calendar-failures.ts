@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { omitUndefined } from './omit-undefined.ts';
 import { parseJson } from './schemas.ts';
 
 /**
@@ -75,31 +76,35 @@ const errorEnvelope = v.object({
 
 /** Reads Google's error envelope. An answer without it is `transient`, whatever its status and `Retry-After`. */
 export function httpFailure(status: number, headers: Pick<Headers, 'get'>, body: string): CalendarFailure {
-  const isJson = /^application\/(.+\+)?json\b/i.test(headers.get('content-type') ?? '');
-  const envelope = v.safeParse(errorEnvelope, isJson ? parseJson(body) : undefined);
-  if (!envelope.success || envelope.output.error.code !== status)
-    return { kind: 'transient', status, reason: `http${status}`, message: `Google answered ${status}.` };
-  const { error } = envelope.output;
-  const retryAfter = Number(headers.get('retry-after') ?? Number.NaN);
-  const location = error.errors?.find((detail) => detail.location)?.location?.slice(0, 100);
-  const said = [...(error.errors ?? []), ...(error.details ?? [])];
-  const reasons = said.flatMap(({ reason }) => reason ?? []);
+  const error = readEnvelope(status, headers, body);
+  if (!error) return { kind: 'transient', status, reason: `http${status}`, message: answered(status) };
+  const { errors = [], details = [] } = error;
+  const reasons = [...errors, ...details].flatMap(({ reason }) => reason ?? []);
   if (error.status) reasons.push(error.status);
-  const kind = classify(
-    status,
-    reasons,
-    said.some(({ domain }) => domain === 'usageLimits'),
-  );
-  const isKnown = kind !== 'account_refused' || reasons.some((reason) => accountReasons.has(reason));
-  return {
+  const isUsageLimit = [...errors, ...details].some(({ domain }) => domain === 'usageLimits');
+  const kind = classify(status, reasons, isUsageLimit);
+  return omitUndefined({
     kind,
     status,
     reason: reasons.find((reason) => kindOfReason[reason] === kind) ?? reasons[0] ?? `http${status}`,
-    message: (error.message ?? `Google answered ${status}.`).slice(0, 300),
-    ...(Number.isFinite(retryAfter) && retryAfter >= 0 ? { retryAfter } : {}),
-    ...(location ? { location } : {}),
-    ...(isKnown ? {} : { unknown: true }),
-  };
+    message: (error.message ?? answered(status)).slice(0, 300),
+    retryAfter: readRetryAfter(headers),
+    location: errors.find((detail) => detail.location)?.location?.slice(0, 100),
+    unknown: isUnknown(kind, reasons) ? (true as const) : undefined,
+  });
+}
+
+const answered = (status: number): string => `Google answered ${status}.`;
+
+function readEnvelope(status: number, headers: Pick<Headers, 'get'>, body: string) {
+  const isJson = /^application\/(.+\+)?json\b/i.test(headers.get('content-type') ?? '');
+  const envelope = v.safeParse(errorEnvelope, isJson ? parseJson(body) : undefined);
+  return envelope.success && envelope.output.error.code === status ? envelope.output.error : undefined;
+}
+
+function readRetryAfter(headers: Pick<Headers, 'get'>): number | undefined {
+  const seconds = Number(headers.get('retry-after') ?? Number.NaN);
+  return Number.isFinite(seconds) && seconds >= 0 ? seconds : undefined;
 }
 
 const kindOfReason: Record<string, CalendarFailureKind> = {
@@ -131,26 +136,24 @@ const accountReasons = new Set([
 const dataReason =
   /^(invalid|required|missing|malformed|parseError|badRequest|cannot|timeRange|eventTime|participant|recur|conference)|(Empty|TooLong|TooLarge|TooMany|OutOfRange)$/i;
 
+function isUnknown(kind: CalendarFailureKind, reasons: string[]): boolean {
+  return kind === 'account_refused' && !reasons.some((reason) => accountReasons.has(reason));
+}
+
+const kindOfStatus: Record<number, CalendarFailureKind> = {
+  401: 'unauthorized',
+  404: 'not_found',
+  408: 'transient',
+  410: 'gone',
+  412: 'stale',
+};
+
 function classify(status: number, reasons: string[], isUsageLimit: boolean): CalendarFailureKind {
-  switch (status) {
-    case 401:
-      return 'unauthorized';
-    case 404:
-      return 'not_found';
-    case 409:
-      // `conflict` is documented for batches only; the id is not said to be taken.
-      return reasons.includes('conflict') ? 'transient' : 'exists';
-    case 410:
-      return 'gone';
-    case 412:
-      return 'stale';
-    case 400:
-    case 403:
-    case 429:
-      return kindOfReasons(status, reasons, isUsageLimit);
-    default:
-      return status >= 400 && status < 500 && status !== 408 ? 'account_refused' : 'transient';
-  }
+  if (status === 400 || status === 403 || status === 429) return kindOfReasons(status, reasons, isUsageLimit);
+  // `conflict` is documented for batches only; it does not say that the id is taken.
+  if (status === 409) return reasons.includes('conflict') ? 'transient' : 'exists';
+  const isClientError = status >= 400 && status < 500;
+  return kindOfStatus[status] ?? (isClientError ? 'account_refused' : 'transient');
 }
 
 function kindOfReasons(status: number, reasons: string[], isUsageLimit: boolean): CalendarFailureKind {

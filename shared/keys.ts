@@ -55,20 +55,19 @@ export function parseKeys<Purpose extends KeyPurpose>(
     ...entries
   } = parseSecretObject(purpose, value) as Entries;
   if (named !== undefined && named !== purpose) throw wrong('It holds the keys of another purpose.');
-  const isEntry = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(entries, id);
-  if (!isEntry(current)) throw wrong('"current" must name one of the keys.');
-  const masters: Record<string, string> = {};
+  if (typeof current !== 'string' || !Object.hasOwn(entries, current))
+    throw wrong('"current" must name one of the keys.');
+  const masters = new Map<string, string>();
   for (const [id, master] of Object.entries(entries)) {
     if (typeof master === 'string' && master.length >= minimumLength) {
-      masters[id] = master;
+      masters.set(id, master);
       continue;
     }
     const error = wrong(`The key "${id}" must be a random string of at least ${minimumLength} characters.`);
     if (id === current) throw error;
     onUnusable(error);
   }
-  const isKey = (id: unknown): id is string => typeof id === 'string' && Object.hasOwn(masters, id);
-  const next = announced && isKey(announced.id) && Number.isInteger(announced.from) ? announced : undefined;
+  const next = usableNext(announced, masters);
   if (announced !== undefined && !next) {
     onUnusable(wrong('"next" must name one of the keys and the epoch second from which it is used.'));
   }
@@ -76,15 +75,19 @@ export function parseKeys<Purpose extends KeyPurpose>(
   return {
     purpose,
     current: (now) => (next && now >= next.from ? next.id : current),
-    ids: Object.keys(masters),
+    ids: [...masters.keys()],
     key(id) {
-      const master = isKey(id) ? masters[id] : undefined;
+      const master = masters.get(id);
       if (master === undefined) return undefined;
       const key = derived.get(id) ?? derive(purpose, master);
       derived.set(id, key);
       return key;
     },
   };
+}
+
+function usableNext(announced: NextKey | undefined, masters: Map<string, string>): NextKey | undefined {
+  return announced && masters.has(announced.id) && Number.isInteger(announced.from) ? announced : undefined;
 }
 
 /**

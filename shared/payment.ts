@@ -1,3 +1,5 @@
+import { omitUndefined } from './omit-undefined.ts';
+
 /**
  * What is known of one payment. Providers deliver twice, late and in any order, so these are facts that only grow:
  * merging them in any order, any number of times, gives the same. Instants are RFC 3339, amounts whole numbers of the
@@ -53,7 +55,7 @@ export type PaymentStanding =
 
 /** All that is known from both. */
 export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): PaymentFacts {
-  return withoutUndefined({
+  return omitUndefined({
     confirmedAt: pick(one.confirmedAt, other.confirmedAt, (a, b) => (a < b ? a : b)),
     failedAt: pick(one.failedAt, other.failedAt, (a, b) => (a > b ? a : b)),
     amount: pick(one.amount, other.amount, Math.max),
@@ -83,11 +85,15 @@ export function standingOf(facts: PaymentFacts): PaymentStanding {
   const taken = facts.captured ?? facts.amount;
   const refunded = refundedAmount(facts);
   const lost = lostAmount(facts);
-  if (lost > 0 && (taken === undefined || refunded + lost >= taken)) return 'dispute_lost';
-  if (refunded > 0 && taken !== undefined && refunded >= taken) return 'refunded';
-  if (Object.values(facts.disputes ?? {}).some(({ state }) => state === 'open')) return 'disputed';
+  // Where the amount is unknown, a lost dispute counts as all of it, and a refund as part of it.
+  if (lost > 0 && refunded + lost >= (taken ?? 0)) return 'dispute_lost';
+  if (refunded > 0 && refunded >= (taken ?? Number.POSITIVE_INFINITY)) return 'refunded';
+  if (hasOpenDispute(facts)) return 'disputed';
   return refunded + lost > 0 ? 'partly_refunded' : 'paid';
 }
+
+const hasOpenDispute = ({ disputes = {} }: PaymentFacts): boolean =>
+  Object.values(disputes).some(({ state }) => state === 'open');
 
 /** What is refunded permanently, as far as is known: by the refunds themselves, or by the total less those that failed. */
 export function refundedAmount(facts: PaymentFacts): number {
@@ -127,7 +133,7 @@ function lostAmount({ disputes = {} }: PaymentFacts): number {
 
 function mergeDisputes(one: Dispute, other: Dispute): Dispute {
   const amount = pick(one.amount, other.amount, Math.max);
-  return { ...(amount === undefined ? {} : { amount }), state: later(disputeStates, one.state, other.state) };
+  return omitUndefined({ amount, state: later(disputeStates, one.state, other.state) });
 }
 
 function pick<T>(one: T | undefined, other: T | undefined, choose: (one: T, other: T) => T): T | undefined {
@@ -156,10 +162,4 @@ function mergeRecords<T>(
 
 function later<T>(order: readonly T[], one: T, other: T): T {
   return order.indexOf(one) > order.indexOf(other) ? one : other;
-}
-
-function withoutUndefined(
-  facts: { [Name in keyof PaymentFacts]: PaymentFacts[Name] | undefined },
-): PaymentFacts {
-  return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined));
 }
