@@ -13,6 +13,8 @@ import {
   queryIndex,
   shardOf,
   toItem,
+  tryUpdate,
+  type Update,
 } from './dynamo.ts';
 import { indexes } from './names.ts';
 
@@ -114,56 +116,10 @@ const endOfLease = 'leaseUntil';
 
 /** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
 export function connectionStore(dynamo: DynamoDBClient, table: string, shardCount: number): ConnectionStore {
-  type Update = {
-    set?: Record<string, unknown>;
-    remove?: string;
-    condition: string;
-    values?: Record<string, unknown>;
+  const update = async (userId: string, change: Update): Promise<Connection | undefined> => {
+    const item = await tryUpdate(dynamo, { table, key: { userId }, ...change });
+    return item as Connection | undefined;
   };
-
-  /**
-   * Sends an update; names go in with a `#`, since many good ones are reserved words
-   * of DynamoDB's; a condition may use `#status`. Answers the item after it, where the condition held.
-   */
-  async function update(
-    userId: string,
-    { set = {}, remove, condition, values = {} }: Update,
-  ): Promise<Connection | undefined> {
-    const fields = Object.entries(set).filter(([, value]) => value !== undefined);
-    const assignments = fields.map(([name]) => `#${name} = :${name}`).join(', ');
-    const removed = remove === undefined ? [] : remove.split(', ');
-    const names = Object.fromEntries(
-      [...fields.map(([name]) => name), ...removed].map((name) => [`#${name}`, name]),
-    );
-    if (condition.includes('#status')) names['#status'] = 'status';
-    let after: Connection | undefined;
-    await conditionally(
-      dynamo
-        .send(
-          new UpdateItemCommand({
-            TableName: table,
-            Key: toItem({ userId }),
-            UpdateExpression: [
-              assignments && `SET ${assignments}`,
-              remove && `REMOVE ${removed.map((name) => `#${name}`).join(', ')}`,
-            ]
-              .filter(Boolean)
-              .join(' '),
-            ConditionExpression: condition,
-            ExpressionAttributeValues: toItem({
-              ...Object.fromEntries(fields.map(([name, value]) => [`:${name}`, value])),
-              ...values,
-            }),
-            ...(Object.keys(names).length > 0 ? { ExpressionAttributeNames: names } : {}),
-            ReturnValues: 'ALL_NEW',
-          }),
-        )
-        .then(({ Attributes = {} }) => {
-          after = fromItem<Connection>(Attributes);
-        }),
-    );
-    return after;
-  }
 
   const changed = async (userId: string, change: Update): Promise<boolean> =>
     (await update(userId, change)) !== undefined;
@@ -245,7 +201,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
           tokenVersion: version + 1,
           updatedAt: tokens.lastRefreshedAt,
         },
-        remove: endOfLease,
+        remove: [endOfLease],
         condition: stillVersion,
         values: { ':version': version },
       });
@@ -257,7 +213,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         leaseUntil === undefined ? 'attribute_not_exists(leaseUntil)' : 'leaseUntil = :lease';
       return changed(userId, {
         set: { refreshAt, refreshFailures: failures },
-        remove: endOfLease,
+        remove: [endOfLease],
         condition: `${stillVersion} AND ${stillLeased}`,
         values: { ':version': tokenVersion, ':lease': leaseUntil },
       });
@@ -266,7 +222,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     requireReauthorization(userId, version, reason, now) {
       return changed(userId, {
         set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },
-        remove: `refreshAt, refreshShard, ${endOfLease}`,
+        remove: ['refreshAt', 'refreshShard', endOfLease],
         condition: stillVersion,
         values: { ':version': version },
       });
@@ -275,7 +231,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     endRevocation(userId, version, forgetAt) {
       return changed(userId, {
         set: { refreshAt: forgetAt },
-        remove: forgetAt === undefined ? 'revocation' : `revocation, keyId, ${endOfLease}`,
+        remove: forgetAt === undefined ? ['revocation'] : ['revocation', 'keyId', endOfLease],
         condition: stillVersion,
         values: { ':version': version },
       });
@@ -284,7 +240,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     forget({ userId, tokenVersion }) {
       return changed(userId, {
         set: { usedLinks: [] },
-        remove: `formerCalendars, hashedCalendars, refreshAt, refreshShard, ${endOfLease}`,
+        remove: ['formerCalendars', 'hashedCalendars', 'refreshAt', 'refreshShard', endOfLease],
         condition: stillVersion,
         values: { ':version': tokenVersion },
       });
@@ -303,7 +259,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       return changed(userId, {
         set: { ...choice, choices: (choices ?? 0) + 1 },
         // Another calendar may have another zone.
-        ...(choice.timeZone === undefined ? { remove: 'timeZone' } : {}),
+        remove: choice.timeZone === undefined ? ['timeZone'] : [],
         condition: `${isActive} AND ${stillVersion} AND ${sameChoice(read)}`,
         values: { ':active': 'active', ':version': tokenVersion, ':seen': choices },
       });

@@ -3,6 +3,7 @@ import {
   ConditionalCheckFailedException,
   DynamoDBClient,
   QueryCommand,
+  UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
 
@@ -67,6 +68,50 @@ export async function conditionally(write: Promise<unknown>): Promise<boolean> {
     return true;
   } catch (error) {
     if (error instanceof ConditionalCheckFailedException) return false;
+    throw error;
+  }
+}
+
+/** A conditional update. A condition may use `#status`: that name is reserved. */
+export type Update = {
+  set?: Item;
+  remove?: string[];
+  condition: string;
+  /** Values of the placeholders in the condition. */
+  values?: Item;
+};
+
+/** Updates an item and answers it as it is then; undefined where the condition did not hold. Skips undefined fields. */
+export async function tryUpdate(
+  dynamo: DynamoDBClient,
+  { table, key, set = {}, remove = [], condition, values = {} }: Update & { table: string; key: Item },
+): Promise<Item | undefined> {
+  const fields = Object.entries(set).filter(([, value]) => value !== undefined);
+  // Names go in with a `#`, since many good ones are reserved words of DynamoDB.
+  const names = [...fields.map(([name]) => name), ...remove];
+  if (condition.includes('#status')) names.push('status');
+  const expression = [
+    fields.length > 0 && `SET ${fields.map(([name]) => `#${name} = :${name}`).join(', ')}`,
+    remove.length > 0 && `REMOVE ${remove.map((name) => `#${name}`).join(', ')}`,
+  ];
+  try {
+    const { Attributes = {} } = await dynamo.send(
+      new UpdateItemCommand({
+        TableName: table,
+        Key: toItem(key),
+        UpdateExpression: expression.filter(Boolean).join(' '),
+        ConditionExpression: condition,
+        ExpressionAttributeNames: Object.fromEntries(names.map((name) => [`#${name}`, name])),
+        ExpressionAttributeValues: toItem({
+          ...Object.fromEntries(fields.map(([name, value]) => [`:${name}`, value])),
+          ...values,
+        }),
+        ReturnValues: 'ALL_NEW',
+      }),
+    );
+    return fromItem<Item>(Attributes);
+  } catch (error) {
+    if (error instanceof ConditionalCheckFailedException) return undefined;
     throw error;
   }
 }

@@ -73,8 +73,8 @@ export const mutants: Mutant[] = [
     to: 'await requireReauthorization',
     also: {
       file: 'shared/connection-store.ts',
-      from: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: `refreshAt, refreshShard, ${endOfLease}`,\n        condition: stillVersion,",
-      to: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: `refreshAt, refreshShard, ${endOfLease}`,\n        condition: '(tokenVersion <= :version OR tokenVersion >= :version)',",
+      from: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', endOfLease],\n        condition: stillVersion,",
+      to: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', endOfLease],\n        condition: '(tokenVersion <= :version OR tokenVersion >= :version)',",
     },
   },
   {
