@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
  * The cookie that binds a connection attempt to the browser that started it. With the `__Host-` prefix no other host
  * can set it; plain HTTP, which is only ever this machine, cannot carry that prefix.
  */
-export type BrowserBinding = {
+type BrowserBinding = {
   /** The value that this browser sent, if it has the form of one of ours. */
   read(cookies: string[] | undefined): string | undefined;
   /** A Set-Cookie header for `value`. `maxAge` in seconds. */

@@ -262,7 +262,7 @@ export async function callPages<Item>(
 }
 
 /** Sends a request to the Calendar API. */
-export async function call<T>(
+async function call<T>(
   api: CalendarApi,
   accessToken: string,
   path: string,

@@ -19,7 +19,7 @@ import {
 import { indexes } from './names.ts';
 
 /** New tokens of a connection after a refresh, sealed with the key `keyId`. */
-export type RefreshedTokens = Pick<
+type RefreshedTokens = Pick<
   GrantedConnection,
   'tokens' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt' | 'usedLinks'
 > & { keyId: string; refreshAt: number; revocation?: Revocation };
@@ -35,7 +35,7 @@ export type ResealedTokens = {
 export type Lease = { until: number; now: number };
 
 /** A connection and the lease that its reader holds on it. */
-export type Leased = Pick<Connection, 'userId' | 'tokenVersion' | 'leaseUntil'>;
+type Leased = Pick<Connection, 'userId' | 'tokenVersion' | 'leaseUntil'>;
 
 /**
  * The table of connections. Every write names the token version it was decided on and reports whether it took
@@ -87,15 +87,15 @@ export type ConnectionStore = {
 };
 
 /** What a user may choose about a connection. */
-export type Choice = Pick<GrantedConnection, 'calendarId' | 'formerCalendars' | 'updatedAt'> & {
+type Choice = Pick<GrantedConnection, 'calendarId' | 'formerCalendars' | 'updatedAt'> & {
   /** The zone of that calendar; removed where it is not known. */
   timeZone?: string | undefined;
 };
 
 /** What a connection must still be as it was read: its tokens and status, and what its user has chosen. */
-export type Fence = Pick<Connection, 'tokenVersion' | 'choices'>;
+type Fence = Pick<Connection, 'tokenVersion' | 'choices'>;
 
-export type UserPage = { userIds: string[]; cursor?: Cursor };
+type UserPage = { userIds: string[]; cursor?: Cursor };
 
 // One refresh of one connection, and what each step requires:
 //

@@ -70,7 +70,7 @@ export type DisconnectedConnection = Common & {
  * A calendar that was chosen before, and until when it is looked into for what an attempt may have left there. `account`:
  * fingerprint of the account it was chosen with.
  */
-export type FormerCalendar = { calendarId: string; until: number; account?: string };
+type FormerCalendar = { calendarId: string; until: number; account?: string };
 
 /** How many calendars are remembered that were chosen before, and for how many seconds: longer than any message lives. */
 const rememberedCalendars = 3;

@@ -2,7 +2,7 @@ import type { Appointment } from './booking.ts';
 import { toIso } from './clock.ts';
 
 /** From the start of a first day to the end of a last one: epoch seconds, and RFC 3339 with the offset of the zone. */
-export type DaySpan = { startsAt: number; endsAt: number; from: string; to: string };
+type DaySpan = { startsAt: number; endsAt: number; from: string; to: string };
 
 /** Seconds by which the first zone on Earth is ahead of UTC, and the last one behind. */
 const firstZoneSeconds = 14 * 3600;

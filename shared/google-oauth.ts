@@ -62,7 +62,7 @@ export type GoogleOAuth = {
 /** All that is needed of it once there is a connection. */
 export type GoogleTokens = Pick<GoogleOAuth, 'refresh' | 'revoke'>;
 
-export type CodeExchange = { code: string; verifier: string; redirectUri: string };
+type CodeExchange = { code: string; verifier: string; redirectUri: string };
 
 /** Milliseconds to wait for the token endpoint; the refresh lease is longer. */
 export const tokenTimeout = 8_000;

@@ -34,7 +34,7 @@ const textPurposes: readonly KeyPurpose[] = ['link-signing', 'api-signing'];
 export type KeysSecret = { purpose?: KeyPurpose; current: string; next?: NextKey } & Record<string, unknown>;
 /** The same as it is read: nothing is checked yet. */
 type Entries = { purpose?: unknown; current?: unknown; next?: NextKey } & Record<string, unknown>;
-export type NextKey = { id: string; from: number };
+type NextKey = { id: string; from: number };
 
 /**
  * Parses the value of a secret with keys. Throws `not_configured` with what is wrong, never with the value.

@@ -3,7 +3,7 @@ type Optional<Fields> = {
 }[keyof Fields];
 
 /** `Fields` with each field that may be undefined as an optional one. */
-export type Defined<Fields> = Omit<Fields, Optional<Fields>> & {
+type Defined<Fields> = Omit<Fields, Optional<Fields>> & {
   [Name in Optional<Fields>]?: Exclude<Fields[Name], undefined>;
 };
 

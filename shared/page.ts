@@ -3,7 +3,7 @@ import { escapeHtml } from './html.ts';
 import { type HttpResponse, html } from './http.ts';
 
 /** What a person is shown at the end of a step. Plain text: it is escaped here. */
-export type Page = {
+type Page = {
   status: number;
   title: string;
   /** Paragraphs. */

@@ -23,7 +23,7 @@ export type PaymentFacts = {
   /** Disputes by id, each with the disputed amount where it is known. */
   disputes?: Record<string, Dispute>;
 };
-export type Dispute = { amount?: number; state: DisputeState };
+type Dispute = { amount?: number; state: DisputeState };
 
 /**
  * Refunds, and disputes, that a payment keeps one by one: the largest refunds, and closed disputes first. Totals of the

@@ -37,7 +37,7 @@ export async function signUserToken(
 }
 
 /** Whom a token names, the key that signed it, and a fingerprint of what was signed: the same for one token always. */
-export type VerifiedToken = { userId: string; keyId: string; fingerprint: string };
+type VerifiedToken = { userId: string; keyId: string; fingerprint: string };
 
 /**
  * Checks signature, audience and life of a user token. It may name one of our key ids, and need not.

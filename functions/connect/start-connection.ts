@@ -27,7 +27,7 @@ export type ConnectDeps = {
   optionalScopes: string[];
 };
 
-export type ConnectRequest = {
+type ConnectRequest = {
   /** The link token; or, to try once more, the state of an attempt that came to nothing. */
   token: string | undefined;
   retry: string | undefined;

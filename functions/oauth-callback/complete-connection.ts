@@ -38,7 +38,7 @@ export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   publicUrl: string;
 };
 
-export type CallbackRequest = {
+type CallbackRequest = {
   /** Google's query parameters; ones we do not know are tolerated. */
   query: URLSearchParams;
   /** The value that binds this browser. */

@@ -6,7 +6,7 @@ import type { Keys } from '../../shared/keys.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
 
-export type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
+type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
 
 const pageSize = 100;
 
