@@ -3,6 +3,7 @@ import type { Appointment, EventTime, Problem } from './booking.ts';
 import { dayExists, toIso } from './clock.ts';
 import { lastZoneSeconds } from './day-span.ts';
 import { toEventDescription } from './event-description.ts';
+import { omitUndefined } from './omit-undefined.ts';
 import { isTimeZone } from './time-zone.ts';
 
 /** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
@@ -76,16 +77,16 @@ export async function readAppointment(
   }
   if (end.at <= start.at) return { problems: [problem('end', endAfter(start))] };
   return {
-    appointment: {
+    appointment: omitUndefined({
       summary,
-      ...(location ? { location } : {}),
-      ...(description ? { description } : {}),
+      location: location || undefined,
+      description: description || undefined,
       start: start.time,
       end: end.time,
       startsAt: start.at,
       // Until sync knows the zone of the calendar, a day is over when it is over everywhere.
       endsAt: 'date' in end.time ? end.at + lastZoneSeconds : end.at,
-    },
+    }),
     problems: [],
   };
 }

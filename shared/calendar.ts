@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { type CalendarFailure, httpFailure, networkFailure } from './calendar-failures.ts';
 import type { Fetch } from './light-fetch.ts';
+import { omitUndefined } from './omit-undefined.ts';
 import { parseJson } from './schemas.ts';
 
 export type { CalendarFailure, CalendarFailureKind } from './calendar-failures.ts';
@@ -152,13 +153,15 @@ export async function listWritableCalendars(
   if (!answer.ok) return answer;
   const calendars = answer.value
     .filter(({ accessRole }) => writableRoles.includes(accessRole))
-    .map(({ id, summary, summaryOverride, primary, timeZone, accessRole }) => ({
-      id,
-      summary: summaryOverride ?? summary,
-      primary,
-      isOwned: accessRole === ownerRole,
-      ...(timeZone ? { timeZone } : {}),
-    }));
+    .map(({ id, summary, summaryOverride, primary, timeZone, accessRole }) =>
+      omitUndefined({
+        id,
+        summary: summaryOverride ?? summary,
+        primary,
+        isOwned: accessRole === ownerRole,
+        timeZone: timeZone || undefined,
+      }),
+    );
   return { ok: true, value: calendars.sort((one, other) => Number(other.primary) - Number(one.primary)) };
 }
 
@@ -209,11 +212,11 @@ export async function readCalendar(
   const { accessRole, timeZone } = answer.value;
   return {
     ok: true,
-    value: {
+    value: omitUndefined({
       isWritable: writableRoles.includes(accessRole),
       isOwned: accessRole === ownerRole,
-      ...(timeZone ? { timeZone } : {}),
-    },
+      timeZone: timeZone || undefined,
+    }),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
+import { omitUndefined } from './omit-undefined.ts';
 
 export type Item = Record<string, unknown>;
 
@@ -52,13 +53,13 @@ export async function queryIndex<T>(
       KeyConditionExpression: condition,
       ExpressionAttributeValues: toItem(values),
       Limit: limit,
-      ...(cursor ? { ExclusiveStartKey: toItem(cursor) } : {}),
+      ExclusiveStartKey: cursor && toItem(cursor),
     }),
   );
-  return {
+  return omitUndefined({
     items: Items.map((item) => fromItem<T>(item)),
-    ...(LastEvaluatedKey ? { cursor: fromItem<Cursor>(LastEvaluatedKey) } : {}),
-  };
+    cursor: LastEvaluatedKey && fromItem<Cursor>(LastEvaluatedKey),
+  });
 }
 
 /** Whether the write took place: false where its condition did not hold; any other failure is thrown. */

@@ -10,6 +10,7 @@ import {
   tokenTimeout,
 } from './google-oauth.ts';
 import { lightFetch } from './light-fetch.ts';
+import { omitUndefined } from './omit-undefined.ts';
 
 /** Google's token endpoint with all that a consent needs. Only the callback does: google-auth-library is not small. */
 export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
@@ -57,7 +58,7 @@ async function verifyIdentity(
     const payload = await certificates(verify);
     if (payload?.sub) {
       const { sub, email, nonce } = payload;
-      return { sub, email: email ?? '', ...(nonce === undefined ? {} : { nonce }) };
+      return omitUndefined({ sub, email: email ?? '', nonce });
     }
   } catch (error) {
     throw idTokenInvalid(error);

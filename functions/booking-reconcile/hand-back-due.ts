@@ -3,6 +3,7 @@ import type { BookingRef, BookingStore } from '../../shared/booking-store.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { type Cursor, shards } from '../../shared/dynamo.ts';
 import { log, metric } from '../../shared/observability.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
 
 export type ReconcileDeps = {
   bookings: Pick<BookingStore, 'due'>;
@@ -44,12 +45,9 @@ async function handBack(queue: BookingQueue, bookings: BookingRef[]): Promise<nu
   for (let first = 0; first < bookings.length; first += batchSize) {
     const batch = bookings.slice(first, first + batchSize);
     taken += await queue.sendBatch(
-      batch.map(({ bookingId, userId, syncDueAt }) => ({
-        type: 'sync',
-        bookingId,
-        ...(userId === undefined ? {} : { userId }),
-        cause: `due-${syncDueAt}`,
-      })),
+      batch.map(({ bookingId, userId, syncDueAt }) =>
+        omitUndefined({ type: 'sync' as const, bookingId, userId, cause: `due-${syncDueAt}` }),
+      ),
     );
   }
   return taken;

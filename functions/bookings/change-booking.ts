@@ -7,6 +7,7 @@ import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { type Clock, toIso } from '../../shared/clock.ts';
 import { describeError, log } from '../../shared/observability.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
 import { type Desired, readDesired, readPatched } from './requests.ts';
 import { bookingNotFound, ownBooking, toView } from './view-booking.ts';
@@ -92,10 +93,11 @@ async function requestSync(
   { bookingId, userId }: Booking,
   cause: string,
 ): Promise<void> {
-  const whose = userId === undefined ? {} : { userId };
-  await queue.send({ type: 'sync', bookingId, ...whose, cause }).catch((error: unknown) => {
-    log.warn('A changed booking waits for reconcile', { bookingId, error: describeError(error) });
-  });
+  await queue
+    .send(omitUndefined({ type: 'sync' as const, bookingId, userId, cause }))
+    .catch((error: unknown) =>
+      log.warn('A changed booking waits for reconcile', { bookingId, error: describeError(error) }),
+    );
 }
 
 function declared({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {

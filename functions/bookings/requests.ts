@@ -13,6 +13,7 @@ import { toIso } from '../../shared/clock.ts';
 import { eventDetails } from '../../shared/event-details.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
 import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { instant, isJsonObject } from '../../shared/schemas.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
@@ -48,10 +49,10 @@ export async function readDesired(body: unknown): Promise<Desired> {
     bookingSchema,
     body,
   );
-  const texts = present({ summary, location, description, start, end, timeZone });
+  const texts = omitUndefined({ summary, location, description, start, end, timeZone });
   const { appointment, problems } = await readAppointment(texts as Record<string, string>, 'timeZone');
   if (!appointment) throw invalidRequest(problems.map((problem) => ({ ...problem, code: 'invalid_field' })));
-  const wanted = present(details);
+  const wanted = omitUndefined(details);
   return {
     appointment: { ...appointment, ...(Object.keys(wanted).length > 0 ? { details: wanted } : {}) },
     hold: hold ?? false,
@@ -73,10 +74,10 @@ export function readPatched(booking: Booking, patch: unknown): Promise<Desired> 
 function momentsOf({ appointment }: Booking): { start?: string; end?: string } {
   if (!appointment) return {};
   const { start, end, startsAt, endsAt } = appointment;
-  return {
-    ...(isLocalTime(start) ? { start: toIso(startsAt) } : {}),
-    ...(isLocalTime(end) ? { end: toIso(endsAt) } : {}),
-  };
+  return omitUndefined({
+    start: isLocalTime(start) ? toIso(startsAt) : undefined,
+    end: isLocalTime(end) ? toIso(endsAt) : undefined,
+  });
 }
 
 /** Objects in the body of a booking are at most so deep: the body, and `source` in it. */
@@ -102,15 +103,16 @@ export function toBody({ appointment, hold: held }: Booking): Partial<BookingBod
   if (!appointment) return { hold };
   const { summary, location, description, start, end, details } = appointment;
   const timeZone = 'date' in start ? undefined : start.timeZone;
-  return {
+  return omitUndefined({
     summary,
-    ...present({ location, description }),
+    location,
+    description,
     start: textOf(start),
     end: textOf(end),
-    ...present({ timeZone }),
+    timeZone,
     hold,
     ...details,
-  };
+  });
 }
 
 const textOf = (time: EventTime): string => ('date' in time ? time.date : time.dateTime);
@@ -207,13 +209,4 @@ function badCursor(): AppError {
       message: 'It must be the "nextCursor" of the page before, sent with the same "from" and "to".',
     },
   ]);
-}
-
-/** Only the fields that are there. */
-function present<Fields extends object>(
-  fields: Fields,
-): { [Name in keyof Fields]: NonNullable<Fields[Name]> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [Name in keyof Fields]: NonNullable<Fields[Name]>;
-  };
 }

@@ -4,6 +4,7 @@ import type { Booking, ObservedEvent } from '../../shared/booking.ts';
 import { problemsOf } from '../../shared/booking-payments.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { toIso } from '../../shared/clock.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { standingOf } from '../../shared/payment.ts';
 import { readListQuery, toBody, writeCursor } from './requests.ts';
 
@@ -34,10 +35,10 @@ export async function listBookings(
       owner === userId && startsAt >= range.from && startsAt <= range.to && (status ?? current) === current
     );
   });
-  return {
+  return omitUndefined({
     bookings: bookings.map(toView),
-    ...(page.next ? { nextCursor: writeCursor(page.next) } : {}),
-  };
+    nextCursor: page.next && writeCursor(page.next),
+  });
 }
 
 /** The booking, where it is the user's. One of somebody else is as if there were none. */
@@ -56,26 +57,24 @@ export function toView(booking: Booking): BookingView {
   const { cancelledAt, syncDueAt, createdAt, updatedAt } = booking;
   // An event that stands is only looked at again.
   const isAttempt = status !== 'scheduled' && status !== 'held';
-  return {
+  return omitUndefined({
     bookingId,
     status,
     revision,
-    desired: { ...toBody(booking), ...(cancelledAt === undefined ? {} : { cancelledAt }) },
-    ...(observed ? { observed: toObserved(observed) } : {}),
-    payments: Object.entries(payments).map(([paymentId, facts]) => ({
-      paymentId,
-      standing: standingOf(facts),
-      ...(facts.confirmedAt === undefined ? {} : { confirmedAt: facts.confirmedAt }),
-    })),
+    desired: omitUndefined({ ...toBody(booking), cancelledAt }),
+    observed: observed && toObserved(observed),
+    payments: Object.entries(payments).map(([paymentId, facts]) =>
+      omitUndefined({ paymentId, standing: standingOf(facts), confirmedAt: facts.confirmedAt }),
+    ),
     problems: problemsOf(booking),
-    ...(syncDueAt !== undefined && isAttempt ? { nextAttemptAt: toIso(syncDueAt) } : {}),
+    nextAttemptAt: syncDueAt !== undefined && isAttempt ? toIso(syncDueAt) : undefined,
     timeline,
     createdAt,
     updatedAt,
-  };
+  });
 }
 
 function toObserved(observed: ObservedEvent): NonNullable<BookingView['observed']> {
   const { calendarId, eventId, htmlLink, revision, tentative = false, meet } = observed;
-  return { calendarId, eventId, htmlLink, revision, tentative, ...(meet ? { meet } : {}) };
+  return omitUndefined({ calendarId, eventId, htmlLink, revision, tentative, meet });
 }

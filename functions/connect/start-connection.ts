@@ -8,6 +8,7 @@ import type { Keys } from '../../shared/keys.ts';
 import { audiences, routes } from '../../shared/names.ts';
 import { type OAuthState, openBoundState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
 import { metric } from '../../shared/observability.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { verifyUserToken } from '../../shared/user-token.ts';
 
@@ -88,26 +89,20 @@ async function firstAttempt(
   );
   metric('UserTokenVerified', 1, { purpose: 'link-signing', key: keyId });
   if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
-  return {
+  return omitUndefined({
     userId,
     link,
-    ...(returnTo === undefined ? {} : { returnTo }),
+    returnTo,
     // Kept where the browser has one already, so that two tabs do not get into each other's way.
     browser: browser ?? deps.randomSecret(),
     expiresAt: now + stateLifetime,
-  };
+  });
 }
 
 /** The same link in the same browser, for as long as its first attempt had: a retry prolongs nothing. */
 async function nextAttempt(deps: ConnectDeps, retry: string, { browser }: ConnectRequest): Promise<Attempt> {
   const { userId, link, returnTo, exp } = await openBoundState(deps, retry, browser);
-  return {
-    userId,
-    link,
-    ...(returnTo === undefined ? {} : { returnTo }),
-    browser: browser as string,
-    expiresAt: exp,
-  };
+  return omitUndefined({ userId, link, returnTo, browser: browser as string, expiresAt: exp });
 }
 
 function checkReturnTo(returnTo: string, allowed: string[]): void {

@@ -132,19 +132,19 @@ function endOf(
   now: number,
 ): DisconnectedConnection & Required<Pick<Connection, 'revocation'>> {
   const { userId, tokenVersion, usedLinks, tokens, googleSub, keyId } = connection;
-  return {
+  return omitUndefined({
     userId,
-    status: 'disconnected',
+    status: 'disconnected' as const,
     disconnectedAt: now,
     tokenVersion: tokenVersion + 1,
-    ...(keyId === undefined ? {} : { keyId }),
+    keyId,
     revocation: { tokens, googleSub },
     ...withoutAddresses(userId, formerCalendarsOf(connection, now)),
     refreshAt: now + takeOverAfter,
     refreshFailures: 0,
     usedLinks,
     updatedAt: now,
-  };
+  });
 }
 
 function publishDisconnected(
@@ -205,9 +205,9 @@ function toView(connection: Connection): ConnectionView {
     return { status: 'disconnected', disconnectedAt: toIso(connection.disconnectedAt) };
   }
   const { status, reason, email, scopes, calendarId, timeZone, accountChangedAt } = connection;
-  return {
+  return omitUndefined({
     status,
-    ...(reason === undefined ? {} : { reason }),
+    reason,
     email,
     scopes,
     features: {
@@ -215,11 +215,11 @@ function toView(connection: Connection): ConnectionView {
       freeBusy: scopes.includes(optionalScopes.freeBusy),
     },
     calendarId,
-    ...(timeZone === undefined ? {} : { timeZone }),
+    timeZone,
     connectedAt: toIso(connection.connectedAt),
-    ...(accountChangedAt === undefined ? {} : { accountChangedAt: toIso(accountChangedAt) }),
+    accountChangedAt: accountChangedAt === undefined ? undefined : toIso(accountChangedAt),
     lastRefreshedAt: toIso(connection.lastRefreshedAt),
-  };
+  });
 }
 
 function listPermissionMissing(): AppError {

@@ -24,6 +24,7 @@ import type { Keys } from '../../shared/keys.ts';
 import { routes } from '../../shared/names.ts';
 import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
+import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
 import { type Secret, useSecret } from '../../shared/secrets.ts';
 import { sealTokens } from '../../shared/token-vault.ts';
@@ -83,7 +84,7 @@ export async function completeConnection(
   const learned = { chosen, ...(await learnCalendar(deps.calendar, granted, chosen)) };
   const connection = await store(deps, state, { ...granted, identity, learned }, known);
   await releaseWaiting(deps, connection);
-  return { connection, ...(state.returnTo === undefined ? {} : { returnTo: state.returnTo }) };
+  return omitUndefined({ connection, returnTo: state.returnTo });
 }
 
 async function redeem(
@@ -145,9 +146,9 @@ async function toConnection(
   const refreshToken = granted.refreshToken ?? (await stillWorking(deps, sameAccount));
   const accessTokenExpiresAt = now + granted.expiresIn;
   const accountChangedAt = before && !sameAccount ? now : before?.accountChangedAt;
-  return {
+  return omitUndefined({
     userId,
-    status: 'active',
+    status: 'active' as const,
     googleSub: identity.sub,
     email: identity.email,
     scopes: scopesToKeep(granted.scopes),
@@ -161,11 +162,11 @@ async function toConnection(
     refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
     refreshFailures: 0,
     usedLinks: [...(known ? linksInUse(known, now) : []), { link: state.link, until: now + usedLinkKept }],
-    ...(accountChangedAt === undefined ? {} : { accountChangedAt }),
+    accountChangedAt,
     ...(await resealedRevocation(deps, userId, grantToTakeBack(known, identity))),
     connectedAt: now,
     updatedAt: now,
-  };
+  });
 }
 
 /** The connection that is known, where it is to the account that consented now: another one has other calendars. */
@@ -200,7 +201,7 @@ function calendarOf(
   const { calendarId: current = 'primary', timeZone: known } = sameAccount ?? {};
   const isCurrent = current === chosen;
   const zone = isCurrent ? (timeZone ?? (calendarId === current ? known : undefined)) : known;
-  return { calendarId: isCurrent ? calendarId : current, ...(zone === undefined ? {} : { timeZone: zone }) };
+  return omitUndefined({ calendarId: isCurrent ? calendarId : current, timeZone: zone });
 }
 
 /** A grant of another account that nobody uses any more. Never one of this account: Google would end the new one with it. */
