@@ -11,6 +11,7 @@ import {
 } from '../../infra/local/google/state.ts';
 import type { Deed } from './deeds.ts';
 import type { Truth } from './life.ts';
+import { recordedEvent } from './stored-booking.ts';
 import type { World } from './world.ts';
 
 export const sharedCalendar = 'shared@group.calendar.google.com';
@@ -79,7 +80,7 @@ export function changeEvent(world: World, truth: Truth, deed: EventDeed): void {
       );
       // One that is not on record yet is minutes old.
       const stored = world.bookings().find(({ bookingId }) => bookingId === deed.booking);
-      if (!other || stored?.observed?.eventId !== id) return;
+      if (!other || !stored || recordedEvent(stored)?.eventId !== id) return;
       truth.movedByHand.add(deed.booking);
       moveEvent(place, id, other);
     }

@@ -29,6 +29,7 @@ export type Target = (typeof targets)[number];
 
 const isGoogle = (target: Target): boolean => /^(events|freebusy|calendarList|token|revoke)/.test(target);
 const isCalendar = (target: Target): boolean => /^(events|freebusy|calendarList)/.test(target);
+const isEventWrite = (target: Target): boolean => /^events\.(insert|patch|delete)$/.test(target);
 const isWrite = (target: Target): boolean => /write|queue|bus|insert|patch|delete|token|revoke/.test(target);
 
 type Maker = (target: Target, random: Random) => Partial<Course>;
@@ -78,6 +79,17 @@ const unknownReasons: [domain: string, reason: string][] = [
 ];
 const isPassing = (target: Target): boolean =>
   ready.passingAnswers ? target.startsWith('events') : target === 'events.insert';
+
+/** Milliseconds from the caller's last moment to the effect: at once, within the in-doubt window, or just before its end. */
+function drawLateness(random: Random): number {
+  const [least, most] = oneOf(random, [
+    [0, 500],
+    [500, 30_000],
+    [30_000, 90_000],
+    [100_000, 110_000],
+  ] as const);
+  return between(random, least, most);
+}
 
 type Fault = { on: (target: Target) => boolean; make: Maker };
 
@@ -190,6 +202,19 @@ const faultsByName = {
       ),
     }),
   },
+  // The in-doubt window is 120 seconds from the record of a run; clocks and due times differ by some seconds.
+  'applied late': {
+    on: isEventWrite,
+    make: (target, random) => ({
+      before: 8000,
+      answer: throws(timedOut(target)),
+      lateBy: drawLateness(random),
+    }),
+  },
+  'crashed, applied late': {
+    on: isEventWrite,
+    make: (_, random) => ({ crash: 'before', lateBy: drawLateness(random) }),
+  },
 } satisfies Record<string, Fault>;
 
 export type FaultName = keyof typeof faultsByName;
@@ -203,13 +228,17 @@ export type Profile = {
   script?: { target: Target; faults: (FaultName | 'none')[] };
 };
 
+const isLate = (name: FaultName): boolean => /applied late/.test(name);
+
 const groups = {
-  /** Any. */
-  mixed: () => true,
+  /** Any but those of `late`. */
+  mixed: (name: FaultName) => !isLate(name),
   calm: () => false,
   crashes: (name: FaultName) => /cut off|frozen|slow/.test(name),
   google: (name: FaultName) => /^\d|lost|timed|answered|malformed|page|client/.test(name),
   aws: (name: FaultName) => /throttled|answer lost|SDK|unprocessed|batch/.test(name),
+  /** Requests of crashed and timed-out runs that Google applies later. */
+  late: (name: FaultName) => isLate(name) || /cut off|frozen|timed out|answer lost|^4|throttled/.test(name),
 };
 /** Which faults there are in a run. */
 export type ProfileName = keyof typeof groups;
@@ -217,6 +246,37 @@ export const profileNames = Object.keys(groups) as ProfileName[];
 
 /** Some faults often, some seldom, some never: what hides one bug shows another. */
 export function drawProfile(random: Random, name: ProfileName): Profile {
+  return name === 'late' ? drawLateProfile(random) : drawAnyProfile(random, name);
+}
+
+/** One write to an event or two are applied late, then Google mostly answers: what is left is what a re-check must find. */
+function drawLateProfile(random: Random): Profile {
+  const target = oneOf<Target>(random, [
+    'events.insert',
+    'events.insert',
+    'events.delete',
+    'events.delete',
+    'events.patch',
+    'events.get',
+  ]);
+  const frequent = (fault: FaultName): boolean => isLate(fault) || fault === 'frozen';
+  const chances = faultNames.filter(groups.late).map((fault) => {
+    const level = random();
+    const chance = level < 0.7 ? 0 : level < 0.9 ? 0.02 : 0.1;
+    return [fault, frequent(fault) && random() < 0.5 ? 0.1 : chance] as const;
+  });
+  const ofTarget = faultNames.filter((fault) => groups.late(fault) && faults[fault].on(target));
+  const late = ofTarget.filter(isLate);
+  const script = Array.from({ length: whole(random, 2, 5) }, () =>
+    oneOf(random, [...ofTarget, ...late, ...late, ...late, ...Array(8).fill('none' as const)]),
+  );
+  return {
+    chances: Object.fromEntries(chances),
+    ...(random() < 0.7 ? { script: { target, faults: script } } : {}),
+  };
+}
+
+function drawAnyProfile(random: Random, name: Exclude<ProfileName, 'late'>): Profile {
   const calm = random() < 0.1;
   const possible = calm ? [] : faultNames.filter(groups[name]);
   const chances = possible.map((fault) => {

@@ -31,6 +31,7 @@ import { type Deed, type Plan, tell } from './deeds.ts';
 import { bodyOf } from './expectations.ts';
 import { freeStuckBookings } from './repairs.ts';
 import { between, type Random, whole } from './scheduler.ts';
+import { nextRunAt } from './stored-booking.ts';
 import { stripeEvent } from './stripe.ts';
 import { createWorld, type Deps, type Ended, startsAt, type World, type WorldOptions } from './world.ts';
 
@@ -236,7 +237,7 @@ async function rest({ world }: Life, until = Number.POSITIVE_INFINITY): Promise<
       world.queue.onSend();
       continue;
     }
-    const due = world.bookings().flatMap(({ syncDueAt }) => syncDueAt ?? []);
+    const due = world.bookings().flatMap((booking) => nextRunAt(booking) ?? []);
     if (due.length === 0 || Math.min(...due) * second > until) break;
     world.scheduler.skipTo((Math.min(...due) + 6) * second);
     await Promise.all([reconcile(world), world.scheduler.run(Number.POSITIVE_INFINITY)]);

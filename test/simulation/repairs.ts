@@ -5,6 +5,7 @@ import { mayWrite } from './by-hand.ts';
 import { deadlineOf } from './contents.ts';
 import { bodyOf, ownerOf, presences } from './expectations.ts';
 import { isConnected, type Life } from './life.ts';
+import { isBlocked } from './stored-booking.ts';
 import type { Deps } from './world.ts';
 
 const minute = 60_000;
@@ -37,7 +38,7 @@ export async function freeStuckBookings(life: Life, tools: Tools): Promise<void>
   await tools.rest(world.now() + 10 * minute);
   for (const id of stuck) {
     const booking = world.bookings().find(({ bookingId }) => bookingId === id);
-    const waits = booking?.status === 'waiting_for_connection' || booking?.blocked;
+    const waits = booking && (booking.status === 'waiting_for_connection' || isBlocked(booking));
     if (waits && freedByUser.has(ownerOf(life, id)) && isStuck(life, id))
       truth.stuck.push(`${id} still waits although its user has connected or chosen a calendar`);
     if (isStuck(life, id)) await repeatPut(life, tools, id);

@@ -31,7 +31,7 @@ export type Course = {
   refuse?: (() => unknown) | undefined;
   /** Takes place, and the caller is given this of its outcome, or what it throws. */
   answer?: ((value: unknown) => unknown) | undefined;
-  /** Takes place so many milliseconds after the caller was answered. */
+  /** Takes place so many milliseconds after the caller was answered, or has crashed. */
   lateBy?: number | undefined;
   /** Takes place twice, as when a client repeats what it got no answer to; the second time is answered. */
   repeatAfter?: number | undefined;
@@ -83,7 +83,10 @@ export function createScheduler(startsAt: number, mostThings = Number.POSITIVE_I
         at(
           before,
           () => {
-            if (crash === 'before' && !process.ended) return kill(process);
+            if (crash === 'before' && !process.ended) {
+              if (lateBy !== undefined) at(lateBy, () => void attempt(effect), false);
+              return kill(process);
+            }
             // What has been sent arrives, even if its sender is cut off meanwhile.
             if (refuse) return settle(attempt(refuse as () => T));
             if (lateBy !== undefined) {

@@ -36,6 +36,7 @@ describe('the simulation', () => {
       'one event at most, after each call',
       'one refresh at a time',
       'the calendar shows what is desired',
+      'the last event published agrees with the status',
     ];
     expect(promised.filter((check) => !checks.has(check))).toEqual([]);
     expect(faults.size).toBeGreaterThan(20);
@@ -115,6 +116,7 @@ describe('shrinking', () => {
       const fails = needed.every((id) => ids.includes(id)) && operations.includes('two/2');
       return {
         violations: fails ? ['it fails'] : [],
+        known: [],
         injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus', at: 0 })),
         checks: {},
         statuses: {},

@@ -9,7 +9,7 @@ export type Task = {
   first: number;
   end: number;
   step: number;
-  profile: ProfileName;
+  profile: ProfileName | 'all';
   /** The code is changed like this before it is loaded. */
   mutant?: string;
   /** Stop at the first seed that fails. */

@@ -1,0 +1,40 @@
+/** Whether consumers of the bus know how a booking ended. */
+import type { Booking, BookingStatus } from '../../shared/booking.ts';
+import type { BusEvent } from '../../shared/bus.ts';
+import { wasCancelledByBackend } from './stored-booking.ts';
+
+const existing = ['booking.scheduled', 'booking.rescheduled'];
+
+/** What the last event of a booking may be; absent: the status is not published. */
+const lastEvents: Partial<Record<BookingStatus, string[]>> = {
+  scheduled: existing,
+  cancelled: ['booking.cancelled'],
+  waiting_for_connection: ['booking.waiting'],
+  conflict: ['booking.conflict'],
+  deleted_by_user: ['booking.deleted_by_user'],
+  missed: ['booking.missed'],
+  failed: ['booking.failed'],
+};
+
+/**
+ * What is wrong with the last event of a booking; undefined where it agrees with the status. Events promise no order:
+ * the last is the one with the latest `time`, or, as clocks differ by some seconds, the one that was published last.
+ */
+export function lastEventViolation(published: BusEvent[], booking: Booking): string | undefined {
+  const { bookingId, status } = booking;
+  const ours = published.filter(
+    (event) => event.type.startsWith('booking.') && event.bookingId === bookingId,
+  );
+  const latest = ours
+    .map(({ time }) => time)
+    .sort()
+    .at(-1);
+  const last = ours.filter((event) => event.time === latest || event === ours.at(-1));
+  const wanted = wasCancelledByBackend(booking) ? undefined : lastEvents[status];
+  // A status that is not published excludes only that the event exists.
+  const agrees = wanted
+    ? last.some(({ type }) => wanted.includes(type))
+    : last.length === 0 || last.some(({ type }) => !existing.includes(type));
+  const said = last.map(({ type, time }) => `${type} at ${time}`).join(' and ') || 'nothing';
+  return agrees ? undefined : `it is ${status}, and the last event published is ${said}`;
+}
