@@ -164,6 +164,9 @@ function pollQueue(life: Life): { stop(): void } {
   const work = async (messages: ReturnType<typeof queue.receive>): Promise<void> => {
     workers += 1;
     const name = `sync ${messages.map(({ messageId, received }) => `${messageId}#${received}`).join(' ')}`;
+    const bookings = messages.map(({ body }) => bookingOf(body));
+    for (const [at, { received }] of messages.entries())
+      if (received > 1 && bookings[at] !== undefined) world.doubts.received(bookings[at]);
     const records = messages.map(({ received, ...record }) => ({ ...record, repeated: received > 1 }));
     const ended = await world.invoke(name, 'booking-sync', timeouts.sync * second, (deps) =>
       processBatch(records, verifiedMessages(deps), (message, delivery) =>
@@ -173,6 +176,8 @@ function pollQueue(life: Life): { stop(): void } {
       ),
     );
     workers -= 1;
+    if (ended.is === 'done')
+      for (const booking of bookings) if (booking !== undefined) world.doubts.concluded(booking);
     world.tell(`${name}: ${ended.is}`);
     // Whoever acknowledges may be cut off as well: then the messages come again although all was done.
     const acknowledges = world.isCalm() || world.chance(`acknowledge ${name}`)() > 0.03;
@@ -188,6 +193,12 @@ function pollQueue(life: Life): { stop(): void } {
       stopped = true;
     },
   };
+}
+
+/** The booking that a message is about, as far as it says so. */
+function bookingOf(body: string): string | undefined {
+  const { bookingId, booking } = JSON.parse(body) as { bookingId?: string; booking?: { bookingId?: string } };
+  return bookingId ?? booking?.bookingId;
 }
 
 /** The schedules: reconcile each minute, the refresh sweep every five. */

@@ -106,6 +106,7 @@ async function simulateMany(): Promise<void> {
   table('Faults that took place', total.faults, faultNames);
   table('Checks', total.checks);
   table('How bookings ended', total.statuses);
+  table('In doubt, and how it was resolved', total.doubts);
   for (const [check, seeds] of Object.entries(total.known))
     console.log(
       `\nKnown, violated by ${seeds.length} runs: ${check}\n  seeds ${seeds

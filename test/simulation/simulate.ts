@@ -17,6 +17,8 @@ export type Result = {
   /** Violations that the code is known to have: see known.ts. */
   known: string[];
   injected: Injected[];
+  /** How often each doubt arose and how it was resolved. */
+  doubts: Record<string, number>;
   checks: Watch['checks'];
   /** How bookings ended. */
   statuses: Record<string, number>;
@@ -60,6 +62,7 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
   });
   let story: string[] = [];
   let injected: Injected[] = [];
+  let doubts: Record<string, number> = {};
   const statuses: Record<string, number> = {};
   try {
     const life = await live(plan, { seed, profile, without: new Set(without) }, (world) => {
@@ -67,6 +70,8 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
       ({ injected, story } = world);
     });
     await checkEnd(life, watch);
+    life.world.doubts.end();
+    doubts = life.world.doubts.counts;
     for (const { status } of life.world.bookings()) statuses[status] = (statuses[status] ?? 0) + 1;
   } catch (error) {
     watch.violations.push(`the run broke off: ${(error as Error).stack}`);
@@ -74,5 +79,5 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
   const { known = [], others = [] } = Object.groupBy([...watch.violations, ...leaked], (violation) =>
     knownUntilStateModel.some((check) => violation.includes(`${check}: `)) ? 'known' : 'others',
   );
-  return { violations: others, known, injected, checks: watch.checks, statuses, story };
+  return { violations: others, known, doubts, injected, checks: watch.checks, statuses, story };
 }

@@ -117,6 +117,7 @@ describe('shrinking', () => {
       return {
         violations: fails ? ['it fails'] : [],
         known: [],
+        doubts: {},
         injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus', at: 0 })),
         checks: {},
         statuses: {},

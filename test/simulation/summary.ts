@@ -7,6 +7,7 @@ export type Summary = {
   faults: Record<string, number>;
   checks: Record<string, number>;
   statuses: Record<string, number>;
+  doubts: Record<string, number>;
   /** Seeds by the check that they are known to violate. */
   known: Record<string, number[]>;
   failures: { seed: number; violations: string[] }[];
@@ -17,6 +18,7 @@ export const emptySummary = (): Summary => ({
   faults: {},
   checks: {},
   statuses: {},
+  doubts: {},
   known: {},
   failures: [],
 });
@@ -32,12 +34,13 @@ function addSeeds({ known }: Summary, check: string, seeds: number[]): void {
 export function addResult(
   summary: Summary,
   seed: number,
-  { injected, checks, statuses, violations, known }: Result,
+  { injected, checks, statuses, doubts, violations, known }: Result,
 ): void {
   summary.runs += 1;
   for (const { fault } of injected) count(summary.faults, fault);
   for (const [what, by] of Object.entries(checks)) count(summary.checks, what, by);
   for (const [what, by] of Object.entries(statuses)) count(summary.statuses, what, by);
+  for (const [what, by] of Object.entries(doubts)) count(summary.doubts, what, by);
   for (const check of knownUntilStateModel)
     if (known.some((violation) => violation.includes(`${check}: `))) addSeeds(summary, check, [seed]);
   if (violations.length > 0) summary.failures.push({ seed, violations: violations.slice(0, 5) });
@@ -47,6 +50,6 @@ export function addSummary(total: Summary, part: Summary): void {
   total.runs += part.runs;
   total.failures.push(...part.failures);
   for (const [check, seeds] of Object.entries(part.known)) addSeeds(total, check, seeds);
-  for (const counts of ['faults', 'checks', 'statuses'] as const)
+  for (const counts of ['faults', 'checks', 'statuses', 'doubts'] as const)
     for (const [what, by] of Object.entries(part[counts])) count(total[counts], what, by);
 }

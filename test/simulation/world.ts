@@ -36,6 +36,7 @@ import type { GoogleOAuth } from '../../shared/google-oauth.ts';
 import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, keySecrets, optionalScopes } from '../../shared/names.ts';
 import { type Secret, secret } from '../../shared/secrets.ts';
+import { type EventCall, watchDoubts } from './doubts.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
 import { courseOf, type FaultName, outageOf, type Profile, type Target } from './faults.ts';
 import { calendarAnswer, clientId, publicUrl, simulatedGoogle } from './google.ts';
@@ -93,6 +94,16 @@ export type Deps = CallbackDeps &
   ReconcileDeps &
   SweepDeps;
 
+/** Which event a request is about; undefined where it is about none or many. */
+function eventCallOf(method: string, url: string, body: string | undefined): EventCall | undefined {
+  if (method === 'events.insert') {
+    const { id, extendedProperties } = JSON.parse(body ?? '{}');
+    return { method, eventId: id, bookingId: extendedProperties?.private?.leadscalendarBooking };
+  }
+  const eventId = /\/events\/([^/]+)$/.exec(new URL(url).pathname)?.[1];
+  return eventId === undefined ? undefined : { method, eventId, bookingId: undefined };
+}
+
 export type World = ReturnType<typeof createWorld>;
 
 export function createWorld({ seed, profile, conflictPolicy, without, accounts }: WorldOptions) {
@@ -104,7 +115,12 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     const { id, userId, status, version = { N: '' } } = item;
     tell(`${table}: ${id?.S ?? userId?.S} ${status?.S ?? ''} ${version.N ? `version ${version.N}` : ''}`);
     for (const watch of watchers) watch(table, item, before);
+    if (table === 'bookings' && id?.S?.startsWith('booking#'))
+      doubts.concluded(id.S.slice('booking#'.length));
   });
+  const doubts = watchDoubts((bookingId) =>
+    world.bookings().find((booking) => booking.bookingId === bookingId),
+  );
   const queue = simulatedQueue(now, () => world.maxReceived);
   const google = simulatedGoogle({
     accounts,
@@ -284,7 +300,9 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       init: { method?: string; body?: string; headers?: Record<string, string> },
     ) => {
       const request = google.calendarCall(url, init);
-      return call(
+      const about = eventCallOf(request.method, url, init.body);
+      if (about) doubts.sent(process, about);
+      const answer = call(
         process,
         request.method as Target,
         () => {
@@ -297,6 +315,12 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         },
         new URL(url).pathname,
       );
+      if (about)
+        answer.then(
+          ({ status }) => doubts.answered(about, status),
+          () => doubts.answered(about, undefined),
+        );
+      return answer;
     };
     return { fetch: fetchFrom as unknown as typeof fetch, baseUrl: 'https://www.example.com/calendar/v3' };
   }
@@ -310,6 +334,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     google,
     published,
     injected,
+    doubts,
     /** What happened, line by line. */
     story,
     tell,
@@ -452,7 +477,10 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
           dead: false,
           frozen: false,
           ended: false,
-          onDeath: () => once({ is: 'cut off' }),
+          onDeath: () => {
+            doubts.crashed(process);
+            once({ is: 'cut off' });
+          },
           operations: 0,
         };
         used.process = process;
