@@ -1,85 +1,13 @@
-/**
- * Lives through many runs of the whole service under faults, and tells what broke:
- * `npm run simulate -- --runs 3000 --seed 1 --profile mixed`. `--mutants` checks the checker; `--mutant "<name>"`
- * shows the story by which one mistake is found; `--story <seed>` tells one run, `--save <file>` keeps a failing one.
- */
-import { writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
-import { Worker } from 'node:worker_threads';
-import { faultNames, profileNames } from './faults.ts';
-import { mutants, useMutant } from './mutants.ts';
-import type { Scenario } from './simulate.ts';
-import { addSummary, emptySummary, type Summary } from './summary.ts';
-import type { Report, Task } from './worker.ts';
-
-const { values } = parseArgs({
-  options: {
-    runs: { type: 'string', default: '3000' },
-    seed: { type: 'string', default: '1' },
-    profile: { type: 'string', default: 'all' },
-    mutants: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
-    mutant: { type: 'string' },
-    story: { type: 'string' },
-    shrink: { type: 'boolean', default: false },
-    save: { type: 'string' },
-  },
-});
-const runs = wholeNumber('runs');
-const firstSeed = wholeNumber('seed');
-const profile =
-  (['all', ...profileNames] as const).find((name) => name === values.profile) ??
-  refuse(`--profile is one of all, ${profileNames.join(', ')}.`);
-const threads = Math.max(1, availableParallelism());
-
-function wholeNumber(name: 'runs' | 'seed'): number {
-  const number = Number(values[name]);
-  return Number.isInteger(number) && number > 0
-    ? number
-    : refuse(`--${name} must be a whole number above 0.`);
-}
-
-function refuse(message: string): never {
-  console.error(message);
-  process.exit(2);
-}
-
-/** Runs seeds in threads, side by side. */
-async function runSeeds(
-  task: Pick<Task, 'mutant' | 'stopAtFailure' | 'coverage'>,
-  onProgress: (total: Summary) => void,
-): Promise<Summary & { unreached: string[] }> {
-  const total = emptySummary();
-  const unreached: string[] = [];
-  const end = firstSeed + runs;
-  await Promise.all(
-    Array.from({ length: Math.min(threads, runs) }, (_, thread) => {
-      const coverage = thread === 0 && task.coverage === true;
-      const data: Task = {
-        ...task,
-        first: firstSeed + thread,
-        end,
-        step: threads,
-        profile,
-        coverage,
-      };
-      const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData: data });
-      return new Promise<void>((resolve, reject) => {
-        worker.on('message', (report: Report) => {
-          if (report.summary) addSummary(total, report.summary);
-          unreached.push(...(report.unreached ?? []));
-          onProgress(total);
-          if (task.stopAtFailure && total.failures.length > 0) void worker.terminate();
-        });
-        worker.on('error', reject);
-        worker.on('exit', () => resolve());
-      });
-    }),
-  );
-  total.failures.sort((one, other) => one.seed - other.seed);
-  return { ...total, unreached };
-}
+/** `npm run simulate`: see options.ts. */
+import { readFileSync } from 'node:fs';
+import { faultNames } from './faults.ts';
+import { help, nearestTo, readOptions, UsageError } from './options.ts';
+import { mutantNames, record, saveRegression } from './regressions.ts';
+import { startReplay } from './replay.ts';
+import { runSeeds } from './search.ts';
+import { shrink } from './shrink.ts';
+import { type Scenario, scenarioOf } from './simulate.ts';
+import type { Summary } from './summary.ts';
 
 const since = performance.now();
 const elapsed = (): string => `${((performance.now() - since) / 1000).toFixed(0)} s`;
@@ -87,15 +15,42 @@ const show = (line: string): void => {
   if (process.stdout.isTTY) process.stdout.write(`\r\x1b[2K${line}`);
 };
 
-async function simulateMany(): Promise<void> {
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) console.log(help);
+  else await run(options);
+} catch (error) {
+  console.error(process.env.DEBUG ? error : (error as Error).message);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
+
+type Options = ReturnType<typeof readOptions>;
+
+function run(options: Options): Promise<void> {
+  if (options.mutant) checkMutant(options.mutant);
+  if (options.record !== undefined) return recordCases(options, options.record);
+  if (options.mutants) return checkMutants(options);
+  if (options.replay !== undefined) return replay(options, options.replay);
+  if (options.mutant) return showMutant(options, options.mutant);
+  return simulateMany(options);
+}
+
+function checkMutant(name: string): void {
+  const names = mutantNames('');
+  if (!names.includes(name))
+    throw new UsageError(`There is no mutant "${name}": did you mean "${nearestTo(name, names)}"?`);
+}
+
+async function simulateMany(options: Options): Promise<void> {
+  const { runs, firstSeed } = options;
   let shown = 0;
-  let told = 0;
-  const total = await runSeeds({ coverage: true }, ({ runs: done, failures }) => {
-    for (const { seed, violations } of failures.slice(told)) {
+  let printed = 0;
+  const total = await runSeeds(options, { coverage: true }, ({ runs: done, failures }) => {
+    for (const { seed, violations } of failures.slice(printed)) {
       show('');
       console.log(`seed ${seed}: ${violations[0]}`);
     }
-    told = failures.length;
+    printed = failures.length;
     show(`${done} of ${runs} runs, ${failures.length} failed, ${elapsed()}`);
     if (!process.stdout.isTTY && done >= shown + runs / 10) {
       shown = done;
@@ -103,33 +58,33 @@ async function simulateMany(): Promise<void> {
     }
   });
   show('');
-  table('Faults that took place', total.faults, faultNames);
-  table('Checks', total.checks);
-  table('How bookings ended', total.statuses);
-  table('In doubt, and how it was resolved', total.doubts);
-  for (const [check, seeds] of Object.entries(total.known))
-    console.log(
-      `\nKnown, violated by ${seeds.length} runs: ${check}\n  seeds ${seeds
-        .sort((one, other) => one - other)
-        .slice(0, 10)
-        .join(', ')}`,
-    );
-  if (total.unreached.length > 0) {
-    console.log(
-      `\nCode of sync and tokens that was never reached (${total.unreached.length} places, in 1,500 runs at most):`,
-    );
-    for (const place of total.unreached) console.log(`  ${place}`);
-  }
+  printSummary(total);
   console.log(
     `\n${total.runs} runs (seeds ${firstSeed} to ${firstSeed + runs - 1}) in ${elapsed()}: ${total.failures.length} failed.`,
   );
   const [first] = total.failures;
   if (!first) return;
-  await tellSmallest(first.seed);
+  await showSmallest(scenarioOf(first.seed, options.profile), options);
   process.exitCode = 1;
 }
 
-function table(
+function printSummary(total: Summary & { unreached: string[] }): void {
+  printTable('Faults that took place', total.faults, faultNames);
+  printTable('Checks', total.checks);
+  printTable('How bookings ended', total.statuses);
+  printTable('In doubt, and how it was resolved', total.doubts);
+  for (const [check, seeds] of Object.entries(total.known)) {
+    const some = seeds.sort((one, other) => one - other).slice(0, 10);
+    console.log(`\nKnown, violated by ${seeds.length} runs: ${check}\n  seeds ${some.join(', ')}`);
+  }
+  if (total.unreached.length === 0) return;
+  console.log(
+    `\nCode of sync and tokens that was never reached (${total.unreached.length} places, in 1,500 runs at most):`,
+  );
+  for (const place of total.unreached) console.log(`  ${place}`);
+}
+
+function printTable(
   title: string,
   counts: Record<string, number>,
   names: readonly string[] = Object.keys(counts).sort(),
@@ -138,62 +93,74 @@ function table(
   for (const name of names) console.log(`  ${String(counts[name] ?? 0).padStart(10)}  ${name}`);
 }
 
-/** Shrinks what a seed does to the least that still fails, and tells it. */
-async function tellSmallest(seed: number): Promise<void> {
-  const { scenarioOf, simulate } = await import('./simulate.ts');
-  const { shrink } = await import('./shrink.ts');
-  console.log(`\nShrinking seed ${seed} …`);
-  const smallest = await shrink(scenarioOf(seed, profile), simulate);
-  await tellStory(smallest);
-  if (values.save) {
-    writeFileSync(values.save, `${JSON.stringify(smallest, null, 2)}\n`);
-    console.log(
-      `\nSaved as ${values.save}: put it into test/simulation/stories to keep it from coming back.`,
-    );
-  }
+async function replay(options: Options, what: string): Promise<void> {
+  const seed = Number(what);
+  const scenario: Scenario = Number.isSafeInteger(seed)
+    ? scenarioOf(seed, options.profile)
+    : JSON.parse(readFileSync(what, 'utf8'));
+  return options.shrink ? showSmallest(scenario, options) : showScenario(scenario, options.mutant);
 }
 
-async function tellStory(scenario: Scenario): Promise<void> {
-  const { simulate } = await import('./simulate.ts');
-  const { story, violations } = await simulate(scenario);
+/** Reduces a scenario to the least that still fails, and shows it. */
+async function showSmallest(scenario: Scenario, { mutant, save }: Options): Promise<void> {
+  console.log(`\nReducing the scenario of seed ${scenario.seed} …`);
+  const { simulate, close } = startReplay(mutant);
+  const smallest = await shrink(scenario, simulate).finally(close);
+  await showScenario(smallest, mutant);
+  if (!save) return;
+  saveRegression(save, mutant, smallest);
+  console.log(`\nSaved as ${save}.`);
+}
+
+async function showScenario(scenario: Scenario, mutant?: string): Promise<void> {
+  const { simulate, close } = startReplay(mutant);
+  const { story, violations, known } = await simulate(scenario).finally(close);
   console.log(`\n${story.join('\n')}\n`);
-  console.log(
-    violations.length > 0 ? `Violations:\n  ${violations.join('\n  ')}` : 'All is as it should be.',
-  );
+  for (const violation of known) console.log(`Known violation: ${violation}`);
+  console.log(violations.length > 0 ? `Violations:\n  ${violations.join('\n  ')}` : 'No violation.');
 }
 
-async function checkMutants(): Promise<void> {
+async function checkMutants(options: Options): Promise<void> {
+  const tried = mutantNames(options.only);
   let caught = 0;
-  const tried = mutants.filter(({ name }) => name.includes(values.only));
-  for (const { name } of tried) {
-    const total = await runSeeds({ mutant: name, stopAtFailure: true }, ({ runs: done }) =>
-      show(`${name}: ${done} runs`),
+  for (const mutant of tried) {
+    const total = await runSeeds(options, { mutant, stopAtFailure: true }, ({ runs: done }) =>
+      show(`${mutant}: ${done} runs`),
     );
     show('');
     const [first] = total.failures;
     if (first) caught += 1;
     console.log(
       first
-        ? `caught after ${String(total.runs).padStart(5)} runs: ${name}\n    seed ${first.seed}: ${first.violations[0]?.slice(0, 150)}`
-        : `NOT CAUGHT in ${total.runs} runs: ${name}`,
+        ? `caught after ${String(total.runs).padStart(5)} runs: ${mutant}\n    seed ${first.seed}: ${first.violations[0]?.slice(0, 150)}`
+        : `NOT CAUGHT in ${total.runs} runs: ${mutant}`,
     );
   }
-  console.log(`\n${caught} of ${tried.length} mutants caught within ${runs} runs each, in ${elapsed()}.`);
+  console.log(
+    `\n${caught} of ${tried.length} mutants caught within ${options.runs} runs each, in ${elapsed()}.`,
+  );
   if (caught < tried.length) process.exitCode = 1;
 }
 
-async function tellMutant(name: string): Promise<void> {
-  const total = await runSeeds({ mutant: name, stopAtFailure: true }, () => {});
+async function showMutant(options: Options, mutant: string): Promise<void> {
+  const total = await runSeeds(options, { mutant, stopAtFailure: true });
   const [first] = total.failures;
-  if (!first) return console.log(`${runs} runs did not notice it.`);
-  useMutant(name);
-  return tellSmallest(first.seed);
+  if (first) return showSmallest(scenarioOf(first.seed, options.profile), options);
+  console.log(`${options.runs} runs did not catch it.`);
 }
 
-if (values.mutants) await checkMutants();
-else if (values.mutant) await tellMutant(values.mutant);
-else if (values.story && values.shrink) await tellSmallest(Number(values.story));
-else if (values.story) {
-  const { scenarioOf } = await import('./simulate.ts');
-  await tellStory(scenarioOf(Number(values.story), profile));
-} else await simulateMany();
+async function recordCases(options: Options, name: string): Promise<void> {
+  if (name !== 'all') checkMutant(name);
+  const names = name === 'all' ? mutantNames(options.only) : [name];
+  let missing = 0;
+  for (const mutant of names) {
+    const recorded = await record(mutant, options);
+    for (const file of recorded.deleted) console.log(`deleted, proves nothing: ${file}`);
+    if (recorded.is === 'not caught') missing += 1;
+    const seed = recorded.is === 'recorded' ? `, of seed ${recorded.seed}` : '';
+    const files = recorded.is === 'not caught' ? `within ${options.runs} runs` : recorded.files.join(', ');
+    console.log(`${recorded.is}: ${mutant}\n    ${files}${seed}`);
+  }
+  console.log(`\n${names.length - missing} of ${names.length} mutants have a case, in ${elapsed()}.`);
+  if (missing > 0) process.exitCode = 1;
+}

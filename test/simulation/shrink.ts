@@ -1,6 +1,6 @@
 import type { Result, Scenario } from './simulate.ts';
 
-type Simulate = (scenario: Scenario) => Promise<Result>;
+type Simulate = (scenario: Scenario) => Promise<Pick<Result, 'violations' | 'injected'>>;
 
 /**
  * The smallest scenario that still fails, by leaving out what happens and what goes wrong, in halves, quarters and so

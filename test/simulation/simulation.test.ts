@@ -1,9 +1,12 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, inject, it } from 'vitest';
 import { readAssembly } from '../../infra/local/template.ts';
 import { drawPlan } from './deeds.ts';
 import { tableShapes } from './dynamodb.ts';
 import { mutants } from './mutants.ts';
+import { help, optionNames, readOptions } from './options.ts';
+import { readRegressions } from './regressions.ts';
+import { startReplay } from './replay.ts';
 import { randomOf } from './scheduler.ts';
 import { shrink } from './shrink.ts';
 import { type Result, type Scenario, scenarioOf, simulate } from './simulate.ts';
@@ -18,7 +21,7 @@ describe('the simulation', () => {
     const faults = new Set<string>();
     for (let seed = 1; seed <= lives; seed++) {
       const result = await simulate(scenarioOf(seed));
-      expect(result.violations, `seed ${seed}: npm run simulate -- --story ${seed} --shrink`).toEqual([]);
+      expect(result.violations, `seed ${seed}: npm run simulate -- --replay ${seed} --shrink`).toEqual([]);
       for (const name of Object.keys(result.checks)) checks.add(name);
       for (const { fault } of result.injected) faults.add(fault);
     }
@@ -86,11 +89,34 @@ type Declared = {
   }[];
 };
 
-describe('a story that once ended badly', () => {
-  const folder = new URL('stories/', import.meta.url);
-  it.each(readdirSync(folder))('ends well: %s', async (file) => {
-    const scenario = JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as Scenario;
+describe('a regression case', () => {
+  const cases = readRegressions();
+  it.each(cases)('$file passes', async ({ scenario }) => {
     expect((await simulate(scenario)).violations).toEqual([]);
+  });
+
+  it.each(cases)('$file fails under its mutant: $mutant', async ({ mutant, scenario }) => {
+    const { simulate: replayed, close } = startReplay(mutant);
+    const { violations } = await replayed(scenario).finally(close);
+    expect(violations).not.toEqual([]);
+  });
+});
+
+describe('the command', () => {
+  it('names the nearest option where one is unknown', () => {
+    expect(() => readOptions(['--rns', '3'])).toThrow('There is no option --rns: did you mean --runs?');
+    expect(() => readOptions(['--profile', 'lte'])).toThrow('There is no profile "lte": did you mean late?');
+  });
+
+  it.each([['--runs'], ['--runs', 'many'], ['--runs', '0'], ['--seed', '1.5'], ['stray']])(
+    'rejects %s %s in one sentence',
+    (...args) => {
+      expect(() => readOptions(args.filter((arg) => arg !== undefined))).toThrow(/^[^.]+\.?[^.]*\.$/);
+    },
+  );
+
+  it('explains each of its options', () => {
+    for (const name of optionNames) expect(help).toContain(`--${name} `);
   });
 });
 
