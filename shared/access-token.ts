@@ -19,7 +19,7 @@ import { log, metric } from './observability.ts';
 import { type Secret, useSecret } from './secrets.ts';
 import { openTokens, sealTokens, type Tokens } from './token-vault.ts';
 
-/** What the life of a token needs of the world. */
+/** Dependencies of everything that reads, refreshes or revokes tokens. */
 export type TokenDeps = {
   connections: ConnectionStore;
   google: GoogleTokens;
@@ -32,23 +32,23 @@ export type TokenDeps = {
   refreshPolicy: RefreshPolicy;
 };
 
-/** A connection and its access token in clear. */
+/** A connection and its decrypted access token. */
 export type Access = { connection: GrantedConnection; accessToken: string };
 
-/** Seconds of life that an access token must have left to be used. */
+/** Seconds for which an access token must still be valid to be used. */
 const usableFor = 60;
-/** Seconds of a lease: longer than a refresh call can take, so that no second one starts beside a slow one. */
+/** Seconds of a lease: longer than a refresh call can take, so that a slow one stays the only one. */
 const leaseDuration = 20;
-/** Seconds to wait for another worker's refresh: after that its holder is taken for dead, and the caller retries later. */
+/** Seconds to wait for another worker's refresh. After that the worker has probably crashed: the caller retries later. */
 const waitForOthers = 10;
-/** Milliseconds between two looks at a connection that somebody else refreshes. */
+/** Milliseconds between two reads of a connection that another worker refreshes. */
 const lookAgainAfter = 250;
-/** Seconds between two records of use: a busy user costs one small write in that time. */
+/** Seconds between two records of use, so that a busy user costs one small write in that time. */
 const useRecordedFor = 6 * 3600;
 
 /**
- * A valid access token of the connection, refreshed if need be. `refused` is the version of a token that
- * Calendar has just answered 401 to: it is replaced even if it looks fresh.
+ * A valid access token of the connection, refreshed where necessary. `refused` is the version of a token that Calendar
+ * has just answered with 401: it is replaced even if it should still be valid.
  * Errors: `reauthorization_required`; retryable ones of Google's token endpoint; `refresh_in_progress`.
  */
 export async function getAccess(
@@ -78,7 +78,7 @@ export async function callWithTokenRefresh<T>(
   return { answer: await call(renewed), access: renewed };
 }
 
-/** Opens tokens; with newer keys where another worker has sealed them with one that is not known here yet. */
+/** Decrypts tokens. Reads the keys again where another worker has encrypted with a key that is not known here yet. */
 export function open(
   deps: Pick<TokenDeps, 'tokenKeys'>,
   { userId }: { userId: string },
@@ -88,9 +88,8 @@ export function open(
 }
 
 /**
- * The revocation of a connection, its tokens sealed anew with the current key: all that a connection holds is sealed
- * with the one key that it names. One that does not open stays as it is: a grant that cannot be taken back is no reason
- * to refuse a new one.
+ * The revocation of a connection, encrypted again with the current key: a connection names one key for all it holds.
+ * One that cannot be decrypted stays as it is, since it must not prevent a new grant.
  */
 export async function resealedRevocation(
   deps: Pick<TokenDeps, 'tokenKeys' | 'clock'>,
@@ -109,7 +108,7 @@ export async function resealedRevocation(
   }
 }
 
-/** Records that the connection is in use, unless that is on record: see `useRecordedFor`. */
+/** Records that the connection is in use, at most once per `useRecordedFor`. */
 export async function recordUse(deps: TokenDeps, connection: GrantedConnection): Promise<void> {
   const now = deps.clock();
   if (now - connection.lastUsedAt < useRecordedFor) return;
@@ -118,7 +117,7 @@ export async function recordUse(deps: TokenDeps, connection: GrantedConnection):
 }
 
 /**
- * Refreshes the tokens of a connection: one worker at a time does, all others wait for its result.
+ * Refreshes the tokens of a connection under a lease: one worker calls Google, the others wait for its result.
  * `used` marks the connection as in use. Errors: see `getAccess`.
  */
 export async function refresh(
@@ -146,13 +145,13 @@ export async function refresh(
   }
 }
 
-/** A lease that starts now. It is known by its end, which no two have in common. */
+/** A lease that starts now. Its end has a random fraction and identifies it. */
 export function newLease(deps: Pick<TokenDeps, 'clock' | 'random'>): Lease {
   const now = deps.clock();
   return { until: now + leaseDuration + Math.floor(deps.random() * 1e6) / 1e6, now };
 }
 
-/** The connection as it is now. Errors: `reauthorization_required` where it is not active. */
+/** The current connection. Errors: `reauthorization_required` where it is not active. */
 async function readActive(deps: TokenDeps, userId: string): Promise<GrantedConnection> {
   const connection = await deps.connections.get(userId);
   if (connection?.status === 'active') return connection;
@@ -174,13 +173,13 @@ export async function refreshUnderLease(
     return await saveGranted(deps, connection, granted, refreshToken, options);
   } catch (error) {
     if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);
-    // Whatever else it is, it is not the user's: keep the connection as it is and come back later.
+    // Any other failure is ours or Google's, never the user's: keep the connection and retry later.
     await postpone(deps, connection);
     throw error;
   }
 }
 
-/** Leaves what is due on a connection for later, and ends the lease on it. */
+/** Schedules a retry of a refresh or revocation, and releases the lease. */
 export async function postpone(deps: TokenDeps, connection: Connection): Promise<void> {
   const failures = connection.refreshFailures + 1;
   const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
@@ -200,7 +199,7 @@ async function saveGranted(
   const lastUsedAt = options.used ? now : connection.lastUsedAt;
   const accessTokenExpiresAt = now + granted.expiresIn;
   const refreshed = {
-    // Both sealed anew, even when Google sent no new refresh token: so every token moves on to the current key.
+    // Both are encrypted again, even without a new refresh token, so that every token moves to the current key.
     ...(await sealTokens(keys, now, userId, {
       accessToken: granted.accessToken,
       refreshToken: granted.refreshToken ?? usedRefreshToken,
@@ -219,11 +218,11 @@ async function saveGranted(
       accessToken: granted.accessToken,
     };
   }
-  // The user connected again meanwhile: what stands there now is newer than what we hold.
+  // The user connected again in the meantime: the stored tokens are newer than ours.
   return getAccess(deps, await readActive(deps, userId));
 }
 
-/** Google says the grant is dead. It may have been replaced while we asked: look before declaring anything. */
+/** Google answered `invalid_grant`. The grant may have been replaced during the call, so the connection is read again. */
 async function grantRefused(
   deps: TokenDeps,
   connection: GrantedConnection,
@@ -236,8 +235,8 @@ async function grantRefused(
 }
 
 /**
- * Marks a connection as broken and tells LeadsCalendar. Published first: were it the other way round, a crash in
- * between would leave a broken connection that nobody was told of.
+ * Marks a connection as broken and publishes that. Published first: after a crash in between, the status is published
+ * again rather than never.
  */
 export async function requireReauthorization(
   deps: TokenDeps,

@@ -1,6 +1,6 @@
 import { optionalScopes } from './names.ts';
 
-/** What helps where Google refuses, by its reason: advice is given only where it works. */
+/** Advice for failures of Google, by their reason. */
 
 const projectAdvice: Record<string, string> = {
   accessNotConfigured: 'Its operator must enable the Google Calendar API for it.',
@@ -11,14 +11,14 @@ const projectAdvice: Record<string, string> = {
     'Google does not know it: its operator must restore it, or use an OAuth client of another project.',
 };
 
-/** What the operator can do about a refusal of the project behind the OAuth client. */
+/** What the operator can do where Google refuses the project of the OAuth client. */
 export function adviceForProject(reason: string): string {
   const advice =
     projectAdvice[reason] ?? "Its operator must look into it in Google's console, by the reason below.";
   return `Google refuses the Google Cloud project of this service. ${advice}`;
 }
 
-/** Reasons with which Google says that the account has no Google Calendar: no other calendar of it helps. */
+/** Reasons with which Google says that the account has no Google Calendar, so that no other calendar of it helps. */
 const switchedOff = ['notACalendarUser', 'accountDisabled', 'domainPolicy'];
 
 export function isSwitchedOff(reason: string): boolean {
@@ -28,7 +28,7 @@ export function isSwitchedOff(reason: string): boolean {
 export const switchedOffAdvice =
   'Google Calendar is switched off for this Google account. Its owner or administrator must turn it on';
 
-/** How a calendar can be chosen that exists: the list of calendars is for those who have allowed it. */
+/** How to choose an existing calendar. The list of calendars needs an optional scope. */
 export function adviceForChoice(scopes: string[]): string {
   return scopes.includes(optionalScopes.calendarList)
     ? 'Choose one of GET /connections/me/calendars.'

@@ -3,34 +3,33 @@ import { omitUndefined } from './omit-undefined.ts';
 import { parseJson } from './schemas.ts';
 
 /**
- * What an unsuccessful answer of Google Calendar means. A status counts only with Google's error envelope: proxies and
- * front ends answer 403 and 404 too. What is not known gets the meaning that does least harm.
- * Source: developers.google.com/workspace/calendar/api/guides/errors.
+ * The meaning of a failure of Google Calendar. A status counts only with Google's error envelope, since proxies answer
+ * 403 and 404 too; an unknown failure gets the meaning that does the least harm.
  */
 export type CalendarFailureKind =
   /** 401: the access token is not accepted. */
   | 'unauthorized'
   /** The grant does not cover the calendar; refreshing cannot help, the user must consent again. */
   | 'permission_missing'
-  /** Too many requests: soon again. */
+  /** Too many requests: retry soon. */
   | 'rate_limited'
-  /** A limit that lasts: much later again. */
+  /** A lasting limit: retry much later. */
   | 'quota_exceeded'
-  /** The project behind the OAuth client is not set up or suspended: only the operator can help. */
+  /** The project of the OAuth client is not set up, or suspended: only the operator can fix it. */
   | 'operator'
-  /** The account or the calendar does not allow it at present: the user can help, or time. */
+  /** The account or the calendar does not allow it at present: the user can change that. */
   | 'account_refused'
   /** 409: the event id is taken, possibly by a deleted event. */
   | 'exists'
-  /** 404: no such calendar or event, or not visible to this user, or a passing fault. */
+  /** 404: no such calendar or event, or not visible to this user, or a temporary fault. */
   | 'not_found'
-  /** 410: the event was deleted, or a passing fault. */
+  /** 410: the event was deleted, or a temporary fault. */
   | 'gone'
   /** 412: the event has changed since its ETag was read. */
   | 'stale'
   /** 400: Google rejects the data of this event, now and later. */
   | 'refused'
-  /** 5xx, network, time-out, an answer that is not Google's: it is not known whether it was carried out. */
+  /** 5xx, network failure, timeout, or an answer not from Google: the outcome is unknown. */
   | 'transient';
 
 export type CalendarFailure = {
@@ -39,13 +38,13 @@ export type CalendarFailure = {
   status?: number;
   /** Google's reason, or the kind of network failure. */
   reason: string;
-  /** Google's words, for people. */
+  /** Google's message, for people. */
   message: string;
-  /** The field that Google rejects, where it says so. */
+  /** The rejected field, where Google names it. */
   location?: string;
-  /** Seconds to wait, where Google says so; not bounded. */
+  /** Seconds to wait, where Google sends them; not bounded. */
   retryAfter?: number;
-  /** Set where Google gave a reason that this service does not know: the operator should see it. */
+  /** Set where Google sent a reason that this service does not know: the operator should see it. */
   unknown?: true;
 };
 
@@ -61,7 +60,7 @@ export function networkFailure(error: unknown, timeout: number): CalendarFailure
   };
 }
 
-// Google's older envelope has errors[].reason, the newer one status and details[].reason; some answers carry both.
+// Google's older envelope has errors[].reason, the newer one status and details[].reason; some answers have both.
 const text = v.optional(v.string());
 const details = v.optional(v.array(v.object({ reason: text, domain: text, location: text })));
 const errorEnvelope = v.object({
@@ -74,7 +73,7 @@ const errorEnvelope = v.object({
   }),
 });
 
-/** Reads Google's error envelope. An answer without it is `transient`, whatever its status and `Retry-After`. */
+/** Reads Google's error envelope. An answer without it is `transient`, with any status. */
 export function httpFailure(status: number, headers: Pick<Headers, 'get'>, body: string): CalendarFailure {
   const error = readEnvelope(status, headers, body);
   if (!error) return { kind: 'transient', status, reason: `http${status}`, message: answered(status) };
@@ -121,7 +120,7 @@ const kindOfReason: Record<string, CalendarFailureKind> = {
   CONSUMER_INVALID: 'operator',
 };
 
-/** Reasons about a user's account or calendar: that user can help, not the operator. */
+/** Reasons about a user's account or calendar: the user can fix them, not the operator. */
 const accountReasons = new Set([
   'forbidden',
   'notACalendarUser',
@@ -132,7 +131,7 @@ const accountReasons = new Set([
   'accountDisabled',
 ]);
 
-/** Reasons of a 400 that speak of the event's data. */
+/** Reasons of a 400 about the data of the event. */
 const dataReason =
   /^(invalid|required|missing|malformed|parseError|badRequest|cannot|timeRange|eventTime|participant|recur|conference)|(Empty|TooLong|TooLarge|TooMany|OutOfRange)$/i;
 

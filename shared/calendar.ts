@@ -7,12 +7,12 @@ import { parseJson } from './schemas.ts';
 export type { CalendarFailure, CalendarFailureKind } from './calendar-failures.ts';
 
 /**
- * The calendar helper: Google Calendar API v3 over fetch. An answer is a value, not an exception, so that what
- * to do with it can be decided by a pure function. Source: developers.google.com/workspace/calendar/api/guides/errors.
+ * Google Calendar API v3 over fetch. A failure is a value, not an exception, so that a pure function can decide about
+ * it. Source: developers.google.com/workspace/calendar/api/guides/errors.
  */
 export type CalendarApi = { fetch: Fetch; baseUrl: string };
 
-/** What we need of Google's event resource. */
+/** The part of Google's event resource that is used here. */
 export type CalendarEvent = v.InferOutput<typeof eventSchema>;
 
 const optionalText = v.optional(v.string());
@@ -37,7 +37,7 @@ const eventSchema = v.object({
   extendedProperties: v.optional(v.object({ private: v.optional(v.record(v.string(), v.string())) })),
 });
 
-/** What is written to an event. In a patch, absent fields keep their value and `null` removes one. */
+/** The fields that are written to an event. In a patch, absent fields keep their value and `null` removes one. */
 export type EventBody = {
   summary?: string;
   location?: string | null;
@@ -62,7 +62,7 @@ export type EventBody = {
 };
 export type EventBodyTime = { dateTime: string | null; timeZone: string | null; date: string | null };
 
-/** How a change is carried out: whom Google tells of it, and whether it may touch the Meet link. */
+/** Options of a write: which guests Google notifies, and whether it may change the Meet link. */
 export type WriteOptions = { sendUpdates?: 'all' | 'externalOnly' | 'none' | undefined; conference: boolean };
 
 export type CalendarAnswer<T> = { ok: true; value: T } | { ok: false; failure: CalendarFailure };
@@ -70,7 +70,7 @@ export type CalendarAnswer<T> = { ok: true; value: T } | { ok: false; failure: C
 /** A calendar that a user may choose. */
 export type Calendar = { id: string; summary: string; primary: boolean; isOwned: boolean; timeZone?: string };
 
-/** Milliseconds to wait for an answer. Two of these and a token refresh fit into one run of booking-sync. */
+/** Milliseconds to wait for an answer. Two such waits and a token refresh fit into one run of booking-sync. */
 const timeout = 8_000;
 
 /** Inserts an event under the id it carries. `409` means that an event of that id exists or existed. */
@@ -115,7 +115,7 @@ export function getEvent(
   return call(api, accessToken, `${eventsOf(calendarId)}/${eventId}`, eventSchema);
 }
 
-/** Deletes an event. `not_found` and `gone` are failures like any other: one such answer proves nothing. */
+/** Deletes an event. `not_found` and `gone` are failures too: one such answer is no proof. */
 export async function deleteEvent(
   api: CalendarApi,
   accessToken: string,
@@ -176,8 +176,8 @@ const freeBusySchema = v.object({
 });
 
 /**
- * Whether something stands in a calendar between two instants (RFC 3339). Google answers 200 even when it could not
- * read the calendar: that is `unknown`, which is not `free`.
+ * Whether a calendar has an event between two instants (RFC 3339). Google answers 200 even where it could not read the
+ * calendar: that is `unknown`, which is not `free`.
  */
 export async function freeOrBusy(
   api: CalendarApi,
@@ -197,10 +197,10 @@ export async function freeOrBusy(
 
 const accessSchema = v.object({ accessRole: v.string(), timeZone: v.optional(v.string()) });
 
-/** What a connection must know of a calendar. `timeZone` is Google's IANA name, absent where Google did not answer it. */
+/** Access to a calendar. `timeZone` is Google's IANA name, absent where Google did not send one. */
 export type CalendarAccess = { isWritable: boolean; isOwned: boolean; timeZone?: string };
 
-/** Reads role and time zone of a calendar from its list of events, which the scope of every connection allows. */
+/** Reads role and time zone of a calendar from its list of events, which every connection may read. */
 export async function readCalendar(
   api: CalendarApi,
   accessToken: string,
@@ -228,7 +228,7 @@ function queryOf({ sendUpdates, conference }: WriteOptions): string {
   return query.size > 0 ? `?${query}` : '';
 }
 
-/** The path of the events of a calendar. */
+/** Path of the events of a calendar. */
 export function eventsOf(calendarId: string): string {
   return `/calendars/${encodeURIComponent(calendarId)}/events`;
 }

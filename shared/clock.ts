@@ -1,13 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** The present instant in whole epoch seconds. */
+/** The current time in whole epoch seconds. */
 export type Clock = () => number;
 /** A number in [0, 1). */
 export type Random = () => number;
 /** Resolves after so many milliseconds. */
 export type Sleep = (milliseconds: number) => Promise<void>;
 
-/** Epoch milliseconds of this machine: for log lines, and to undo what a library did with the same clock. */
+/** Epoch milliseconds of this machine, for log lines and caches. */
 export const systemMilliseconds = (): number => Date.now();
 export const systemClock: Clock = () => Math.floor(Date.now() / 1000);
 export const systemRandom: Random = Math.random;
@@ -20,7 +20,7 @@ export function toIso(epochSeconds: number): string {
   return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');
 }
 
-/** Whether there is such a day as `2026-02-28`. Date.parse turns 30 February into 2 March. */
+/** Whether a day such as `2026-02-28` exists. Date.parse alone turns 30 February into 2 March. */
 export function dayExists(day: string): boolean {
   const at = Date.parse(`${day}T00:00:00Z`);
   return !Number.isNaN(at) && toIso(at / 1000).startsWith(day);

@@ -18,81 +18,81 @@ import {
 } from './dynamo.ts';
 import { indexes } from './names.ts';
 
-/** New tokens of a connection after a refresh, sealed with the key `keyId`. */
+/** New tokens of a connection after a refresh, encrypted with the key `keyId`. */
 type RefreshedTokens = Pick<
   GrantedConnection,
   'tokens' | 'accessTokenExpiresAt' | 'lastUsedAt' | 'lastRefreshedAt' | 'usedLinks'
 > & { keyId: string; refreshAt: number; revocation?: Revocation };
 
-/** The same tokens sealed anew. */
+/** The same tokens, encrypted with another key. */
 export type ResealedTokens = {
   keyId: string;
   tokens?: string;
   revocation?: Revocation;
 };
 
-/** Until when the right to refresh is taken. */
+/** The exclusive right to refresh, from `now` until `until`. */
 export type Lease = { until: number; now: number };
 
 /** A connection and the lease that its reader holds on it. */
 type Leased = Pick<Connection, 'userId' | 'tokenVersion' | 'leaseUntil'>;
 
 /**
- * The table of connections. Every write names the token version it was decided on and reports whether it took
- * place: a writer that was overtaken changes nothing and reads again.
+ * The table of connections. Every write is fenced by the token version that was read, and answers whether it took
+ * place: a stale writer changes nothing and reads again.
  */
 export type ConnectionStore = {
   get(userId: string): Promise<Connection | undefined>;
-  /** Stores a whole connection over the one that was read, or where there was none. */
+  /** Replaces the connection that was read, or creates the first one. */
   put(
     connection: Connection,
     read: Pick<Connection, 'tokenVersion' | 'choices'> | undefined,
   ): Promise<boolean>;
-  /** Counts an attempt to connect with a link, until `expiresAt`. Answers whether it is one of the `most` allowed. */
+  /** Counts an attempt to connect with a link; the count expires at `expiresAt`. False for more than `most` attempts. */
   countAttempt(link: string, most: number, expiresAt: number): Promise<boolean>;
-  /** Takes the right to refresh an active connection of this version; answers the connection as it is then. */
+  /** Takes the lease on an active connection of this version, and answers the connection. */
   takeLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
-  /** Takes the right to do what is due on a connection, if something is; answers the connection as it is then. */
+  /** Takes the lease on a connection with a due refresh or revocation, and answers the connection. */
   takeLeaseIfDue(userId: string, lease: Lease): Promise<Connection | undefined>;
-  /** Ends the lease with new tokens. */
+  /** Saves new tokens and releases the lease. */
   saveTokens(userId: string, version: number, tokens: RefreshedTokens): Promise<boolean>;
-  /** Ends the lease that was read, if any, with nothing done: tried again at `refreshAt`. */
+  /** Releases the lease that was read, if any, and schedules a retry at `refreshAt`. */
   postpone(read: Leased, refreshAt: number, failures: number): Promise<boolean>;
-  /** Records that only the user can mend this connection. */
+  /** Records that the user must consent again. */
   requireReauthorization(userId: string, version: number, reason: string, now: number): Promise<boolean>;
-  /** Records that a grant was taken back. Of a disconnected one, only `forget` is due then, at `forgetAt`. */
+  /** Removes a completed revocation. A disconnected connection is then due once more at `forgetAt`, for `forget`. */
   endRevocation(userId: string, version: number, forgetAt?: number): Promise<boolean>;
-  /** Removes what a disconnected connection keeps for a while, and ends the lease that was read. */
+  /** Removes the expired fields of a disconnected connection, and releases the lease. */
   forget(read: Leased): Promise<boolean>;
-  /** Records use, which moves the next refresh from the keep-alive rhythm to the expiry of the access token. */
+  /** Records use, and the next refresh: a connection in use is refreshed before its access token expires. */
   recordUse(userId: string, version: number, lastUsedAt: number, refreshAt: number): Promise<boolean>;
-  /** Records what the user chose, on an active connection. */
+  /** Saves the settings of an active connection. */
   choose(userId: string, read: Fence, choice: Choice): Promise<boolean>;
-  /** Records the time zone of the chosen calendar, if that is still the chosen one. */
+  /** Records the time zone of a calendar, while that is the chosen one. */
   keepTimeZone(
     userId: string,
     version: number,
     known: { calendarId: string; timeZone: string },
   ): Promise<boolean>;
-  /** Records that Google refuses calls to this calendar as too many, unless that is on record. */
+  /** Records that Google limits the rate of calls to this calendar, unless a pause is recorded. */
   pauseCalendar(userId: string, until: number, now: number): Promise<boolean>;
-  /** Replaces sealed tokens by the same ones under another key. */
+  /** Replaces tokens by the same ones, encrypted with another key. */
   reseal(userId: string, version: number, tokens: ResealedTokens): Promise<boolean>;
-  /** One page of user ids on which something is due. From an index: it may lag. */
+  /** One page of users whose connection has a due refresh or revocation. From an index: it may lag. */
   due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<UserPage>;
-  /** One page of user ids whose tokens are sealed with a key. From an index: it may lag. */
+  /** One page of users whose tokens are encrypted with a key. From an index: it may lag. */
   sealedWith(keyId: string, limit: number, cursor?: Cursor): Promise<UserPage>;
   /** Other users with an active connection to this Google account, at most 50. From an index: it may lag. */
   othersOnAccount(googleSub: string, userId: string): Promise<string[]>;
 };
 
-/** What a user may choose about a connection. */
+/** The settings of a connection that its user may change. */
 type Choice = Pick<GrantedConnection, 'calendarId' | 'formerCalendars' | 'updatedAt'> & {
-  /** The zone of that calendar; removed where it is not known. */
+  /** The zone of that calendar; removed where it is unknown. */
   timeZone?: string | undefined;
 };
 
-/** What a connection must still be as it was read: its tokens and status, and what its user has chosen. */
+/** What must be unchanged since a connection was read: tokens and status, and the user's settings. */
 type Fence = Pick<Connection, 'tokenVersion' | 'choices'>;
 
 type UserPage = { userIds: string[]; cursor?: Cursor };
@@ -102,10 +102,10 @@ type UserPage = { userIds: string[]; cursor?: Cursor };
 //   read v7 ──▶ take lease ──────────▶ Google ──▶ save tokens (v8, lease gone)
 //               is active                         still v7
 //               still v7
-//               nobody holds a lease
+//               lease is free
 //
-// A callback or a second worker in between moves the version, and the later steps then do nothing.
-// A sweep needs no read before: it takes the lease where something is due, and is given the connection with it.
+// A callback or a second worker in between raises the version; the later steps then do nothing.
+// A sweep needs no read: it takes the lease where a refresh is due, and gets the connection with it.
 const stillVersion = 'tokenVersion = :version';
 const sameChoice = ({ choices }: Fence): string =>
   choices === undefined ? 'attribute_not_exists(choices)' : 'choices = :seen';
@@ -138,7 +138,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     },
 
     put(connection, read) {
-      // The shard goes with `refreshAt`: both or neither, which keeps the index sparse.
+      // Shard and `refreshAt` are stored together or not at all, which keeps the index sparse.
       const refreshShard =
         connection.refreshAt === undefined ? undefined : shardOf(connection.userId, shardCount);
       return conditionally(
@@ -208,7 +208,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     },
 
     postpone({ userId, tokenVersion, leaseUntil }, refreshAt, failures) {
-      // Sent twice by the SDK, it would end the lease of whoever came next.
+      // The SDK may send this twice: without the condition it would end the lease of the next worker.
       const stillLeased =
         leaseUntil === undefined ? 'attribute_not_exists(leaseUntil)' : 'leaseUntil = :lease';
       return changed(userId, {
@@ -258,7 +258,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       const { tokenVersion, choices } = read;
       return changed(userId, {
         set: { ...choice, choices: (choices ?? 0) + 1 },
-        // Another calendar may have another zone.
+        // The zone of the calendar before would be wrong.
         remove: choice.timeZone === undefined ? ['timeZone'] : [],
         condition: `${isActive} AND ${stillVersion} AND ${sameChoice(read)}`,
         values: { ':active': 'active', ':version': tokenVersion, ':seen': choices },

@@ -5,31 +5,31 @@ import type { Random } from './clock.ts';
 /**
  * A user's grant of access to one Google account. Instants are epoch seconds.
  * - `active`: Google accepts the grant
- * - `reauthorization_required`: it does not any more; only the user can mend it, by consenting again
- * - `disconnected`: the user took the grant back here
+ * - `reauthorization_required`: Google no longer accepts it; only the user can fix that, by consenting again
+ * - `disconnected`: the user ended the connection here
  */
 export type Connection = GrantedConnection | DisconnectedConnection;
 
 type Common = {
   userId: string;
-  /** Grows whenever tokens or status change: the fence against writers that were overtaken. */
+  /** Grows with each change of tokens or status: the fence against stale writers. */
   tokenVersion: number;
-  /** Key id of the sealed tokens held here; absent when there are none. It is the index `token-key`. */
+  /** Id of the key that encrypts the tokens held here; absent without tokens. Key of the index `token-key`. */
   keyId?: string;
-  /** When something is to be done next: a refresh, or a revocation. With its shard it is the index `refresh-due`. */
+  /** When the next refresh or revocation is due. With its shard the key of the index `refresh-due`. */
   refreshAt?: number;
   refreshShard?: string;
-  /** Attempts in a row that failed for a reason that may pass. */
+  /** Attempts in a row that failed with a retryable error. */
   refreshFailures: number;
-  /** Until when nobody else may refresh, since somebody does. */
+  /** End of the lease of the worker that is refreshing. */
   leaseUntil?: number;
-  /** Calendars that events went to before, the latest first, until no attempt can have left an event there unseen. */
+  /** Calendars that events were created in before, the latest first, while an orphan may still be found there. */
   formerCalendars?: FormerCalendar[];
-  /** How often its user has chosen something: the fence against who stores a connection as a whole meanwhile. */
+  /** Counts the user's settings changes: optimistic lock for writers that replace the item. */
   choices?: number;
-  /** Links that completed a connection and may still be valid: none completes two. */
+  /** Links that completed a connection and have not expired: a link connects once. */
   usedLinks: { link: string; until: number }[];
-  /** A grant that is to be taken back at Google, and has not been yet. */
+  /** A grant that is still to be revoked at Google. */
   revocation?: Revocation;
   updatedAt: number;
 };
@@ -38,18 +38,18 @@ export type GrantedConnection = Common & {
   status: 'active' | 'reauthorization_required';
   /** Why the status is not `active`: Google's reason. */
   reason?: string;
-  /** Google's id of the account; the email may change, this does not. It is the index `google-account`. */
+  /** Google's id of the account, which never changes, unlike the email. Key of the index `google-account`. */
   googleSub: string;
   email: string;
   scopes: string[];
-  /** Calendar that new events go to. */
+  /** Calendar in which new events are created. */
   calendarId: string;
-  /** IANA zone of that calendar, as Google answered it; absent where it is not known. */
+  /** IANA zone of that calendar, from Google; absent where it is unknown. */
   timeZone?: string;
-  /** Google's access and refresh token, sealed together: see token-vault. */
+  /** Google's access and refresh token, encrypted together. */
   tokens: string;
   accessTokenExpiresAt: number;
-  /** Google has refused calls to this user's calendar as too many: until then none are made. */
+  /** Google limits the rate of calls to this user's calendar: until then none are made. */
   calendarPausedUntil?: number;
   lastUsedAt: number;
   lastRefreshedAt: number;
@@ -58,25 +58,26 @@ export type GrantedConnection = Common & {
   accountChangedAt?: number;
 };
 
-/** What remains of a connection that the user has ended: no tokens, no account. */
+/** The remainder of a connection that the user has ended: without tokens and account. */
 export type DisconnectedConnection = Common & {
   status: 'disconnected';
   disconnectedAt: number;
-  /** Former calendars whose ids may be addresses of people, by their hash. */
+  /** Former calendars whose ids may be email addresses, by their hash. */
   hashedCalendars?: { hash: string; until: number }[];
 };
 
 /**
- * A calendar that was chosen before, and until when it is looked into for what an attempt may have left there. `account`:
- * fingerprint of the account it was chosen with.
+ * A calendar that was chosen before, and until when it is searched for orphans. `account` is the fingerprint of the
+ * account it was chosen with.
  */
 type FormerCalendar = { calendarId: string; until: number; account?: string };
 
-/** How many calendars are remembered that were chosen before, and for how many seconds: longer than any message lives. */
+/** Former calendars that are kept at most. */
 const rememberedCalendars = 3;
+/** Seconds for which a former calendar is kept: longer than any message lives. */
 const rememberedFor = 15 * 86_400;
 
-/** The calendars to remember of a connection once its events go elsewhere, from `now` on. */
+/** The former calendars of a connection whose events go to another calendar from `now` on. */
 export function formerCalendarsOf(
   connection: Pick<GrantedConnection, 'userId' | 'googleSub' | 'calendarId' | 'formerCalendars'>,
   now: number,
@@ -89,7 +90,7 @@ export function formerCalendarsOf(
   return [{ calendarId, until: now + rememberedFor, account }, ...others].slice(0, rememberedCalendars);
 }
 
-/** Ids that name no person: the alias, and what Google makes up for a secondary calendar. */
+/** Ids without personal data: the alias, and generated ids of secondary calendars. */
 const isImpersonal = (calendarId: string): boolean =>
   calendarId === 'primary' || calendarId.endsWith('@group.calendar.google.com');
 
@@ -97,7 +98,7 @@ function hashOf(userId: string, calendarId: string): string {
   return createHash('sha256').update(`${userId}\n${calendarId}`).digest('base64url');
 }
 
-/** Tells the Google accounts of one user apart. Neither an account nor two users of one can be read from it. */
+/** Distinguishes the Google accounts of one user. It reveals neither the account nor that two users share one. */
 export function accountFingerprint({
   userId,
   googleSub,
@@ -105,7 +106,7 @@ export function accountFingerprint({
   return hashOf(userId, googleSub).slice(0, 6);
 }
 
-/** Former calendars as they are kept without a connection: an id that may be an address only as its hash. */
+/** Former calendars of a disconnected connection: an id that may be an email address is kept only as its hash. */
 export function withoutAddresses(
   userId: string,
   former: FormerCalendar[],
@@ -124,7 +125,7 @@ export function withoutAddresses(
   };
 }
 
-/** The former calendars of a connection that is made again. A hash becomes an id again where it is that of `email`. */
+/** The former calendars of a connection that is made again. The hash of `email` becomes an id again. */
 export function formerCalendarsAgain(known: Connection, email: string, now: number): FormerCalendar[] {
   const { userId, formerCalendars = [] } = known;
   const hashed = known.status === 'disconnected' ? (known.hashedCalendars ?? []) : [];
@@ -134,13 +135,13 @@ export function formerCalendarsAgain(known: Connection, email: string, now: numb
   return [...formerCalendars, ...resolved].filter(({ until }) => until > now);
 }
 
-/** When nothing is left to keep of a connection that has ended. */
+/** When the last field of a disconnected connection expires. */
 export function forgottenAt({ formerCalendars = [], usedLinks, ...rest }: Connection, now: number): number {
   const hashed = rest.status === 'disconnected' ? (rest.hashedCalendars ?? []) : [];
   return Math.max(now, ...[...formerCalendars, ...hashed, ...usedLinks].map(({ until }) => until));
 }
 
-/** The links that completed a connection and may still be valid. */
+/** The used links that have not expired. */
 export function linksInUse(
   { usedLinks }: Pick<Connection, 'usedLinks'>,
   now: number,
@@ -148,20 +149,20 @@ export function linksInUse(
   return usedLinks.filter(({ until }) => until > now);
 }
 
-/** The sealed tokens of a grant that is to be taken back. */
+/** The encrypted tokens of a grant that is to be revoked. */
 export type Revocation = { tokens: string; googleSub: string };
 
-/** When connections are refreshed. All in seconds. */
+/** When connections are refreshed, in seconds. */
 export type RefreshPolicy = {
-  /** A connection used within this time is kept fresh. */
+  /** A connection used within this time always has a valid access token. */
   inUseFor: number;
   /** How long before its expiry the access token of a connection in use is replaced. */
   margin: number;
-  /** How often the grant of an idle connection is tried: finds revoked grants, and counts as use for Google. */
+  /** Interval of refreshes of an idle connection: finds revoked grants, and Google counts it as use. */
   keepAlive: number;
 };
 
-/** When to refresh a connection next, given what is known of it now. Jittered, so that a burst of sign-ups spreads. */
+/** When to refresh a connection next. Jittered, so that connections made together are not refreshed together. */
 export function nextRefresh(
   connection: { lastUsedAt: number; accessTokenExpiresAt: number },
   now: number,

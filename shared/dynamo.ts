@@ -10,14 +10,14 @@ import { omitUndefined } from './omit-undefined.ts';
 
 export type Item = Record<string, unknown>;
 
-/** The DynamoDB client that the stores of one function share. */
+/** The DynamoDB client of a function. */
 export function dynamoClient(): DynamoDBClient {
   return new DynamoDBClient();
 }
 
-/** To DynamoDB's own form; undefined fields are left out, which is what keeps sparse indexes sparse. */
+/** To DynamoDB's own form, without undefined fields, which keeps sparse indexes sparse. */
 export function toItem(value: Item): Record<string, AttributeValue> {
-  // Ids of others are keys of maps, and one may be `constructor`: without this the item could not be stored.
+  // Ids from outside are keys of maps, and one may be `constructor`: without this option it could not be stored.
   return marshall(value, { removeUndefinedValues: true, convertClassInstanceToMap: true }) as Record<
     string,
     AttributeValue
@@ -28,10 +28,10 @@ export function fromItem<T>(item: Record<string, AttributeValue>): T {
   return unmarshall(item) as T;
 }
 
-/** Where a page of an index ended. */
+/** Position after a page of an index. */
 export type Cursor = Record<string, unknown>;
 
-/** A page of an index: `condition` on its keys, with `values` for the placeholders in it. */
+/** A query of an index: `condition` on its keys, with `values` for its placeholders. */
 export type IndexQuery = {
   table: string;
   index: string;
@@ -62,7 +62,7 @@ export async function queryIndex<T>(
   });
 }
 
-/** Whether the write took place: false where its condition did not hold; any other failure is thrown. */
+/** Whether the conditional write took place. Any failure but a condition that did not hold is thrown. */
 export async function conditionally(write: Promise<unknown>): Promise<boolean> {
   try {
     await write;
@@ -117,7 +117,7 @@ export async function tryUpdate(
   }
 }
 
-/** The shard of an id in a due index: spreads the writes of an index over `count` partitions. */
+/** The shard of an id in a due index, which spreads the writes over `count` partitions. */
 export function shardOf(id: string, count: number): string {
   let hash = 0;
   for (let index = 0; index < id.length; index++) hash = (hash * 31 + id.charCodeAt(index)) >>> 0;

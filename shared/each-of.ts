@@ -1,6 +1,6 @@
 /**
- * Runs `work` over `items`, at most `width` at a time; items that have yet to come are asked for one by one.
- * What fails is thrown once all that was begun has ended.
+ * Runs `work` for each item, `width` at a time, and takes the next item when a place is free. Waits for all started
+ * work, then throws the first error.
  */
 export async function eachOf<T>(
   items: Iterable<T> | AsyncIterable<T>,

@@ -7,8 +7,8 @@ export type GoogleClient = { clientId: string; clientSecret: string };
 const name = 'google-oauth-client';
 
 /**
- * Parses the JSON file that Google's console offers for download, which is stored as it is.
- * Errors: `not_configured`, which names the entry that is wrong and never quotes it.
+ * Parses the JSON file that Google's console offers for download.
+ * Errors: `not_configured`, which names the wrong entry and never quotes it.
  */
 export function parseGoogleClient(secret: string): GoogleClient {
   const { web, installed } = parseSecretObject(name, secret);

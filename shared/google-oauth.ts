@@ -5,7 +5,7 @@ import { lightFetch } from './light-fetch.ts';
 import { log, metric } from './observability.ts';
 import { parseJson } from './schemas.ts';
 
-/** The scope that a connection needs, which the user must allow: for calendars that the user owns, or for shared ones too. */
+/** The scope that a connection needs: for calendars that the user owns, or for shared ones too. */
 export const calendarScopes = {
   owned: 'https://www.googleapis.com/auth/calendar.events.owned',
   shared: 'https://www.googleapis.com/auth/calendar.events',
@@ -17,18 +17,18 @@ export function requestedScopes(calendars: CalendarScope): string[] {
   return ['openid', 'email', calendarScopes[calendars]];
 }
 
-/** The granted scopes to keep: those for signing in serve once, and take DynamoDB's second kilobyte of each connection. */
+/** The granted scopes to store. Those for signing in are used once, and would take each item over a kilobyte. */
 export function scopesToKeep(scopes: string[]): string[] {
   return scopes.filter((scope) => scope.startsWith('https://www.googleapis.com/auth/calendar'));
 }
 
-/** Which calendars granted scopes cover; none where the user has not allowed events at all. */
+/** The calendars that granted scopes cover; `none` where the user has not allowed events. */
 export function coveredCalendars(scopes: string[]): CalendarScope | 'none' {
   if (scopes.includes(calendarScopes.shared)) return 'shared';
   return scopes.includes(calendarScopes.owned) ? 'owned' : 'none';
 }
 
-/** What Google's token endpoint gives. `expiresIn` in seconds; `refreshToken` only when Google issued one. */
+/** A success of Google's token endpoint. `expiresIn` in seconds; `refreshToken` only when Google issued one. */
 export type GrantedTokens = {
   accessToken: string;
   expiresIn: number;
@@ -40,26 +40,26 @@ export type GrantedTokens = {
 export type GoogleIdentity = { sub: string; email: string; nonce?: string };
 
 /**
- * Google's token endpoint. Failures are told apart by code:
+ * Google's token endpoint. The codes of its failures:
  * - `google_unreachable`: no answer (retryable)
  * - `google_unexpected_status`: an answer that is no OAuth error in JSON, such as a page of a proxy (retryable)
  * - `google_unexpected_body`: success without tokens
- * - `google_grant_invalid`: the code or refresh token is no longer good; `details.reason` says why
- * - `google_client_misconfigured`: the operator's client, project or request is wrong
+ * - `google_grant_invalid`: the code or refresh token is no longer valid; `details.reason` says why
+ * - `google_client_misconfigured`: the OAuth client, its project or its request is wrong
  * - `google_oauth_error`: any other OAuth error
  */
 export type GoogleOAuth = {
-  /** Redeems an authorization code. Sent once: a code that was posted twice is dead. */
+  /** Redeems an authorization code. Sent once: Google invalidates a code that is posted twice. */
   exchangeCode(
     client: GoogleClient,
     request: CodeExchange,
   ): Promise<GrantedTokens & { identity: GoogleIdentity }>;
   refresh(client: GoogleClient, refreshToken: string): Promise<GrantedTokens>;
-  /** Takes a grant back, all of it: every token that this account has given to this client. A dead one counts as done. */
+  /** Revokes a grant: all tokens of this account for this client. A grant that was revoked before is a success. */
   revoke(refreshToken: string): Promise<void>;
 };
 
-/** All that is needed of it once there is a connection. */
+/** The part that an existing connection needs. */
 export type GoogleTokens = Pick<GoogleOAuth, 'refresh' | 'revoke'>;
 
 type CodeExchange = { code: string; verifier: string; redirectUri: string };
@@ -68,9 +68,8 @@ type CodeExchange = { code: string; verifier: string; redirectUri: string };
 export const tokenTimeout = 8_000;
 
 /**
- * Google's token endpoint, by hand: what is sent to it are two forms. google-auth-library would load an HTTP client of
- * its own (30 ms of a cold start), repeats POSTs after a lost answer, which kills a single-use code, and hides a new
- * refresh token behind the old one. It verifies id tokens, and in our tests it judges what Google's simulator answers.
+ * Google's token endpoint without google-auth-library, which loads another HTTP client (30 ms of a cold start), repeats
+ * the POST of a single-use code, and hides a new refresh token.
  */
 export function googleTokens(endpoints: GoogleEndpoints): GoogleTokens {
   return {
@@ -81,14 +80,14 @@ export function googleTokens(endpoints: GoogleEndpoints): GoogleTokens {
 
     async revoke(refreshToken) {
       const { status, body } = await postForm(endpoints.revoke, { token: refreshToken });
-      // An OAuth error with 400 is Google's answer to a token that is dead already, which is what was wanted.
+      // Google answers 400 with an OAuth error for a token that is revoked already.
       if (status !== 200 && !(status === 400 && typeof body.error === 'string'))
         throw unexpectedStatus(status);
     },
   };
 }
 
-/** Asks for tokens, once: we decide about retries. `idToken` is as Google sent it, not verified. */
+/** Requests tokens, without a retry. `idToken` is as Google sent it, not verified. */
 export async function requestTokens(
   endpoints: GoogleEndpoints,
   { clientId, clientSecret }: GoogleClient,
@@ -100,7 +99,7 @@ export async function requestTokens(
   return { granted: readTokens(body), idToken: body.id_token };
 }
 
-/** The fields of a JSON object that Google answered; none where it was something else. Each may be of any type. */
+/** The fields of Google's JSON object, of any type; empty for any other body. */
 type TokenAnswer = Record<string, unknown>;
 
 /** Posts a form; secrets are in the body, never in the URL. Errors: `google_unreachable`. */
@@ -123,7 +122,7 @@ async function postForm(
       body: status === 200 || isJson ? { ...(parseJson(await response.text()) as object) } : {},
     };
   } catch (error) {
-    // A time-out has a code too: a number that nobody knows.
+    // The code of a timeout is a number without meaning: its name is reported.
     const { name, code } = error as NodeJS.ErrnoException;
     throw new AppError('google_unreachable', "Google's token endpoint could not be reached.", {
       status: 503,
@@ -180,7 +179,7 @@ export const operatorOAuthErrors: ReadonlySet<string> = new Set([
 ]);
 const grantErrors = new Set(['invalid_grant', 'admin_policy_enforced', 'invalid_rapt']);
 
-/** What a refused token request means. */
+/** The error of a failed token request. */
 function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer): AppError {
   if (typeof error !== 'string' || status < 400 || status >= 500) return unexpectedStatus(status);
   const details = { status: String(status), error: /^[\w.-]{1,60}$/.test(error) ? error : 'other' };
@@ -198,7 +197,7 @@ function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer)
       { status: 503, retryable: true, details },
     );
   }
-  // Whose fault it is is not known: counted, and reported to the operator where many connections get it in one sweep.
+  // Counted, since the cause is unknown: many of them in one sweep are reported to the operator.
   metric('UnknownOAuthError', 1);
   log.warn('Google answered an unknown OAuth error', details);
   return new AppError('google_oauth_error', `Google refused the token request (${details.error}).`, {

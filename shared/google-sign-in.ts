@@ -12,7 +12,7 @@ import {
 import { lightFetch } from './light-fetch.ts';
 import { omitUndefined } from './omit-undefined.ts';
 
-/** Google's token endpoint with all that a consent needs. Only the callback does: google-auth-library is not small. */
+/** Google's token endpoint with the code exchange, which verifies the id token. Used only by the callback. */
 export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
   const certificates = googleCertificates(endpoints.certificates);
   return {
@@ -29,18 +29,18 @@ export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
   };
 }
 
-/** Google writes its name in both ways. */
+/** Google uses both forms. */
 const issuers = ['https://accounts.google.com', 'accounts.google.com'];
-/** Seconds that may be left of an id token: Google gives it an hour, and clocks differ by up to five minutes. */
+/** Seconds for which an id token may be valid: an hour, and five minutes of clock skew. */
 const longestLife = 3900;
 
-/** Signature, issuer, audience and times are checked by Google's own library; the nonce by who knows it. */
+/** Google's library checks signature, issuer, audience and times; the caller checks the nonce. */
 async function verifyIdentity(
   certificates: Certificates,
   client: GoogleClient,
   idToken: unknown,
 ): Promise<GoogleIdentity> {
-  // Loaded when it is needed: most ways through the callback end before.
+  // Loaded late, since most failing callbacks end before this.
   const { OAuth2Client } = await import('google-auth-library');
   const verifier = new OAuth2Client();
   const verify = async (published: Published) => {
@@ -72,9 +72,8 @@ type Published = Record<string, string>;
 type Certificates = <T>(verify: (published: Published) => Promise<T>) => Promise<T>;
 
 /**
- * The certificates of the keys that Google signs with. They are kept for as long as Google says, and read anew where
- * those kept verify nothing: Google may have begun to use another key. Read over our own HTTP: the library's client
- * loads Node's `fetch`, 20 ms of a cold start.
+ * The certificates of Google's signing keys, cached for as long as Google says. Read again where none verifies the
+ * token, since Google may use a new key.
  */
 function googleCertificates(url: string): Certificates {
   let kept: { published: Published; until: number } | undefined;
@@ -114,10 +113,10 @@ function idTokenInvalid(cause?: unknown): AppError {
   );
 }
 
-/** Characters of a message that are read: its text comes from outside. */
+/** Characters of a message that are read: it may quote input of any length. */
 const longestMessage = 2_000;
 
-/** The library quotes the id token, and what is in it, in its messages. A token that was cut is removed like a whole one. */
+/** The message without tokens and their content, which the library quotes. A part of a token is removed too. */
 export function withoutTokens(message: string): string {
   return message
     .slice(0, longestMessage)

@@ -5,18 +5,18 @@ import { type Connection, forgottenAt, type Revocation } from './connection.ts';
 import { describeError, log, metric } from './observability.ts';
 
 /**
- * What became of a grant that is to be taken back:
- * - `done`: Google has taken it back, or had already
- * - `shared`: left alone, for another user is connected to the same Google account, and Google would end that too
- * - `pending`: Google could not be asked; tried again in the background
- * - `abandoned`: given up after many tries; the user can take it back at myaccount.google.com/permissions
+ * The outcome of revoking a grant:
+ * - `done`: Google has revoked it, now or before
+ * - `shared`: not revoked, since Google would also end the connection of another user to the same Google account
+ * - `pending`: Google could not be reached; token-refresh tries again
+ * - `abandoned`: given up after many attempts; the user can revoke it at myaccount.google.com/permissions
  */
 export type RevocationOutcome = 'done' | 'shared' | 'pending' | 'abandoned';
 
-/** Tries, the last of them about a day after the first. */
+/** Attempts; the last one is about a day after the first. */
 const maxTries = 30;
 
-/** Takes back the grant that a connection has on record for it, and records what became of it. Never throws for Google's sake. */
+/** Revokes the grant that a connection holds for revocation, and records the outcome. A failure of Google never throws. */
 export async function takeBackGrant(
   deps: TokenDeps,
   connection: Connection & { revocation: Revocation },
@@ -29,7 +29,7 @@ export async function takeBackGrant(
     await deps.connections.endRevocation(userId, tokenVersion, forgetAt);
     return outcome;
   }
-  // An active connection comes due for its refresh anyway.
+  // An active connection is due for its refresh anyway.
   if (status !== 'disconnected') return outcome;
   await postpone(deps, connection);
   return outcome;
@@ -56,8 +56,8 @@ async function ask(
 }
 
 /**
- * Names the users who keep access to the account, so that LeadsCalendar can show and end their connections. Answers
- * whether it was published: if not, the background tries again.
+ * Publishes which users keep access to the account, so that LeadsCalendar can show and end their connections. Answers
+ * whether that succeeded: token-refresh tries again.
  */
 async function publishShared(
   { bus }: TokenDeps,
