@@ -6,12 +6,12 @@ import { toEventDescription } from './event-description.ts';
 import { omitUndefined } from './omit-undefined.ts';
 import { isTimeZone } from './time-zone.ts';
 
-/** An appointment as a payment carries it: text by field. Fields that are not of the appointment are left alone. */
+/** An appointment as a payment carries it: texts by field. Other fields are ignored. */
 export type AppointmentTexts = Record<string, string>;
 
 type Moment = { time: EventTime; at: number };
 
-/** Characters that an event may have, as the API and payments take them. */
+/** Maximum characters of a field, in the API and in payments. */
 export const longest = { summary: 1024, location: 1024, description: 8192 };
 
 const required = (field: string) =>
@@ -22,7 +22,7 @@ const atMost = (field: keyof typeof longest) =>
     `"${field}" must not be longer than ${longest[field]} characters.`,
   );
 
-/** Whether Google takes a description, which it gets with its markup escaped. */
+/** Whether a description is short enough for Google, which gets it with its markup escaped. */
 export const descriptionFits = (text: string): boolean =>
   toEventDescription(text).length <= longest.description;
 export const descriptionLimit = `must not be longer than ${longest.description} characters, where "&" counts as 5 and "<" as 4`;
@@ -37,13 +37,13 @@ const schema = v.object(
     start: required('start'),
     end: required('end'),
   },
-  // What is expected is the name of the field, in quotes.
+  // `expected` is the quoted name of the field.
   ({ expected }) => `${expected} is missing.`,
 );
 
 /**
- * The appointment that a payment describes, or all that is wrong with it.
- * @param zoneField what the provider calls the field of the time zone
+ * The appointment that a payment describes, or all its problems.
+ * @param zoneField the provider's name for the field of the time zone
  */
 export async function readAppointment(
   texts: AppointmentTexts,
@@ -54,7 +54,7 @@ export async function readAppointment(
     return { problems: parsed.issues.map((issue) => problem(String(v.getDotPath(issue)), issue.message)) };
   }
   const { summary, location, description } = parsed.output;
-  // A provider that fills a template may send an empty text where it has none.
+  // A provider that fills a template may send an empty text for a missing zone.
   const zone = texts[zoneField] || undefined;
   if (zone !== undefined && !isTimeZone(zone)) {
     return {
@@ -84,14 +84,14 @@ export async function readAppointment(
       start: start.time,
       end: end.time,
       startsAt: start.at,
-      // Until sync knows the zone of the calendar, a day is over when it is over everywhere.
+      // Until sync knows the zone of the calendar, a day ends when it has ended in every zone.
       endsAt: 'date' in end.time ? end.at + lastZoneSeconds : end.at,
     }),
     problems: [],
   };
 }
 
-/** Why an end is refused that is not after its start, and which one would be right. */
+/** The message for an end that is not after the start, with an end that would be. */
 function endAfter({ time, at }: Moment): string {
   if (!('date' in time))
     return `"end" must be later than "start", which is ${time.dateTime}. Send both to move an appointment.`;
@@ -99,11 +99,11 @@ function endAfter({ time, at }: Moment): string {
   return `"end" must be later than "start": it is the day after the last one. For the single day ${time.date} it must be ${nextDay}.`;
 }
 
-/** Whether a time has no offset: which instant it is depends on time zone data. */
+/** Whether a time has no offset, so that its instant depends on time zone data. */
 export const isLocalTime = (time: EventTime): boolean =>
   'dateTime' in time && !/(?:Z|[+-]\d\d:\d\d)$/.test(time.dateTime);
 
-/** Moments whose year has four digits in every zone: others cannot be written as RFC 3339. */
+/** Range of instants whose year has four digits in every zone, as RFC 3339 requires. */
 const first = Date.parse('0001-01-02T00:00:00Z') / 1000;
 const last = Date.parse('9999-12-30T00:00:00Z') / 1000;
 
@@ -118,9 +118,8 @@ const local = new RegExp(`^${date}$`);
 const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`);
 
 /**
- * Reads RFC 3339 with an offset, or a local time with its zone. Where clocks go back, a local time happens twice: the
- * earlier one is meant, and written with its offset; where they go forward, a time that never happens is a problem.
- * A date alone is for appointments that last whole days, whose end is the day after the last.
+ * Reads RFC 3339 with an offset, a local time with its zone, or a date for an appointment of whole days. A local time
+ * that exists twice means the earlier one, written with its offset; one that does not exist is a problem.
  */
 async function readMoment(
   field: string,
@@ -146,7 +145,7 @@ async function readMoment(
   );
 }
 
-/** A day of the calendar that the event goes to: until sync knows its zone, it begins at midnight UTC. */
+/** A day of the user's calendar. Until sync knows the zone of that calendar, the day begins at midnight UTC. */
 function readDay(field: string, day: string): Moment | Problem {
   if (!dayExists(day)) return problem(field, noSuchDay(field, day));
   return { time: { date: day }, at: Date.parse(`${day}T00:00:00Z`) / 1000 };
@@ -160,8 +159,8 @@ async function readInstant(dateTime: string, zone: string | undefined): Promise<
 }
 
 /**
- * A local time stays one: Google knows best which instant it is in that zone. The instant of our own time zone data
- * decides deadlines only.
+ * A local time is stored as one, since Google's time zone data decides which instant it is. The instant from our own
+ * data is used for deadlines only.
  */
 async function readLocal(field: string, clockTime: string, zone: string): Promise<Moment | Problem> {
   const { Temporal } = await import('temporal-polyfill');
@@ -179,7 +178,7 @@ async function readLocal(field: string, clockTime: string, zone: string): Promis
   return { time: { dateTime: clockTime, timeZone: found.timeZoneId }, at };
 }
 
-/** Long ago clocks were apart by seconds too, which RFC 3339 cannot say. */
+/** Historic offsets have seconds, which RFC 3339 cannot express. */
 const hasWholeOffset = ({ offsetNanoseconds }: { offsetNanoseconds: number }): boolean =>
   offsetNanoseconds % 60e9 === 0;
 

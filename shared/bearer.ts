@@ -8,7 +8,7 @@ import { type Secret, useSecret } from './secrets.ts';
 import { verifyUserToken } from './user-token.ts';
 
 /**
- * The user in whose name LeadsCalendar's backend calls, from `Authorization: Bearer …`.
+ * The user on whose behalf the backend calls, from `Authorization: Bearer …`.
  * Errors (401): `token_missing`, `token_invalid`, `token_expired`.
  */
 export async function authenticate(

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 
 /**
- * The cookie that binds a connection attempt to the browser that started it. With the `__Host-` prefix no other host
- * can set it; plain HTTP, which is only ever this machine, cannot carry that prefix.
+ * The cookie that binds an attempt to connect to the browser that started it. With the `__Host-` prefix no other host
+ * can set it; plain HTTP, used only on the developer's machine, does not allow that prefix.
  */
 type BrowserBinding = {
-  /** The value that this browser sent, if it has the form of one of ours. */
+  /** The value that this browser sent, if its form is valid. */
   read(cookies: string[] | undefined): string | undefined;
   /** A Set-Cookie header for `value`. `maxAge` in seconds. */
   cookie(value: string, maxAge: number): string;

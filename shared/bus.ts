@@ -3,8 +3,8 @@ import type { BusEventType } from './bus-events.ts';
 import { eventSource } from './names.ts';
 
 /**
- * What LeadsCalendar is told; the fields of each type are in bus-events.ts. `id` is stable: the same happening
- * published twice carries the same id.
+ * An event for LeadsCalendar; the fields of each type are in bus-events.ts. A repetition of the same event has the same
+ * `id`.
  */
 export type BusEvent = { type: BusEventType; id: string; time: string; userId?: string } & Record<
   string,
@@ -13,7 +13,7 @@ export type BusEvent = { type: BusEventType; id: string; time: string; userId?: 
 
 export type { BusEventType };
 
-/** Publishes events, at most ten; resolves when the bus holds them all, rejects otherwise. */
+/** Publishes at most ten events. Resolves when the bus holds all of them, rejects otherwise. */
 export type Bus = { publish(...events: BusEvent[]): Promise<void> };
 
 /** The EventBridge bus `name`. */

@@ -1,7 +1,7 @@
 import type { RefreshPolicy } from './connection.ts';
 import { env } from './names.ts';
 
-/** The environment variable `name`; throws where the stack did not set it, so that a wiring fault shows at once. */
+/** The environment variable `name`. Throws where the stack did not set it, so that a wiring fault shows at once. */
 export function required(name: string): string {
   const value = process.env[name];
   if (!value)
@@ -14,7 +14,7 @@ export type GoogleEndpoints = {
   authorization: string;
   token: string;
   revoke: string;
-  /** PEM certificates by key id: the form google-auth-library reads in Node. */
+  /** PEM certificates by key id, the form that google-auth-library reads. */
   certificates: string;
   calendar: string;
 };
@@ -27,7 +27,7 @@ const realGoogle: GoogleEndpoints = {
   calendar: 'https://www.googleapis.com/calendar/v3',
 };
 
-/** Google's real endpoints, or the same paths below the base URL of a simulator. */
+/** Google's endpoints, or the same paths below the base URL of a simulator. */
 export function googleEndpoints(baseUrl: string | undefined = process.env[env.googleUrl]): GoogleEndpoints {
   if (!baseUrl) return realGoogle;
   const base = baseUrl.replace(/\/$/, '');
@@ -47,22 +47,22 @@ export function requiredNumber(name: string): number {
   throw new Error(`Environment variable ${name} is not a whole number. Check infra/stack.ts.`);
 }
 
-/** When connections are refreshed, as the stack was told. */
+/** When connections are refreshed, from the stack's options. */
 export function refreshPolicy(): RefreshPolicy {
   return JSON.parse(required(env.refreshPolicy)) as RefreshPolicy;
 }
 
-/** What a payment that is gone again means for its appointment, as the stack was told. */
+/** Whether a refund or a lost dispute cancels the appointment, from the stack's options. */
 export function paymentPolicy(): { refunded: 'cancel' | 'keep'; disputeLost: 'cancel' | 'keep' } {
   return JSON.parse(required(env.paymentPolicy));
 }
 
-/** What to do where something else stands at the time of a booking, as the stack was told. */
+/** How to treat a booking whose time is taken by another event, from the stack's options. */
 export function conflictPolicy(): 'create' | 'flag' | 'hold' {
   return required(env.conflictPolicy) as 'create' | 'flag' | 'hold';
 }
 
-/** Which calendars users are asked for, as the stack was told. */
+/** The calendars that users are asked for, from the stack's options. */
 export function calendarScope(): 'owned' | 'shared' {
   return required(env.calendarScope) as 'owned' | 'shared';
 }
@@ -74,17 +74,17 @@ export function stripeMode(): StripeMode {
   return required(env.stripeMode) as StripeMode;
 }
 
-/** Scopes that connect asks for beyond what a connection needs. */
+/** Scopes that connect requests in addition to those that a connection needs. */
 export function optionalScopes(): string[] {
   return words(process.env[env.optionalScopes]);
 }
 
-/** Base URL of Stripe's API, without a trailing slash: the real one, or a stand-in. */
+/** Base URL of Stripe's API or of a simulator, without a trailing slash. */
 export function stripeUrl(): string {
   return (process.env[env.stripeUrl] || 'https://api.stripe.com').replace(/\/$/, '');
 }
 
-/** Origins to which a browser may be sent back, e.g. `https://app.example.com`. */
+/** Origins to which a browser may return, e.g. `https://app.example.com`. */
 export function returnOrigins(): string[] {
   return words(process.env[env.returnOrigins]);
 }

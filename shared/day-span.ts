@@ -1,29 +1,29 @@
 import type { Appointment } from './booking.ts';
 import { toIso } from './clock.ts';
 
-/** From the start of a first day to the end of a last one: epoch seconds, and RFC 3339 with the offset of the zone. */
+/** From the start of the first day to the end of the last: epoch seconds, and RFC 3339 with the offset of the zone. */
 type DaySpan = { startsAt: number; endsAt: number; from: string; to: string };
 
-/** Seconds by which the first zone on Earth is ahead of UTC, and the last one behind. */
+/** Seconds by which the easternmost zone is ahead of UTC, and the westernmost one behind. */
 const firstZoneSeconds = 14 * 3600;
 export const lastZoneSeconds = 12 * 3600;
 
 type Times = Pick<Appointment, 'start' | 'end'>;
 
-/** Whether an appointment lasts whole days, which are days of its calendar. */
+/** Whether an appointment lasts whole days of its calendar. */
 export function isWholeDays({ start, end }: Times): boolean {
   return 'date' in start && 'date' in end;
 }
 
 /**
- * The span of whole days in a zone: each day lasts from its first instant there to that of the next. Undefined for
- * an appointment with times, and for a zone that this runtime does not know.
+ * The span of whole days in a zone. Undefined for an appointment with times, and for a zone that this runtime does not
+ * know.
  */
 export async function daySpan({ start, end }: Times, timeZone: string): Promise<DaySpan | undefined> {
   if (!('date' in start && 'date' in end)) return undefined;
   const { Temporal } = await import('temporal-polyfill');
   try {
-    // Where clocks skip midnight, the day begins at the first time that exists.
+    // Where clocks skip midnight, the day begins at the first existing time.
     const first = Temporal.PlainDate.from(start.date).toZonedDateTime(timeZone);
     const last = Temporal.PlainDate.from(end.date).toZonedDateTime(timeZone);
     return {
@@ -38,7 +38,7 @@ export async function daySpan({ start, end }: Times, timeZone: string): Promise<
   }
 }
 
-/** The span that contains these days in any zone: from where they begin first to where they end last. */
+/** The span that contains these days in every zone: from their earliest start to their latest end. */
 export function widestSpan({ start, end }: Times): DaySpan | undefined {
   if (!('date' in start && 'date' in end)) return undefined;
   const startsAt = Date.parse(`${start.date}T00:00:00Z`) / 1000 - firstZoneSeconds;
@@ -46,7 +46,7 @@ export function widestSpan({ start, end }: Times): DaySpan | undefined {
   return { startsAt, endsAt, from: toIso(startsAt), to: toIso(endsAt) };
 }
 
-/** Long ago offsets had seconds too, which RFC 3339 does not allow: such an instant is written in UTC. */
+/** Historic offsets have seconds, which RFC 3339 does not allow: such an instant is written in UTC. */
 function rfc3339(zoned: {
   toString(options: object): string;
   epochMilliseconds: number;

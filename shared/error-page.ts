@@ -4,7 +4,7 @@ import { page } from './page.ts';
 
 type Explanation = {
   title: string;
-  /** Paragraphs, where the error's own message is written for a developer or an operator. */
+  /** Paragraphs that replace a message for developers or operators. */
   text?: string[];
 };
 
@@ -102,7 +102,7 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
   internal_error: { title: 'Something went wrong here' },
 };
 
-/** What may go better the next time, in the browser that has just shown that it began the attempt. */
+/** Errors for which the page offers another attempt. */
 const worthAnotherTry: ErrorCode[] = [
   'access_denied',
   'authorization_failed',
@@ -117,8 +117,8 @@ const worthAnotherTry: ErrorCode[] = [
 ];
 
 /**
- * An error of a browser endpoint: a page for people, problem+json for programs. At the callback it offers another try
- * with the same state, which is worth nothing in any other browser and lives no longer for it.
+ * An error of a browser endpoint: a page for people, problem+json for programs. A retry at the callback uses the same
+ * state, which is bound to the browser and keeps its expiry.
  */
 export function errorPage(error: AppError, request: HttpRequest): HttpResponse {
   if (!wantsHtml(request)) return problem(error);
@@ -126,7 +126,7 @@ export function errorPage(error: AppError, request: HttpRequest): HttpResponse {
   const { title, text = [message] } = explanations[code] ?? { title: 'Your calendar was not connected' };
   const state = new URLSearchParams(request.rawQueryString).get('state');
   const retry = state !== null && worthAnotherTry.includes(code);
-  // Relative to the callback, wherever that is reached.
+  // Relative to the callback, so that it works under any base URL.
   const href = `connect?${new URLSearchParams({ retry: state ?? '' })}`;
   return page({
     status,

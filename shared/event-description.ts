@@ -1,6 +1,6 @@
 /**
- * A description as Google takes it. Google reads HTML there: only the characters that begin markup are escaped, so that
- * phones and feeds, which show entities, show no others.
+ * A description for Google, which reads HTML there. Only the characters that begin markup are escaped, since phones and
+ * feeds show the entities.
  */
 export function toEventDescription(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');

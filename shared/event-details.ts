@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { emailAddress } from './schemas.ts';
 
-// Google's own limits, where it documents them; so that what it would refuse is refused here, and said clearly.
+// Google's documented limits: the API rejects what Google would reject, with a clear message.
 const text = (longest: number) =>
   v.pipe(
     v.string('It must be text.'),
@@ -14,7 +14,7 @@ const oneOf = <const Options extends readonly string[]>(...options: Options) =>
 const minutes = 'It must be a whole number from 0 to 40320.';
 const webUrl = 'It must be an http or https URL.';
 
-/** A guest who is named twice is invited once: the first entry counts. */
+/** A guest with two entries is invited once, by the first one. */
 function withoutRepeated<Guest extends { email: string }>(guests: Guest[]): Guest[] {
   const first = new Map<string, Guest>();
   for (const guest of guests) {
@@ -24,7 +24,7 @@ function withoutRepeated<Guest extends { email: string }>(guests: Guest[]): Gues
   return [...first.values()];
 }
 
-/** What an event may carry beyond its words and times. The names are Google's. */
+/** The optional fields of an event, with Google's names. */
 export const eventDetails = v.strictObject({
   /** Guests. Past 200, Google does not pass on their answers. */
   attendees: v.optional(
@@ -41,15 +41,15 @@ export const eventDetails = v.strictObject({
       v.maxLength(200, 'It must have at most 200 entries.'),
     ),
   ),
-  /** Whether guests see each other, may invite others, and may change the event. As Google has it by default: yes, yes, no. */
+  /** Whether guests see each other, may invite others, and may change the event. Google's defaults: yes, yes, no. */
   guestsCanSeeOtherGuests: v.optional(flag),
   guestsCanInviteOthers: v.optional(flag),
   guestsCanModify: v.optional(flag),
-  /** Whom Google tells of the event and its changes. Nobody by default. */
+  /** The guests that Google notifies of the event and its changes. The default is `none`. */
   sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
   /** Whether the event has a Google Meet link. */
   meet: v.optional(flag),
-  /** Reminders in place of the calendar's own; none where the list is empty. `minutes` before the start. */
+  /** Reminders in place of the calendar's own; an empty list means no reminders. `minutes` before the start. */
   reminders: v.optional(
     v.pipe(
       v.array(
@@ -74,7 +74,7 @@ export const eventDetails = v.strictObject({
   visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
   /** Whether the event blocks its time (`opaque`, the default) or not. */
   transparency: v.optional(oneOf('opaque', 'transparent')),
-  /** Where the event comes from: a link that its owner sees. */
+  /** The origin of the event: a link that its owner sees. */
   source: v.optional(
     v.strictObject({
       title: text(200),
@@ -82,7 +82,7 @@ export const eventDetails = v.strictObject({
         v.string(webUrl),
         v.trim(),
         v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
-        // As every reader of URLs does, so that nobody is shown another host than is meant.
+        // URL parsers ignore these characters: without this, the host shown could differ from the host opened.
         v.transform((url) => url.replace(/[\t\n\r]/g, '')),
         v.maxLength(2000, 'It must not be longer than 2000 characters.'),
         v.metadata({ format: 'uri' }),

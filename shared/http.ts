@@ -7,7 +7,7 @@ import { securityHeaders } from './security-headers.ts';
 export type HttpRequest = APIGatewayProxyEventV2;
 export type HttpResponse = APIGatewayProxyStructuredResultV2;
 
-/** Bytes of a JSON body. */
+/** Maximum bytes of a JSON body. */
 const largestJson = 64 * 1024;
 
 /** A JSON answer. */
@@ -19,7 +19,7 @@ export function json(statusCode: number, body: unknown, headers: Record<string, 
   };
 }
 
-/** An HTML answer. `contentSecurityPolicy` is the page's own. */
+/** An HTML answer with the page's own content security policy. */
 export function html(statusCode: number, body: string, contentSecurityPolicy: string): HttpResponse {
   return {
     statusCode,
@@ -33,7 +33,7 @@ export function html(statusCode: number, body: string, contentSecurityPolicy: st
   };
 }
 
-/** Sends the browser elsewhere. */
+/** A redirect of the browser. */
 export function redirect(location: string, cookies: string[] = []): HttpResponse {
   return { statusCode: 302, headers: { ...securityHeaders, location }, cookies };
 }
@@ -59,7 +59,7 @@ function challenge(code: ErrorCode): string {
   return code === 'token_missing' ? 'Bearer' : 'Bearer error="invalid_token"';
 }
 
-/** What a function does for the route of a request. A route without an operation is a fault of the stack's. */
+/** The operation for the route of a request. A route without one is a fault of the stack. */
 export function operationFor<Operation>(
   operations: Record<string, Operation>,
   request: HttpRequest,
@@ -69,7 +69,7 @@ export function operationFor<Operation>(
   throw new Error(`No operation for ${request.routeKey}. Compare infra/stack.ts.`);
 }
 
-/** The body's bytes as they were sent: signatures are over these. */
+/** The bytes of the body as they were sent, which signatures cover. */
 export function rawBody(request: HttpRequest): Buffer {
   return Buffer.from(request.body ?? '', request.isBase64Encoded ? 'base64' : 'utf8');
 }
@@ -92,14 +92,14 @@ export function parseJsonBody(body: Buffer): unknown {
   }
 }
 
-/** Whether the caller is a person's browser rather than a program. */
+/** Whether the caller is a browser rather than a program. */
 export function wantsHtml(request: HttpRequest): boolean {
   return (request.headers?.accept ?? '').includes('text/html');
 }
 
 /**
- * Middleware: every error becomes an answer. Understood errors say what they say; anything else is logged and
- * becomes a plain `internal_error`, which tells the outside nothing. `render` shapes the answer.
+ * Middleware that answers errors by `render`. An AppError is answered with its message; any other error is logged and
+ * answered as `internal_error` without particulars.
  */
 export function answerErrors(
   render: (error: AppError, request: HttpRequest) => HttpResponse = problem,
@@ -113,7 +113,7 @@ export function answerErrors(
       if (isOperatorError(request.error)) reportOperatorError('The service is not set up', request.error);
       else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
       else log.info('Request refused', { code: error.code, status: error.status });
-      // An error that is answered is none to Lambda.
+      // Lambda does not count an answered error.
       if (error.status >= 500) metric('RequestFailed', 1, { route: request.event.routeKey });
       request.response = render(error, request.event);
     },
@@ -123,7 +123,7 @@ export function answerErrors(
 function understood(error: unknown): AppError {
   if (error instanceof AppError) {
     if (!isOperatorError(error)) return error;
-    // What the operator has to do is for the log; the outside learns that it is not their fault.
+    // The message for the operator goes to the log; the caller learns that the request was right.
     return new AppError(error.code, 'This service is not fully set up yet. Its operator has been told.', {
       status: 503,
     });

@@ -5,7 +5,7 @@ import { discreetly, isJsonObject } from './schemas.ts';
 
 type RequestSchema = v.StrictObjectSchema<v.ObjectEntries, v.ErrorMessage<v.StrictObjectIssue> | undefined>;
 
-/** What `schema` makes of the input of a request. Errors (400): `invalid_request` with a problem for each field. */
+/** Parses the input of a request. Errors (400): `invalid_request` with a problem for each field. */
 export function parseRequest<Schema extends RequestSchema>(
   schema: Schema,
   input: unknown,
@@ -15,7 +15,7 @@ export function parseRequest<Schema extends RequestSchema>(
   }
   const parsed = v.safeParse(schema, input, discreetly);
   if (parsed.success) return parsed.output;
-  // Of the fields that nobody knows, valibot names but the first.
+  // valibot reports only the first unknown field.
   const unknown = Object.keys(input).filter((name) => !Object.hasOwn(schema.entries, name));
   throw invalidRequest(
     parsed.issues.map((issue) => {
@@ -29,7 +29,7 @@ export function parseRequest<Schema extends RequestSchema>(
   );
 }
 
-/** The error for a request that cannot be used. */
+/** The error for an invalid request. */
 export function invalidRequest(problems: Problem[]): AppError {
   return new AppError('invalid_request', 'The request cannot be used; "problems" says why, field by field.', {
     status: 400,

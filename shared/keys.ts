@@ -8,16 +8,16 @@ import { parseSecretObject, unusableSecret } from './secret-json.ts';
 import { type Secret, secret } from './secrets.ts';
 
 /**
- * The keys of one purpose. Each purpose has a secret of its own, which holds one generated string per key id and names
- * the current one: `{"purpose":"link-signing","current":"initial","initial":"<64 random characters>"}`.
+ * The keys of one purpose. Each purpose has its own secret with one generated string per key id and the current id:
+ * `{"purpose":"link-signing","current":"initial","initial":"<64 random characters>"}`.
  *
- * A rotation adds `"next":{"id":"k2","from":<epoch seconds>}`: the new key verifies and decrypts at once, and makes
- * everything new from that second on, when every function has read the secret again.
+ * A rotation adds `"next":{"id":"k2","from":<epoch seconds>}`: the new key verifies and decrypts at once. It signs and
+ * encrypts from that second on, when every function has read the secret again.
  */
 export type Keys<Purpose extends KeyPurpose> = {
-  /** Makes the types of two purposes differ, so that a function cannot use the wrong keys. */
+  /** Makes the types of two purposes differ, so that using the wrong keys is a type error. */
   readonly purpose: Purpose;
-  /** Key id used for everything new at `now`, in epoch seconds. */
+  /** Id of the key that signs and encrypts at `now`, in epoch seconds. */
   current(now: number): string;
   /** All key ids that still verify and decrypt. */
   ids: string[];
@@ -27,17 +27,17 @@ export type Keys<Purpose extends KeyPurpose> = {
 
 const minimumLength = 32;
 
-/** Keys of these purposes are given to JWT libraries of other languages, which take text. */
+/** Keys of these purposes go to JWT libraries of other languages, which take text. */
 const textPurposes: readonly KeyPurpose[] = ['link-signing', 'api-signing'];
 
-/** The value of a secret with keys. `purpose` may be absent. */
+/** The value of a secret with keys. */
 export type KeysSecret = { purpose?: KeyPurpose; current: string; next?: NextKey } & Record<string, unknown>;
-/** The same as it is read: nothing is checked yet. */
+/** The value as it is read, not checked. */
 type Entries = { purpose?: unknown; current?: unknown; next?: NextKey } & Record<string, unknown>;
 type NextKey = { id: string; from: number };
 
 /**
- * Parses the value of a secret with keys. Throws `not_configured` with what is wrong, never with the value.
+ * Parses the value of a secret with keys. Errors: `not_configured`, which never quotes the value.
  * @param onUnusable gets the error of an entry that is not needed now, such as an old key; by default it is thrown
  */
 export function parseKeys<Purpose extends KeyPurpose>(
@@ -91,20 +91,20 @@ function usableNext(announced: NextKey | undefined, masters: Map<string, string>
 }
 
 /**
- * HKDF-SHA256 (RFC 5869) with the purpose as context: two purposes never share a key, even where an operator has
- * stored one string in two secrets.
+ * HKDF-SHA256 (RFC 5869) with the purpose as context, so that two purposes never share a key, even with the same string
+ * in both secrets.
  */
 function derive(purpose: KeyPurpose, master: string): Uint8Array {
   const key = Buffer.from(hkdfSync('sha256', master, '', `leadscalendar-google:${purpose}`, 32));
   return new Uint8Array(textPurposes.includes(purpose) ? Buffer.from(key.toString('base64url')) : key);
 }
 
-/** A signing key as the text that LeadsCalendar's backend gives to its JWT library. */
+/** A signing key as the text that the backend gives to its JWT library. */
 export function keyText(keys: Keys<'link-signing' | 'api-signing'>, id: string): string {
   return new TextDecoder().decode(keys.key(id));
 }
 
-/** The keys of a purpose, from the secret that the function's environment names. */
+/** The keys of a purpose, from the secret in the function's environment. */
 export function keysOf<Purpose extends KeyPurpose>(purpose: Purpose): Secret<Keys<Purpose>> {
   const report = (error: AppError): void => reportOperatorError('An entry of a secret cannot be used', error);
   return secret(required(keySecrets[purpose]), (value) => parseKeys(purpose, value, report), systemClock);

@@ -1,22 +1,22 @@
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 
-/** As much of `fetch` as is used here; the global one fits too. */
+/** The part of `fetch` that is used here; the global one fits too. */
 export type Fetch = (
   url: string,
   init: {
     method: string;
     headers: Record<string, string>;
     body?: string;
-    /** Redirects are not followed: they are answers like any other, and none that we want. */
+    /** Redirects are not followed: they are failures. */
     redirect: 'error';
     signal: AbortSignal;
   },
 ) => Promise<{ status: number; headers: { get(name: string): string | null }; text(): Promise<string> }>;
 
 /**
- * `fetch` over Node's own HTTP client, which the AWS SDK has loaded anyway. The global one loads another when it is
- * first used: 20 ms of a cold start. Rejects as that does: with the signal's reason, or a network error.
+ * `fetch` over Node's HTTP client, which the AWS SDK has loaded already: the global one loads another (20 ms of a cold
+ * start). Rejects like the global one, with the signal's reason or a network error.
  */
 export const lightFetch: Fetch = (url, { method, headers, body = '', signal }) =>
   new Promise((resolve, reject) => {

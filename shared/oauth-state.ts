@@ -6,25 +6,25 @@ import { fingerprint, hasOneSpelling } from './fingerprint.ts';
 import type { Keys } from './keys.ts';
 import { type Secret, useSecret } from './secrets.ts';
 
-/** All that must be known at the callback. It travels through Google encrypted, so that connect stores nothing. */
+/** The data that the callback needs. It travels through Google encrypted, so that connect stores nothing. */
 export type OAuthState = {
   userId: string;
-  /** Fingerprint of the link token that started this: one link completes at most one connection. */
+  /** Fingerprint of the link token: a link connects once. */
   link: string;
   /** PKCE code verifier. */
   verifier: string;
   /** Echoed by Google in the id token. */
   nonce: string;
-  /** Fingerprint of the cookie of the browser that started this. */
+  /** Fingerprint of the cookie of the browser that started the attempt. */
   browser: string;
-  /** Where to send the browser afterwards; the result page when absent. */
+  /** URL to which the browser returns; absent: our result page. */
   returnTo?: string;
 };
 
 /** Seconds that a user has for Google's pages. */
 export const stateLifetime = 600;
 
-/** Encrypts the state (JWE, dir, A256GCM). It expires at `expiresAt`, in epoch seconds like `now`. */
+/** Encrypts the state (JWE, dir, A256GCM). `now` and `expiresAt` in epoch seconds. */
 export async function sealState(
   keys: Keys<'state-encryption'>,
   state: OAuthState,
@@ -39,7 +39,7 @@ export async function sealState(
     .encrypt(keys.key(kid) as Uint8Array);
 }
 
-/** Opens a state. Errors: `state_expired`, `state_invalid` (both 400). */
+/** Decrypts a state. Errors: `state_expired`, `state_invalid` (both 400). */
 export async function openState(
   keys: Keys<'state-encryption'>,
   sealed: string,
@@ -77,7 +77,7 @@ export async function openState(
 }
 
 /**
- * Opens a state that comes from the browser it is bound to.
+ * Decrypts a state, and checks that it comes from the browser it is bound to.
  * Errors: those of `openState`, and `wrong_browser` (403).
  */
 export async function openBoundState(

@@ -5,8 +5,8 @@ import { metricNamespace } from './names.ts';
 type Fields = Record<string, unknown>;
 
 /**
- * One JSON line an entry on standard output, which Lambda stores as it is.
- * Fields carry ids, codes, counts and times: never tokens, secrets, addresses, names or texts of appointments.
+ * Writes one JSON line per entry to standard output. Fields are ids, codes, counts and times; never tokens, secrets,
+ * addresses, names or texts of appointments.
  */
 export const log = {
   info: (message: string, fields?: Fields): void => write('INFO', message, fields),
@@ -14,13 +14,13 @@ export const log = {
   error: (message: string, fields?: Fields): void => write('ERROR', message, fields),
 };
 
-/** Fields that every line of the current invocation carries. A Lambda environment serves one at a time. */
+/** Fields of every line of the current invocation. A Lambda environment serves one at a time. */
 let context: Fields = {};
 export function setLogContext(fields: Fields): void {
   context = fields;
 }
 
-/** What may be logged of an error: name, code, message and stack of it and its causes, and nothing they carry. */
+/** The loggable part of an error and its causes: name, code, message and stack, without other properties. */
 export function describeError(error: unknown): Fields {
   if (!(error instanceof Error)) return { message: String(error) };
   const code: unknown = 'code' in error ? error.code : undefined;
@@ -34,8 +34,8 @@ export function describeError(error: unknown): Fields {
 }
 
 /**
- * Counts something in CloudWatch, by a log line in Embedded Metric Format: no call, no client.
- * Dimensions have few values: a user or a booking is never one.
+ * Counts in CloudWatch by a log line in Embedded Metric Format, without a call. Dimensions have few values: never a user
+ * or a booking.
  */
 export function metric(name: string, value: number, dimensions: Record<string, string> = {}): void {
   emit({
@@ -54,7 +54,7 @@ export function metric(name: string, value: number, dimensions: Record<string, s
   });
 }
 
-/** Something only the operator can mend: logged as an error and counted in the metric that the alarm watches. */
+/** Logs an error that only the operator can fix, and counts it in the metric of the alarm. */
 export function reportOperatorError(message: string, error: unknown): void {
   log.error(message, { error: describeError(error) });
   metric('OperatorError', 1);
@@ -64,12 +64,12 @@ function write(level: string, message: string, fields: Fields = {}): void {
   emit({ timestamp: new Date(systemMilliseconds()).toISOString(), level, message, ...context, ...fields });
 }
 
-// Not console: Lambda's console wraps each line in another JSON object, which hides metrics from CloudWatch.
+// Lambda's `console` wraps each line in another JSON object, which hides metrics from CloudWatch.
 let sink = (line: string): void => {
   process.stdout.write(line);
 };
 
-/** Sends every line elsewhere than to standard output: for tests, which read it. */
+/** Redirects every line, for tests. */
 export function logTo(write: (line: string) => void): void {
   sink = write;
 }

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { type CalendarAnswer, type CalendarApi, callPages, eventsOf, pageOf } from './calendar.ts';
 
-/** A private extended property that every event of ours has: a list by it leaves out all events of the owner. */
+/** A private extended property of every event of ours. A list filtered by it has no other events of the owner. */
 export const ownMark = { name: 'leadscalendar', value: '1' };
 
 const time = v.optional(v.object({ date: v.optional(v.string()), dateTime: v.optional(v.string()) }), {});

@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto';
 import { escapeHtml } from './html.ts';
 import { type HttpResponse, html } from './http.ts';
 
-/** What a person is shown at the end of a step. Plain text: it is escaped here. */
+/** The page at the end of a step, in plain text, which is escaped here. */
 type Page = {
   status: number;
   title: string;
   /** Paragraphs. */
   text: string[];
-  /** Whether things went well: decides the sign above the title. */
+  /** Whether the step succeeded: decides the sign above the title. */
   good: boolean;
-  /** Where to go from here. */
+  /** The next step. */
   action?: { label: string; href: string };
-  /** Stable code for support, shown small. */
+  /** Stable error code for support. */
   code?: string;
 };
 
@@ -35,7 +35,7 @@ footer p { margin: 0 }
 code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .95em }
 `;
 
-// The one style block is allowed by its hash; nothing else may be loaded, run, framed or sent.
+// Only the style block is allowed, by its hash: the page cannot load, run or send anything, or be framed.
 const styleHash = createHash('sha256').update(style).digest('base64');
 const contentSecurityPolicy = `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
@@ -44,7 +44,7 @@ const signs = {
   bad: '<path d="M12 4v10M12 19.5v.01"/>',
 };
 
-/** A page that works without scripts, in light and dark, at any size. */
+/** The page as HTML without scripts, for light and dark, at any size. */
 export function page({ status, title, text, good, action, code }: Page): HttpResponse {
   const mood = good ? 'good' : 'bad';
   const body = `<!doctype html>

@@ -5,12 +5,12 @@ import { parseJson } from './schemas.ts';
 
 type MessageKeys = Keys<'payment-messages'>;
 
-/** What stands between a message and its MAC. Within texts, JSON would escape the quotes. */
+/** Separates a message from its MAC. It cannot occur within a text, where JSON escapes the quotes. */
 const marker = ',"mac":';
 
 /**
  * Adds a MAC to a message as the last member of its object: `<HMAC-SHA256 over the text before, base64url>.<key id>`.
- * In the body and not in an attribute, so that it stays with the message in every way of moving dead letters back.
+ * It is in the body, since a redrive from the dead-letter queue by hand may lose attributes.
  * @param message JSON of an object @param now epoch seconds
  */
 export function withMac(keys: MessageKeys, message: string, now: number): string {
@@ -19,7 +19,7 @@ export function withMac(keys: MessageKeys, message: string, now: number): string
   return `${message.slice(0, -1)}${marker}${JSON.stringify(mac)}}`;
 }
 
-/** The message and its MAC, neither of them checked yet. */
+/** The message and its MAC, not verified. */
 export function splitMac(body: string): { message: string; mac?: string } {
   const at = body.lastIndexOf(marker);
   const mac = at < 0 ? undefined : readText(body.slice(at + marker.length, -1));
@@ -27,15 +27,15 @@ export function splitMac(body: string): { message: string; mac?: string } {
 }
 
 /**
- * Checks that payment-confirmed made this message. Every key in the secret verifies, so that a message outlives a
- * rotation. Errors: `payment_message_invalid`.
+ * Verifies that payment-confirmed made this message. Every key in the secret is tried, so that a message stays valid
+ * after a rotation. Errors: `payment_message_invalid`.
  */
 export function verifyMac(keys: MessageKeys, message: string, mac: string | undefined): void {
   if (mac === undefined) throw invalid('It has no MAC.');
   const end = mac.indexOf('.');
   const key = end < 0 ? undefined : keys.key(mac.slice(end + 1));
   if (!key) throw invalid('No key of the secret payment-messages has the id that its MAC names.');
-  // As text: decoders accept several spellings of the same bytes.
+  // Compared as text, since decoders accept several spellings of the same bytes.
   const [given, right] = [Buffer.from(mac.slice(0, end)), Buffer.from(hmac(key, message))];
   if (given.length === right.length && timingSafeEqual(given, right)) return;
   throw invalid('Its MAC does not match its text.');

@@ -1,48 +1,47 @@
 import { omitUndefined } from './omit-undefined.ts';
 
 /**
- * What is known of one payment. Providers deliver twice, late and in any order, so these are facts that only grow:
- * merging them in any order, any number of times, gives the same. Instants are RFC 3339, amounts whole numbers of the
- * smallest unit of the payment's currency.
+ * The facts about one payment. Providers deliver twice, late and in any order: merging the facts in any order, any
+ * number of times, gives the same. Instants are RFC 3339, amounts whole numbers of the currency's smallest unit.
  */
 export type PaymentFacts = {
-  /** When the payment was confirmed: the earliest that was said. */
+  /** When the payment was confirmed: the earliest report. */
   confirmedAt?: string;
-  /** When the payment was said to have failed or expired: the latest. A confirmation outweighs it. */
+  /** When the payment failed or expired: the latest report. A confirmation outweighs it. */
   failedAt?: string;
-  /** What the payment is about; of a card that was only authorized, more may be authorized than is captured. */
+  /** The amount of the payment. Of an authorized card payment, less may be captured. */
   amount?: number;
-  /** The highest amount that was ever said to be captured. */
+  /** The highest captured amount that was reported. */
   captured?: number;
-  /** The highest total of the captured amount that was ever said to be refunded, refunds that failed later included. */
+  /** The highest refunded total of the captured amount that was reported, including refunds that failed later. */
   refundedTotal?: number;
-  /** Refunds by id. `failed`: the money came back to the merchant. */
+  /** Refunds by id. `failed`: the money returned to the merchant. */
   refunds?: Record<string, { amount: number; state: RefundState }>;
   /** Refunds may include the remainder of the authorization, which was never captured. */
   refundsIncludeRemainder?: true;
-  /** Disputes by id, each with the disputed amount where it is known. */
+  /** Disputes by id, with the disputed amount where it is known. */
   disputes?: Record<string, Dispute>;
 };
 type Dispute = { amount?: number; state: DisputeState };
 
 /**
- * Refunds, and disputes, that a payment keeps one by one: the largest refunds, and closed disputes first. Totals of the
- * charge include the others.
+ * Maximum refunds, and maximum disputes, that a payment keeps: the largest refunds, and closed disputes first. Totals of
+ * the charge include the others.
  */
 const maxRecords = 200;
 
-// Later in the list outweighs earlier, whichever arrives first.
+// A later state outweighs an earlier one, in any order of arrival.
 const refundStates = ['open', 'done', 'failed'] as const;
 const disputeStates = ['open', 'won', 'lost'] as const;
 export type RefundState = (typeof refundStates)[number];
 export type DisputeState = (typeof disputeStates)[number];
 
 /**
- * Where a payment stands:
- * - `unconfirmed`: nobody has said yet that it was paid
- * - `failed`: it will not be, as far as is known
- * - `paid`, `partly_refunded`, `disputed`: the money is here, all or part of it, or disputed
- * - `refunded`, `dispute_lost`: nothing is left of it; `dispute_lost` where a lost dispute took any of it
+ * The status of a payment:
+ * - `unconfirmed`: not reported as paid yet
+ * - `failed`: reported as failed or expired
+ * - `paid`, `partly_refunded`, `disputed`: the merchant has the money, all or part of it, or it is disputed
+ * - `refunded`, `dispute_lost`: no money is left; `dispute_lost` where a lost dispute took any of it
  */
 export type PaymentStanding =
   | 'unconfirmed'
@@ -53,7 +52,7 @@ export type PaymentStanding =
   | 'refunded'
   | 'dispute_lost';
 
-/** All that is known from both. */
+/** The facts of both. */
 export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): PaymentFacts {
   return omitUndefined({
     confirmedAt: pick(one.confirmedAt, other.confirmedAt, (a, b) => (a < b ? a : b)),
@@ -79,7 +78,7 @@ export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): Pa
   });
 }
 
-/** The status that the facts give. */
+/** The status that follows from the facts. */
 export function standingOf(facts: PaymentFacts): PaymentStanding {
   if (facts.confirmedAt === undefined) return facts.failedAt === undefined ? 'unconfirmed' : 'failed';
   const taken = facts.captured ?? facts.amount;
@@ -95,7 +94,7 @@ export function standingOf(facts: PaymentFacts): PaymentStanding {
 const hasOpenDispute = ({ disputes = {} }: PaymentFacts): boolean =>
   Object.values(disputes).some(({ state }) => state === 'open');
 
-/** What is refunded permanently, as far as is known: by the refunds themselves, or by the total less those that failed. */
+/** The permanently refunded amount: the sum of the refunds, or the reported total without failed ones. */
 export function refundedAmount(facts: PaymentFacts): number {
   const { refunds = {}, refundedTotal = 0, captured, amount = 0, refundsIncludeRemainder = false } = facts;
   let lasting = 0;
@@ -112,8 +111,8 @@ export function refundedAmount(facts: PaymentFacts): number {
 }
 
 /**
- * The refunded amount without the remainder of the authorization, where it is included: certainly where more is refunded
- * than was captured, and where `mayInclude` it and it is large enough.
+ * The refunded amount without the remainder of the authorization. The remainder is included where more is refunded than
+ * was captured, and where `mayInclude` is set and the amount is large enough.
  */
 export function withoutUncaptured(
   refunded: number,
@@ -124,7 +123,7 @@ export function withoutUncaptured(
   return isIncluded ? Math.max(refunded - remainder, 0) : refunded;
 }
 
-/** What lost disputes took. One whose amount is not known counts as the whole payment. */
+/** The amount of lost disputes. One with an unknown amount counts as the whole payment. */
 function lostAmount({ disputes = {} }: PaymentFacts): number {
   return Object.values(disputes)
     .filter(({ state }) => state === 'lost')
@@ -142,8 +141,8 @@ function pick<T>(one: T | undefined, other: T | undefined, choose: (one: T, othe
 }
 
 /**
- * Both records, bounded: the highest ranks stay. A rank never falls by merging, so what was dropped cannot matter later,
- * in any order.
+ * Both records, reduced to the highest ranks. A rank never falls by merging, so dropped entries cannot matter later, in
+ * any order.
  */
 function mergeRecords<T>(
   one: Record<string, T>,
@@ -152,7 +151,7 @@ function mergeRecords<T>(
   rank: (value: T) => number,
 ): Record<string, T> {
   const ids = [...new Set([...Object.keys(one), ...Object.keys(other)])].sort();
-  // An id may be `constructor`, which every object seems to have.
+  // An id may be `constructor`, which every object inherits.
   const own = (record: Record<string, T>, id: string) => (Object.hasOwn(record, id) ? record[id] : undefined);
   const merged = ids.map((id): [string, T] => [id, pick(own(one, id), own(other, id), merge) as T]);
   if (merged.length <= maxRecords) return Object.fromEntries(merged);

@@ -1,10 +1,10 @@
-/** What several schemas share. */
+/** Parts of several schemas. */
 import * as v from 'valibot';
 import { dayExists } from './clock.ts';
 
 /**
- * How input from outside is parsed: a problem for each field, which says what was expected and never what came. That
- * may be long, or nobody's business.
+ * Options for parsing input from outside: one problem per field, which names what was expected and never quotes the
+ * value, which may be long or personal.
  */
 export const discreetly = {
   abortPipeEarly: true,
@@ -28,13 +28,13 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Any object. It goes before one whose fields are all optional: valibot takes an array for that too. */
+/** Any object. It goes before a schema with optional fields only, for which valibot would accept an array. */
 export const anyObject = v.custom<Record<string, unknown>>(isJsonObject, 'It must be an object.');
 
 const instantForm =
   /^(\d{4}-\d\d-\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/;
 
-/** RFC 3339 with seconds and an offset, of a day that exists. valibot's own timestamp takes other forms too. */
+/** RFC 3339 with seconds and an offset, of an existing day. valibot's own timestamp accepts other forms too. */
 export const instant = (message: string) =>
   v.pipe(
     v.string(message),
@@ -48,11 +48,11 @@ const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
 const topLevel = '(?:[A-Za-z]{2,63}|[Xx][Nn]--[A-Za-z0-9-]{0,58}[A-Za-z0-9])';
 const addressForm = new RegExp(`^${atom}(\\.${atom})*@(${label}\\.)+${topLevel}$`);
-/** Characters of an address, and of the part before the @: RFC 5321. */
+/** Maximum characters of an address, and of the part before the @ (RFC 5321). */
 const longestAddress = 254;
 const longestLocalPart = 64;
 
-/** An e-mail address as people have them. valibot's own refuses an apostrophe. */
+/** An email address. valibot's own rejects an apostrophe. */
 export const emailAddress = (message: string) =>
   v.pipe(
     v.string(message),

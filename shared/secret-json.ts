@@ -2,9 +2,8 @@ import { AppError } from './app-error.ts';
 import { isJsonObject } from './schemas.ts';
 
 /**
- * The value of the secret `name` as a JSON object. Consoles, shells and editors leave a byte order mark, line ends, or
- * the JSON as a text within JSON: all are accepted.
- * Errors: `not_configured`, which says what is wrong and never quotes the value.
+ * The value of the secret `name` as a JSON object. Accepts a byte order mark, line ends, and JSON within a JSON text, as
+ * consoles, shells and editors produce them. Errors: `not_configured`, which never quotes the value.
  */
 export function parseSecretObject(name: string, text: string): Record<string, unknown> {
   const outer = parse(name, text);
@@ -13,7 +12,7 @@ export function parseSecretObject(name: string, text: string): Record<string, un
   throw unusableSecret(name, 'It must be a JSON object.');
 }
 
-/** The error for a secret that cannot be used. `why` must not quote its value. */
+/** The error for an invalid secret. `why` must not quote its value. */
 export function unusableSecret(name: string, why: string): AppError {
   return new AppError('not_configured', `The secret ${name} cannot be used. ${why}`);
 }
@@ -22,7 +21,7 @@ function parse(name: string, text: string): unknown {
   try {
     return JSON.parse(text.replace(/^\ufeff/, ''));
   } catch {
-    // The cause is left out: its message could quote the secret.
+    // Without the cause, whose message could quote the secret.
     throw unusableSecret(name, `It must be a JSON object${whyNotJson(text)}.`);
   }
 }

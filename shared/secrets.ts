@@ -7,24 +7,24 @@ import { AppError, type ErrorCode, hasCode, isOperatorError } from './app-error.
 import type { Clock } from './clock.ts';
 import { describeError, log, reportOperatorError } from './observability.ts';
 
-/** A parsed secret, read when first needed and kept for a while. */
+/** A parsed secret, read at first use and cached. */
 export type Secret<T> = {
   get(): Promise<T>;
   /**
-   * A value read after the kept one, for when the kept one was just refused: a rotated secret is then
-   * picked up at once. Undefined where the kept value is younger than 30 seconds.
+   * Reads the secret again, for use after the cached value was refused: a rotated secret then works at once. Undefined
+   * where the cached value is younger than 30 seconds.
    */
   getNewer(): Promise<T | undefined>;
 };
 
-/** Seconds for which a secret is used without asking again. */
+/** Seconds for which a secret is cached. */
 export const secretTimeToLive = 300;
-/** Least seconds between two reads, however many refusals there are. */
+/** Minimum seconds between two reads, also after many refusals. */
 export const secretMinimumAge = 30;
 
 /**
- * Uses a secret, and once more with a newer value where the kept one was refused with one of `codes`: a rotated
- * secret takes effect at once, without asking Secrets Manager each time.
+ * Runs `use` with a secret, and once more with a newer value where it fails with one of `codes`: a rotated secret works
+ * at once, without a read each time.
  */
 export async function useSecret<T, R>(
   secret: Secret<T>,
@@ -44,8 +44,8 @@ export async function useSecret<T, R>(
 let client: SecretsManagerClient | undefined;
 
 /**
- * The secret `id`, parsed by `parse`. `read` is where its text comes from: Secrets Manager.
- * Errors: `not_configured` where nobody has put a value into it yet.
+ * The secret `id`, parsed by `parse`; `read` gets its text, from Secrets Manager.
+ * Errors: `not_configured` where it has no value yet.
  */
 export function secret<T>(
   id: string,
@@ -75,9 +75,9 @@ export function secret<T>(
         return await readAgain();
       } catch (error) {
         if (!kept) throw error;
-        // An old value that worked is better than none while Secrets Manager is away.
+        // While Secrets Manager is unavailable, the old value still works.
         const message = 'Secret could not be read again; the kept value is used';
-        // A malformed value would stop the next cold start.
+        // A malformed value would fail the next cold start.
         if (isOperatorError(error)) reportOperatorError(message, error);
         else log.warn(message, { secret: id, error: describeError(error) });
         return kept.value;

@@ -1,4 +1,4 @@
-/** Headers of every answer: no caching, HTTPS only, no guessing of types, no addresses passed on. */
+/** Headers of every answer: no caching, HTTPS only, no content sniffing, no referrer. */
 export const securityHeaders = {
   'cache-control': 'no-store',
   'strict-transport-security': 'max-age=63072000; includeSubDomains',

@@ -13,15 +13,15 @@ import type { Keys } from './keys.ts';
 import type { Audience } from './names.ts';
 
 const algorithm = 'HS256';
-/** Longest life of a token, in seconds: it travels in a URL or a header and cannot be called back. */
+/** Maximum lifetime of a token in seconds: it travels in a URL or a header and cannot be revoked. */
 export const maxLifetime = 600;
-/** How far LeadsCalendar's clock may be ahead of ours, in seconds. */
+/** Seconds by which the backend's clock may be ahead of ours. */
 const clockTolerance = 30;
 
-/** LeadsCalendar's backend signs links and bearer tokens with different keys. */
+/** The backend signs links and bearer tokens with different keys. */
 type UserTokenKeys = Keys<'link-signing' | 'api-signing'>;
 
-/** A JWT (HS256) that names a user, as LeadsCalendar's backend makes it. `lifetime` in seconds. */
+/** Signs a JWT (HS256) for a user, as the backend does. `lifetime` in seconds. */
 export async function signUserToken(
   keys: UserTokenKeys,
   token: { userId: string; audience: Audience; now: number; lifetime?: number },
@@ -36,11 +36,11 @@ export async function signUserToken(
     .sign(keys.key(kid) as Uint8Array);
 }
 
-/** Whom a token names, the key that signed it, and a fingerprint of what was signed: the same for one token always. */
+/** The user of a token, the key that signed it, and a fingerprint of the signed text, constant for one token. */
 type VerifiedToken = { userId: string; keyId: string; fingerprint: string };
 
 /**
- * Checks signature, audience and life of a user token. It may name one of our key ids, and need not.
+ * Verifies signature, audience and lifetime of a user token, with or without a key id.
  * Errors: `token_expired`, `token_invalid` (both 401).
  */
 export async function verifyUserToken(
@@ -64,7 +64,7 @@ export async function verifyUserToken(
   return { userId: sub, keyId, fingerprint: fingerprint(signed) };
 }
 
-/** Tries the key that the token names, or all where it names none of ours. */
+/** Tries the key that the token names, or every key where it names an unknown one or none. */
 async function verifySignature(
   keys: UserTokenKeys,
   token: string,
@@ -77,7 +77,7 @@ async function verifySignature(
       const { payload } = await jwtVerify(token, keys.key(keyId) as Uint8Array, options);
       return { payload, keyId };
     } catch (error) {
-      // Only a wrong signature leaves hope for another key.
+      // Another key can only help against a wrong signature.
       if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw refusal(error);
     }
   }
