@@ -17,8 +17,8 @@ export type ReconcileDeps = {
 const pageSize = 100;
 
 /**
- * Hands bookings whose next attempt is due back to the queue, shard by shard side by side. What does not fit into one
- * run stays due for the next. Handing a booking over twice is harmless; sync decides from the table.
+ * Puts due bookings back on the queue, all shards concurrently; the rest stays due for the next run. Idempotent, since
+ * sync decides from the table.
  */
 export async function handBackDueBookings(deps: ReconcileDeps): Promise<{ handedBack: number }> {
   const counts = await Promise.all(shards(deps.indexShards).map((shard) => handBackShard(deps, shard)));

@@ -16,7 +16,7 @@ const deps = {
   indexShards,
 };
 
-/** Milliseconds kept for finishing the page at hand. */
+/** Milliseconds reserved for finishing the current page. */
 const reserve = 5_000;
 
 /** Each minute. */

@@ -18,15 +18,15 @@ export type BookingsDeps = {
   clock: Clock;
 };
 
-/** Which booking, in whose name, and at which revision only (`If-Match`: the header as it was sent). */
+/** The booking of a request, its user, and the header `If-Match` as it was sent. */
 export type Target = { userId: string; bookingId: string; ifMatch?: string | undefined };
 
-/** `created` and `unchanged` as they say; `accepted`: sync is on its way; `changed`: it had nothing to do. */
+/** `accepted`: a sync was requested; `changed`: none was necessary. */
 export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged'; booking: BookingView };
 
 /**
- * Declares a booking, or replaces what is desired of one that there is. The same again changes nothing, and tries at
- * once what has failed or waits.
+ * Declares a booking, or replaces the desired state of an existing one. A repetition changes nothing; it retries at once
+ * what has failed or waits.
  * Errors: `invalid_request` (400), `booking_not_found` (404: another user's), `booking_cancelled` and `concurrent_update`
  * (409), `revision_mismatch` (412).
  */
@@ -34,14 +34,14 @@ export async function declareBooking(deps: BookingsDeps, target: Target, body: u
   const desired = await readDesired(body);
   return write(deps, target, async (stored) => {
     if (!stored) return declared(target, desired, deps.clock());
-    // Also where a payment names no usable user: otherwise the first to declare its id would get what another paid for.
+    // Also for a booking without a user: otherwise any user could take a paid booking by declaring its id.
     return desire(ownBooking(stored, target.userId), desired, deps.clock()) ?? stored;
   });
 }
 
 /**
- * Changes what is desired of a booking by a merge patch.
- * Errors: as of declareBooking, and `booking_not_found` where there is none.
+ * Changes the desired state of a booking by a merge patch.
+ * Errors: those of declareBooking, and `booking_not_found` (404) for an unknown id.
  */
 export async function patchBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<Written> {
   return write(deps, target, async (stored) => {
@@ -52,7 +52,7 @@ export async function patchBooking(deps: BookingsDeps, target: Target, body: unk
 }
 
 /**
- * Cancels a booking, whatever was paid for it. Doing it twice is harmless.
+ * Cancels a booking, also a paid one. Idempotent.
  * Errors: `booking_not_found` (404), `concurrent_update` (409), `revision_mismatch` (412).
  */
 export async function cancelBooking(deps: BookingsDeps, target: Target): Promise<Written> {
@@ -65,8 +65,8 @@ export async function cancelBooking(deps: BookingsDeps, target: Target): Promise
 }
 
 /**
- * Reads, decides, and saves under the version that was read, as often as it takes; then asks sync. What is to be synced
- * is due at once by what the table holds, so a queue that is away costs a minute at most.
+ * Reads, decides, and saves under the version that was read, then requests a sync. The stored booking is due at once, so
+ * while the queue is unavailable booking-reconcile requests it within a minute.
  */
 async function write(
   deps: BookingsDeps,
@@ -208,7 +208,7 @@ function hasEnded({ observed, status }: Booking): boolean {
   return !observed && (status === 'failed' || status === 'missed');
 }
 
-/** `If-Match` names revisions as their ETags do. */
+/** Compares the ETags in `If-Match` with the current revision. */
 function checkRevision(stored: Booking | undefined, userId: string, ifMatch: string | undefined): void {
   if (ifMatch === undefined) return;
   if (stored?.userId !== userId) throw bookingNotFound();

@@ -7,7 +7,7 @@ import { etagOf, type Target, type Written } from './change-booking.ts';
 
 const statuses = { created: 201, accepted: 202, changed: 200, unchanged: 200 };
 
-/** What a write answers: the booking, where it is and at which revision. */
+/** The answer to a write: the booking, its URL and its ETag. */
 export function answer({ outcome, booking }: Written): HttpResponse {
   return json(statuses[outcome], booking, {
     etag: etagOf(booking),
@@ -15,7 +15,7 @@ export function answer({ outcome, booking }: Written): HttpResponse {
   });
 }
 
-/** Which booking a request is about. Errors: `invalid_request` (400). */
+/** The target of a request. Errors: `invalid_request` (400). */
 export function targetOf(userId: string, request: HttpRequest): Target {
   const bookingId = request.pathParameters?.id;
   if (isIdentifier(bookingId)) return { userId, bookingId, ifMatch: request.headers['if-match'] };
@@ -23,7 +23,7 @@ export function targetOf(userId: string, request: HttpRequest): Target {
   throw invalidRequest([{ code: 'invalid_field', field: 'id', message }]);
 }
 
-/** Other patch formats mean something else by the same bytes. Errors: `unsupported_media_type` (415). */
+/** Other patch formats would be misread as a merge patch. Errors: `unsupported_media_type` (415). */
 export function checkPatchType(request: HttpRequest): void {
   const type = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase();
   if (type === 'application/merge-patch+json' || type === 'application/json') return;

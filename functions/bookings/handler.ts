@@ -46,7 +46,7 @@ const operations: Record<string, (userId: string, request: HttpRequest) => Promi
     ),
 };
 
-/** The bookings of the user whose bearer token is sent. */
+/** The bookings of the user of the bearer token. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {

@@ -17,7 +17,7 @@ import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { instant, isJsonObject } from '../../shared/schemas.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
-/** What a caller wants to stand. */
+/** The desired state of a booking. */
 export type Desired = { appointment: Appointment; hold: boolean };
 
 const text = (most: number) =>
@@ -41,7 +41,7 @@ export const bookingSchema = v.strictObject({
 type BookingBody = v.InferOutput<typeof bookingSchema>;
 
 /**
- * What the body of PUT wants to stand.
+ * The desired state in the body of PUT.
  * Errors (400): `invalid_request` with a problem for each field.
  */
 export async function readDesired(body: unknown): Promise<Desired> {
@@ -60,9 +60,8 @@ export async function readDesired(body: unknown): Promise<Desired> {
 }
 
 /**
- * What is wanted of a booking after a merge patch (RFC 7396) of the body that would declare it so. Another time zone
- * alone moves nothing: the same moments are shown in that zone.
- * Errors: as of readDesired.
+ * The desired state after a merge patch (RFC 7396) of the booking's body. A patch of the time zone alone keeps the
+ * instants, and shows them in that zone. Errors: those of readDesired.
  */
 export function readPatched(booking: Booking, patch: unknown): Promise<Desired> {
   const body = toBody(booking);
@@ -70,7 +69,7 @@ export function readPatched(booking: Booking, patch: unknown): Promise<Desired> 
   return readDesired(mergePatch(changesZone ? { ...body, ...momentsOf(booking) } : body, patch));
 }
 
-/** The times of a booking that are local, as instants. */
+/** The local times of a booking as instants. */
 function momentsOf({ appointment }: Booking): { start?: string; end?: string } {
   if (!appointment) return {};
   const { start, end, startsAt, endsAt } = appointment;
@@ -80,12 +79,12 @@ function momentsOf({ appointment }: Booking): { start?: string; end?: string } {
   });
 }
 
-/** Objects in the body of a booking are at most so deep: the body, and `source` in it. */
+/** Depth of objects in the body of a booking: the body itself, and `source` in it. */
 const deepest = 2;
 
 /**
- * RFC 7396: members of objects are merged, null takes one away, anything else replaces what was there. Deeper than any
- * booking goes, nothing is merged: it is refused as it is, and cannot exhaust the stack.
+ * Merges by RFC 7396: null removes a member. A patch deeper than any booking is not merged, so that it cannot exhaust
+ * the stack; the schema rejects it.
  */
 function mergePatch(target: unknown, patch: unknown, depth = deepest): unknown {
   if (!isJsonObject(patch) || depth === 0) return patch;
@@ -97,7 +96,7 @@ function mergePatch(target: unknown, patch: unknown, depth = deepest): unknown {
   return Object.fromEntries(merged);
 }
 
-/** A booking as the body of the PUT that would declare it so. */
+/** The body of PUT that would declare this booking. */
 export function toBody({ appointment, hold: held }: Booking): Partial<BookingBody> & { hold: boolean } {
   const hold = held === true;
   if (!appointment) return { hold };
@@ -172,17 +171,17 @@ export function readListQuery(
     throw invalidRequest([{ code: 'invalid_field', field: 'to', message: 'It must be later than "from".' }]);
   }
   const after = cursor === undefined ? undefined : readCursor(cursor);
-  // Of another range: DynamoDB would refuse it too.
+  // A cursor of another range: DynamoDB would reject it too.
   if (after && (after.startsAt < first || after.startsAt > last)) throw badCursor();
   return { status, from: first, to: last, limit, after };
 }
 
-/** Appointments begin on whole seconds. */
+/** Rounded up, since appointments begin on whole seconds. */
 const secondOf = (time: string): number => Math.ceil(Date.parse(time) / 1000);
 
 const cursorSchema = v.strictTuple([v.pipe(v.number(), v.safeInteger()), v.custom<string>(isIdentifier)]);
 
-/** A position as callers carry it. It names no user: whose list it is, the token says. */
+/** A position as an opaque cursor. It has no user: the bearer token decides whose list it is. */
 export function writeCursor({ startsAt, bookingId }: ListPosition): string {
   return Buffer.from(JSON.stringify([startsAt, bookingId])).toString('base64url');
 }
@@ -196,7 +195,7 @@ function readCursor(cursor: string): ListPosition {
     const position = { startsAt, bookingId };
     if (writeCursor(position) === cursor) return position;
   } catch {
-    // Said below.
+    // Not a cursor: reported below.
   }
   throw badCursor();
 }

@@ -8,7 +8,7 @@ import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { standingOf } from '../../shared/payment.ts';
 import { readListQuery, toBody, writeCursor } from './requests.ts';
 
-/** Reads a booking of a user. Errors: `booking_not_found` (404), also where it is another user's. */
+/** Reads a booking of a user. Errors: `booking_not_found` (404), also for a booking of another user. */
 export async function viewBooking(
   deps: { bookings: Pick<BookingStore, 'get'> },
   userId: string,
@@ -18,8 +18,8 @@ export async function viewBooking(
 }
 
 /**
- * One page of a user's bookings, by start. It may be shorter than the limit, and even empty, while more follow: only
- * a page without `nextCursor` is the last. Errors: `invalid_request` (400).
+ * One page of a user's bookings, by start. A page may be short or empty although more follow: only a page without
+ * `nextCursor` is the last. Errors: `invalid_request` (400).
  */
 export async function listBookings(
   deps: { bookings: Pick<BookingStore, 'list'> },
@@ -28,7 +28,7 @@ export async function listBookings(
 ): Promise<BookingsView> {
   const { status, ...range } = readListQuery(query);
   const page = await deps.bookings.list({ userId, ...range });
-  // The index may lag: what it named is looked at as it is now.
+  // The index may lag: the current bookings are filtered again.
   const bookings = page.bookings.filter(({ userId: owner, status: current, appointment }) => {
     const startsAt = appointment?.startsAt ?? Number.NaN;
     return (
@@ -41,7 +41,7 @@ export async function listBookings(
   });
 }
 
-/** The booking, where it is the user's. One of somebody else is as if there were none. */
+/** The booking of this user. Errors: `booking_not_found` (404), also for a booking of another user. */
 export function ownBooking(booking: Booking | undefined, userId: string): Booking {
   if (booking?.userId === userId) return booking;
   throw bookingNotFound();
@@ -51,11 +51,11 @@ export function bookingNotFound(): AppError {
   return new AppError('booking_not_found', 'This user has no booking with that id.', { status: 404 });
 }
 
-/** A booking as its user's LeadsCalendar sees it. */
+/** A booking as the API shows it. */
 export function toView(booking: Booking): BookingView {
   const { bookingId, status, revision, observed, payments, timeline } = booking;
   const { cancelledAt, syncDueAt, createdAt, updatedAt } = booking;
-  // An event that stands is only looked at again.
+  // An existing event is only checked again.
   const isAttempt = status !== 'scheduled' && status !== 'held';
   return omitUndefined({
     bookingId,

@@ -22,14 +22,14 @@ export type ConnectDeps = {
   authorizationUrl: string;
   publicUrl: string;
   returnOrigins: string[];
-  /** Which calendars events can go to. */
+  /** The calendars in which events can be created. */
   calendarScope: CalendarScope;
-  /** Scopes asked for beyond what a connection needs. */
+  /** Scopes requested in addition to those that a connection needs. */
   optionalScopes: string[];
 };
 
 type ConnectRequest = {
-  /** The link token; or, to try once more, the state of an attempt that came to nothing. */
+  /** The link token; for a retry, the state of the failed attempt instead. */
   token: string | undefined;
   retry: string | undefined;
   returnTo: string | undefined;
@@ -37,12 +37,12 @@ type ConnectRequest = {
   browser: string | undefined;
 };
 
-/** What an attempt is about, whether it is the first of its link or one more. */
+/** An attempt to connect: the first one of its link, or a retry. */
 type Attempt = Pick<OAuthState, 'userId' | 'link' | 'returnTo'> & { browser: string; expiresAt: number };
 
 /**
- * Starts a connection: where to send the browser, and the value that binds it. Reads and stores nothing: a link says
- * nothing about its user, and the encrypted state carries what the callback must know.
+ * Starts a connection: answers Google's consent page and the value that binds the browser. Stores nothing, since the
+ * encrypted state carries what the callback needs; reads nothing, so that a link reveals nothing about its user.
  * Errors: `token_missing`, `token_invalid`, `token_expired`, `return_to_not_allowed`; for a retry those of the state.
  */
 export async function startConnection(
@@ -62,9 +62,9 @@ export async function startConnection(
     redirect_uri: `${deps.publicUrl}${routes.callback}`,
     response_type: 'code',
     scope: [...requestedScopes(deps.calendarScope), ...deps.optionalScopes].join(' '),
-    // Both, always: without them Google gives a refresh token at the first consent only.
+    // With `prompt=consent`; without both, Google issues a refresh token at the first consent only.
     access_type: 'offline',
-    // The user chooses the account each time. No hint: it would tell a finder of the link whose it is.
+    // The user chooses the account each time. A login hint would reveal the user to a finder of the link.
     prompt: 'consent select_account',
     state: await sealState(keys, state, deps.clock(), expiresAt),
     nonce,
@@ -93,13 +93,13 @@ async function firstAttempt(
     userId,
     link,
     returnTo,
-    // Kept where the browser has one already, so that two tabs do not get into each other's way.
+    // An existing value is kept, so that two tabs can connect at the same time.
     browser: browser ?? deps.randomSecret(),
     expiresAt: now + stateLifetime,
   });
 }
 
-/** The same link in the same browser, for as long as its first attempt had: a retry prolongs nothing. */
+/** A retry of the same link in the same browser, with the expiry of the first attempt. */
 async function nextAttempt(deps: ConnectDeps, retry: string, { browser }: ConnectRequest): Promise<Attempt> {
   const { userId, link, returnTo, exp } = await openBoundState(deps, retry, browser);
   return omitUndefined({ userId, link, returnTo, browser: browser as string, expiresAt: exp });
@@ -107,7 +107,7 @@ async function nextAttempt(deps: ConnectDeps, retry: string, { browser }: Connec
 
 function checkReturnTo(returnTo: string, allowed: string[]): void {
   const url = URL.parse(returnTo);
-  // Not by its `origin`, which for blob: is that of the address inside.
+  // The `origin` of a blob: URL would be that of the URL inside.
   if (url && allowed.includes(`${url.protocol}//${url.host}`) && !url.username && !url.password) return;
   throw new AppError(
     'return_to_not_allowed',

@@ -19,7 +19,7 @@ import { isTimeZone } from '../../shared/time-zone.ts';
 
 export type CalendarDeps = TokenDeps & { calendar: CalendarApi };
 
-/** Checks that events can go to a calendar, and answers what to store of it: `timeZone` where Google says it. */
+/** Checks that events can be created in a calendar, and answers its settings: `timeZone` where Google sends it. */
 export async function readChoice(
   deps: CalendarDeps,
   connection: GrantedConnection,
@@ -45,8 +45,8 @@ async function read(deps: CalendarDeps, connection: GrantedConnection, calendarI
 }
 
 /**
- * The error of any other failure. A missing permission counts against the connection only where the primary calendar,
- * which every grant covers, cannot be read either.
+ * The error of any other failure. A missing permission breaks the connection only where the primary calendar, which every
+ * grant covers, cannot be read either.
  */
 async function generalError(
   deps: CalendarDeps,
@@ -60,8 +60,8 @@ async function generalError(
 }
 
 /**
- * The error of a failed request that is not about one calendar. Missing permission marks the connection first, since
- * only consenting again helps. Codes: `reauthorization_required` (409), `calendar_switched_off` (409),
+ * The error of a failure that is not about one calendar. For a missing permission the connection is marked as broken
+ * first. Codes: `reauthorization_required` (409), `calendar_switched_off` (409),
  * `google_client_misconfigured` (503, for the operator), `calendar_unavailable` (503).
  */
 export async function googleFailure(
@@ -96,14 +96,14 @@ export async function googleFailure(
   });
 }
 
-/** The error of a failure that is about this calendar; none for any other failure. */
+/** The error of a failure about this calendar; undefined for any other failure. */
 function refusalOf(
   { kind, status, reason }: CalendarFailure,
   calendarId: string,
   scopes: string[],
 ): AppError | undefined {
   const ownedOnly = coveredCalendars(scopes) === 'owned';
-  // Which answer Google gives for a calendar that the granted scope does not cover is not documented.
+  // Google's answer for a calendar outside the granted scope is not documented.
   if (kind === 'permission_missing') return ownedOnly && calendarId !== 'primary' ? notOwned() : undefined;
   if (kind === 'not_found')
     return problem(

@@ -31,7 +31,7 @@ const operations: Record<string, (userId: string, request: HttpRequest) => Promi
   [`DELETE ${routes.connection}`]: (userId) => disconnect(deps, userId),
 };
 
-/** The connection of the user whose bearer token is sent. */
+/** The connection of the user of the bearer token. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(answerErrors())
   .handler(async (request: HttpRequest) => {

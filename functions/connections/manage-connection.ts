@@ -31,7 +31,7 @@ export async function viewConnection(deps: ConnectionsDeps, userId: string): Pro
 }
 
 /**
- * The calendars that events can go to, the primary one first.
+ * The calendars in which events can be created, the primary one first.
  * Errors: `connection_not_found`, `reauthorization_required`, `calendar_list_permission_missing`, and Google's.
  */
 export async function listCalendars(
@@ -49,7 +49,7 @@ export async function listCalendars(
     const ownedOnly = coveredCalendars(connection.scopes) === 'owned';
     return { calendars: answer.value.filter(({ isOwned }) => isOwned || !ownedOnly).map(toListed) };
   }
-  // The scope of the list is optional: without it the connection still works.
+  // The scope for the list is optional: the connection works without it.
   if (answer.failure.kind === 'permission_missing') throw listPermissionMissing();
   throw await googleFailure(deps, access.connection, answer.failure);
 }
@@ -58,22 +58,22 @@ function toListed({ isOwned: _, ...calendar }: Calendar): ListedCalendar {
   return calendar;
 }
 
-/** What may be changed of a connection. */
+/** The settings that may be changed. */
 export const changeSchema = v.strictObject({
   calendarId: v.optional(
     v.pipe(
       v.string('It must be text.'),
       v.minLength(1, 'It must not be empty.'),
       v.maxLength(254, 'It must not be longer than 254 characters.'),
-      // What cannot stand in an address, or leads to another one of Google's.
+      // An id goes into the path of a URL: these would be invalid there, or lead to another path.
       v.check((id) => id.isWellFormed() && id !== '.' && id !== '..', 'It is not the id of a calendar.'),
     ),
   ),
 });
 
 /**
- * Chooses the calendar, and learns its time zone. New events go to the new calendar; existing ones stay where they are,
- * and bookings that wait for a calendar are tried again.
+ * Chooses the calendar, and reads its time zone. New events are created there, existing ones stay in their calendar;
+ * bookings that wait for a calendar are synced again.
  * Errors: `invalid_request` (400) with a problem for each field, `connection_not_found`, `reauthorization_required`,
  * `calendar_switched_off`, `conflict`, and Google's.
  */
@@ -90,7 +90,7 @@ export async function changeConnection(
   return toView(chosen);
 }
 
-/** Bookings that wait for a calendar are done now rather than when they come due; if this fails, they come due. */
+/** Requests the sync of bookings that wait for a calendar. Without it, they are synced when they are due. */
 async function releaseWaiting(
   { queue }: ConnectionsDeps,
   { userId, tokenVersion, choices = 0 }: Connection,
@@ -124,7 +124,7 @@ export async function disconnect(
   });
 }
 
-/** Seconds after which the background takes a revocation over that was not finished here. */
+/** Seconds after which token-refresh takes over a revocation that was not completed here. */
 const takeOverAfter = 60;
 
 function endOf(
@@ -187,7 +187,7 @@ async function save(
   { calendarId, timeZone }: { calendarId: string; timeZone?: string },
 ): Promise<GrantedConnection> {
   return retryOnConflict('connection', async () => {
-    // Read again: asking Google may have refreshed the tokens.
+    // Read again: the call to Google may have refreshed the tokens.
     const connection = await findActive(deps, userId);
     const now = deps.clock();
     const moves = calendarId !== connection.calendarId;

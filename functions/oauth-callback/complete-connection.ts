@@ -40,25 +40,25 @@ export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
 };
 
 type CallbackRequest = {
-  /** Google's query parameters; ones we do not know are tolerated. */
+  /** Google's query parameters; unknown ones are ignored. */
   query: URLSearchParams;
   /** The value that binds this browser. */
   browser: string | undefined;
 };
 
-/** What a user has consented to, and what was learned with it of the calendar that was chosen before. */
+/** The user's consent, and the settings of the calendar that was `chosen` before. */
 type Consent = GrantedTokens & { identity: GoogleIdentity; learned: LearnedCalendar & { chosen: string } };
 
 export type Connected = { connection: GrantedConnection; returnTo?: string };
 
-/** Seconds for which a used link is remembered: the life of a link, plus that of a state made with it in its last moment. */
+/** Seconds for which a used link is kept: the lifetime of a link and of a state made from it in its last second. */
 const usedLinkKept = 2 * stateLifetime + 60;
-/** Codes that one link may have redeemed: each asks Google's token endpoint, whose limit all users share. */
+/** Codes that one link may redeem, since all users share the rate limit of Google's token endpoint. */
 const maxExchanges = 5;
 
 /**
- * Completes a connection: checks that this browser started it and that its link has not been used, redeems the code
- * once, checks who consented to what, reads the calendar, and stores the connection with sealed tokens.
+ * Completes a connection: verifies browser and link, redeems the code once, verifies identity and scopes, reads the
+ * calendar, and stores the connection with encrypted tokens.
  * Errors, each with nothing stored: `state_missing`, `state_invalid`, `state_expired`, `state_used`, `wrong_browser`,
  * those of `readCode`, `id_token_invalid`, `calendar_permission_missing`, `refresh_token_missing`,
  * and those of Google's token endpoint.
@@ -70,7 +70,7 @@ export async function completeConnection(
   const state = await openBoundState(deps, query.get('state') ?? stateMissing(), browser);
   const code = readCode(query);
 
-  // The keys are read here and not when the tokens are stored: that would be one more wait, after the code is spent.
+  // The keys are read early: a failure to read them after the code is redeemed would waste the code.
   const [known] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
   if (isUsed(known, state)) throw stateUsed();
   const mayAsk = await deps.connections.countAttempt(state.link, maxExchanges, deps.clock() + usedLinkKept);
@@ -109,8 +109,8 @@ async function redeem(
 }
 
 /**
- * Stores the connection over what is known, again where that has changed meanwhile. Published before it is stored, so
- * that a crash in between cannot leave a connection that nobody was told of.
+ * Stores the connection, again where another writer changed it in the meantime. Published first: after a crash in
+ * between, the event is published again rather than never.
  */
 async function store(
   deps: CallbackDeps,
@@ -169,12 +169,12 @@ async function toConnection(
   });
 }
 
-/** The connection that is known, where it is to the account that consented now: another one has other calendars. */
+/** The existing connection to the same Google account; a connection to another account has other calendars. */
 function accountOf(known: Connection | undefined, identity: GoogleIdentity): GrantedConnection | undefined {
   return known && known.status !== 'disconnected' && known.googleSub === identity.sub ? known : undefined;
 }
 
-/** Calendars to check for events that an earlier attempt may have left there, as far as the new grant covers them. */
+/** Former calendars that may have orphans, as far as the new grant covers them. */
 function formerOf(
   known: Connection | undefined,
   { email, sub }: GoogleIdentity,
@@ -193,7 +193,7 @@ function formerOf(
   return covered.length > 0 ? { formerCalendars: covered } : {};
 }
 
-/** What was learned of the chosen calendar, unless the user has chosen another one in the meantime. */
+/** The settings of the chosen calendar, unless the user has chosen another one in the meantime. */
 function calendarOf(
   sameAccount: GrantedConnection | undefined,
   { chosen, calendarId, timeZone }: Consent['learned'],
@@ -204,7 +204,7 @@ function calendarOf(
   return omitUndefined({ calendarId: isCurrent ? calendarId : current, timeZone: zone });
 }
 
-/** A grant of another account that nobody uses any more. Never one of this account: Google would end the new one with it. */
+/** The unused grant of another account. Never one of this account, with which Google would revoke the new grant. */
 function grantToTakeBack(known: Connection | undefined, identity: GoogleIdentity): Revocation | undefined {
   const abandoned =
     known && known.status !== 'disconnected' && known.googleSub !== identity.sub
@@ -214,8 +214,7 @@ function grantToTakeBack(known: Connection | undefined, identity: GoogleIdentity
 }
 
 /**
- * Google may send no refresh token at a further consent. The stored one of the same account is kept if it works, which
- * only trying tells.
+ * The stored refresh token of the same account, for a consent to which Google issued none. A refresh verifies it.
  */
 async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undefined): Promise<string> {
   if (known) {
@@ -236,7 +235,7 @@ async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undef
   );
 }
 
-/** That there is a connection, and whether it is to another Google account than before. */
+/** Publishes the connection, and the change to another Google account. */
 async function announce(
   deps: CallbackDeps,
   { userId, tokenVersion, googleSub, connectedAt }: GrantedConnection,
@@ -256,7 +255,7 @@ async function announce(
   );
 }
 
-/** Bookings that waited for this user are done now rather than when they come due; if this fails, they come due. */
+/** Requests the sync of bookings that wait for this user. Without it, they are synced when they are due. */
 async function releaseWaiting(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
   try {
     await deps.queue.send({ type: 'connection.activated', userId, tokenVersion, page: 0 });

@@ -8,14 +8,14 @@ import { coveredCalendars, type GrantedTokens } from '../../shared/google-oauth.
 import { log, reportOperatorError } from '../../shared/observability.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
-/** The calendar that new events go to, and its time zone where Google says it. */
+/** The calendar in which new events are created, and its time zone where Google sends it. */
 export type LearnedCalendar = { calendarId: string; timeZone?: string };
 
 const primary = 'primary';
 
 /**
- * Reads the chosen calendar with a new grant. One that is deleted, or that the grant does not cover, is replaced by the
- * primary one. Any other failure keeps the choice without a time zone: connecting does not depend on it.
+ * Reads the chosen calendar with a new grant. One that was deleted, or is not covered by the grant, is replaced by the
+ * primary one. Any other failure keeps the choice, without a time zone.
  */
 export async function learnCalendar(
   api: CalendarApi,
@@ -27,7 +27,7 @@ export async function learnCalendar(
   const isUsable = chosen === primary || !(isGone(answer) || isUncovered(answer, scopes));
   if (isUsable) return { calendarId: chosen, ...zoneOf(answer) };
   const fallback = await read(primary);
-  // Such a refusal may pass: it is believed where the account answers otherwise, and the calendar is refused again.
+  // Such a failure may be temporary: it counts where the primary calendar answers and the second read fails too.
   const isDoubtful = (one: typeof answer) =>
     isGone(one) || (coveredCalendars(scopes) !== 'owned' && isPermissionMissing(one));
   if (isDoubtful(answer) && !(fallback.ok && isDoubtful(await read(chosen)))) return { calendarId: chosen };
@@ -38,7 +38,7 @@ function isGone(answer: CalendarAnswer<CalendarAccess>): boolean {
   return !answer.ok && answer.failure.kind === 'not_found';
 }
 
-/** Which answer Google gives for a calendar that the scope does not cover is not documented: both are accepted. */
+/** Google's answer for a calendar outside the scope is not documented: both possible ones count. */
 function isUncovered(answer: CalendarAnswer<CalendarAccess>, scopes: string[]): boolean {
   return answer.ok
     ? coveredCalendars(scopes) === 'owned' && !answer.value.isOwned

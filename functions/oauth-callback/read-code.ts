@@ -12,7 +12,7 @@ export function readCode(query: URLSearchParams): string {
   throw consentError((error ?? 'no code').slice(0, 60));
 }
 
-/** What an error means that ends a consent, at the consent page or when the code is redeemed. */
+/** The error of a failed consent, at the consent page or at the redemption of the code. */
 export function consentError(error: string): AppError {
   const details = { error };
   if (error === 'access_denied') {

@@ -11,8 +11,8 @@ type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean 
 const pageSize = 100;
 
 /**
- * Seals tokens anew that are still sealed with a key that is not the current one, so that the old key can be retired
- * within minutes of a rotation, idle and broken connections included. Google is not asked for this.
+ * Encrypts all tokens under older keys again with the current one, without calling Google. The old key can be removed
+ * minutes after a rotation, since idle and broken connections are included.
  */
 export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOver: number }> {
   const keys = await deps.tokenKeys.get();
@@ -20,8 +20,8 @@ export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOve
   let carriedOver = 0;
   for (const keyId of keys.ids.filter((id) => id !== current)) {
     let left = 0;
-    // Always the first page: those carried over have left it, unless the key has come into use meanwhile. A page without
-    // success ends it, to be tried at the next run.
+    // Always the first page, which re-encrypted tokens leave. A page without success, or a key that has become the
+    // current one, ends the loop until the next run.
     const isOld = () => keyId !== keys.current(deps.clock());
     for (let before = -1; isOld() && before !== carriedOver && deps.timeLeft(); ) {
       before = carriedOver;

@@ -13,7 +13,7 @@ const deps = {
   concurrency: requiredNumber(env.refreshConcurrency),
 };
 
-/** Milliseconds kept for the refreshes under way: longer than Google's token endpoint is waited for. */
+/** Milliseconds reserved for the running refreshes: longer than the timeout of Google's token endpoint. */
 const reserve = 20_000;
 
 /** Every few minutes. */

@@ -7,7 +7,7 @@ import { takeBackGrant } from '../../shared/revocation.ts';
 
 export type SweepDeps = TokenDeps & {
   indexShards: number;
-  /** Refreshes side by side. */
+  /** Concurrent refreshes. */
   concurrency: number;
   /** Whether there is time for another refresh. */
   timeLeft: () => boolean;
@@ -18,23 +18,22 @@ export type SweepReport = {
   revoked: number;
   reauthorizationRequired: number;
   failed: number;
-  /** Named by the index, but not due any more, or in somebody else's hands. */
+  /** Listed by the index, but no longer due, or leased by another worker. */
   skipped: number;
   /** Failures with an OAuth error that this service does not know. */
   unknownOAuthErrors: number;
-  /** Why the sweep ended before all was done; what was left stays due. */
+  /** Why the sweep ended early; the remaining connections stay due. */
   endedEarly?: 'time' | 'operator' | 'storm';
 };
 
 const pageSize = 100;
-/** So many failures, and more than successes, are an outage of Google's rather than of single connections. */
+/** Failures, if more than successes, after which Google is considered unavailable. */
 const stormAfter = 20;
-/** So many connections with an unknown OAuth error in one sweep are the fault of this service rather than of users. */
+/** Connections with an unknown OAuth error in one sweep after which the cause is probably this service. */
 const unknownFromOperator = 5;
 
 /**
- * Refreshes the connections that are due, and takes back grants that wait for it. Memory does not grow with their
- * number: two pages of ids are held at a time.
+ * Refreshes due connections and revokes due grants. Memory is bounded: two pages of ids are held at a time.
  */
 export async function refreshDueConnections(deps: SweepDeps): Promise<SweepReport> {
   const report: SweepReport = {
@@ -51,7 +50,7 @@ export async function refreshDueConnections(deps: SweepDeps): Promise<SweepRepor
   return report;
 }
 
-/** Users on whom something is due, until the sweep has to end. */
+/** Users with a due connection, until the sweep ends. */
 async function* dueUserIds(deps: SweepDeps, report: SweepReport): AsyncGenerator<string> {
   for await (const userIds of readAhead(duePages(deps))) {
     for (const userId of userIds) {
@@ -62,7 +61,7 @@ async function* dueUserIds(deps: SweepDeps, report: SweepReport): AsyncGenerator
   }
 }
 
-/** A page of each shard in turn: none takes all the writes at a time, and none is always last when time runs out. */
+/** A page of each shard in turn, which spreads the writes; no shard is always last when time runs out. */
 async function* duePages(deps: SweepDeps): AsyncGenerator<string[]> {
   const now = deps.clock();
   const unread: { shard: string; cursor?: Cursor }[] = shards(deps.indexShards).map((shard) => ({ shard }));
@@ -74,20 +73,20 @@ async function* duePages(deps: SweepDeps): AsyncGenerator<string[]> {
   }
 }
 
-/** The same pages, each asked for while the one before is worked on. */
+/** The same pages, each read while the one before is processed. */
 async function* readAhead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
   let next = pages.next();
   for (;;) {
     const page = await next;
     if (page.done) return;
     next = pages.next();
-    // A failure is thrown where the page is awaited. Nobody does once the sweep has ended early.
+    // A failure is thrown where the page is awaited, which does not happen after an early end.
     next.catch(() => {});
     yield page.value;
   }
 }
 
-/** Two calls to the table per connection: the lease, which answers the connection, and the result. */
+/** Refreshes or revokes one connection, with two calls to the table: the lease and the result. */
 async function handleOne(deps: SweepDeps, userId: string, report: SweepReport): Promise<void> {
   try {
     const connection = await deps.connections.takeLeaseIfDue(userId, newLease(deps));
