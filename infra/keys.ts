@@ -143,7 +143,7 @@ async function removeKey(target: Target, now: number, id: string, atOnce: boolea
   if (tokens) await requireUnused(tokens, id);
   const warning = await store.replace(known, text);
   console.log(`Removed the key ${id} from ${purpose}. Within ${secretTimeToLive / 60} minutes no function accepts it any more.
-Was that too early? The previous value is still kept as AWSPREVIOUS: see docs/operations.md.`);
+Was that too early? The previous value is still kept as AWSPREVIOUS: see docs/rotate-keys.md.`);
   if (warning) throw new Error(warning);
 }
 

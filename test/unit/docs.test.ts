@@ -44,7 +44,7 @@ test('api.md explains every problem code of a booking', () => {
 
 test.each([
   ['docs/api.md', '### `/bookings`'],
-  ['docs/operations.md', '## A booking'],
+  ['docs/operate.md', '## A customer paid, and there is no event'],
 ])('%s explains every status of a booking', (document, heading) => {
   expect(explained(document, heading, '`status`', 'status')).toEqual(
     members('shared/booking.ts', 'BookingStatus'),
@@ -62,11 +62,11 @@ test('api.md explains every reason for an orphaned payment', () => {
   );
 });
 
-test('operations.md explains every metric and every alarm', () => {
+test('operate.md explains every metric and every alarm', () => {
   const metrics = matches(readAll('{functions,shared}/**/*.ts'), /\bmetric\('(\w+)'/g);
-  expect(explained('docs/operations.md', '## Metrics', 'metric')).toEqual(metrics);
+  expect(explained('docs/operate.md', '## Logs and metrics', 'metric')).toEqual(metrics);
   const alarms = matches(read('infra/alarms.ts'), /\balarm\(\s*'(\w+)'/g);
-  expect(explained('docs/operations.md', '## Alarms', 'alarm')).toEqual(alarms);
+  expect(explained('docs/operate.md', '## Alarms', 'alarm')).toEqual(alarms);
 });
 
 test('security.md cites only existing test titles', () => {
