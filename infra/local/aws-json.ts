@@ -1,6 +1,6 @@
 /**
- * A server for the AWS JSON 1.1 protocol: one POST per operation, named by `X-Amz-Target`. It answers the
- * few calls that the functions make to Secrets Manager and EventBridge.
+ * A server for the AWS JSON 1.1 protocol: one POST per operation, named by `X-Amz-Target`. Serves the few
+ * operations of Secrets Manager and EventBridge that the functions use.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';

@@ -1,4 +1,4 @@
-/** What the commands of the local stack have in common. */
+/** Shared by the commands of the local stack. */
 
 /**
  * Runs a command. An error ends it with one readable line instead of a stack trace, and exit code 1.

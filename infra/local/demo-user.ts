@@ -1,4 +1,4 @@
-/** Does over HTTP what a user and the payment provider do with a running stack: for the demo and for tests. */
+/** Acts as a user and as the payment provider over HTTP: for the demo and for tests. */
 import { webhookRoute } from '../../shared/names.ts';
 import { walkConsent } from './google/walk-consent.ts';
 import { connectLink } from './links.ts';
@@ -10,11 +10,11 @@ export type ReachableStack = Pick<LocalStack, 'url' | 'secretNames'> & {
 };
 
 /**
- * Connects a user's calendar as a browser does: follows a connect link to Google, allows, and comes back with the
- * cookies it was given.
+ * Connects a user's calendar as a browser does: follows a connect link to Google, allows, and returns with the
+ * cookies.
  * @param account e-mail address of the simulated Google account
  * @returns the URL of the callback and its answer, redirects not followed
- * @throws Error with the answer when the connect link does not lead to Google
+ * @throws Error with the answer when the connect link does not redirect to Google
  */
 export async function connectUser(
   { url, secrets, secretNames }: ReachableStack,

@@ -58,7 +58,7 @@ async function pay(stack: LocalStack): Promise<void> {
   if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
 }
 
-/** Looks until the event is there, or until the bus tells that it will not come. */
+/** Polls until the event exists or the bus reports that it will not be created. */
 async function eventInCalendar({ google, events }: LocalStack) {
   for (;;) {
     const [event] = google?.control.events(account) ?? [];

@@ -1,4 +1,4 @@
-/** DynamoDB on this machine: dynalite in process, Amazon's DynamoDB Local, or an endpoint that is there. */
+/** DynamoDB on this machine: dynalite in process, Amazon's DynamoDB Local, or an existing endpoint. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,7 +20,7 @@ import { region } from './template.ts';
 export type DynamoDbKind = 'dynalite' | 'dynamodb-local' | { endpoint: string };
 export type LocalDynamoDb = { endpoint: string; close: () => Promise<void> };
 
-/** Credentials that no one checks; the SDK insists on having some. */
+/** No local service checks credentials, but the SDK requires some. */
 export const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' };
 
 /**
@@ -86,7 +86,7 @@ export function dynamoDbClient(endpoint: string): DynamoDBClient {
   return new DynamoDBClient({ endpoint, region, credentials: localCredentials });
 }
 
-/** Creates the tables that are missing and waits for them. Tables that exist are left as they are. */
+/** Creates missing tables and waits for them. Existing tables stay unchanged. */
 export async function createTables(endpoint: string, tables: ResolvedResource[]): Promise<void> {
   const client = dynamoDbClient(endpoint);
   try {
@@ -111,12 +111,12 @@ async function createTable(client: DynamoDBClient, table: ResolvedResource): Pro
     const TimeToLiveSpecification = { AttributeName: timeToLive.AttributeName, Enabled: true };
     await client.send(new UpdateTimeToLiveCommand({ TableName, TimeToLiveSpecification }));
   } catch (error) {
-    // dynalite cannot expire items. Nothing may depend on it anyway: AWS too may take days.
+    // dynalite does not expire items. Nothing depends on it: AWS too may take days.
     if (!(error instanceof Error) || error.name !== 'UnknownOperationException') throw error;
   }
 }
 
-/** CloudFormation writes keys and indexes of a table just as the API wants them. */
+/** CloudFormation writes keys and indexes of a table exactly as the API expects them. */
 function tableInput({ ref, properties }: ResolvedResource): CreateTableCommandInput {
   const { AttributeDefinitions, KeySchema, GlobalSecondaryIndexes } = properties as Pick<
     CreateTableCommandInput,

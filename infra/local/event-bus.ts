@@ -1,4 +1,4 @@
-/** EventBridge on this machine: takes what functions publish, keeps the latest and tells who listens. */
+/** EventBridge on this machine: accepts published events, keeps the latest and notifies a listener. */
 import { randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { awsError, type Operations, operation } from './aws-json.ts';

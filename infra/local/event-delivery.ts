@@ -1,6 +1,6 @@
 /**
- * API destinations on this machine: events of a rule's sources are posted, tried again, and put into the dead-letter
- * queue where that does not help. The body is the event's detail. What is under way ends with the stack.
+ * API destinations on this machine: posts events of a rule's sources, retries, then dead-letters. The body is the
+ * event's detail. Running deliveries end with the stack.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
@@ -44,7 +44,7 @@ const Connection = v.object({
 /**
  * Reads the deliveries that the template declares.
  * @param secretOf the value of a secret by its ARN
- * @throws Error on a rule that is beyond this
+ * @throws Error on a rule with unsupported properties
  */
 export function readEventDeliveries(
   resourcesOf: (...types: string[]) => ResolvedResource[],
@@ -89,7 +89,10 @@ function read<Schema extends v.GenericSchema>(
   );
 }
 
-/** Returns what takes each event, and what stops all deliveries. `tell` hears of each attempt that fails. */
+/**
+ * Returns a function that delivers each event, and one that stops all deliveries. Calls `tell` after each failed
+ * attempt.
+ */
 export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, tell: (text: string) => void) {
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -117,7 +120,7 @@ export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, tel
   return { onEvent, stop: () => stopping.abort() };
 }
 
-/** The status of the answer, 0 where there is none within five seconds, which is EventBridge's patience. */
+/** The status of the answer, or 0 without an answer within five seconds, as EventBridge times out. */
 async function post({ url, request }: Delivery, body: string, stopping: AbortSignal): Promise<number> {
   const signal = AbortSignal.any([stopping, AbortSignal.timeout(5000)]);
   const response = await fetch(url, { ...request, body, signal }).catch(() => undefined);

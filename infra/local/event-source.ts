@@ -1,6 +1,6 @@
 /**
- * Lambda's event source mapping for SQS: polls a queue, invokes the function with batches, and deletes what
- * was handled. What was not deleted shows up again after the queue's visibility timeout.
+ * Lambda's event source mapping for SQS: polls a queue, invokes the function with batches and deletes handled
+ * messages. Other messages reappear after the queue's visibility timeout.
  * Source: docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,21 +21,21 @@ export type EventSourceConfig = {
   batchSize: number;
   /** Whether the function answers with `batchItemFailures`. */
   reportsBatchItemFailures: boolean;
-  /** Batches under way at a time. */
+  /** Concurrent batches. */
   maximumConcurrency: number;
 };
 
-/** SQS gives at most this many messages at a time, and waits at most this long for one. */
+/** SQS returns at most this many messages, and waits at most this long for one. */
 const maximumReceived = 10;
 const longPollSeconds = 20;
 
-/** What is not done by then comes again after its visibility timeout. */
+/** Unfinished messages reappear after their visibility timeout. */
 const graceMs = 2000;
 
 /**
  * Starts polling.
- * @param onError told about failed polls and about answers that make a whole batch fail
- * @returns a function that stops polling and gives the batches under way a moment to be done
+ * @param onError called after failed polls and answers that make a whole batch fail
+ * @returns a function that stops polling and gives running batches a moment to finish
  */
 export function startEventSource(
   client: SQSClient,

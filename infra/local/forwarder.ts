@@ -1,4 +1,4 @@
-/** Passes requests for AWS on to the local services, over connections that are kept open. */
+/** Forwards requests for AWS to the local services, over keep-alive connections. */
 import {
   Agent as HttpAgent,
   request as httpRequest,
@@ -8,11 +8,11 @@ import {
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { localCredentials } from './dynamodb.ts';
 
-/** Where a signature names the access key. */
+/** The access key in a signature. */
 export const accessKey = /Credential=([^/,\s]+)/;
 
 export type Forwarder = {
-  /** Answers with what the service at `upstream` answers. Rejects when it does not. */
+  /** Returns the answer of the service at `upstream`. Rejects without one. */
   forward(request: IncomingMessage, body: Buffer, upstream: string, response: ServerResponse): Promise<void>;
   close(): void;
 };
@@ -38,7 +38,7 @@ export function createForwarder(): Forwarder {
           answer.once('error', reject);
           answer.once('end', resolve);
         });
-        // A function that is ended does not wait for its answer any more.
+        // A function whose worker ended no longer waits for its answer.
         response.once('close', () => {
           if (!response.writableFinished) passed.destroy();
         });
@@ -53,8 +53,8 @@ export function createForwarder(): Forwarder {
 }
 
 /**
- * The signature under the access key that the tables were created with: some local services keep a world for each
- * access key, and some refuse one with a hyphen. None checks the signature.
+ * Signs with the access key that created the tables: some local services separate data by access key, and some
+ * refuse one with a hyphen. None verifies the signature.
  */
 function disguised(authorization: string): string {
   return authorization.replace(accessKey, `Credential=${localCredentials.accessKeyId}`);

@@ -1,7 +1,6 @@
 /**
- * Lambda on this machine: each function is a small pool of worker threads. A worker handles one invocation
- * at a time and is reused while warm; the pool grows when all are busy. A function that overruns its timeout
- * loses its worker, as it would lose its execution environment.
+ * Lambda on this machine: each function has a small pool of worker threads, one invocation each at a time. Warm
+ * workers are reused. A function that times out loses its worker, as Lambda ends the execution environment.
  */
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -17,12 +16,12 @@ export type FunctionConfig = {
   handler: string;
   timeoutMs: number;
   memoryMb: number;
-  /** Invocations at a time; others wait in line, where Lambda would refuse them. */
+  /** Concurrent invocations. More wait, where Lambda would throttle them. */
   concurrency: number;
   environment: Record<string, string>;
 };
 
-/** What an invocation came to: the parsed result, or the error as Lambda reports it. */
+/** Result of an invocation: the parsed value, or the error as Lambda reports it. */
 export type InvocationResult = { ok: true; payload: unknown } | { ok: false; error: FunctionError };
 
 export type LogLine = { functionName: string; stream: 'stdout' | 'stderr' | 'platform'; text: string };
@@ -31,17 +30,17 @@ export type LocalFunction = {
   config: FunctionConfig;
   /** Invokes the function with a JSON value. Never rejects: failures are results. */
   invoke(event: unknown): Promise<InvocationResult>;
-  /** Ends all workers; invocations under way end as errors. */
+  /** Ends all workers; running invocations end as errors. */
   close(): Promise<void>;
 };
 
-/** Invocations at a time of a function that has none reserved; Lambda would go on to a thousand. */
+/** Concurrent invocations of a function without reserved concurrency; Lambda's default limit is a thousand. */
 export const maximumWorkers = 10;
 
 export function createFunction(config: FunctionConfig, onLog: (line: LogLine) => void): LocalFunction {
   const idle: Worker[] = [];
   const alive = new Set<Worker>();
-  /** Invocations that wait for a worker; undefined tells them to start one. */
+  /** Invocations that wait for a worker; undefined makes them start one. */
   const waiting: ((worker: Worker | undefined) => void)[] = [];
   let closed = false;
 

@@ -1,6 +1,6 @@
 /**
- * The door between the functions and the services of AWS: checks the rights of the function that calls, and counts
- * calls. Each function signs with an access key of its own, its name, so every request says who sent it.
+ * Every AWS call of a function passes this gateway, which checks its permissions and counts calls. Each function
+ * signs with its name as access key, so every request identifies its sender.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
@@ -10,8 +10,8 @@ import { closeServer, listen } from './ports.ts';
 import type { AwsInput, Rights, Service } from './rights.ts';
 
 /**
- * A call of a function. `resource` is what follows region and account in its ARN: `table/Bookings/index/waiting`;
- * several are separated by commas. `status` is 0 where the function went away before the answer.
+ * A call of a function. `resource` follows region and account in the ARN (`table/Bookings/index/waiting`), joined
+ * by commas for several. `status` is 0 if the function ended before the answer.
  */
 export type AwsCall = {
   functionName: string;
@@ -24,7 +24,7 @@ export type AwsCall = {
 
 export type Gateway = {
   url: string;
-  /** Starts to check; before that every call passes. `onRefusal` is told which right is missing. */
+  /** Starts to check; before that every call passes. Calls `onRefusal` with each missing permission. */
   guard(rights: Rights, onRefusal: (functionName: string, advice: string) => void): void;
   /** The latest calls of functions, oldest first. */
   calls(): AwsCall[];
@@ -41,7 +41,7 @@ const services: Record<string, Service> = {
 };
 const keptCalls = 10_000;
 
-/** Hears of each call when it is answered, with what was sent. */
+/** Called after each answer, with the request. */
 export type OnCall = (call: AwsCall, input: AwsInput) => void;
 
 /** @param upstreams where each service answers */
@@ -105,7 +105,7 @@ function senderOf({ headers }: IncomingMessage): string {
   return accessKey.exec(headers.authorization ?? '')?.[1] ?? 'unknown';
 }
 
-/** A body that is no JSON names no resource; the service refuses it better than we could. */
+/** A body that is not JSON names no resource; the service answers it with its own error. */
 function parse(body: Buffer): AwsInput {
   try {
     return JSON.parse(body.toString('utf8')) as AwsInput;

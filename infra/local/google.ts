@@ -1,4 +1,4 @@
-/** Google for the local stack: the simulator, another one, or the real one, and an OAuth client for it. */
+/** Google for the local stack: our simulator, another simulator or the real Google, with an OAuth client. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
@@ -20,7 +20,7 @@ export type ProvidedGoogle = {
 };
 
 /**
- * Starts the simulator, or finds what stands in for it.
+ * Starts our simulator, or returns the configured alternative.
  * @param previousClient value of the secret from an earlier start
  * @throws Error when a client file cannot be used
  */
@@ -59,7 +59,7 @@ function newClient(): { clientId: string; clientSecret: string } {
   };
 }
 
-/** Reads a client file that was downloaded from Google's console, and checks that it is of use here. */
+/** Reads a client file from Google's console and checks that it fits this stack. */
 function readClientFile(path: string, redirectUri: string): string {
   const text = readFileSync(path, 'utf8');
   parseGoogleClient(text);

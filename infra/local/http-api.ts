@@ -1,6 +1,6 @@
 /**
- * API Gateway's HTTP API on this machine: routes and Lambda proxy integrations as the template declares them.
- * It uses Node's server as it is, because the events must carry raw paths, queries, headers and bytes.
+ * API Gateway's HTTP API on this machine: routes and Lambda proxy integrations as the template declares them. Uses
+ * Node's server directly, because the events must carry raw paths, queries, headers and bytes.
  */
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -17,7 +17,7 @@ export type Access = { method: string; path: string; status: number; ms: number 
 
 export type LocalHttpApi = {
   port: number;
-  /** Begins to answer. Until then requests wait, so that nothing sees a half-started stack. */
+  /** Starts answering. Until then requests wait, so that no request meets a half-started stack. */
   serve(routes: HttpRoute[], invoke: Invoke): void;
   close(): Promise<void>;
 };
@@ -28,7 +28,7 @@ const maximumHeaderBytes = 10_240;
 
 /**
  * @param port 0 for any free port
- * @param onAccess told about every request when it is answered; the query is left out, as it may hold tokens
+ * @param onAccess called after each answer, without the query, which may hold tokens
  */
 export async function startHttpApi(port: number, onAccess: (access: Access) => void): Promise<LocalHttpApi> {
   const serving = Promise.withResolvers<{ routes: HttpRoute[]; invoke: Invoke }>();
@@ -42,7 +42,7 @@ export async function startHttpApi(port: number, onAccess: (access: Access) => v
       const ms = performance.now() - startedAt;
       onAccess({ method: request.method ?? 'GET', path, status: wire.statusCode, ms });
     } catch {
-      // The client went away while it was sending.
+      // The client disconnected while sending.
       response.destroy();
     }
   });
@@ -84,7 +84,7 @@ function json(statusCode: number, message: string): WireResponse {
   };
 }
 
-/** @returns undefined when the body is too large; the rest of it is then read and thrown away */
+/** @returns undefined when the body is too large; the rest is then read and discarded */
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -98,14 +98,14 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
 function send(response: ServerResponse, { statusCode, headers, body }: WireResponse): void {
   response.statusCode = statusCode;
   for (const [name, value] of headers) {
-    // Framing is the gateway's business, not the function's.
+    // The gateway sets the framing, not the function.
     if (name !== 'content-length' && name !== 'transfer-encoding') response.appendHeader(name, value);
   }
   response.setHeader('content-length', body.length);
   response.end(body);
 }
 
-/** Routes of the template with the function behind each. */
+/** Routes of the template, each with its function. */
 export function httpRoutes(routes: ResolvedResource[], integrations: ResolvedResource[]): HttpRoute[] {
   return routes.map(({ logicalId, properties }) => {
     const routeKey = String(properties.RouteKey);
@@ -123,8 +123,8 @@ export function httpRoutes(routes: ResolvedResource[], integrations: ResolvedRes
 }
 
 /**
- * Finds the route of a request as an HTTP API does: a path that matches literally wins over one with
- * parameters, that over a greedy one, all over `$default`; the method wins over ANY.
+ * Finds the route of a request as an HTTP API does: a literal path wins over one with parameters, that over a
+ * greedy one, all over `$default`; the method wins over ANY.
  */
 export function matchRoute(
   routes: HttpRoute[],

@@ -1,17 +1,17 @@
 /**
- * The two translations of an HTTP API with payload format 2.0: from the request on the wire to the event of a
- * function, and from what the function returns to the response.
+ * The two translations of an HTTP API with payload format 2.0: from the request to the event of a function, and
+ * from its result to the response.
  * Source: docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 
-/** A request as it arrived: nothing decoded, nothing merged. */
+/** A request as received: nothing decoded or merged. */
 export type RawRequest = {
   method: string;
   /** Path and query as on the request line. */
   target: string;
-  /** Names and values in turn, as `http.IncomingMessage.rawHeaders` has them. */
+  /** Alternating names and values, as in `http.IncomingMessage.rawHeaders`. */
   rawHeaders: string[];
   body: Buffer;
   sourceIp: string;
@@ -80,7 +80,7 @@ function mergeHeaders(rawHeaders: string[]): { headers: Record<string, string>; 
   return { headers: Object.fromEntries(merged), cookies };
 }
 
-/** Decoded parameters, values of a repeated key joined by commas; undefined when there are none. */
+/** Decoded parameters, values of a repeated key joined by commas; undefined without any. */
 function mergeQuery(rawQueryString: string): Record<string, string> | undefined {
   const merged = new Map<string, string>();
   for (const [key, value] of new URLSearchParams(rawQueryString)) {
@@ -92,7 +92,7 @@ function mergeQuery(rawQueryString: string): Record<string, string> | undefined 
 const textTypes = /^(text\/|application\/(json|javascript|xml)\b|application\/[\w.-]+\+(json|xml)\b)/i;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Text goes as it is; everything else, and text that is not UTF-8, as base64. */
+/** Text is passed as it is; other bodies, and text that is not UTF-8, as base64. */
 function encodeBody(
   body: Buffer,
   contentType: string | undefined,
@@ -102,7 +102,7 @@ function encodeBody(
     try {
       return { body: utf8.decode(body), isBase64Encoded: false };
     } catch {
-      // Not UTF-8, whatever the content type says.
+      // Not UTF-8, regardless of the content type.
     }
   }
   return { body: body.toString('base64'), isBase64Encoded: true };
@@ -120,8 +120,8 @@ function accessLogTime(date: Date): string {
 export type WireResponse = { statusCode: number; headers: [string, string][]; body: Buffer };
 
 /**
- * Translates what a function returned.
- * @returns undefined when it is nothing an HTTP API could answer: the client then gets a 500
+ * Translates the result of a function.
+ * @returns undefined for an invalid result: the client then gets a 500
  */
 export function toResponse(returned: unknown): WireResponse | undefined {
   if (typeof returned !== 'object' || returned === null || !('statusCode' in returned)) {

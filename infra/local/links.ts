@@ -1,4 +1,4 @@
-/** Addresses and tokens that LeadsCalendar's backend would make. */
+/** Addresses and tokens as LeadsCalendar's backend makes them. */
 import { parseKeys } from '../../shared/keys.ts';
 import { audiences, routes } from '../../shared/names.ts';
 import { signUserToken } from '../../shared/user-token.ts';
@@ -23,7 +23,7 @@ export async function connectLink(
 }
 
 /**
- * A bearer token with which a backend calls the API in the name of a user. It is valid for ten minutes.
+ * A bearer token with which a backend calls the API for a user. It is valid for ten minutes.
  * @param keys value of the secret `api-signing`
  * @param now epoch milliseconds
  */

@@ -1,4 +1,4 @@
-/** Tells on the console, in one line each, what happens in a running local stack. */
+/** Prints one line for each event of a running local stack. */
 import { routes, webhookRoute } from '../../shared/names.ts';
 import type { BusEvent } from './event-bus.ts';
 import type { LogLine } from './functions.ts';
@@ -41,7 +41,7 @@ export function createNarrator(say: (line: string) => void): Narrator {
 
 type LogEntry = { level?: string; message?: string; error?: { message?: string } };
 
-/** The functions log JSON; anything else is a library talking. */
+/** The functions log JSON; other lines come from libraries. */
 function parse(text: string): LogEntry | undefined {
   try {
     return JSON.parse(text) as LogEntry;

@@ -1,9 +1,9 @@
-/** Payments as Stripe would report them: real-shaped events, signed by Stripe's own library. */
+/** Payments as Stripe reports them: real event shapes, signed by Stripe's own library. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Stripe } from 'stripe';
 
-/** A booking as LeadsCalendar's backend puts it into the metadata of a payment: texts only. */
+/** A booking as LeadsCalendar's backend puts it into the metadata of a payment: strings only. */
 export type BookingMetadata = {
   booking_id: string;
   user_id: string;
@@ -84,7 +84,7 @@ export function stripeSigningSecret(webhookSigning: string): string {
   return stripe[0] as string;
 }
 
-/** A booking to show things with: an hour tomorrow, at 10:00 UTC. */
+/** A booking for demos: one hour tomorrow, at 10:00 UTC. */
 export function demoBooking(userId: string, bookingId: string, now: number): BookingMetadata {
   const start = Date.parse(`${rfc3339(now + 24 * hour).slice(0, 10)}T10:00:00Z`);
   return {

@@ -1,6 +1,6 @@
 /**
- * What the roles of a template may do: reads their identity policies and decides as IAM does. What it does not
- * understand is an error, so that no right is ever assumed.
+ * Reads the identity policies of a template's roles and decides as IAM does. An unsupported statement is an error,
+ * so that no permission is ever assumed.
  * Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
  */
 import * as v from 'valibot';
@@ -10,14 +10,14 @@ import type { ResolvedResource } from './resources.ts';
 /** Keys that statements may set conditions on. */
 const contextKeys = ['events:source', 'events:detail-type', 'kms:ViaService'] as const;
 
-/** A right that a call needs. `context` holds what is known of the call besides. */
+/** A permission that a call needs. `context` holds other facts about the call. */
 export type Right = {
   action: string;
   resource: string;
   context: Partial<Record<(typeof contextKeys)[number], string>>;
 };
 
-/** An explicit deny wins over any allow; without either there is no right. */
+/** An explicit deny wins over any allow; without either the call is denied. */
 export type Decision = 'allowed' | 'denied' | 'not allowed';
 
 /** Decides on one role. */
@@ -64,9 +64,9 @@ const Policy = v.object({
 type Statement = v.InferOutput<typeof Policy>['Statement'][number];
 
 /**
- * Reads all policies of a role: its inline ones and those attached to it.
+ * Reads all policies of a role, inline and attached.
  * @param policies those of the template that name the roles they are attached to
- * @throws Error that names the role when a policy has something that is not evaluated here
+ * @throws Error that names the role when a policy cannot be evaluated here
  */
 export function readRole(role: ResolvedResource, policies: ResolvedResource[]): Decide {
   for (const unread of ['ManagedPolicyArns', 'PermissionsBoundary']) {
@@ -104,14 +104,14 @@ function applies({ Action, Resource, Condition }: Statement, { action, resource,
   const conditions = [Condition?.StringEquals ?? {}, Condition?.StringLike ?? {}].flatMap(
     Object.entries<Test>,
   );
-  // A key that the call does not have fails its condition.
+  // A condition on a key that the call lacks fails.
   return conditions.every(([key, test]) => {
     const value = context[key as keyof Right['context']];
     return value !== undefined && test(value);
   });
 }
 
-/** `*` is any text and `?` any one character. */
+/** `*` matches any text and `?` one character. */
 function wildcards(pattern: string, flags: '' | 'i'): Test {
   const source = pattern
     .replace(/[\\^$.|+()[\]{}]/g, '\\$&')

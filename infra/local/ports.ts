@@ -16,7 +16,7 @@ export async function listen(server: HttpServer, port: number): Promise<number> 
   return (server.address() as AddressInfo).port;
 }
 
-/** The error itself, or one that says what to do where the port is taken. */
+/** The error itself, or the remedy when the port is taken. */
 export function explainTakenPort(error: unknown, port: number): unknown {
   if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
   return new Error(
@@ -27,7 +27,7 @@ export function explainTakenPort(error: unknown, port: number): unknown {
   );
 }
 
-/** Closes a server and its idle connections; running requests get a second to finish. */
+/** Closes a server and its idle connections; running requests have a second to finish. */
 export async function closeServer(server: HttpServer): Promise<void> {
   if (!server.listening) return;
   await new Promise<void>((resolve, reject) => {

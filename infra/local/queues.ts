@@ -1,7 +1,7 @@
 /**
- * SQS on this machine: fauxqs in process, or an endpoint that is there; its queues as the template declares them.
- * fauxqs differs from SQS in two things: it deduplicates within the queue even where the template says within the
- * message group, and it gives out one message of a group at a time.
+ * SQS on this machine: fauxqs in process, or an existing endpoint; its queues as the template declares them.
+ * fauxqs differs from SQS: it deduplicates per queue even where the template says per message group, and hands out
+ * one message of a group at a time.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
@@ -23,7 +23,7 @@ export type LocalQueues = {
   endpoint: string;
   /**
    * Messages of a queue by state, for tests.
-   * @throws Error where SQS is not in process
+   * @throws Error if SQS is not in process
    */
   messages(name: string): { ready: string[]; inFlight: string[] };
   close(): Promise<void>;
@@ -46,7 +46,7 @@ export async function startQueues(kind: QueuesKind = 'fauxqs', path?: string): P
     defaultRegion: region,
     ...(path ? { dataDir: path } : {}),
   });
-  // fauxqs listens on every interface and cannot be told otherwise; other machines are turned away here.
+  // fauxqs always listens on every interface; connections from other machines are closed here.
   const turnAway = (message: unknown) => {
     const { socket } = message as { socket: Socket };
     if (socket.localPort === fauxqs.port && !/^(::ffff:)?127\.|^::1$/.test(socket.remoteAddress ?? '')) {
@@ -71,7 +71,7 @@ export async function startQueues(kind: QueuesKind = 'fauxqs', path?: string): P
   };
 }
 
-/** Creates the queues that are missing and brings the attributes of the rest up to date. */
+/** Creates missing queues and updates the attributes of existing ones. */
 export async function createQueues(endpoint: string, queues: ResolvedResource[]): Promise<void> {
   const client = sqsClient(endpoint);
   try {
@@ -113,7 +113,7 @@ const attributeNames = [
   'VisibilityTimeout',
 ];
 
-/** Those that fauxqs lets change on a queue that exists. */
+/** Attributes that fauxqs can change on an existing queue. */
 const changeable = new Set([
   'ContentBasedDeduplication',
   'DelaySeconds',
@@ -123,7 +123,7 @@ const changeable = new Set([
   'VisibilityTimeout',
 ]);
 
-/** Attributes as the API wants them: strings, and JSON where the template has an object. */
+/** Attributes as the API expects them: strings, with JSON for objects. */
 function queueAttributes(properties: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(
     attributeNames

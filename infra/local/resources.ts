@@ -1,7 +1,7 @@
 /**
- * Which resource types of the template run on this machine, which have no meaning here, and what each
- * answers to `Ref` and `Fn::GetAtt`. Names and attributes depend on the template and on a few addresses
- * only, so everything can be resolved before anything runs.
+ * Which resource types of the template run on this machine, which are ignored, and each one's `Ref` and
+ * `Fn::GetAtt`. Names and attributes depend only on the template and a few addresses, so they are resolved before
+ * anything runs.
  */
 import {
   accountId,
@@ -13,16 +13,16 @@ import {
   type ValuesOf,
 } from './template.ts';
 
-/** Addresses that stand for what AWS would assign. */
+/** Addresses in place of those that AWS would assign. */
 export type Addresses = { apiUrl: string; queueUrlBase: string };
 
 export const arn = (service: string, resource: string): string =>
   `arn:aws:${service}:${region}:${accountId}:${resource}`;
 
-/** A name written in the template; a computed one is passed over, as if there were none. */
+/** A literal name in the template; a computed one counts as absent. */
 const literal = (name: unknown): string | undefined => (typeof name === 'string' ? name : undefined);
 
-/** The name of a resource that the template does not name: its logical id without the hash that CDK adds. */
+/** The name of a resource without one in the template: its logical id without the hash that CDK adds. */
 const plainName = (logicalId: string): string => logicalId.replace(/[0-9A-F]{8}$/, '');
 
 /** Functions are named after their folder: `BookingSyncFunction3CF2093C` is `booking-sync`. */
@@ -57,7 +57,7 @@ const describeQueue: Describe = (logicalId, properties, at) => {
   };
 };
 
-/** The name of a queue, as CloudFormation would choose it where the template names none. */
+/** The name of a queue, as CloudFormation would choose it if the template has none. */
 export function queueName(logicalId: string, properties: Record<string, unknown>): string {
   return literal(properties.QueueName) ?? `${plainName(logicalId)}${properties.FifoQueue ? '.fifo' : ''}`;
 }
@@ -67,7 +67,7 @@ const describeSecret: Describe = (logicalId, properties) => {
   return { ref: secretArn, attributes: { Id: secretArn } };
 };
 
-/** The name of a secret, as CloudFormation would choose it where the template names none. */
+/** The name of a secret, as CloudFormation would choose it if the template has none. */
 export function secretName(logicalId: string, properties: Record<string, unknown>): string {
   return literal(properties.Name) ?? plainName(logicalId);
 }
@@ -87,7 +87,7 @@ const describeApi: Describe = (logicalId, _properties, at) => ({
 
 const describeOther: Describe = (logicalId) => ({ ref: logicalId, attributes: { Id: logicalId } });
 
-/** Types that the local stack runs or obeys. */
+/** Types that the local stack runs or evaluates. */
 const running: Record<string, Describe> = {
   'AWS::DynamoDB::Table': named('TableName', 'dynamodb', 'table/'),
   'AWS::DynamoDB::GlobalTable': named('TableName', 'dynamodb', 'table/'),
@@ -108,7 +108,10 @@ const running: Record<string, Describe> = {
   'AWS::Scheduler::Schedule': named('Name', 'scheduler', 'schedule/default/'),
 };
 
-/** Types without a meaning on one machine: resource policies, throttling, encryption at rest, monitoring, bookkeeping. */
+/**
+ * Types without a meaning on one machine: resource policies, throttling, encryption at rest, monitoring,
+ * bookkeeping.
+ */
 const ignored = new Set([
   'AWS::ApiGateway::Account',
   'AWS::ApiGatewayV2::Stage',
@@ -143,7 +146,7 @@ export type ResolvedResource = {
 /**
  * Resolves all resources that run here.
  * @returns a function that lists the resources of the given types, in the template's order
- * @throws Error that names a resource of a type that is neither run nor ignored
+ * @throws Error that names a resource whose type is neither run nor ignored
  */
 export function resolveResources(
   template: Template,
@@ -169,7 +172,7 @@ export function resolveResources(
   return (...types) => resources.filter(({ type }) => types.includes(type));
 }
 
-/** An ignored resource still has to answer: a function names its role, a table its key. */
+/** Other resources refer to ignored ones: a function to its role, a table to its key. */
 function standIn(logicalId: string, resource: Resource): ResourceValues {
   const value = arn(resource.Type.split('::')[1]?.toLowerCase() ?? 'local', logicalId);
   return { ref: logicalId, attributes: { Arn: value, KeyId: logicalId, TopicArn: value } };

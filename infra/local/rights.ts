@@ -1,6 +1,6 @@
 /**
- * Which rights a call to AWS needs, and whether the role of the function that makes it has them. Looks at identity
- * policies only: neither the policies of queues and keys nor those of an organization.
+ * Which permissions an AWS call needs, and whether the caller's role has them. Reads identity policies only:
+ * neither policies of queues and keys nor those of an organization.
  */
 import { type AwsError, awsError } from './aws-json.ts';
 import { type Decide, type Decision, type Right, readRole } from './policies.ts';
@@ -12,7 +12,7 @@ export type Service = 'dynamodb' | 'sqs' | 'secretsmanager' | 'events';
 
 export type AwsRequest = { service: Service; operation: string; input: AwsInput };
 
-/** What of a request names its resources. */
+/** The resources that a request names. */
 export type AwsInput = {
   TableName?: string;
   IndexName?: string;
@@ -22,31 +22,31 @@ export type AwsInput = {
   Entries?: { EventBusName?: string; Source?: string; DetailType?: string }[];
 };
 
-/** What a request is about, and what its sender lacks to make it. */
+/** The action and resources of a request, and the permissions that its sender lacks. */
 export type Verdict = { resources: string[]; refusal?: Refusal };
 export type Refusal = { error: AwsError; advice: string };
 
 export type Rights = {
-  /** A function without a role, as only a template made for a test has it, may do everything. */
+  /** A function without a role, as in test templates, is allowed everything. */
   check(functionName: string, request: AwsRequest): Verdict;
   /**
-   * What Lambda checks when an event source is created: it reads the queue under the role of the function.
-   * @throws Error that names the right that the role lacks
+   * Lambda checks when an event source is created that the function's role can read the queue.
+   * @throws Error that names the missing permission
    */
   checkEventSource(functionName: string, queueArn: string): void;
   /**
-   * Whether schedules may invoke their functions. AWS finds out when they run, and tells nobody.
-   * @throws Error that names the schedule whose role may not
+   * Whether schedules can invoke their functions. AWS would fail silently at run time.
+   * @throws Error that names the schedule whose role lacks the permission
    */
   checkSchedules(schedules: ResolvedResource[]): void;
 };
 
 type ResourcesOf = (...types: string[]) => ResolvedResource[];
 
-/** Somebody who acts under a role. */
+/** A caller with a role. */
 type Caller = { principal: string; decide: Decide };
 
-/** @throws Error when the role of a function has something that cannot be evaluated */
+/** @throws Error when the role of a function has a statement that cannot be evaluated */
 export function createRights(functions: ResolvedResource[], resourcesOf: ResourcesOf): Rights {
   const find = finder(resourcesOf);
   const policies = resourcesOf('AWS::IAM::Policy', 'AWS::IAM::ManagedPolicy');
@@ -96,7 +96,7 @@ function firstRefusal(caller: Caller | undefined, uses: Use[]): Refusal | undefi
 type Target = { arn: string; keyArn?: string };
 type Find = (nameOrArn: string) => Target;
 
-/** Finds resources by what requests call them. One that does not exist is left for the service to refuse. */
+/** Finds resources by the names in requests. A missing one is left for the service to refuse. */
 function finder(resourcesOf: ResourcesOf): Find {
   const targets = new Map<string, Target>();
   for (const resource of resourcesOf(
@@ -116,7 +116,7 @@ function finder(resourcesOf: ResourcesOf): Find {
   return (nameOrArn) => targets.get(nameOrArn) ?? { arn: nameOrArn };
 }
 
-/** The customer managed key that a resource is encrypted with. AWS's own keys need no rights. */
+/** The customer managed key of an encrypted resource. AWS's own keys need no permissions. */
 function keyOf({ properties }: ResolvedResource): string | undefined {
   const { KMSMasterKeyId } = (properties.SSESpecification ?? {}) as { KMSMasterKeyId?: string };
   const key = (KMSMasterKeyId ?? properties.KmsMasterKeyId ?? properties.KmsKeyId) as string | undefined;
@@ -124,7 +124,7 @@ function keyOf({ properties }: ResolvedResource): string | undefined {
   return key.startsWith('arn:') ? key : arn('kms', key);
 }
 
-/** A right on a resource, and those on its key that the service needs of the caller. */
+/** A permission on a resource, and those on its key that the service needs from the caller. */
 type Use = { right: Right; key: Right[] };
 
 const usesOf: Record<Service, (operation: string, input: AwsInput, find: Find) => Use[]> = {
@@ -132,7 +132,7 @@ const usesOf: Record<Service, (operation: string, input: AwsInput, find: Find) =
     const tables = RequestItems ? Object.keys(RequestItems) : [TableName ?? '*'];
     return tables.map((table) => use('dynamodb', operation, find(table), IndexName && `/index/${IndexName}`));
   },
-  // Batches need the right of the single operation.
+  // Batches need the permission of the single operation.
   sqs: (operation, { QueueUrl = '*' }, find) => [use('sqs', operation.replace(/Batch$/, ''), find(QueueUrl))],
   secretsmanager: (operation, { SecretId = '*' }, find) => [use('secretsmanager', operation, find(SecretId))],
   events: (operation, { Entries = [] }, find) =>
@@ -156,7 +156,7 @@ function use(service: Service, operation: string, target: Target, below = ''): U
   return { right, key: actions.map((action) => ({ action, resource: keyArn, context })) };
 }
 
-/** In AWS's words for the function, and in ours for whoever wrote the stack. */
+/** AWS's message for the function, and our hint for the stack's developer. */
 function refusal({ principal }: Caller, { action, resource }: Right, decision: Decision): Refusal {
   const why =
     decision === 'denied'

@@ -1,12 +1,10 @@
 /**
- * Runs a synthesized CloudFormation template on this machine. Everything that it declares (tables, queues,
- * secrets, functions and their environment, routes, event sources, schedules) is read from it, so that what is
- * wrong in the stack is wrong here too. It knows AWS, and nothing of what the functions are about.
+ * Runs a synthesized CloudFormation template on this machine. Tables, queues, secrets, functions and their
+ * environment, routes, event sources and schedules come from it, so a mistake in the stack shows here too.
  *
- * Functions call AWS through a gateway that grants what their roles in the template allow, and counts calls.
+ * Functions call AWS through a gateway that checks the permissions of their roles and counts calls.
  *
- * What it does not do: resource policies are not enforced, the API is not throttled, and a schedule that fails is
- * not tried again before its next run.
+ * Not simulated: resource policies, API throttling, and retries of a failed schedule before its next run.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,37 +35,37 @@ export type RunnerOptions = {
   fresh?: boolean;
   dynamodb?: DynamoDbKind;
   queues?: QueuesKind;
-  /** Whether schedules run by themselves (default). Without, use `invoke`. */
+  /** Whether schedules run by themselves (default). Otherwise, use `invoke`. */
   schedules?: boolean;
   onEvent?: (event: BusEvent) => void;
   onLog?: (line: LogLine) => void;
   onAccess?: (access: Access) => void;
   onCall?: OnCall;
-  /** Told how long each invocation took, cold starts and waiting for a free worker included. */
+  /** Called with the duration of each invocation, including cold starts and waiting for a worker. */
   onInvocation?: (invocation: { functionName: string; ms: number }) => void;
 };
 
-/** What must be known of a template before its functions run. */
+/** Facts of a template that are needed before its functions run. */
 export type Preparation = {
   url: string;
   secrets: LocalSecrets;
   functions: ResolvedResource[];
   /** Path for state beside the runner's own; undefined when nothing is kept. */
   stateOf(name: string): string | undefined;
-  /** Closes something together with the stack. */
+  /** Registers a resource to close together with the stack. */
   defer(close: () => unknown): void;
 };
 
 export type Runner = {
-  /** Where the HTTP API answers. */
+  /** Address of the HTTP API. */
   url: string;
-  /** Where the services answer, past the gateway: calls from here need no rights and are not counted. */
+  /** Addresses of the services, past the gateway: calls from here need no permissions and are not counted. */
   endpoints: Endpoints;
   /** Invokes a function by name (`booking-sync`) or ARN and waits for its result. */
   invoke(functionName: string, event: unknown): Promise<InvocationResult>;
-  /** What was published on the bus lately, oldest first. */
+  /** Latest events published on the bus, oldest first. */
   events(): BusEvent[];
-  /** What the functions wrote lately, oldest first. */
+  /** Latest log lines of the functions, oldest first. */
   logs(): LogLine[];
   /** The latest calls of the functions to AWS, oldest first. */
   calls(): AwsCall[];
@@ -78,10 +76,10 @@ export type Runner = {
 };
 
 /**
- * Starts what a template declares. Resolves when it answers; whatever was started is closed when it rejects.
+ * Starts all that a template declares. Resolves when it answers; closes what it started when it rejects.
  * @param assembly gives the folder of the cloud assembly
  * @param prepare called before the functions exist; returns variables for all of them
- * @throws Error when the port is taken, the template has something unknown, or a part cannot start
+ * @throws Error when the port is taken, the template has unsupported resources, or a part cannot start
  */
 export async function runAssembly(
   assembly: () => string | Promise<string>,
@@ -92,7 +90,7 @@ export async function runAssembly(
   const { stateDir, dynamodb: dynamodbKind = 'dynalite' } = options;
   const stateOf = (name: string): string | undefined => (stateDir ? join(stateDir, name) : undefined);
 
-  // The port comes first: where another stack holds it, its state must not be touched.
+  // The port comes first: if another stack holds it, its state must stay untouched.
   const api = await startHttpApi(options.port ?? 0, options.onAccess ?? (() => {}));
   starting.defer(() => api.close());
   const url = `http://localhost:${api.port}`;
@@ -201,7 +199,7 @@ export async function runAssembly(
     resourcesOf('AWS::ApiGatewayV2::Integration'),
   );
   api.serve(routes, invoke);
-  // Closed before the functions, so that requests under way are still answered.
+  // Closed before the functions, so that running requests are still answered.
   starting.defer(() => api.close());
 
   const running = starting.move();

@@ -31,7 +31,7 @@ function rateInMs(name: string, expression: string): number {
   return Number(rate[1]) * unitMs[rate[2] as keyof typeof unitMs];
 }
 
-/** What a target without an input of its own gets. */
+/** The input of a target that has none of its own. */
 function defaultInput(name: string): unknown {
   return { source: 'aws.scheduler', 'detail-type': 'Scheduled Event', resources: [name], detail: '{}' };
 }

@@ -10,7 +10,7 @@ type StoredSecret = { value: string; versionId: string; createdAt: number };
 
 export type LocalSecrets = {
   operations: Operations;
-  /** Makes the template's secrets known and generates the values that it asks to be generated. */
+  /** Registers the template's secrets and generates the requested values. */
   create(secrets: ResolvedResource[]): void;
   /** The name of a secret by name or ARN. */
   nameOf(id: string): string;
@@ -27,7 +27,9 @@ const GetSecretValue = v.object({
 });
 const PutSecretValue = v.object({ SecretId, SecretString: v.pipe(v.string(), v.minLength(1)) });
 
-/** @param file where the values are kept (mode 0600); in memory when absent */
+/**
+ * @param file with the values (mode 0600); in memory when absent
+ */
 export function createSecrets(file?: string): LocalSecrets {
   const stored: Record<string, StoredSecret> =
     file && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};

@@ -1,5 +1,5 @@
 /**
- * The local stack of this service: synthesizes the CDK app, runs the template it gets, and fills in what an
+ * The local stack of this service: synthesizes the CDK app, runs its template, and sets the secrets that an
  * operator sets by hand after a deploy: the OAuth client and a webhook signing secret.
  */
 import { execFile } from 'node:child_process';
@@ -34,14 +34,14 @@ export type SecretNames = {
 export type LocalStack = Runner & {
   /** The simulator, when this stack started one. */
   google?: GoogleSimulator;
-  /** Base URL of whatever simulates Google; undefined for the real one. */
+  /** Base URL of the simulated Google; undefined for the real one. */
   googleUrl: string | undefined;
   secretNames: SecretNames;
 };
 
 /**
- * Starts the local stack. Resolves when it answers; whatever was started is closed again when it rejects.
- * @throws Error when the port is taken, the template has something unknown, or a part cannot start
+ * Starts the local stack. Resolves when it answers; closes what it started when it rejects.
+ * @throws Error when the port is taken, the template has unsupported resources, or a part cannot start
  */
 export async function startLocalStack(options: LocalStackOptions): Promise<LocalStack> {
   const { google: choice, assembly, ...runnerOptions } = options;
@@ -66,7 +66,7 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
       const { simulator } = google;
       if (simulator) defer(() => simulator.close());
       secrets.put(secretNames.googleClient, google.client);
-      // Test mode too: no real money can come here.
+      // Test mode too: the local stack handles no real money.
       return { [env.stripeMode]: 'both', ...(google.url ? { [env.googleUrl]: google.url } : {}) };
     },
     runnerOptions,
@@ -79,13 +79,13 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
   };
 }
 
-/** Something of each purpose that has keys. */
+/** A value for each purpose that has keys. */
 function keyPurposes<T>(of: (purpose: KeyPurpose) => T): Record<KeyPurpose, T> {
   const purposes = Object.keys(keySecrets) as KeyPurpose[];
   return Object.fromEntries(purposes.map((purpose) => [purpose, of(purpose)])) as Record<KeyPurpose, T>;
 }
 
-/** The value of a variable that some functions have and that is the same for all of them. */
+/** The value of a variable that is equal in all functions that have it. */
 function variableOfAny(functions: ResolvedResource[], variable: string): string {
   for (const each of functions) {
     const value = variablesOf(each)[variable];
@@ -103,8 +103,8 @@ function newWebhookSigning(): string {
 }
 
 /**
- * Synthesizes into a temporary folder that goes away with the process. It runs the app in a process of its own, as
- * the CDK command line does: the CDK library would otherwise stay in memory for as long as the stack runs.
+ * Synthesizes into a temporary folder that is removed at exit. The app runs in its own process, as with the CDK
+ * command line: the CDK library would otherwise stay in memory for the lifetime of the stack.
  */
 async function synthesizeOnce(): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'leadscalendar-assembly-'));

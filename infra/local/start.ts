@@ -71,7 +71,7 @@ await runCommand(async () => {
   console.log(await welcome(stack, values.state));
 });
 
-/** The state on disk has room for one stack, whatever port another one would take. */
+/** The state on disk belongs to one stack, on any port. */
 async function refuseSecondStart(stateDir: string): Promise<void> {
   let url: string;
   try {

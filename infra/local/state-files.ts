@@ -1,17 +1,17 @@
-/** Files of the local stack's state, and what other commands must know of a running stack. */
+/** Files of the local stack's state, and facts that other commands need about a running stack. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SecretNames } from './stack.ts';
 import type { Endpoints } from './wiring.ts';
 
-/** Writes beside the file and renames, so that a killed process never leaves half a file. */
+/** Writes next to the file and renames, so that a killed process never leaves a partial file. */
 export function writeFileAtomically(path: string, text: string, mode = 0o644): void {
   const temporary = `${path}.${process.pid}.tmp`;
   writeFileSync(temporary, text, { mode });
   renameSync(temporary, path);
 }
 
-/** Where a stack and its services are reached and what its secrets are called: written at start, read by other commands. */
+/** Addresses and secret names of a stack and its services: written at start, read by other commands. */
 export type StackAddress = {
   url: string;
   googleUrl: string | undefined;
@@ -19,15 +19,15 @@ export type StackAddress = {
   endpoints: Endpoints;
 };
 
-/** Everything that the local stack keeps in its folder. */
+/** All files of the local stack in its folder. */
 const entries = ['dynalite', 'dynamodb-local', 'queues', 'secrets.json', 'google.json', 'logs', 'stack.json'];
 
-/** Removes the state, and nothing else that may be in the folder. */
+/** Removes the state, and no other file in the folder. */
 export function forgetState(stateDir: string): void {
   for (const entry of entries) rmSync(join(stateDir, entry), { recursive: true, force: true });
 }
 
-/** Folder of the state of `npm start`, beside package.json. */
+/** Folder of the state of `npm start`, next to package.json. */
 export const defaultStateDir = join(import.meta.dirname, '..', '..', '.local');
 
 export function writeStackAddress(stateDir: string, address: StackAddress): void {
@@ -35,8 +35,8 @@ export function writeStackAddress(stateDir: string, address: StackAddress): void
 }
 
 /**
- * Reads where the local stack is, or was when it last ran.
- * @throws Error that says to start the stack first
+ * Reads the addresses of the running or last local stack.
+ * @throws Error with the advice to start the stack first
  */
 export function readStackAddress(stateDir: string): StackAddress {
   return readState(stateDir, 'stack.json') as StackAddress;

@@ -1,6 +1,6 @@
 /**
- * Reads a synthesized CloudFormation template: finds it in a cloud assembly and resolves its intrinsic
- * functions, so that the local stack runs exactly what would be deployed.
+ * Reads a synthesized CloudFormation template: finds it in a cloud assembly and resolves its intrinsic functions,
+ * so that the local stack runs exactly the deployed template.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,11 +12,11 @@ export type Template = {
   Outputs?: Record<string, { Value: unknown; Description?: string }>;
 };
 
-/** What the rest of a template may ask a resource: its `Ref` and its `Fn::GetAtt` attributes. */
+/** The attributes of a resource for the rest of a template: `Ref` and `Fn::GetAtt`. */
 export type ResourceValues = { ref: string; attributes: Record<string, string> };
 export type ValuesOf = (logicalId: string, resource: Resource) => ResourceValues;
 
-/** Where the local stack pretends to be. */
+/** Account and region of the local stack. */
 export const region = 'us-east-1';
 export const accountId = '000000000000';
 

@@ -1,4 +1,4 @@
-/** `npm run token`: tokens and links that LeadsCalendar's backend would make, for trying things by hand. */
+/** `npm run token`: tokens and links as LeadsCalendar's backend makes them, for manual trials. */
 import { parseArgs } from 'node:util';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { keyText, parseKeys } from '../../shared/keys.ts';

@@ -1,4 +1,4 @@
-/** Reads from resolved resources what the parts of the runner need to know. */
+/** Reads the facts that the parts of the runner need from resolved resources. */
 import { devNull } from 'node:os';
 import { localCredentials } from './dynamodb.ts';
 import type { EventSourceConfig } from './event-source.ts';
@@ -6,12 +6,12 @@ import { type FunctionConfig, maximumWorkers } from './functions.ts';
 import type { ResolvedResource } from './resources.ts';
 import { region } from './template.ts';
 
-/** Where the services of AWS answer on this machine. */
+/** Addresses of the services of AWS on this machine. */
 export type Endpoints = { dynamodb: string; sqs: string; secretsManager: string; eventBridge: string };
 
 /**
- * What every function finds in its environment besides the template's variables.
- * @param awsUrl the gateway, which stands for all services of AWS
+ * The environment of every function besides the template's variables.
+ * @param awsUrl the gateway, in place of all services of AWS
  */
 export function lambdaEnvironment(awsUrl: string): Record<string, string> {
   return {
@@ -55,7 +55,7 @@ export function functionConfig(
     environment: {
       ...variablesOf(resource),
       ...environment,
-      // Tells the gateway who calls, as temporary credentials of the function's role do at AWS.
+      // Identifies the caller to the gateway, as temporary credentials of the function's role do at AWS.
       AWS_ACCESS_KEY_ID: name,
       AWS_LAMBDA_FUNCTION_NAME: name,
       AWS_LAMBDA_FUNCTION_VERSION: '$LATEST',
@@ -64,7 +64,7 @@ export function functionConfig(
   };
 }
 
-/** @throws Error when the event source is no queue of the template, or one that Lambda would refuse */
+/** @throws Error when the event source is not a queue of the template, or one that Lambda would refuse */
 export function eventSourceConfig(
   { logicalId, properties }: ResolvedResource,
   queues: ResolvedResource[],

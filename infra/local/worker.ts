@@ -1,6 +1,6 @@
 /**
- * Runs one Lambda function in a worker thread: imports its built bundle once (the cold start), then handles
- * one invocation at a time. Events and results cross the border as JSON text, as they do in Lambda.
+ * Runs one Lambda function in a worker thread: imports its built bundle once (the cold start), then handles one
+ * invocation at a time. Events and results are passed as JSON text, as in Lambda.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';

@@ -6,7 +6,7 @@ import { type Account, findAccount, type GoogleState, grantKey, randomText } fro
 
 const codeLifetimeMs = 10 * 60_000;
 
-/** A checked authorization request. `query` is what came in, carried through the forms. */
+/** A checked authorization request. `query` is the original one, carried through the forms. */
 export type AuthorizationRequest = {
   query: string;
   clientId: string;
@@ -22,7 +22,7 @@ export type AuthorizationRequest = {
   loginHint: string | undefined;
 };
 
-/** What Google says on its own page instead of sending the browser back. */
+/** An error that Google shows on its own page instead of redirecting. */
 export type RequestProblem = { error: string; description: string };
 
 /**
@@ -61,7 +61,7 @@ export function authorizationEndpoint(state: GoogleState, faults: Faults): Hono<
     if ('error' in request) return c.html(oauthErrorPage(request), 400);
     const account = findAccount(state, c.req.query('account'));
     if (!account) return c.html(accountPage(request, [...state.accounts.values()]));
-    // Without prompt=consent, what was granted before is not asked again.
+    // Without prompt=consent, earlier grants are not asked for again.
     if (!request.prompts.includes('consent') && isGranted(state, request, account)) {
       return c.redirect(allow(state, request, account, requestedScopes(state, request)));
     }
@@ -160,7 +160,7 @@ function requestedScopes(state: GoogleState, { scopes }: AuthorizationRequest): 
   return state.switches.expandSignInScopes ? scopes.map(expandScope) : scopes;
 }
 
-/** Records the code and returns where the browser goes with it. */
+/** Records the code and returns the redirect target. */
 function allow(
   state: GoogleState,
   request: AuthorizationRequest,
@@ -186,7 +186,7 @@ function allow(
     ...(codeChallengeMethod === undefined ? {} : { codeChallengeMethod }),
   });
   const prompt = request.prompts.includes('consent') ? 'consent' : 'none';
-  // Which extras come along is UNVERIFIED: whoever reads the answer must take any.
+  // Which other parameters Google adds is UNVERIFIED: clients must ignore unknown ones.
   const extras = { iss: 'https://accounts.google.com', authuser: '0', prompt };
   return sendBack(request, { code, scope: granted.join(' '), ...extras });
 }

@@ -32,12 +32,12 @@ import {
 
 type ApiContext = Context<SimulatorEnv>;
 
-/** Calendar API v3, mounted at `/calendar/v3`: the methods that a service for events needs. */
+/** Calendar API v3 at `/calendar/v3`: the methods that a service for events needs. */
 export function calendarApi(state: GoogleState, faults: Faults, baseUrl: () => string): Hono<SimulatorEnv> {
   const app = new Hono<SimulatorEnv>();
   const limiter = createLimiter(state);
 
-  /** Who calls, if the token is alive and allows the method. */
+  /** The caller, if the token is valid and allows the method. */
   const authorize = (c: ApiContext, method: CalendarMethod): { account: Account; scopes: string[] } => {
     const { account, scopes } = authenticate(state, c);
     if (!allows(method, scopes)) throw insufficientPermissions(method);
@@ -213,7 +213,7 @@ function presentListEntry(calendar: Calendar, sub: string) {
   };
 }
 
-/** Sliding minute for each account; off unless the switch says how many. */
+/** Sliding minute per account; off unless the switch sets a limit. */
 function createLimiter(state: GoogleState): (account: Account) => void {
   const recent = new Map<string, number[]>();
   return ({ sub }) => {

@@ -8,7 +8,7 @@ import { avatar, type Html, page } from './page.ts';
 import { type Account, calendarsOf, eventsOf, findAccount, type GoogleState, grantKey } from './state.ts';
 import { type Day, layOutWeek, type ShownEvent, type Slot, shownHours } from './week-layout.ts';
 
-/** What a person sees of a simulated account: its week, its events, and the apps that it lets in. */
+/** Pages of a simulated account: its week, its events and its connected apps. */
 export function calendarPages(state: GoogleState, baseUrl: () => string): Hono<SimulatorEnv> {
   const app = new Hono<SimulatorEnv>();
 

@@ -66,7 +66,7 @@ export function consentPage(
   );
 }
 
-/** Signing in is no box to tick: these facts are shared in any case. */
+/** Sign-in scopes have no box: they are always shared. */
 function identityShared(request: AuthorizationRequest): Html | string {
   const facts = [
     ...(request.scopes.some((scope) => /\bprofile$/.test(scope)) ? ['name', 'profile picture'] : []),
@@ -76,7 +76,7 @@ function identityShared(request: AuthorizationRequest): Html | string {
   return html`<p>Your ${facts.join(', ')} will be shared with <strong>${appName(request)}</strong>.</p>`;
 }
 
-/** What Google shows instead of sending the browser back, when the request itself is wrong. */
+/** The error page that Google shows instead of redirecting when the request itself is wrong. */
 export function oauthErrorPage(problem: RequestProblem): Html {
   return page(
     'Access blocked',
@@ -89,7 +89,7 @@ export function oauthErrorPage(problem: RequestProblem): Html {
   );
 }
 
-/** The simulator knows clients by id only, so the app is named after where it wants to be sent back. */
+/** The simulator knows clients by id only, so the redirect host names the app. */
 function appName({ redirectUri }: AuthorizationRequest): string {
   return new URL(redirectUri).host;
 }

@@ -16,14 +16,14 @@ import {
 } from './state.ts';
 import { issueTokens } from './token-endpoint.ts';
 
-/** What tests and demos may do to the simulated Google, and what they may see of it. */
+/** Control of the simulated Google for tests and demos. */
 export type SimulatorControl = {
-  /** Plans a fault; several wait in the order in which they were planned. */
+  /** Plans a fault; several apply in the order in which they were planned. */
   fail(fault: Fault): void;
   clearFaults(): void;
   /** Milliseconds added before each answer. */
   latency(milliseconds: number): void;
-  /** Every request to Google's endpoints so far, the oldest first. */
+  /** All requests to Google's endpoints so far, oldest first. */
   requests(): ObservedRequest[];
   clearRequests(): void;
   setSwitch<Name extends keyof Switches>(name: Name, value: Switches[Name]): void;
@@ -34,16 +34,16 @@ export type SimulatorControl = {
     accessToken: string;
     refreshToken?: string;
   };
-  /** The account's access tokens answer 401 from now on; its refresh tokens still work. */
+  /** The account's access tokens answer 401 from now on; its refresh tokens stay valid. */
   expireAccessTokens(email: string): void;
-  /** As if the user had removed the app: all its tokens for the account are dead. */
+  /** As if the user had removed the app: all its tokens for the account end. */
   revokeGrant(email: string, clientId?: string): void;
   grants(): { clientId: string; email: string; scopes: string[]; refreshTokens: number }[];
   /** Events of one calendar, or of all that the account owns; cancelled ones too. */
   events(email: string, calendarId?: string): calendar_v3.Schema$Event[];
   /** As if the user had deleted the event by hand. */
   deleteEvent(email: string, eventId: string, calendarId?: string): void;
-  /** Nothing is left of cancelled events but their ids, which stay taken. */
+  /** Removes all of a cancelled event except its id, which stays reserved. */
   purgeDeleted(email: string): void;
   /** As if the user had moved the event to another calendar by hand. */
   moveEvent(email: string, eventId: string, to: string, from?: string): void;
@@ -51,7 +51,7 @@ export type SimulatorControl = {
   deleteCalendar(email: string, calendarId: string): void;
   /** Changes the name or the time zone of a calendar of the account. */
   changeCalendar(email: string, calendarId: string, change: { summary?: string; timeZone?: string }): void;
-  /** Shares a calendar of the account with another account, or ends that (`none`). */
+  /** Shares a calendar with another account, or stops sharing (`none`). */
   share(email: string, calendarId: string, withEmail: string, role: 'reader' | 'writer' | 'none'): void;
   /** Switches Google Calendar off for the account, or on again. */
   switchCalendar(email: string, to: 'off' | 'on'): void;
@@ -148,7 +148,7 @@ export function createControl(state: GoogleState, faults: Faults, baseUrl: () =>
   };
 }
 
-/** The same by HTTP, for demos and for tests in other processes; mounted at `/_simulator`. */
+/** The same over HTTP, for demos and tests in other processes; mounted at `/_simulator`. */
 export function controlRoutes(control: SimulatorControl): Hono<SimulatorEnv> {
   const app = new Hono<SimulatorEnv>();
   app.post('/faults', async (c) => c.json(control.fail(await c.req.json()) ?? {}, 201));

@@ -18,7 +18,7 @@ const reminder = v.object({
 });
 const webUrl = v.pipe(v.string(), v.url(), v.regex(/^https?:\/\//i));
 
-/** What clients may write. Anything else in a body is dropped here, as Google ignores it. */
+/** Fields that clients can write. Others are dropped here, as Google ignores them. */
 const writable = v.object({
   summary: text,
   description: text,
@@ -44,7 +44,7 @@ const writable = v.object({
   guestsCanSeeOtherGuests: flag,
 });
 
-/** The writable part of a body. A conference is only read when the request says that it knows of them. */
+/** The writable part of a body. Reads a conference only if the request declares support for it. */
 export function readEventBody(body: unknown, options: { conferences: boolean }): Event {
   const parsed = v.safeParse(writable, body, discreetly);
   if (!parsed.success) {
@@ -55,7 +55,7 @@ export function readEventBody(body: unknown, options: { conferences: boolean }):
   return (options.conferences && conferenceData !== undefined ? parsed.output : fields) as Event;
 }
 
-/** Changes only what the patch names; null removes; objects are merged and arrays replaced (RFC 7396). */
+/** Merges a patch: null removes, objects are merged, arrays replaced (RFC 7396). */
 export function applyPatch<Value>(target: Value, patch: unknown): Value {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch as Value;
   const merged: Record<string, unknown> = isObject(target) ? { ...target } : {};
@@ -66,7 +66,7 @@ export function applyPatch<Value>(target: Value, patch: unknown): Value {
   return merged as Value;
 }
 
-/** Throws Google's error for an event that it would not keep, and returns it as Google keeps it. */
+/** Returns an event as Google stores it. Throws Google's error for an invalid one. */
 export function checkedEvent(event: Event, calendarTimeZone: string, switches: Switches): Event {
   checkTimes(event, calendarTimeZone, switches.unknownTimeZones);
   checkGuests(event, switches);
@@ -94,14 +94,14 @@ function checkGuests({ attendees }: Event, { rejectedGuests, duplicateGuests }: 
 
 function checkConference({ conferenceData }: Event, { conferenceTypes, strictFields }: Switches): void {
   const request = conferenceData?.createRequest;
-  // One that was requested before is read back with its status.
+  // A conference that was requested before is sent back with its status.
   if (!request || request.status) return;
   const type = request.conferenceSolutionKey?.type ?? 'hangoutsMeet';
   if (!conferenceTypes.includes(type)) throw apiError(reported.invalid('Invalid conference type value.'));
   if (strictFields && !request.requestId) throw apiError(reported.required('Missing conference request id.'));
 }
 
-/** What the reference forbids, with errors that it does not name. */
+/** Forbidden by the reference, which does not specify the errors. */
 function checkStrictly({ reminders, colorId }: Event): void {
   const overrides = reminders?.overrides ?? [];
   if (reminders?.useDefault && overrides.length > 0) throw apiError(reported.defaultAndOwnReminders);
@@ -114,7 +114,7 @@ export function checkEventId(id: string): void {
   if (!/^[a-v0-9]{5,1024}$/.test(id)) throw apiError(reported.invalid('Invalid resource id value.'));
 }
 
-/** Too long a name loses the property, too long a value its end: silently, as documented. */
+/** Google silently drops a property with a long name and truncates a long value, as documented. */
 function fitProperties(
   given: NonNullable<Event['extendedProperties']>,
 ): NonNullable<Event['extendedProperties']> {

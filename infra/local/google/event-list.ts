@@ -59,8 +59,8 @@ function isInRange({ resource }: StoredEvent, timeZone: string, query: URLSearch
 }
 
 /**
- * Google's guide says that several constraints on private properties are alternatives, its reference that
- * all of them must match. Here all must; clients should ask for one.
+ * Google's guide calls several constraints on private properties alternatives, its reference says that all must
+ * match. Here all must match; clients should send only one.
  */
 function hasProperties({ resource }: StoredEvent, query: URLSearchParams): boolean {
   const matches = (parameter: string, properties: Record<string, string> | undefined) =>

@@ -14,7 +14,7 @@ import {
 
 type FoundEvent = { account: Account; calendar: Calendar; event: StoredEvent };
 
-/** The event that an `htmlLink` names: base64url of its id, a space, and its calendar's id. */
+/** The event of an `htmlLink`: base64url of its id, a space, and its calendar's id. */
 export function findByEid(state: GoogleState, eid: string | undefined): FoundEvent | undefined {
   const [eventId = '', calendarId = ''] = Buffer.from(eid ?? '', 'base64url')
     .toString()

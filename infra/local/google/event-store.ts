@@ -13,7 +13,7 @@ import {
 
 type Event = calendar_v3.Schema$Event;
 
-/** Where an event is read or changed, and by whom. */
+/** Calendar and account of an access to an event. */
 export type Place = { state: GoogleState; calendar: Calendar; account: Account };
 
 export function insertEvent(
@@ -29,7 +29,7 @@ export function insertEvent(
     randomText(state, 26)
       .toLowerCase()
       .replace(/[^a-v0-9]/g, '0');
-  // The id of a deleted event stays taken for good.
+  // The id of a deleted event stays reserved permanently.
   if (state.events.get(eventKey(calendar.id, eventId))) throw apiError(documented.duplicate);
   const event = checkedEvent(applyPatch<Event>({}, body), calendar.timeZone, state.switches);
   const resource = {
@@ -47,7 +47,7 @@ export function insertEvent(
   return save(place, resource);
 }
 
-/** The event even if it is cancelled; 404 if there is none, or nothing left of it but its id. */
+/** The event, even if cancelled. Throws 404 if it is missing or only its id remains. */
 export function readEvent({ state, calendar }: Place, eventId: string): StoredEvent {
   const event = state.events.get(eventKey(calendar.id, eventId));
   if (!event || event.purged) throw apiError(documented.notFound);
@@ -65,7 +65,7 @@ export function patchEvent(
   return replace(place, stored, applyPatch(stored.resource, patch));
 }
 
-/** What the body does not name is gone afterwards. */
+/** An update removes every field that the body omits. */
 export function updateEvent(
   place: Place,
   eventId: string,
@@ -104,7 +104,7 @@ export function moveEvent(from: Place, eventId: string, to: Calendar): StoredEve
   return moved;
 }
 
-/** Nothing is left of an event but its id, which stays taken. */
+/** Only the id of the event remains, and stays reserved. */
 export function purgeEvent(state: GoogleState, { id: calendarId }: Calendar, eventId: string): void {
   const stored = state.events.get(eventKey(calendarId, eventId));
   if (!stored) return;
@@ -120,7 +120,7 @@ function organizerOf(calendar: Calendar, { email }: Account): NonNullable<Event[
 
 export const etagOf = ({ revision }: StoredEvent): string => `"${revision}"`;
 
-/** Where people look at the event, under the simulator's base URL. */
+/** The page of the event under the simulator's base URL. */
 export function eventPath({ calendarId, resource }: StoredEvent): string {
   return `/calendar/event?eid=${Buffer.from(`${resource.id} ${calendarId}`).toString('base64url')}`;
 }
@@ -167,7 +167,7 @@ function save({ state, calendar }: Place, resource: StoredEvent['resource']): St
   return event;
 }
 
-/** A conference that is asked for is pending at first; the same request id again asks for nothing new. */
+/** A requested conference is pending at first; the same request id requests nothing new. */
 function requestedConference(event: Event, before: Event | undefined): Pick<Event, 'conferenceData'> {
   const request = event.conferenceData?.createRequest;
   if (!request) return event.conferenceData ? { conferenceData: event.conferenceData } : {};
@@ -176,7 +176,7 @@ function requestedConference(event: Event, before: Event | undefined): Pick<Even
   return { conferenceData: { createRequest: { ...request, status: { statusCode: 'pending' } } } };
 }
 
-/** Turns a pending conference into what the switch says, at the first look after it was requested. */
+/** Resolves a pending conference as the switch says, at the first read after the request. */
 function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
   const { conferenceData, id } = event.resource;
   const request = conferenceData?.createRequest;
@@ -201,13 +201,13 @@ function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
           },
         };
   const resource = { ...event.resource, ...settled };
-  // Not an edit by anyone, but a change: the ETag moves on, as it does for any change.
+  // Not an edit, but a change: the ETag changes as for any other.
   const next = { ...event, revision: nextRevision(state), resource };
   state.events.set(eventKey(event.calendarId, id), next);
   return next;
 }
 
-/** Google's ETags look like twice the time of change in milliseconds; ours also never repeat. */
+/** Google's ETags look like twice the modification time in milliseconds; ours also never repeat. */
 function nextRevision(state: GoogleState): number {
   state.revision = Math.max(state.revision + 1, state.now() * 2);
   return state.revision;

@@ -8,8 +8,8 @@ const withOffset = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$
 const withoutOffset = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?$/;
 
 /**
- * Checks start and end as Google does: both a `date` or both a `dateTime`, a known zone wherever one is
- * given or needed, and the end, which is exclusive, after the start.
+ * Checks start and end as Google does: both a `date` or both a `dateTime`, a known zone where one is given or
+ * needed, and an exclusive end after the start.
  */
 export function checkTimes(
   event: calendar_v3.Schema$Event,
@@ -37,15 +37,15 @@ export function instantOf(time: EventTime, calendarTimeZone: string): number {
   if (time.date)
     return Temporal.PlainDate.from(time.date).toZonedDateTime(calendarTimeZone).epochMilliseconds;
   const text = time.dateTime ?? '';
-  // An offset says which instant is meant, whatever zone stands beside it (UNVERIFIED for Google).
+  // An offset defines the instant; the zone is ignored for it (UNVERIFIED for Google).
   if (withOffset.test(text)) return Temporal.Instant.from(text).epochMilliseconds;
   return Temporal.PlainDateTime.from(text).toZonedDateTime(time.timeZone ?? calendarTimeZone)
     .epochMilliseconds;
 }
 
 /**
- * The time as answers show it: in the calendar's own zone, whatever offset it was written with. That it is
- * always the calendar's zone is UNVERIFIED; clients must compare instants, not texts.
+ * The time as answers show it: in the calendar's own zone, regardless of the offset it was written with.
+ * UNVERIFIED: clients must compare instants, not texts.
  */
 export function presentTime(time: EventTime, calendarTimeZone: string): EventTime {
   if (time.date) return { date: time.date };

@@ -5,7 +5,7 @@ import { type ApiError, apiErrorResponse, documented, oauthErrorResponse } from 
 
 export type SimulatorEnv = { Bindings: HttpBindings };
 
-/** The operations that can fail and that are counted. A fault on `events` means all of `events.*`. */
+/** Operations that can fail and are counted. A fault on `events` applies to all of `events.*`. */
 export const routeNames = [
   'auth',
   'token',
@@ -26,7 +26,7 @@ export const routeNames = [
 ] as const;
 export type RouteName = (typeof routeNames)[number];
 
-/** What goes wrong: an answer instead of the act, a connection lost before or after it, a delay before it. */
+/** Effect of a fault: an answer instead of the action, a connection lost before or after it, or a delay before it. */
 export type FaultEffect =
   | {
       status: number;
@@ -39,7 +39,7 @@ export type FaultEffect =
       oauthSubtype?: string;
       /** Seconds, sent as `Retry-After`. */
       retryAfter?: number;
-      /** Answer a page instead of JSON, as proxies in between do. */
+      /** Answer a page instead of JSON, as proxies do. */
       html?: true;
       /** Answer exactly this text as JSON, well-formed or not. */
       body?: string;
@@ -49,17 +49,17 @@ export type FaultEffect =
 
 export type Fault = {
   on: RouteName | 'events' | 'calendarList' | '*';
-  /** How often; once by default, without end when a probability is given. */
+  /** How often; once by default, unlimited when a probability is given. */
   times?: number;
-  /** How many requests pass untouched first. */
+  /** Requests that pass before the first fault. */
   after?: number;
-  /** 0..1, drawn from a generator with this fault's own seed, so that a run can be repeated. */
+  /** 0..1, drawn from a generator with this fault's own seed, so that a run is reproducible. */
   probability?: number;
   seed?: number;
   how: FaultEffect;
 };
 
-/** A request as it came in. `status` 0 is a connection that was cut; `at` is epoch milliseconds. */
+/** A received request. `status` 0 is a lost connection; `at` is epoch milliseconds. */
 export type ObservedRequest = {
   at: number;
   route: RouteName;
@@ -73,7 +73,7 @@ const keptRequests = 100_000;
 
 export type Faults = ReturnType<typeof createFaults>;
 
-/** Keeps the planned faults and the log of requests, and applies both around the routes. */
+/** Keeps planned faults and the request log, and applies both to the routes. */
 export function createFaults(now: () => number) {
   let planned: { fault: Fault; left: number; skip: number; draw: () => number }[] = [];
   let requests: ObservedRequest[] = [];
@@ -110,7 +110,7 @@ export function createFaults(now: () => number) {
       requests.push(request);
       if (requests.length > keptRequests) requests.shift();
       const how = next(route);
-      // Read before waiting: a client that gives up meanwhile takes its body along, but not the effect.
+      // Read before the delay: a client that times out cancels its body, but the request must still be applied.
       await c.req.text();
       if (latencyMs > 0) await sleep(latencyMs);
       if (how && 'delayMs' in how) await sleep(how.delayMs);
@@ -146,7 +146,7 @@ export function createFaults(now: () => number) {
   };
 }
 
-/** Faults also come in by HTTP, and one that can never happen would be a silent mistake in a test. */
+/** Faults also arrive over HTTP, and one that can never apply would be a silent mistake in a test. */
 function checkFault({ on, how }: Fault): void {
   if (on !== '*' && !routeNames.some((route) => route === on || route.startsWith(`${on}.`))) {
     throw new Error(`No route is called ${on}. There are ${routeNames.join(', ')}, and * for all.`);

@@ -3,7 +3,7 @@ import { apiError, reported } from './google-errors.ts';
 /** The fields to keep of an object, and of the objects in them; `all` keeps everything. */
 type Selection = Map<string, Selection> | 'all';
 
-/** A partial response: what the query parameter `fields` selects, such as `etag,items(id,start/date)`. */
+/** A partial response: the fields that the query parameter `fields` selects, such as `etag,items(id,start/date)`. */
 export function selectFields(value: unknown, fields: string | null | undefined): unknown {
   return fields ? pick(value, parseFields(fields)) : value;
 }
@@ -19,7 +19,7 @@ function pick(value: unknown, selection: Selection): unknown {
   return Object.fromEntries(kept);
 }
 
-/** Throws 400 for what is no selection. */
+/** Throws 400 for an invalid selection. */
 function parseFields(text: string): Selection {
   const tokens = text.match(/[\w*-]+|[(),/]|./g) ?? [];
   let at = 0;

@@ -11,7 +11,7 @@ const requestBody = v.object({
 
 type Period = { start: number; end: number };
 
-/** `freebusy.query`: 200 even where a calendar cannot be read; its entry then has errors and no times. */
+/** `freebusy.query`: 200 even if a calendar is unreadable; its entry then has errors and no times. */
 export function queryFreeBusy(state: GoogleState, { sub }: Account, body: unknown) {
   const parsed = v.safeParse(requestBody, body);
   if (!parsed.success) throw apiError(reported.parseError);

@@ -1,7 +1,7 @@
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 
-/** One error of the Calendar API as its documentation spells it, but for what is marked otherwise. */
+/** One error of the Calendar API as documented, unless marked otherwise. */
 export type ApiError = {
   status: number;
   reason: string;
@@ -66,7 +66,7 @@ export const documented = {
   backendError: { status: 500, reason: 'backendError', message: 'Backend Error' },
 } as const satisfies Record<string, ApiError>;
 
-/** Bodies that are common in reports but not documented: clients must not rely on their wording. */
+/** Bodies from reports, undocumented: clients must not rely on their wording. */
 export const reported = {
   invalid: (message: string): ApiError => ({ status: 400, reason: 'invalid', message }),
   required: (message: string): ApiError => ({ status: 400, reason: 'required', message }),
@@ -135,7 +135,7 @@ export function insufficientPermissions(method: string): HTTPException {
   return new HTTPException(403, { res: Response.json(body, { status: 403 }) });
 }
 
-/** Throw the result: Hono answers with the envelope of OAuth (RFC 6749), which is not that of the APIs. */
+/** Throw the result: Hono answers with the envelope of OAuth (RFC 6749), which differs from that of the APIs. */
 export function oauthError(
   status: 400 | 401 | 403 | 500 | 503,
   error: string,

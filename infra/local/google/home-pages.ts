@@ -6,7 +6,7 @@ import { avatar, page } from './page.ts';
 import type { Account, GoogleState } from './state.ts';
 import { icon, styleSheet } from './style.ts';
 
-/** The front page, which explains the simulator, and what all pages load. */
+/** The front page, which explains the simulator, and the assets of all pages. */
 export function homePages(state: GoogleState, baseUrl: () => string): Hono<SimulatorEnv> {
   const app = new Hono<SimulatorEnv>();
   app.get('/_simulator/style.css', (c) =>

@@ -25,7 +25,7 @@ export type IdTokenSigner = {
   }): Promise<string>;
 };
 
-/** RS256 with a key that is kept with the state, so that a restart is not a key rotation. */
+/** RS256 with a key that is stored with the state, so that a restart is no key rotation. */
 export async function createIdTokenSigner(state: GoogleState): Promise<IdTokenSigner> {
   const privateJwk = (state.settings.get('signingKey') as JWK | undefined) ?? (await generateSigningKey());
   state.settings.set('signingKey', privateJwk);
@@ -65,7 +65,7 @@ function signed(claims: JWTPayload, key: SigningKey, kid: string, alg = 'RS256')
   return new SignJWT(claims).setProtectedHeader({ alg, kid, typ: 'JWT' }).sign(key);
 }
 
-/** Id tokens that each are right but for one thing, so that only the check of that thing can refuse them. */
+/** ID tokens that are each wrong in one thing only, so that only the check of that thing can refuse them. */
 function forger(publicJwk: JWK, key: SigningKey): Record<Forgery, (claims: Claims) => Promise<string>> {
   const { kid = '' } = publicJwk;
   const changed = (change: (claims: Claims) => JWTPayload) => (claims: Claims) =>
@@ -77,7 +77,7 @@ function forger(publicJwk: JWK, key: SigningKey): Record<Forgery, (claims: Claim
   const hour = 3600;
   return {
     unsigned: async (claims) => `${encode({ alg: 'none', kid, typ: 'JWT' })}.${encode(claims)}.`,
-    // Whoever takes the algorithm from the token checks it with the public key as the secret.
+    // A verifier that takes the algorithm from the token would use the public key as HMAC secret.
     hmac_of_public_key: (claims) => signed(claims, new TextEncoder().encode(toPem(publicJwk)), kid, 'HS256'),
     other_key: async (claims) => signed(claims, await stranger(), kid),
     unknown_key_id: async (claims) => signed(claims, await stranger(), 'unknown'),
@@ -105,7 +105,7 @@ async function generateSigningKey(): Promise<JWK> {
   return exportJWK(privateKey);
 }
 
-/** The public key in both of Google's forms, and the discovery document that leads there. */
+/** The public key in both of Google's forms, and the discovery document that points to them. */
 export function idTokenRoutes(
   signer: IdTokenSigner,
   faults: Faults,

@@ -19,10 +19,9 @@ type Entry = [collection: string, key: string, value?: unknown];
 /**
  * Opens a journal of JSON lines, one `[collection, key, value]` for each change (no value: deleted).
  *
- * A change is handed to the operating system before the request that made it is answered, so a killed
- * process (SIGKILL included) forgets nothing that it has promised. A half-written last line is ignored.
- * Each start rewrites the file to what still stands, beside the old one and then in its place. Without a
- * path everything stays in memory.
+ * Each change reaches the operating system before its request is answered, so a process killed by SIGKILL loses
+ * nothing that it has acknowledged. A truncated last line is ignored. Each start rewrites the file to the current
+ * values. Without a path everything stays in memory.
  */
 export function openJournal(path?: string): Journal {
   const collections = new Map<string, Map<string, unknown>>();
@@ -63,7 +62,7 @@ export function openJournal(path?: string): Journal {
 function readEntries(path: string): Entry[] {
   if (!existsSync(path)) return [];
   const lines = readFileSync(path, 'utf8').split('\n');
-  // What follows the last line break was never finished: the process died while it wrote.
+  // Text after the last line break is unfinished: the process was killed while writing.
   return lines
     .slice(0, -1)
     .filter(Boolean)
@@ -86,5 +85,5 @@ function compact(path: string, collections: Map<string, Map<string, unknown>>): 
     for (const [key, value] of rows) writeSync(file, `${JSON.stringify([name, key, value])}\n`);
   }
   renameSync(temporary, path);
-  return file; // Still the same open file, now under its lasting name.
+  return file; // Still the same open file, now under its final name.
 }

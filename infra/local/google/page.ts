@@ -24,7 +24,7 @@ export function page(title: string, content: Html, options: { wide?: boolean } =
 </html>`;
 }
 
-/** Nothing but our own style sheet and icon may load. Forms are not limited: consent leads to the app. */
+/** Only our own style sheet and icon can load. Forms are not limited: consent redirects to the app. */
 export const pageHeaders = {
   'content-security-policy':
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -1,17 +1,17 @@
 const userinfo = 'https://www.googleapis.com/auth/userinfo.';
 const calendarScope = 'https://www.googleapis.com/auth/calendar';
 
-/** Sign-in scopes are granted with the account itself: they never get a box on the consent screen. */
+/** Sign-in scopes are granted with the account itself and never get a box on the consent page. */
 export function isSignInScope(scope: string): boolean {
   return ['openid', 'email', 'profile', `${userinfo}email`, `${userinfo}profile`].includes(scope);
 }
 
-/** The short names of two sign-in scopes come back in full. */
+/** Google returns the short names of two sign-in scopes in full. */
 export function expandScope(scope: string): string {
   return scope === 'email' || scope === 'profile' ? `${userinfo}${scope}` : scope;
 }
 
-/** What the consent screen says for a scope; undefined for a scope that the simulator does not know. */
+/** Description of a scope on the consent page; undefined for an unknown scope. */
 export function describeScope(scope: string): string | undefined {
   return descriptions[scope.replace(calendarScope, '')] ?? (isSignInScope(scope) ? 'Sign you in' : undefined);
 }
@@ -67,8 +67,8 @@ export function allows(method: CalendarMethod, scopes: string[]): boolean {
 }
 
 /**
- * Whether the scopes that allow the method cover a calendar: some cover only those that the account owns. What Google
- * answers otherwise is UNVERIFIED.
+ * Whether the scopes that allow the method cover a calendar: some cover only calendars that the account owns.
+ * Google's answer otherwise is UNVERIFIED.
  */
 export function coversCalendar(method: CalendarMethod, scopes: string[], isOwner: boolean): boolean {
   return isOwner || allowedBy(method, scopes).some((suffix) => !suffix.includes('.owned'));

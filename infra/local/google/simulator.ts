@@ -13,13 +13,13 @@ import { type Account, demoAccounts, openState, type SimulatedClient } from './s
 import { tokenEndpoint } from './token-endpoint.ts';
 
 export type GoogleSimulatorOptions = {
-  /** 0, the default, takes any free port. */
+  /** 0, the default, uses any free port. */
   port?: number;
   /** The OAuth clients that the simulated Google knows. */
   clients: SimulatedClient[];
   /** Two fictional accounts by default. */
   accounts?: Account[];
-  /** Where calendars and grants are kept across restarts, as JSON lines; in memory when absent. */
+  /** File of calendars and grants across restarts, as JSON lines; in memory when absent. */
   stateFile?: string;
   /** Epoch milliseconds. */
   now?: () => number;
@@ -35,8 +35,8 @@ export type GoogleSimulator = {
 };
 
 /**
- * Starts a stand-in for Google on 127.0.0.1: consent pages, token and revoke endpoints, signing keys and
- * Calendar API v3, all under one base URL, with pages to look at the calendars and a control for tests.
+ * Starts a simulated Google on 127.0.0.1: consent pages, token and revoke endpoints, signing keys and Calendar API
+ * v3 under one base URL, with pages to view the calendars and a control for tests.
  */
 export async function startGoogleSimulator(options: GoogleSimulatorOptions): Promise<GoogleSimulator> {
   const {

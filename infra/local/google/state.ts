@@ -10,17 +10,17 @@ export type Account = {
   email: string;
   name: string;
   timeZone: string;
-  /** Google Calendar is switched off for this account, by its user or an administrator. */
+  /** Google Calendar is off for this account, by its user or an administrator. */
   calendarIsOff?: boolean;
 };
 
 /**
- * What an account has allowed a client. Scopes are full names as Google returns them. Tokens carry the id
- * of their grant: without it, or with another one in its place, they are dead.
+ * Consent of an account for a client. Scopes are full names as Google returns them. Tokens refer to their grant by
+ * id, and are invalid without it or under another one.
  */
 export type Grant = { id: string; clientId: string; sub: string; scopes: string[]; refreshTokens: string[] };
 
-/** An authorization code and what the request that led to it asked for. Times are epoch milliseconds. */
+/** An authorization code with the parameters of its request. Times are epoch milliseconds. */
 export type AuthorizationCode = {
   code: string;
   clientId: string;
@@ -45,23 +45,23 @@ export type Calendar = {
   id: string;
   summary: string;
   timeZone: string;
-  /** Absent: public, everybody reads it. */
+  /** Absent: public, readable by all accounts. */
   owner?: string;
   primary: boolean;
   /** The roles of other accounts, by `sub`. */
   sharedWith?: Record<string, Exclude<AccessRole, 'owner'>>;
 };
 
-/** An event as it is kept: Google's resource without what is computed for each answer. */
+/** An event as stored: Google's resource without fields that are computed for each answer. */
 export type StoredEvent = {
   calendarId: string;
   revision: number;
   resource: calendar_v3.Schema$Event & { id: string; status: string };
-  /** Gone for readers too; only its id stays taken. */
+  /** Unreadable too; only its id stays reserved. */
   purged?: boolean;
 };
 
-/** What is wrong with a forged id token; id-tokens.ts makes each. */
+/** The defect of a forged ID token; id-tokens.ts makes each. */
 export type Forgery =
   | 'unsigned'
   | 'hmac_of_public_key'
@@ -76,44 +76,44 @@ export type Forgery =
   | 'no_nonce'
   | 'no_subject';
 
-/** Behaviours of Google that cannot be had both ways at once. The defaults are the common ones. */
+/** Behaviours of Google that exclude each other. The defaults are the common ones. */
 export type Switches = {
-  /** Seconds that an access token lives, and `expires_in`. */
+  /** Lifetime of an access token in seconds, and `expires_in`. */
   accessTokenSeconds: number;
   /** Never send a refresh token, as for an app that was authorized before and did not ask for consent. */
   omitRefreshToken: boolean;
-  /** Send a new refresh token with each refresh and forget the old one. */
+  /** Send a new refresh token with each refresh and end the old one. */
   rotateRefreshToken: boolean;
   /** Refuse each refresh: an administrator's policy, or a session that must be confirmed again. */
   refuseRefresh: 'no' | 'invalid_rapt' | 'admin_policy_enforced';
-  /** Refresh tokens of apps in status Testing die after seven days. */
+  /** Refresh tokens of apps in status Testing expire after seven days. */
   publishingStatus: 'production' | 'testing';
   /** Google documents both as `iss` of its id tokens. */
   issuer: 'https://accounts.google.com' | 'accounts.google.com';
-  /** Send an id token that must not be believed, as somebody in between or another app might. */
+  /** Send an ID token that must be rejected, as an attacker or another app might. */
   forgeIdToken: 'no' | Forgery;
   /** Return `email` as the full name of the scope. Widely known, but not documented. */
   expandSignInScopes: boolean;
   /** Whether a cancelled event can be confirmed again. Reports of both exist. */
   reviveCancelled: 'allowed' | 'forbidden';
-  /** What becomes of a requested conference: pending in the first answer, then this. */
+  /** The result of a requested conference, after it was pending in the first answer. */
   conference: 'success' | 'pending' | 'failure';
-  /** Requests a minute and account on the Calendar API; 0 is unlimited, Google's own limit is 600. */
+  /** Requests per minute and account on the Calendar API; 0 is unlimited, Google's own limit is 600. */
   requestsPerMinute: number;
   /**
-   * Reject what the reference forbids without documenting the error: more than five reminders, reminders beside the
-   * default ones, unknown colors, a conference request without id.
+   * Reject values that the reference forbids without documenting the error: more than five reminders, reminders
+   * together with the default ones, unknown colors, a conference request without id.
    */
   strictFields: boolean;
   /** Guest addresses that Google rejects. Which ones it rejects is not documented. */
   rejectedGuests: string[];
-  /** What becomes of the same guest twice. Not documented. */
+  /** Result of a duplicate guest. Not documented. */
   duplicateGuests: 'kept' | 'rejected';
   /** Types of conferences that calendars allow. */
   conferenceTypes: string[];
   /** Names of time zones that this runtime knows and Google does not. */
   unknownTimeZones: string[];
-  /** What a calendar answers for an event that was moved to another one. Not documented. */
+  /** Answer of a calendar for an event that was moved to another one. Not documented. */
   movedEvent: 'cancelled' | 'not_found';
 };
 
@@ -155,7 +155,7 @@ export type GoogleState = {
   switches: Switches;
   now: () => number;
   random: () => number;
-  /** Of the latest change to any event; ETags are made of it. */
+  /** Revision of the latest change to any event; ETags are derived from it. */
   revision: number;
   accounts: Collection<Account>;
   grants: Collection<Grant>;
@@ -222,7 +222,7 @@ export function addAccount(state: GoogleState, account: Account): void {
   }
 }
 
-/** By `sub` or by email address, the two things that Google takes as a hint. */
+/** By `sub` or by email address, the two forms of a login hint. */
 export function findAccount(state: GoogleState, hint: string | undefined): Account | undefined {
   const known = hint === undefined ? undefined : state.accounts.get(hint);
   if (known) return known;
@@ -234,20 +234,20 @@ export function calendarsOf(state: GoogleState, sub: string): Calendar[] {
   return [...state.calendars.values()].filter((calendar) => accessRole(calendar, sub) !== undefined);
 }
 
-/** A calendar as the account sees it (`primary` is an alias), or undefined if it does not see it. */
+/** A calendar that the account can see (`primary` is an alias), or undefined. */
 export function findCalendar(state: GoogleState, sub: string, calendarId: string): Calendar | undefined {
   const id = calendarId === 'primary' ? (state.accounts.get(sub)?.email ?? '') : calendarId;
   const calendar = state.calendars.get(id);
   return calendar && accessRole(calendar, sub) ? calendar : undefined;
 }
 
-/** What an account may do in a calendar; undefined where it does not see it. */
+/** The role of an account in a calendar; undefined if it cannot see it. */
 export function accessRole({ owner, sharedWith }: Calendar, sub: string): AccessRole | undefined {
   if (owner === undefined) return 'reader';
   return owner === sub ? 'owner' : sharedWith?.[sub];
 }
 
-/** Deletes a calendar with its events. Its id is not used again. */
+/** Deletes a calendar with its events. Its id is never reused. */
 export function deleteCalendar(state: GoogleState, { id }: Calendar): void {
   for (const { resource } of eventsOf(state, id)) state.events.delete(eventKey(id, resource.id));
   state.calendars.delete(id);
@@ -259,7 +259,7 @@ export function eventsOf(state: GoogleState, calendarId: string): StoredEvent[] 
 
 export const eventKey = (calendarId: string, eventId: string): string => `${calendarId}/${eventId}`;
 
-/** The grant that a token rests on, while it stands. */
+/** The grant of a token, while it is valid. */
 export function grantOf(state: GoogleState, token: Token | undefined): Grant | undefined {
   const grant = token && state.grants.get(grantKey(token.clientId, token.sub));
   return grant?.id === token?.grantId ? grant : undefined;

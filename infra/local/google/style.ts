@@ -2,8 +2,8 @@ const quarterRows = Array.from({ length: 96 }, (_, index) => index + 1);
 const laneNumbers = [1, 2, 3, 4, 5, 6];
 
 /**
- * One rule for each place in the day and each length, so that pages need no style attributes and the
- * content security policy can forbid them.
+ * One rule per position in the day and per length, so that pages need no style attributes and the content security
+ * policy can forbid them.
  */
 const placement = [
   ...quarterRows.map((row) => `.from-${row}{grid-row-start:${row}}.for-${row}{grid-row-end:span ${row}}`),

@@ -16,7 +16,7 @@ import {
 } from './state.ts';
 
 const day = 86_400_000;
-/** Google keeps this many refresh tokens for one account and client; one more kills the oldest silently. */
+/** Google keeps this many refresh tokens per account and client; another one silently ends the oldest. */
 const maxRefreshTokens = 100;
 const idleDays = 183;
 const testingDays = 7;
@@ -30,7 +30,7 @@ export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdToke
     const answer = await answerGrant(state, signer, client, form);
     return c.json(answer, 200, { 'cache-control': 'no-cache, no-store, max-age=0, must-revalidate' });
   });
-  // Revoking is a POST; for anything else there is nothing here, as at Google: Hono's 404.
+  // Revoking is a POST. Other methods answer 404, as at Google.
   app.post('/revoke', faults.around('revoke'), async (c) => {
     // Documented in the body; Google's own library sends it in the query.
     revoke(state, c.req.query('token') ?? (await readForm(c)).get('token') ?? '');
@@ -40,8 +40,8 @@ export function tokenEndpoint(state: GoogleState, faults: Faults, signer: IdToke
 }
 
 /**
- * Makes tokens for a grant without a browser or a code, for tests that need many connections.
- * `refreshToken` says whether one is wanted; scopes are full names.
+ * Makes tokens for a grant without a browser or a code, for tests that need many connections. `refreshToken`
+ * requests a refresh token; scopes are full names.
  */
 export function issueTokens(
   state: GoogleState,
@@ -59,10 +59,10 @@ export function issueTokens(
     : { accessToken };
 }
 
-/** Ends the grant that a token rests on, with all its tokens. Throws where the token is dead already. */
+/** Ends the grant of a token, with all its tokens. Throws if the token is invalid already. */
 export function revoke(state: GoogleState, token: string): void {
   const known = state.refreshTokens.get(token) ?? state.accessTokens.get(token);
-  // The wording is UNVERIFIED; the code is what counts.
+  // The wording is UNVERIFIED; clients must read the code only.
   if (!known || !grantOf(state, known)) throw oauthError(400, 'invalid_token', 'Token expired or revoked');
   state.grants.delete(grantKey(known.clientId, known.sub));
 }
@@ -99,7 +99,7 @@ async function answerGrant(
   return tokenAnswer(state, signer, redeem(state, client, form));
 }
 
-/** What a token request is granted, before an id token is made for it. */
+/** The grant of a token request, before an ID token is made for it. */
 export type Granted = {
   clientId: string;
   sub: string;
@@ -109,7 +109,7 @@ export type Granted = {
   nonce?: string | undefined;
 };
 
-/** Carries out a token request of an authenticated client. Throws Google's OAuth errors. */
+/** Handles a token request of an authenticated client. Throws Google's OAuth errors. */
 export function redeem(state: GoogleState, client: SimulatedClient, form: URLSearchParams): Granted {
   const grantType = form.get('grant_type');
   if (grantType === 'authorization_code') return exchangeCode(state, client, form);
@@ -199,7 +199,7 @@ async function tokenAnswer(state: GoogleState, signer: IdTokenSigner, granted: G
   };
 }
 
-/** About as many characters as tokens are seen to have, so that rows here are as large as there. Google promises at most 2048 and 512. */
+/** About as long as real tokens, so that items here have realistic sizes. Google's limits are 2048 and 512. */
 const usualLength = { access: 220, refresh: 103 };
 
 function issueAccessToken(state: GoogleState, grant: Grant, scopes: string[]): string {
@@ -221,7 +221,7 @@ function issueRefreshToken(state: GoogleState, grant: Grant, scopes: string[]): 
   return token;
 }
 
-/** Google promises no order of scopes, so there is none to rely on here either. */
+/** Google guarantees no order of scopes, so the simulator shuffles them. */
 function shuffled(state: GoogleState, scopes: string[]): string[] {
   return scopes
     .map((scope) => ({ scope, place: state.random() }))

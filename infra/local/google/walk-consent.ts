@@ -1,9 +1,9 @@
 /**
- * Does what a user does in the browser on the simulated Google's consent pages, with plain HTTP.
+ * Acts as a user in the browser on the simulated Google's consent pages, with plain HTTP.
  *
- * Chooses the account (the hinted or first one by default), ticks every box except those named in
- * `untick` (full scopes or their endings, such as `calendar.events`), and allows; `deny` cancels instead.
- * Returns the URL of the app to which Google then redirects. It is not followed.
+ * Chooses the account (the hinted or first one by default), ticks every box except those named in `untick` (full
+ * scopes or their endings, such as `calendar.events`), and allows; `deny` cancels instead. Returns the URL of
+ * Google's redirect to the app, which is not followed.
  */
 export async function walkConsent(
   authorizationUrl: string,
@@ -12,7 +12,7 @@ export async function walkConsent(
   const google = new URL(authorizationUrl).origin;
   let request = new Request(authorizationUrl, { redirect: 'manual' });
 
-  // Account, consent, and the redirects between them: more steps than this are a loop.
+  // Account, consent, and redirects between them: more steps than this are a loop.
   for (let step = 0; step < 8; step += 1) {
     const response = await fetch(request);
     const location = response.headers.get('location');

@@ -5,18 +5,18 @@ import type { Calendar, StoredEvent } from './state.ts';
 
 export type ShownEvent = { event: StoredEvent; calendar: Calendar };
 
-/** A timed event's share of one day. Minutes are those of the wall clock; lanes stand side by side. */
+/** A timed event's share of one day. Minutes are those of the wall clock; overlapping events get lanes. */
 export type Slot = ShownEvent & { fromMinute: number; toMinute: number; lane: number; alone: boolean };
 
 export type Day = { date: Temporal.PlainDate; allDay: ShownEvent[]; slots: Slot[]; lanes: number };
 
-/** Seven days from Monday on, with what happens on each of them in the viewer's time zone. */
+/** Seven days from Monday on, with the events of each in the viewer's time zone. */
 export function layOutWeek(shown: ShownEvent[], anyDate: Temporal.PlainDate, timeZone: string): Day[] {
   const monday = anyDate.subtract({ days: anyDate.dayOfWeek - 1 });
   return Array.from({ length: 7 }, (_, index) => layOutDay(shown, monday.add({ days: index }), timeZone));
 }
 
-/** The hours to draw: the usual ones, and more if something happens earlier or later. */
+/** The hours to draw: office hours, and more if an event is earlier or later. */
 export function shownHours(days: Day[]): { from: number; to: number } {
   const slots = days.flatMap((day) => day.slots);
   return {
@@ -61,7 +61,7 @@ function minutesOn(shown: ShownEvent, date: Temporal.PlainDate, timeZone: string
   if (end <= midnight || start >= nextMidnight) return [];
   const fromMinute = start <= midnight ? 0 : minuteOfDay(start, timeZone);
   const toMinute = end >= nextMidnight ? 24 * 60 : minuteOfDay(end, timeZone);
-  // Too short to be read, or turned round by the end of summer time: draw at least a quarter of an hour.
+  // Too short to read, or inverted by the end of summer time: draw at least a quarter of an hour.
   return [{ ...shown, fromMinute, toMinute: Math.max(toMinute, fromMinute + 15) }];
 }
 
