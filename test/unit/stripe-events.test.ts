@@ -381,7 +381,7 @@ describe('any signed event', () => {
           seen.refused += 1;
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: 4000 },
     );
     // The property says little where only one of the three ever happens.
     for (const count of Object.values(seen)) expect(count).toBeGreaterThan(100);
