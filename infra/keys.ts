@@ -155,7 +155,7 @@ async function requireUnused(tokens: TokensByKey, id: string): Promise<void> {
     throw new Error(
       `${complete ? '' : 'At least '}${count} connection${count === 1 ? ' has' : 's have'} tokens that only the key "${id}" opens. ` +
         'Nothing was removed. token-refresh encrypts them again, some thousands at each run: try again after its next one. ' +
-        'If the number does not fall, its log says why ("Tokens were not carried over").',
+        'If the number does not fall, its log says why ("Tokens not re-encrypted").',
     );
   }
   const found = await tokens.findSealedWith(id);

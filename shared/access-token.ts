@@ -253,7 +253,7 @@ export async function requireReauthorization(
     reason,
   });
   await deps.connections.requireReauthorization(userId, tokenVersion, reason, now);
-  log.warn('Connection needs to be authorized again', { userId, reason });
+  log.warn('Connection requires reauthorization', { userId, reason });
   metric('ReauthorizationRequired', 1);
 }
 

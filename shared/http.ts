@@ -110,7 +110,7 @@ export function answerErrors(
     },
     onError: (request) => {
       const error = understood(request.error);
-      if (isOperatorError(request.error)) reportOperatorError('The service is not set up', request.error);
+      if (isOperatorError(request.error)) reportOperatorError('Service is not set up', request.error);
       else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
       else log.info('Request refused', { code: error.code, status: error.status });
       // Lambda does not count an answered error.

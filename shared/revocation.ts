@@ -50,7 +50,7 @@ async function ask(
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     const outcome = refreshFailures + 1 < maxTries ? 'pending' : 'abandoned';
-    log.warn('Grant was not revoked', { userId, code: error.code, outcome });
+    log.warn('Grant not revoked', { userId, code: error.code, outcome });
     return outcome;
   }
 }
@@ -75,7 +75,7 @@ async function publishShared(
     });
     return true;
   } catch (error) {
-    log.warn('Shared Google account was not published', { userId, error: describeError(error) });
+    log.warn('Shared Google account not published', { userId, error: describeError(error) });
     return false;
   }
 }

@@ -76,7 +76,7 @@ export function secret<T>(
       } catch (error) {
         if (!kept) throw error;
         // While Secrets Manager is unavailable, the old value still works.
-        const message = 'Secret could not be read again; the kept value is used';
+        const message = 'Secret not reloaded, cached value used';
         // A malformed value would fail the next cold start.
         if (isOperatorError(error)) reportOperatorError(message, error);
         else log.warn(message, { secret: id, error: describeError(error) });

@@ -23,7 +23,7 @@ const pageSize = 100;
 export async function handBackDueBookings(deps: ReconcileDeps): Promise<{ handedBack: number }> {
   const counts = await Promise.all(shards(deps.indexShards).map((shard) => handBackShard(deps, shard)));
   const handedBack = counts.reduce((sum, count) => sum + count, 0);
-  if (handedBack > 0) log.info('Due bookings handed back to the queue', { handedBack });
+  if (handedBack > 0) log.info('Due bookings requeued', { handedBack });
   metric('BookingsHandedBack', handedBack);
   return { handedBack };
 }

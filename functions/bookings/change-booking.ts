@@ -96,7 +96,7 @@ async function requestSync(
   await queue
     .send(omitUndefined({ type: 'sync' as const, bookingId, userId, cause }))
     .catch((error: unknown) =>
-      log.warn('A changed booking waits for reconcile', { bookingId, error: describeError(error) }),
+      log.warn('Sync not requested, booking stays due', { bookingId, error: describeError(error) }),
     );
 }
 

@@ -98,13 +98,13 @@ async function releaseWaiting(
   try {
     await queue.send({ type: 'connection.activated', userId, tokenVersion, choices, page: 0 });
   } catch (error) {
-    log.warn('Waiting bookings were not released at once', { userId, error: describeError(error) });
+    log.warn('Waiting bookings not requeued, they stay due', { userId, error: describeError(error) });
   }
 }
 
 /**
- * Ends the connection: the tokens are gone from it at once, and Google is asked to take the grant back, again in the
- * background where it cannot be asked now. Doing it twice is harmless. Errors: `connection_not_found`, `concurrent_update`.
+ * Ends the connection and revokes the grant at Google; token-refresh tries again where that fails now. Idempotent.
+ * Errors: `connection_not_found`, `concurrent_update`.
  */
 export async function disconnect(
   deps: ConnectionsDeps,
@@ -119,7 +119,7 @@ export async function disconnect(
     // Published first: a crash after the write would lose the event.
     await publishDisconnected(deps, ended);
     if (!(await deps.connections.put(ended, connection))) return undefined;
-    log.info('Connection ended by its user', { userId });
+    log.info('Connection ended', { userId });
     return { status: 'disconnected', revocation: await takeBackGrant(deps, ended) };
   });
 }

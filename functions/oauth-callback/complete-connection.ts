@@ -260,7 +260,7 @@ async function releaseWaiting(deps: CallbackDeps, { userId, tokenVersion }: Conn
   try {
     await deps.queue.send({ type: 'connection.activated', userId, tokenVersion, page: 0 });
   } catch (error) {
-    log.warn('Waiting bookings were not released at once', { userId, error: describeError(error) });
+    log.warn('Waiting bookings not requeued, they stay due', { userId, error: describeError(error) });
   }
 }
 

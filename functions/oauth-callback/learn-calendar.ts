@@ -53,8 +53,8 @@ function zoneOf(answer: CalendarAnswer<CalendarAccess>): { timeZone?: string } {
   if (!answer.ok) {
     const { kind, reason, status } = answer.failure;
     if (kind === 'operator')
-      reportOperatorError('The calendar of a new connection cannot be read', new Error(reason));
-    else log.warn('Calendar of a new connection was not read', { kind, reason, status });
+      reportOperatorError('Calendar of new connection cannot be read', new Error(reason));
+    else log.warn('Calendar of new connection not read', { kind, reason, status });
     return {};
   }
   const { timeZone } = answer.value;

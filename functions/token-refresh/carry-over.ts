@@ -33,7 +33,7 @@ export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOve
     }
     metric('TokensOnOldKey', left, { key: keyId });
   }
-  if (carriedOver > 0) log.info('Tokens carried over to the current key', { carriedOver, current });
+  if (carriedOver > 0) log.info('Tokens re-encrypted', { carriedOver, current });
   return { carriedOver };
 }
 
@@ -52,7 +52,7 @@ async function carryOver(
       await resealed(deps, keys, connection),
     );
   } catch (error) {
-    log.warn('Tokens were not carried over', { userId, error: describeError(error) });
+    log.warn('Tokens not re-encrypted', { userId, error: describeError(error) });
     return false;
   }
 }

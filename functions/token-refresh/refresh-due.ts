@@ -45,7 +45,7 @@ export async function refreshDueConnections(deps: SweepDeps): Promise<SweepRepor
     unknownOAuthErrors: 0,
   };
   await eachOf(dueUserIds(deps, report), deps.concurrency, (userId) => handleOne(deps, userId, report));
-  log.info('Refresh sweep', report);
+  log.info('Sweep ended', report);
   metric('RefreshSweepFailures', report.failed);
   return report;
 }
@@ -111,15 +111,14 @@ function noteFailure(error: unknown, userId: string, report: SweepReport): void 
     return;
   }
   report.failed++;
-  log.warn('Connection was not refreshed', { userId, error: describeError(error) });
+  log.warn('Connection not refreshed', { userId, error: describeError(error) });
   if (hasCode(error, 'google_oauth_error') && ++report.unknownOAuthErrors === unknownFromOperator)
-    reportOperatorError('Many connections get an OAuth error that this service does not know', error);
+    reportOperatorError('Many connections get an unknown OAuth error', error);
   if (hasCode(error, 'google_client_misconfigured', 'not_configured')) {
-    if (!report.endedEarly)
-      reportOperatorError('No token can be refreshed until the service is set up', error);
+    if (!report.endedEarly) reportOperatorError('Sweep stopped, service is not set up', error);
     report.endedEarly = 'operator';
   } else if (isOperatorError(error)) {
-    reportOperatorError('A token cannot be refreshed', error);
+    reportOperatorError('Token cannot be refreshed', error);
   } else if (report.failed >= stormAfter && report.failed > report.refreshed) {
     report.endedEarly ??= 'storm';
   }
