@@ -16,9 +16,11 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
+import { providers } from '../functions/payment-confirmed/providers.ts';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
 import type { ErrorCode } from '../shared/app-error.ts';
 import { metricNamespace, webhookRoute } from '../shared/names.ts';
+import { pascalCase } from './service-function.ts';
 
 export interface AlarmsProps {
   readonly api: HttpApi;
@@ -31,7 +33,7 @@ export interface AlarmsProps {
   readonly email: string | undefined;
 }
 
-/** The few things that a person must look at: everything else mends itself and can be seen in the tables. */
+/** The few things that a person must look at: everything else recovers, and is visible in the tables. */
 export function alarms(scope: Construct, props: AlarmsProps): void {
   const group = new Construct(scope, 'Alarms');
   const action = props.email ? new SnsAction(alarmTopic(group, props.key, props.email)) : undefined;
@@ -57,14 +59,14 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
 
   alarm(
     'DeadLetters',
-    'Payments are in the dead-letter queue: neither their outcome nor a next attempt could be recorded. Mend the cause, then start a redrive.',
+    'Payments are in the dead-letter queue: neither their outcome nor a next attempt could be recorded. Repair the cause, then start a redrive.',
     props.deadLetters.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
     1,
   );
   if (props.undeliveredEvents) {
     alarm(
       'UndeliveredEvents',
-      'LeadsCalendar has refused events, or could not be reached for a day. They are kept for 14 days: mend the receiver, then post them to it from the queue.',
+      'LeadsCalendar has refused events, or could not be reached for a day. They are kept for 14 days: repair the receiver, then post them to it from the queue.',
       props.undeliveredEvents.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
       1,
     );
@@ -108,17 +110,15 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     props.api.metricServerError({ period: quarter, statistic: Stats.SUM }),
     3,
   );
-  const providers = ['stripe', 'standard'];
+  const names = providers.map(({ name }) => name);
   alarm(
     'WebhookErrors',
-    'A payment webhook was answered 5xx, or was signed rightly and could not be read, so its payment is not recorded. The provider repeats it for a limited time only: see the log of payment-confirmed.',
+    'A payment webhook was answered 5xx, or had a valid signature and could not be read, so its payment is not recorded. The provider repeats it for a limited time only: see the log of payment-confirmed.',
     sumOf(
       'Failed webhooks',
       [
-        ...[webhookRoute('stripe'), webhookRoute('standard')].map((route) =>
-          own('RequestFailed', quarter, { route: `POST ${route}` }),
-        ),
-        ...providers.flatMap((provider) =>
+        ...names.map((name) => own('RequestFailed', quarter, { route: `POST ${webhookRoute(name)}` })),
+        ...names.flatMap((provider) =>
           unreadable.map((code) => own('WebhookRejected', quarter, { provider, code })),
         ),
       ],
@@ -126,10 +126,14 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     ),
     1,
   );
-  const rejected = (provider: string): string =>
-    `Webhooks of the provider "${provider}" were rejected at least five times in 15 minutes, and none was accepted. Compare its signing secret with the secret webhook-signing: the provider repeats them for a limited time only.`;
-  alarm('WebhooksRejectedStripe', rejected('stripe'), rejectedWhileNoneVerifies('stripe', quarter), 5);
-  alarm('WebhooksRejectedStandard', rejected('standard'), rejectedWhileNoneVerifies('standard', quarter), 5);
+  for (const name of names) {
+    alarm(
+      `WebhooksRejected${pascalCase(name)}`,
+      `Webhooks of the provider "${name}" were rejected at least five times in 15 minutes, and none was accepted. Compare its signing secret with the secret webhook-signing: the provider repeats them for a limited time only.`,
+      rejectedWhileNoneVerifies(name, quarter),
+      5,
+    );
+  }
 }
 
 function own(metricName: string, period: Duration, dimensionsMap: Record<string, string> = {}): Metric {
@@ -180,9 +184,9 @@ function alarmTopic(scope: Construct, key: Key, email: string): Topic {
   topic.addSubscription(new EmailSubscription(email));
   Validations.of(topic).acknowledge({
     id: 'Serverless-SNSRedrivePolicy',
-    reason: 'An e-mail that SNS cannot deliver says nothing that the alarm itself does not show.',
+    reason: 'The alarm itself shows all that an undelivered e-mail says.',
   });
-  // The policy that enforces TLS stands in the place of SNS's own, which would let alarms of the account publish.
+  // The policy that enforces TLS replaces SNS's own, which would let alarms of the account publish.
   topic.addToResourcePolicy(
     new PolicyStatement({
       principals: [new ServicePrincipal('cloudwatch.amazonaws.com')],

@@ -1,17 +1,18 @@
 import { RemovalPolicy, Validations } from 'aws-cdk-lib';
 import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
-import { HttpApi, type HttpMethod, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
+import { HttpApi, HttpMethod, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import type { StackConfig } from './config.ts';
+import { guards, type Operation, operations } from './operations.ts';
 
-/** The HTTP API, throttled and with an access log, without routes and without CORS: no browser script calls it. */
+/** The HTTP API, throttled and with an access log, without CORS: no browser script calls it. */
 export function httpApi(scope: Construct, config: StackConfig): HttpApi {
   const api = new HttpApi(scope, 'Api', {
     createDefaultStage: false,
-    // A second way in would lead past a firewall in front of the domain.
+    // A second address would bypass a firewall in front of the domain.
     disableExecuteApiEndpoint: config.publicUrl !== undefined && !config.keepDefaultEndpoint,
   });
   const accessLogs = new LogGroup(scope, 'AccessLogs', {
@@ -28,17 +29,19 @@ export function httpApi(scope: Construct, config: StackConfig): HttpApi {
   return api;
 }
 
-/** @param guard how the function knows whom it serves, since no authorizer of the gateway stands before it */
-export function addRoute(api: HttpApi, method: HttpMethod, path: string, fn: IFunction, guard: string): void {
-  const integration = new HttpLambdaIntegration('Function', fn);
-  for (const route of api.addRoutes({ path, methods: [method], integration })) {
-    Validations.of(route).acknowledge({ id: 'AwsSolutions-APIG4', reason: guard });
+/** A route for each operation. No authorizer comes before a function: the guard of the operation says why. */
+export function addRoutes(api: HttpApi, functions: Record<Operation['function'], IFunction>): void {
+  for (const { method, route: path, function: name, guard } of operations) {
+    const integration = new HttpLambdaIntegration('Function', functions[name]);
+    for (const route of api.addRoutes({ path, methods: [HttpMethod[method]], integration })) {
+      Validations.of(route).acknowledge({ id: 'AwsSolutions-APIG4', reason: guards[guard] });
+    }
   }
 }
 
 /**
- * Neither path, query string nor headers: link tokens, codes and states travel in the query, signatures and
- * bearer tokens in headers, and paths may name bookings. The route says enough.
+ * No path, query string or header: link tokens, codes and states travel in the query, signatures and bearer tokens in
+ * headers, and paths contain booking ids. The route is enough.
  */
 const accessLogFormat = AccessLogFormat.custom(
   JSON.stringify({

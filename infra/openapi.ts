@@ -1,64 +1,44 @@
-/** The HTTP API as OpenAPI 3.1, from the schemas that requests are read with and that answers are typed by. */
+/** The HTTP API as OpenAPI 3.1, from the table of operations. */
 import { type ConversionConfig, toJsonSchema, toJsonSchemaDefs } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
-import { bookingSchema as bookingBody, listSchema } from '../functions/bookings/requests.ts';
-import { changeSchema } from '../functions/connections/manage-connection.ts';
-import { rejections } from '../functions/payment-confirmed/accept-webhook.ts';
-import { event, payment, refund } from '../functions/payment-confirmed/standard/events.ts';
-import {
-  bookingSchema,
-  bookingsSchema,
-  calendarsSchema,
-  connectionSchema,
-  disconnectedSchema,
-  errorSchema,
-  healthSchema,
-  problemSchema,
-  receiptSchema,
-} from '../shared/api-answers.ts';
 import type { ErrorCode } from '../shared/app-error.ts';
-import { routes, webhookRoute } from '../shared/names.ts';
+import {
+  type Body,
+  headers,
+  type Operation,
+  operations,
+  type Parameter,
+  type SchemaName,
+  type Success,
+  schemas,
+} from './operations.ts';
+import { errorCodes } from './reference.ts';
 
 export type JsonSchema = Record<string, unknown>;
 
-/** What one operation may be sent and may answer. */
-export type Operation = {
+type DocumentedOperation = {
   operationId: string;
   summary: string;
   description?: string;
   tags: string[];
   security?: Record<string, string[]>[];
-  parameters?: { name: string; in: string; required?: boolean; description?: string; schema: JsonSchema }[];
-  requestBody?: { required: boolean; content: Record<string, { schema: JsonSchema }> };
+  parameters?: DocumentedParameter[];
+  requestBody?: RequestBody;
   responses: Record<string, Answer>;
 };
-export type Answer = {
+type Answer = {
   description: string;
   headers?: Record<string, { description: string; schema: JsonSchema }>;
   content?: Record<string, { schema: JsonSchema }>;
 };
 export type OpenApi = {
   openapi: string;
-  paths: Record<string, Record<string, Operation>>;
+  paths: Record<string, Record<string, DocumentedOperation>>;
   components: { schemas: Record<string, JsonSchema>; securitySchemes: JsonSchema };
 } & Record<string, unknown>;
 
-const schemas = {
-  Booking: bookingSchema,
-  BookingRequest: bookingBody,
-  Bookings: bookingsSchema,
-  Calendars: calendarsSchema,
-  Connection: connectionSchema,
-  ConnectionChange: changeSchema,
-  Disconnected: disconnectedSchema,
-  Error: errorSchema,
-  Health: healthSchema,
-  Problem: problemSchema,
-  Receipt: receiptSchema,
-  StandardPayment: payment,
-  StandardRefund: refund,
-} satisfies Record<string, v.GenericSchema>;
-type SchemaName = keyof typeof schemas | 'BookingPatch';
+type RequestBody = { required: boolean; content: Record<string, { schema: JsonSchema }> };
+type DocumentedParameter = Omit<Parameter, 'schema'> & { schema: JsonSchema };
 
 /**
  * As JSON Schema 2020-12: what is asked of a value, as far as it can be said there, with types also where a constant
@@ -89,6 +69,7 @@ export const asDocumented = {
 } satisfies ConversionConfig;
 
 const ref = (name: SchemaName): JsonSchema => ({ $ref: `#/components/schemas/${name}` });
+const json = (schema: JsonSchema) => ({ 'application/json': { schema } });
 
 /** The whole document. */
 export function openApi(): OpenApi {
@@ -110,17 +91,7 @@ export function openApi(): OpenApi {
         description: 'ApiUrl',
       },
     ],
-    paths: {
-      [routes.booking]: { put: putBooking, get: getBooking, patch: patchBooking, delete: deleteBooking },
-      [routes.bookings]: { get: listBookings },
-      [routes.connection]: { get: getConnection, patch: patchConnection, delete: deleteConnection },
-      [routes.calendars]: { get: listCalendars },
-      [webhookRoute('stripe')]: { post: stripeWebhook },
-      [webhookRoute('standard')]: { post: standardWebhook },
-      [routes.connect]: { get: connect },
-      [routes.callback]: { get: callback },
-      [routes.health]: { get: health, head: healthHead },
-    },
+    paths: paths(),
     components: { schemas: componentSchemas(), securitySchemes },
   };
 }
@@ -135,370 +106,92 @@ const securitySchemes = {
   },
 };
 
-const asUser: Operation['security'] = [{ user: [] }];
+const tags: Record<Operation['function'], string> = {
+  bookings: 'bookings',
+  connections: 'connections',
+  'payment-confirmed': 'webhooks',
+  connect: 'browser',
+  'oauth-callback': 'browser',
+  health: 'health',
+};
 
-/** An answer that is JSON of a named schema. */
-function answer(description: string, schema: SchemaName, headers?: Answer['headers']): Answer {
-  return {
-    description,
-    ...(headers ? { headers } : {}),
-    content: { 'application/json': { schema: ref(schema) } },
-  };
-}
-
-/** Refusals by status, each with the codes that it may carry. */
-function refusals(codes: Record<number, ErrorCode[]>): Record<string, Answer> {
-  const all: Record<number, ErrorCode[]> = { ...codes, 500: ['internal_error', ...(codes[500] ?? [])] };
+function paths(): OpenApi['paths'] {
+  const byRoute = Object.entries(Object.groupBy(operations, ({ route }) => route));
   return Object.fromEntries(
-    Object.entries(all).map(([status, named]) => [
-      status,
-      {
-        description: named.map((code) => `\`${code}\``).join(', '),
-        content: {
-          'application/problem+json': {
-            schema: { allOf: [ref('Error'), { type: 'object', properties: { code: { enum: named } } }] },
-          },
-        },
-      },
+    byRoute.map(([route, ofRoute = []]) => [
+      route,
+      Object.fromEntries(ofRoute.map((one) => [one.method.toLowerCase(), documented(one)])),
     ]),
   );
 }
 
-const unauthorized: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired'];
-const unusableBody: Record<number, ErrorCode[]> = {
-  400: ['invalid_request', 'invalid_json'],
-  413: ['payload_too_large'],
-};
-const notSetUp: Record<number, ErrorCode[]> = { 503: ['not_configured'] };
-const askingGoogle: Record<number, ErrorCode[]> = {
-  502: ['google_oauth_error', 'google_unexpected_body'],
-  503: [
-    'calendar_unavailable',
-    'google_unreachable',
-    'refresh_in_progress',
-    'google_unexpected_status',
-    'google_client_misconfigured',
-    'token_unreadable',
-    'not_configured',
-  ],
-};
-
-const etag = {
-  ETag: { description: 'The revision, in quotes: for If-Match.', schema: { type: 'string' } },
-};
-const writtenHeaders = {
-  ...etag,
-  Location: { description: 'Where the booking is.', schema: { type: 'string' } },
-};
-const bookingId = {
-  name: 'id',
-  in: 'path',
-  required: true,
-  description: "LeadsCalendar's id of the booking.",
-  schema: { type: 'string', pattern: '^[A-Za-z0-9_.:@-]{1,128}$' },
-};
-const ifMatch = {
-  name: 'If-Match',
-  in: 'header',
-  description: 'The ETag of the booking as it was read: any other revision is left alone.',
-  schema: { type: 'string', examples: ['"3"'] },
-};
-const inNeedOfSync = answer('Recorded; sync is on its way.', 'Booking', writtenHeaders);
-
-const putBooking: Operation = {
-  operationId: 'declareBooking',
-  summary: 'Declares a booking, or replaces its desired state',
-  description:
-    'Before it is paid: then the payment need only carry its id. With "hold" a tentative event holds the slot until then.',
-  tags: ['bookings'],
-  security: asUser,
-  parameters: [bookingId, ifMatch],
-  requestBody: { required: true, content: { 'application/json': { schema: ref('BookingRequest') } } },
-  responses: {
-    200: answer('Unchanged, or changed with nothing to sync.', 'Booking', writtenHeaders),
-    201: answer('Declared; no event exists before it is paid.', 'Booking', writtenHeaders),
-    202: inNeedOfSync,
-    ...refusals({
-      ...unusableBody,
-      401: unauthorized,
-      404: ['booking_not_found'],
-      409: ['booking_cancelled', 'concurrent_update'],
-      412: ['revision_mismatch'],
-      ...notSetUp,
-    }),
-  },
-};
-
-const getBooking: Operation = {
-  operationId: 'getBooking',
-  summary: 'Shows the desired state, the calendar event, and why they differ',
-  tags: ['bookings'],
-  security: asUser,
-  parameters: [bookingId],
-  responses: {
-    200: answer('The booking.', 'Booking', etag),
-    ...refusals({
-      400: ['invalid_request'],
-      401: unauthorized,
-      404: ['booking_not_found'],
-      ...notSetUp,
-    }),
-  },
-};
-
-const patchBooking: Operation = {
-  operationId: 'changeBooking',
-  summary: 'Reschedules or edits a booking',
-  description: 'A merge patch (RFC 7396) of the body of PUT.',
-  tags: ['bookings'],
-  security: asUser,
-  parameters: [bookingId, ifMatch],
-  requestBody: {
-    required: true,
-    content: {
-      'application/merge-patch+json': { schema: ref('BookingPatch') },
-      'application/json': { schema: ref('BookingPatch') },
+function documented(operation: Operation): DocumentedOperation {
+  const { id, summary, description, guard, parameters, body, success, errors } = operation;
+  return {
+    operationId: id,
+    summary,
+    ...(description ? { description } : {}),
+    tags: [tags[operation.function]],
+    ...(guard === 'user' ? { security: [{ user: [] }] } : {}),
+    ...(parameters ? { parameters: parameters.map(documentedParameter) } : {}),
+    ...(body ? { requestBody: requestBody(body) } : {}),
+    responses: {
+      ...Object.fromEntries(Object.entries(success).map(([status, answer]) => [status, answerOf(answer)])),
+      ...(errors.length > 0 ? refusals([...errors, 'internal_error']) : {}),
     },
-  },
-  responses: {
-    200: answer('Unchanged, or changed with nothing to sync.', 'Booking', writtenHeaders),
-    202: inNeedOfSync,
-    ...refusals({
-      ...unusableBody,
-      401: unauthorized,
-      404: ['booking_not_found'],
-      409: ['booking_cancelled', 'concurrent_update'],
-      412: ['revision_mismatch'],
-      415: ['unsupported_media_type'],
-      ...notSetUp,
-    }),
-  },
-};
+  };
+}
 
-const deleteBooking: Operation = {
-  operationId: 'cancelBooking',
-  summary: 'Cancels a booking permanently, also when it is paid',
-  tags: ['bookings'],
-  security: asUser,
-  parameters: [bookingId, ifMatch],
-  responses: {
-    200: answer('Cancelled; no event exists.', 'Booking', writtenHeaders),
-    202: inNeedOfSync,
-    ...refusals({
-      400: ['invalid_request'],
-      401: unauthorized,
-      404: ['booking_not_found'],
-      409: ['concurrent_update'],
-      412: ['revision_mismatch'],
-      ...notSetUp,
-    }),
-  },
-};
+function documentedParameter({ schema, ...parameter }: Parameter): DocumentedParameter {
+  return { ...parameter, schema: schema ? inline(schema) : { type: 'string' } };
+}
 
-const listBookings: Operation = {
-  operationId: 'listBookings',
-  summary: "Lists the user's bookings by start",
-  description:
-    'A page may be shorter than the limit, and even empty, while more follow: only one without nextCursor is the last. ' +
-    'Bookings without an appointment are in no list. One that has just changed may be missing for a moment.',
-  tags: ['bookings'],
-  security: asUser,
-  parameters: queryOf({
-    status: 'Only those of this status.',
-    from: "Those that start then or later. A whole day starts at midnight in the calendar's time zone.",
-    to: 'Those that start before.',
-    cursor: 'nextCursor of the page before, with the same from and to.',
-    limit: 'How many at most.',
-  }),
-  responses: {
-    200: answer('A page.', 'Bookings'),
-    ...refusals({ 400: ['invalid_request'], 401: unauthorized, ...notSetUp }),
-  },
-};
+function requestBody({ schema, types = ['application/json'] }: Body): RequestBody {
+  const content = typeof schema === 'string' ? ref(schema) : inline(schema);
+  return { required: true, content: Object.fromEntries(types.map((type) => [type, { schema: content }])) };
+}
 
-const getConnection: Operation = {
-  operationId: 'getConnection',
-  summary: 'Shows the connection of the user',
-  tags: ['connections'],
-  security: asUser,
-  responses: {
-    200: answer('The connection.', 'Connection'),
-    ...refusals({ 401: unauthorized, 404: ['connection_not_found'], ...notSetUp }),
-  },
-};
+function answerOf({ description, schema, page, headers: names }: Success): Answer {
+  return {
+    description,
+    ...(names
+      ? {
+          headers: Object.fromEntries(
+            names.map((name) => [name, { description: headers[name], schema: { type: 'string' } }]),
+          ),
+        }
+      : {}),
+    ...(schema ? { content: json(ref(schema)) } : {}),
+    ...(page ? { content: { 'text/html': { schema: {} } } } : {}),
+  };
+}
 
-const patchConnection: Operation = {
-  operationId: 'changeConnection',
-  summary: 'Chooses the calendar',
-  tags: ['connections'],
-  security: asUser,
-  requestBody: { required: true, content: { 'application/json': { schema: ref('ConnectionChange') } } },
-  responses: {
-    200: answer('The connection.', 'Connection'),
-    ...refusals({
-      ...unusableBody,
-      401: unauthorized,
-      404: ['connection_not_found'],
-      409: ['reauthorization_required', 'calendar_switched_off', 'concurrent_update'],
-      ...askingGoogle,
-    }),
-  },
-};
+/** Errors by status, each with the codes that it may carry. */
+function refusals(codes: readonly ErrorCode[]): Record<string, Answer> {
+  const pairs = codes.flatMap((code) => errorCodes[code].status.map((status) => ({ status, code })));
+  const byStatus = Object.entries(Object.groupBy(pairs, ({ status }) => status));
+  return Object.fromEntries(
+    byStatus.map(([status, named = []]) => [status, refusal(named.map(({ code }) => code))]),
+  );
+}
 
-const deleteConnection: Operation = {
-  operationId: 'endConnection',
-  summary: 'Ends the connection, and revokes the grant at Google',
-  tags: ['connections'],
-  security: asUser,
-  responses: {
-    200: answer('It has ended.', 'Disconnected'),
-    ...refusals({
-      401: unauthorized,
-      404: ['connection_not_found'],
-      409: ['concurrent_update'],
-      ...askingGoogle,
-    }),
-  },
-};
+function refusal(codes: ErrorCode[]): Answer {
+  const schema = { allOf: [ref('Error'), { type: 'object', properties: { code: { enum: codes } } }] };
+  return {
+    description: codes.map((code) => `\`${code}\``).join(', '),
+    content: { 'application/problem+json': { schema } },
+  };
+}
 
-const listCalendars: Operation = {
-  operationId: 'listCalendars',
-  summary: 'Lists the calendars that events can go to',
-  tags: ['connections'],
-  security: asUser,
-  responses: {
-    200: answer('The calendars.', 'Calendars'),
-    ...refusals({
-      401: unauthorized,
-      403: ['calendar_list_permission_missing'],
-      404: ['connection_not_found'],
-      409: ['reauthorization_required', 'calendar_switched_off'],
-      ...askingGoogle,
-    }),
-  },
-};
-
-const unusableWebhook: Record<number, ErrorCode[]> = {
-  400: rejections,
-  404: ['provider_not_configured'],
-  413: ['payload_too_large'],
-  503: ['stripe_unreachable', 'not_configured'],
-};
-const signedBy = (...names: string[]): Operation['parameters'] =>
-  names.map((name) => ({ name, in: 'header', required: true, schema: { type: 'string' } }));
-
-const stripeWebhook: Operation = {
-  operationId: 'stripeWebhook',
-  summary: 'Takes an event of Stripe',
-  tags: ['webhooks'],
-  parameters: signedBy('Stripe-Signature') ?? [],
-  requestBody: {
-    required: true,
-    content: {
-      'application/json': {
-        schema: { type: 'object', description: "Stripe's own: https://docs.stripe.com/api/events/object" },
-      },
-    },
-  },
-  responses: { 200: answer('Taken.', 'Receipt'), ...refusals(unusableWebhook) },
-};
-
-const standardWebhook: Operation = {
-  operationId: 'standardWebhook',
-  summary: 'Takes a payment of another provider, signed by Standard Webhooks',
-  tags: ['webhooks'],
-  // Not required, since `svix-` may stand before the same names.
-  parameters: ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({
-    name,
-    in: 'header',
-    description: `Or ${name.replace('webhook-', 'svix-')}.`,
-    schema: { type: 'string' },
-  })),
-  requestBody: { required: true, content: { 'application/json': { schema: standardEvent() } } },
-  responses: { 200: answer('Taken.', 'Receipt'), ...refusals(unusableWebhook) },
-};
-
-const text = (name: string, description: string, required = false) => ({
-  name,
-  in: 'query',
-  required,
-  description,
-  schema: { type: 'string' },
-});
-const aPage: Answer = { description: 'A page that says so.', content: { 'text/html': { schema: {} } } };
-const elsewhere = (description: string): Answer => ({
-  description,
-  headers: { Location: { description: 'Where to.', schema: { type: 'string' } } },
-});
-
-const connect: Operation = {
-  operationId: 'connect',
-  summary: "Sends a user's browser to Google's consent page",
-  description: 'Refusals are pages to a browser that accepts text/html, with the same code.',
-  tags: ['browser'],
-  parameters: [
-    text('token', 'A link token: as the bearer token, with aud leadscalendar-google/connect.'),
-    text('return_to', 'Where to go afterwards; its origin must be one of returnOrigins.'),
-    text('retry', 'In place of the token, as our own pages offer it: the same attempt again.'),
-  ],
-  responses: {
-    302: elsewhere("To Google's consent page."),
-    ...refusals({
-      400: ['return_to_not_allowed', 'state_invalid', 'state_expired'],
-      401: unauthorized,
-      403: ['wrong_browser'],
-      ...notSetUp,
-    }),
-  },
-};
-
-const callback: Operation = {
-  operationId: 'callback',
-  summary: "Takes Google's answer and stores the connection",
-  description: 'Refusals are pages to a browser that accepts text/html, with the same code.',
-  tags: ['browser'],
-  parameters: [
-    text('state', 'As connect has sent it.'),
-    text('code', "Google's code."),
-    text('error', "Google's error, in place of the code."),
-  ],
-  responses: {
-    200: aPage,
-    302: elsewhere('To return_to, with google_calendar=connected.'),
-    ...refusals({
-      400: ['state_missing', 'state_invalid', 'state_expired', 'authorization_failed', 'id_token_invalid'],
-      403: [
-        'wrong_browser',
-        'access_denied',
-        'administrator_denied',
-        'browser_unsupported',
-        'calendar_permission_missing',
-      ],
-      409: ['state_used', 'refresh_token_missing', 'concurrent_update'],
-      502: ['id_token_invalid', 'google_oauth_error', 'google_unexpected_body'],
-      503: [
-        'google_unreachable',
-        'google_unexpected_status',
-        'google_client_misconfigured',
-        'not_configured',
-      ],
-    }),
-  },
-};
-
-const health: Operation = {
-  operationId: 'health',
-  summary: 'Answers that API and Lambda are there',
-  tags: ['health'],
-  responses: { 200: answer('They are.', 'Health') },
-};
-
-const healthHead: Operation = {
-  operationId: 'healthHead',
-  summary: 'The same without a body, for monitors',
-  tags: ['health'],
-  responses: { 200: { description: 'They are.' } },
-};
+/** A schema without a name, which refers to those that have one. */
+function inline(schema: v.GenericSchema): JsonSchema {
+  const { $schema, $defs, ...converted } = toJsonSchema(schema, {
+    ...asDocumented,
+    definitions: schemas,
+    overrideRef: ({ referenceId }) => `#/components/schemas/${referenceId}`,
+  });
+  return converted;
+}
 
 function componentSchemas(): Record<string, JsonSchema> {
   const all = toJsonSchemaDefs(schemas, {
@@ -522,21 +215,4 @@ function patchOf({ required, properties, ...schema }: JsonSchema): JsonSchema {
       ]),
     ),
   };
-}
-
-/** The query of the list, a parameter for each of its fields. */
-function queryOf(descriptions: Record<keyof typeof listSchema.entries, string>) {
-  const { properties = {} } = toJsonSchema(listSchema, asDocumented);
-  return Object.entries(descriptions).map(([name, description]) => ({
-    name,
-    in: 'query',
-    description,
-    schema: properties[name] as JsonSchema,
-  }));
-}
-
-function standardEvent(): JsonSchema {
-  const { $schema, ...schema } = toJsonSchema(event, asDocumented);
-  const data = { anyOf: [ref('StandardPayment'), ref('StandardRefund')] };
-  return { ...schema, properties: { ...schema.properties, data } };
 }

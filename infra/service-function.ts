@@ -93,6 +93,6 @@ function serviceFunction(
 }
 
 /** `booking-sync` is `BookingSync` in the template. */
-function pascalCase(name: string): string {
+export function pascalCase(name: string): string {
   return name.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

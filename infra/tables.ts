@@ -11,13 +11,18 @@ import type { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { indexes } from '../shared/names.ts';
 
+export interface Tables {
+  readonly connections: Table;
+  readonly bookings: Table;
+}
+
 /**
- * The two tables. Items appear in an index only while they have both its attributes, so each index holds what
- * is to be done and little else.
+ * The two tables. Items appear in an index only while they have both its attributes, so each index holds little more
+ * than pending work.
  */
-export function tables(scope: Construct, key: Key): { connections: Table; bookings: Table } {
-  // Tables outlive mistakes: they roll back to any second, and neither a deploy nor a delete removes them.
-  const keptSafe = {
+export function tables(scope: Construct, key: Key): Tables {
+  // Tables survive mistakes: they roll back to any second, and neither a deploy nor a delete removes them.
+  const protection = {
     billingMode: BillingMode.PAY_PER_REQUEST,
     encryption: TableEncryption.CUSTOMER_MANAGED,
     encryptionKey: key,
@@ -31,7 +36,7 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
     partitionKey: { name: 'userId', type: AttributeType.STRING },
     // Counts of the attempts of a link; a connection has no such attribute.
     timeToLiveAttribute: 'expiresAt',
-    ...keptSafe,
+    ...protection,
   });
   addIndex(connections, indexes.refreshDue, 'refreshShard', {
     name: 'refreshAt',
@@ -45,7 +50,7 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
   const bookings = new Table(scope, 'BookingsTable', {
     partitionKey: { name: 'id', type: AttributeType.STRING },
     timeToLiveAttribute: 'expiresAt',
-    ...keptSafe,
+    ...protection,
   });
   addIndex(bookings, indexes.syncDue, 'syncShard', { name: 'syncDueAt', type: AttributeType.NUMBER }, [
     'userId',
@@ -55,7 +60,7 @@ export function tables(scope: Construct, key: Key): { connections: Table; bookin
   return { connections, bookings };
 }
 
-/** An index holds the keys of its items, and of their attributes only what it is read for. */
+/** An index holds the keys of its items, and of their attributes only those that its readers need. */
 function addIndex(
   table: Table,
   indexName: string,

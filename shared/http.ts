@@ -66,7 +66,7 @@ export function operationFor<Operation>(
 ): Operation {
   const operation = operations[request.routeKey];
   if (operation) return operation;
-  throw new Error(`No operation for ${request.routeKey}. Compare infra/stack.ts.`);
+  throw new Error(`No operation for ${request.routeKey}. Compare infra/operations.ts.`);
 }
 
 /** The bytes of the body as they were sent, which signatures cover. */

@@ -4,19 +4,11 @@ import { parseBookingMessage } from '../../functions/booking-sync/read-message.t
 import { matchRoute } from '../../infra/local/http-api.ts';
 import { toEvent, toResponse } from '../../infra/local/http-payload.ts';
 import { openApi } from '../../infra/openapi.ts';
-import {
-  bookingSchema,
-  bookingsSchema,
-  calendarsSchema,
-  connectionSchema,
-  disconnectedSchema,
-  errorSchema,
-  healthSchema,
-  receiptSchema,
-} from '../../shared/api-answers.ts';
+import { operations, schemas } from '../../infra/operations.ts';
+import { type bookingSchema, errorSchema } from '../../shared/api-answers.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
 import type { HttpRequest } from '../../shared/http.ts';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes } from '../../shared/names.ts';
 import { makeState, makeToken, standardHeaders, stripeHeaders } from './credentials.ts';
 import type { Case } from './requests.ts';
 import { publicUrl, returnOrigin, type Service, sentIn, tableNames, type Write } from './service.ts';
@@ -27,20 +19,13 @@ export type Verdict = { status: number; code: string; ms: number };
 /** Milliseconds in which every answer has to come. */
 const patience = 1000;
 
-const success: Record<string, v.GenericSchema> = {
-  [`POST ${webhookRoute('stripe')}`]: receiptSchema,
-  [`POST ${webhookRoute('standard')}`]: receiptSchema,
-  [`GET ${routes.connection}`]: connectionSchema,
-  [`PATCH ${routes.connection}`]: connectionSchema,
-  [`DELETE ${routes.connection}`]: disconnectedSchema,
-  [`GET ${routes.calendars}`]: calendarsSchema,
-  [`PUT ${routes.booking}`]: bookingSchema,
-  [`PATCH ${routes.booking}`]: bookingSchema,
-  [`GET ${routes.booking}`]: bookingSchema,
-  [`DELETE ${routes.booking}`]: bookingSchema,
-  [`GET ${routes.bookings}`]: bookingsSchema,
-  [`GET ${routes.health}`]: healthSchema,
-};
+/** The schema of the answer, by endpoint. */
+const success: Record<string, v.GenericSchema> = Object.fromEntries(
+  operations.flatMap(({ method, route, success: answers }) => {
+    const name = answers[200]?.schema;
+    return name && name !== 'BookingPatch' ? [[`${method} ${route}`, schemas[name]]] : [];
+  }),
+);
 const browserEndpoints = [`GET ${routes.connect}`, `GET ${routes.callback}`];
 
 /** Codes that docs/openapi.json allows, by endpoint and status. */

@@ -6,6 +6,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
+import { operations } from '../../infra/operations.ts';
+import { pascalCase } from '../../infra/service-function.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { eventSource } from '../../shared/names.ts';
 import { type TemplateView, viewOf } from './template.ts';
@@ -37,9 +39,11 @@ const fn = (name: string, ...rights: string[]): string[] => [
   `${name}/Role may xray: PutTelemetryRecords, PutTraceSegments on *`,
   ...rights.map((right) => `${name}/Role may ${right}`),
 ];
-const reached = (name: string, ...paths: string[]): string[] =>
-  paths.map(
-    (path) =>
+/** A function may be invoked for the routes of its operations. */
+const reached = [...new Set(operations.map(({ function: name, route }) => `${pascalCase(name)} ${route}`))]
+  .map((pair) => pair.split(' '))
+  .map(
+    ([name, path]) =>
       `${name}/Function lets apigateway.amazonaws.com lambda: InvokeFunction if aws:SourceArn = our execute-api:Api/*/*${path}`,
   );
 const scheduled = (name: string): string[] => [
@@ -137,12 +141,7 @@ const allowed: string[] = [
   ),
 
   // What starts them.
-  ...reached('Health', '/health'),
-  ...reached('Connect', '/google/connect'),
-  ...reached('OauthCallback', '/google/callback'),
-  ...reached('Connections', '/connections/me', '/connections/me/calendars'),
-  ...reached('Bookings', '/bookings', '/bookings/{id}'),
-  ...reached('PaymentConfirmed', '/webhooks/stripe', '/webhooks/standard'),
+  ...reached,
   ...scheduled('BookingReconcile'),
   ...scheduled('TokenRefresh'),
 

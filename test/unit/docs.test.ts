@@ -65,7 +65,7 @@ test('api.md explains every reason for an orphaned payment', () => {
 test('operate.md explains every metric and every alarm', () => {
   const metrics = matches(readAll('{functions,shared}/**/*.ts'), /\bmetric\('(\w+)'/g);
   expect(explained('docs/operate.md', '## Logs and metrics', 'metric')).toEqual(metrics);
-  const alarms = matches(read('infra/alarms.ts'), /\balarm\(\s*'(\w+)'/g);
+  const alarms = matches(read('infra/alarms.ts'), /\balarm\(\s*['`](\w+)/g);
   expect(explained('docs/operate.md', '## Alarms', 'alarm')).toEqual(alarms);
 });
 
