@@ -10,7 +10,7 @@ import {
   type StoredEvent,
 } from '../../infra/local/google/state.ts';
 import type { Deed } from './deeds.ts';
-import type { Truth } from './life.ts';
+import type { Truth } from './played-scenario.ts';
 import { recordedEvent } from './stored-booking.ts';
 import type { World } from './world.ts';
 

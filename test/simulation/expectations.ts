@@ -1,7 +1,7 @@
 /** How bookings are to end by what was said of them, judged without the code of the service. */
 import { type Change, type Content, changeOf, contentOf } from './contents.ts';
 import { capturedOf, type Deed, type Plan } from './deeds.ts';
-import type { Life, Truth } from './life.ts';
+import type { Life, Truth } from './played-scenario.ts';
 
 export type Presence = 'confirmed' | 'tentative' | 'absent';
 

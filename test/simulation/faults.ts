@@ -2,7 +2,7 @@
 import { AppError } from '../../shared/app-error.ts';
 import { type Answer, answer } from './google.ts';
 import { ready } from './readiness.ts';
-import { between, type Course, oneOf, type Random, whole } from './scheduler.ts';
+import { between, type Course, oneOf, type Random } from './scheduler.ts';
 
 /** Where an operation goes. */
 export const targets = [
@@ -221,93 +221,14 @@ export type FaultName = keyof typeof faultsByName;
 export const faultNames = Object.keys(faultsByName) as FaultName[];
 const faults: Record<FaultName, Fault> = faultsByName;
 
+export const canHit = (fault: FaultName, target: Target): boolean => faults[fault].on(target);
+
 /** How often each fault befalls an operation that it can befall. What is not named never does. */
 export type Profile = {
   chances: Partial<Record<FaultName, number>>;
   /** What befalls the operations of one kind, one after the other and then over again. */
   script?: { target: Target; faults: (FaultName | 'none')[] };
 };
-
-const isLate = (name: FaultName): boolean => /applied late/.test(name);
-
-const groups = {
-  /** Any but those of `late`. */
-  mixed: (name: FaultName) => !isLate(name),
-  calm: () => false,
-  crashes: (name: FaultName) => /cut off|frozen|slow/.test(name),
-  google: (name: FaultName) => /^\d|lost|timed|answered|malformed|page|client/.test(name),
-  aws: (name: FaultName) => /throttled|answer lost|SDK|unprocessed|batch/.test(name),
-  /** Requests of crashed and timed-out runs that Google applies later. */
-  late: (name: FaultName) => isLate(name) || /cut off|frozen|timed out|answer lost|^4|throttled/.test(name),
-};
-/** Which faults there are in a run. */
-export type ProfileName = keyof typeof groups;
-export const profileNames = Object.keys(groups) as ProfileName[];
-
-/** Some faults often, some seldom, some never: what hides one bug shows another. */
-export function drawProfile(random: Random, name: ProfileName): Profile {
-  return name === 'late' ? drawLateProfile(random) : drawAnyProfile(random, name);
-}
-
-/** One write to an event or two are applied late, then Google mostly answers: what is left is what a re-check must find. */
-function drawLateProfile(random: Random): Profile {
-  const target = oneOf<Target>(random, [
-    'events.insert',
-    'events.insert',
-    'events.delete',
-    'events.delete',
-    'events.patch',
-    'events.get',
-  ]);
-  const frequent = (fault: FaultName): boolean => isLate(fault) || fault === 'frozen';
-  const chances = faultNames.filter(groups.late).map((fault) => {
-    const level = random();
-    const chance = level < 0.7 ? 0 : level < 0.9 ? 0.02 : 0.1;
-    return [fault, frequent(fault) && random() < 0.5 ? 0.1 : chance] as const;
-  });
-  const ofTarget = faultNames.filter((fault) => groups.late(fault) && faults[fault].on(target));
-  const late = ofTarget.filter(isLate);
-  const script = Array.from({ length: whole(random, 2, 5) }, () =>
-    oneOf(random, [...ofTarget, ...late, ...late, ...late, ...Array(8).fill('none' as const)]),
-  );
-  return {
-    chances: Object.fromEntries(chances),
-    ...(random() < 0.7 ? { script: { target, faults: script } } : {}),
-  };
-}
-
-function drawAnyProfile(random: Random, name: Exclude<ProfileName, 'late'>): Profile {
-  const calm = random() < 0.1;
-  const possible = calm ? [] : faultNames.filter(groups[name]);
-  const chances = possible.map((fault) => {
-    const level = random();
-    const chance = level < 0.55 ? 0 : level < 0.8 ? 0.01 : level < 0.95 ? 0.04 : 0.15;
-    // These leave a booking failed or a connection broken, which hides what else would happen to it.
-    const rare = fault === '403 scope missing' || (fault === '403 forbidden' && !ready.rejections);
-    return [fault, rare && level < 0.7 ? 0 : chance];
-  });
-  const target = oneOf<Target>(random, [
-    ...targets,
-    ...Array<Target>(6).fill('events.insert'),
-    ...Array<Target>(2).fill('events.get'),
-    'events.delete',
-  ]);
-  const ofTarget = possible.filter((fault) => faults[fault].on(target));
-  // What takes effect although nobody was told is what is hardest to get right.
-  const unheard = ofTarget.filter((fault) => /^(timed out|cut off after|frozen)$/.test(fault));
-  // And what comes after it, where nothing else is tried.
-  const final = ofTarget.filter((fault) =>
-    /^(400 data|403 forbidden|403 unknown|404|410|page with any status)$/.test(fault),
-  );
-  const failing = ofTarget.filter((fault) => fault === '400 data');
-  const script = Array.from({ length: whole(random, 2, 4) }, () =>
-    oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, ...failing, ...failing, 'none' as const]),
-  );
-  return {
-    chances: Object.fromEntries(chances),
-    ...(random() < 0.4 && ofTarget.length > 0 ? { script: { target, faults: script } } : {}),
-  };
-}
 
 /** How long things take when nothing is wrong: milliseconds until the effect, and until the answer. */
 function usual(target: Target, random: Random): { before: number; after: number } {

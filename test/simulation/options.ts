@@ -1,6 +1,6 @@
 /** The options of `npm run simulate`. */
 import { parseArgs } from 'node:util';
-import { type ProfileName, profileNames } from './faults.ts';
+import { type ProfileName, profileNames } from './profiles.ts';
 
 export const help = `Runs the whole service in simulated time, through many scenarios with faults, and checks what it guarantees.
 

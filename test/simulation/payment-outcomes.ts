@@ -1,7 +1,7 @@
 /** Whether each payment that references a booking can be seen: in the booking, as a problem, or on the bus. */
 import type { Booking } from '../../shared/booking.ts';
 import { ownerOf, type Paying, payerOf, payingDeeds, stands } from './expectations.ts';
-import type { Life } from './life.ts';
+import type { Life } from './played-scenario.ts';
 
 export function checkPayments(life: Life, count: (what: string) => void): string[] {
   const { world, truth } = life;

@@ -4,7 +4,7 @@ import { changeConnection } from '../../functions/connections/manage-connection.
 import { mayWrite } from './by-hand.ts';
 import { deadlineOf } from './contents.ts';
 import { bodyOf, ownerOf, presences } from './expectations.ts';
-import { isConnected, type Life } from './life.ts';
+import { isConnected, type Life } from './played-scenario.ts';
 import { isBlocked } from './stored-booking.ts';
 import type { Deps } from './world.ts';
 

@@ -1,12 +1,15 @@
 import { logTo } from '../../shared/observability.ts';
+import { checkEnd } from './check-end.ts';
 import { useImmediateCrypto } from './crypto.ts';
 import { drawPlan, type Plan } from './deeds.ts';
-import { drawProfile, type Profile, type ProfileName } from './faults.ts';
-import { checkEnd, leaks, type Watch, watchWorld } from './invariants.ts';
+import type { Profile } from './faults.ts';
 import { knownUntilStateModel } from './known.ts';
 import { drawLatePlan } from './late.ts';
-import { live } from './life.ts';
+import { leaks } from './leaks.ts';
+import { live } from './play-scenario.ts';
+import { drawProfile, type ProfileName } from './profiles.ts';
 import { oneOf, randomOf } from './scheduler.ts';
+import { type Watch, watchWorld } from './watch-world.ts';
 import type { Injected } from './world.ts';
 
 /** A run: what happens in it, and which of its faults are left out. */

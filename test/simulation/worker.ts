@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { startCoverage } from './coverage.ts';
-import type { ProfileName } from './faults.ts';
 import { useMutant } from './mutants.ts';
+import type { ProfileName } from './profiles.ts';
 import { addResult, emptySummary } from './summary.ts';
 
 /** A thread that runs seeds and reports: every `step`-th from `first` to below `end`. */

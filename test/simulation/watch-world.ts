@@ -1,0 +1,181 @@
+import { instantOf } from '../../infra/local/google/event-times.ts';
+import type { Booking, BookingStatus } from '../../shared/booking.ts';
+import type { BusEventType } from '../../shared/bus.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection.ts';
+import { fromItem } from '../../shared/dynamo.ts';
+import { isAccountRefused } from './check-booking.ts';
+import { ready } from './readiness.ts';
+import { givenUpEvents, mayHaveOlderEvent, recordedEvent } from './stored-booking.ts';
+import { changesBesideBooking } from './untouched.ts';
+import type { World } from './world.ts';
+
+/** What must hold at every moment. Each violation is told in one line. */
+
+/**
+ * Milliseconds for which two events may stand: two minutes until nothing can take effect late any more, one until
+ * reconcile hands back what is due, and three for each message of the same user before it that somebody has died with
+ * or an operator has handed back.
+ */
+const longestOverlap = 20 * 60_000;
+/** Seconds for which the service remembers an event that it gave up. */
+const givenUpFor = 15 * 86_400;
+
+/** Counts of what was looked at, so that a check that never runs is noticed. */
+export type Checks = Record<string, number>;
+
+export type Watch = {
+  violations: string[];
+  checks: Checks;
+  broken: { at: number; connection: GrantedConnection; alive: Set<string> }[];
+};
+
+/** Looks at each change of the tables and of the calendars as it happens. */
+export function watchWorld(world: World): Watch {
+  const watch: Watch = { violations: [], checks: {}, broken: [] };
+  const count = (what: string): void => {
+    watch.checks[what] = (watch.checks[what] ?? 0) + 1;
+  };
+  const violated = (what: string): void => {
+    watch.violations.push(`${((world.now() - 1) / 1000).toFixed(0)}: ${what}`);
+  };
+
+  /**
+   * Google cannot be kept from entering late what was sent before its user chose another calendar, nor can two workers
+   * that have one message be kept from meeting at that moment. That must not last, unless Google allows nothing more.
+   */
+  const isBriefly = (events: ReturnType<typeof world.google.events>): boolean => {
+    const booking = events[0]?.resource.extendedProperties?.private?.leadscalendarBooking;
+    const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
+    // Its owner has moved the older one to a calendar that cannot be searched: a problem says so.
+    if (stored && mayHaveOlderEvent(stored)) return true;
+    // One worker gives an event id up while another one creates its event: the re-check deletes it.
+    const known = events.filter(({ resource }) => {
+      const givenUp = stored && givenUpEvents(stored).find(({ eventId }) => eventId === resource.id);
+      const createdAt = Date.parse(resource.created ?? '') / 1000;
+      return givenUp === undefined || createdAt < givenUp.until - givenUpFor - 30;
+    });
+    if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
+    // After these the service waits for an hour and more.
+    if (isAccountRefused(world)) return true;
+    const newest = Math.max(...events.map(({ resource }) => Date.parse(resource.created ?? '')));
+    const hindered = world.injected.at(-1)?.at ?? 0;
+    return world.now() - Math.max(newest, hindered) < longestOverlap;
+  };
+  world.watchGoogle(() => {
+    count('one event at most, after each call');
+    const standing = Map.groupBy(
+      world.google
+        .events()
+        .filter(({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking),
+      ({ resource, calendarId }) =>
+        `${resource.extendedProperties?.private?.leadscalendarBooking} of ${world.google.state.calendars.get(calendarId)?.owner}`,
+    );
+    for (const [booking, events] of standing) {
+      if (events.length > 1 && !isBriefly(events)) violated(`two events stand for ${booking} at once`);
+    }
+  });
+
+  world.google.watchPatches((before, after) => {
+    if (!ready.guests) return;
+    count('a write changes nothing but what its booking changed');
+    for (const what of changesBesideBooking(before, after)) violated(what);
+  });
+
+  world.watchRefreshes((beside) => {
+    count('one refresh at a time');
+    if (beside) violated('two refreshes of one connection ran side by side');
+  });
+
+  world.watchers.push((table, item, before) => {
+    if (table === 'bookings' && item.id?.S?.startsWith('booking#')) {
+      const [now, then] = [fromItem<Booking>(item), before && fromItem<Booking>(before)];
+      count('booking versions follow each other');
+      if (now.version !== (then?.version ?? 0) + 1)
+        violated(`${now.bookingId} was written over another version`);
+      const tooEarly = missedTooEarly(world, then, now);
+      if (ready.days && tooEarly !== undefined) {
+        count('nothing is given up before its deadline');
+        if (tooEarly) violated(`${now.bookingId} was given up although its appointment is still ahead`);
+      }
+      const news = newsOf(then, now);
+      if (!news) return;
+      count('news is published before it is stored');
+      const isPublished = world.published.some(
+        ({ type, bookingId, id }) =>
+          news.includes(type) && bookingId === now.bookingId && id.endsWith(`:${now.version - 1}`),
+      );
+      if (!isPublished) violated(`${now.bookingId} became ${now.status}, and nobody was told`);
+    }
+    if (table === 'connections') {
+      const [now, then] = [fromItem<Connection>(item), before && fromItem<Connection>(before)];
+      count('connection versions never go back');
+      if (then && now.tokenVersion < then.tokenVersion) violated(`the connection of ${now.userId} went back`);
+      if (now.status === then?.status) return;
+      const type = connectionNews[now.status];
+      if (!world.published.some((event) => event.type === type && event.userId === now.userId))
+        violated(`the connection of ${now.userId} became ${now.status}, and nobody was told`);
+      if (now.status === 'reauthorization_required') {
+        const alive = new Set(
+          [...world.google.state.refreshTokens.values()]
+            .map(({ token }) => token)
+            .filter(world.google.accepts),
+        );
+        watch.broken.push({ at: world.now(), connection: now, alive });
+      }
+    }
+  });
+  return watch;
+}
+
+/** Whether a booking was given up before its deadline; undefined where it was not given up. */
+function missedTooEarly(world: World, before: Booking | undefined, now: Booking): boolean | undefined {
+  const { appointment, status, userId } = now;
+  if (status !== 'missed' || before?.status === 'missed' || !appointment) return undefined;
+  const connection = world.connections().find((one) => one.userId === userId);
+  if (connection?.status !== 'active') return undefined;
+  const { state, emailOf } = world.google;
+  const account = [...state.accounts.values()].find(({ sub }) => sub === connection.googleSub);
+  const id = connection.calendarId === 'primary' ? emailOf(account?.sub) : connection.calendarId;
+  const zone = state.calendars.get(id ?? '')?.timeZone ?? account?.timeZone ?? 'UTC';
+  const [from, to] = [appointment.start, appointment.end].map((time) =>
+    instantOf('date' in time ? { date: time.date } : time, zone),
+  ) as [number, number];
+  const deadline = to - from > 4 * 3_600_000 ? to : from;
+  // Clocks differ by some seconds.
+  return world.now() < deadline - 10_000;
+}
+
+const connectionNews: Record<Connection['status'], BusEventType> = {
+  active: 'connection.activated',
+  reauthorization_required: 'connection.reauthorization_required',
+  disconnected: 'connection.disconnected',
+};
+
+const newsOfStatus: Partial<Record<BookingStatus, BusEventType[]>> = {
+  scheduled: ['booking.scheduled', 'booking.rescheduled', 'booking.conflict'],
+  cancelled: ['booking.cancelled'],
+  waiting_for_connection: ['booking.waiting'],
+  conflict: ['booking.conflict'],
+  deleted_by_user: ['booking.deleted_by_user'],
+  missed: ['booking.missed'],
+  failed: ['booking.failed'],
+};
+
+/** Events of which one must have been published for this change; undefined where none need be. */
+function newsOf(before: Booking | undefined, now: Booking): BusEventType[] | undefined {
+  if (before?.status === now.status) return undefined;
+  const known = before && recordedEvent(before);
+  // Cancelled by its backend where nothing stood and nothing was paid: that is answered, and no news.
+  if (now.status === 'cancelled' && now.cancelledAt !== undefined && !known && before?.status !== 'pending')
+    return undefined;
+  // A look at Google that found all as it was on record.
+  if (
+    before?.status === 'pending' &&
+    known &&
+    known.revision === recordedEvent(now)?.revision &&
+    now.status === 'scheduled' &&
+    !known.tentative
+  )
+    return undefined;
+  return newsOfStatus[now.status];
+}
