@@ -11,11 +11,12 @@ import { signUserToken } from '../../shared/user-token.ts';
 import { changeOf } from './contents.ts';
 import type { Deed } from './deeds.ts';
 import { bodyOf } from './expectations.ts';
+import type { Ended } from './invocations.ts';
 import type { Life } from './played-scenario.ts';
 import { signingSecretOf } from './rotations.ts';
 import { between } from './scheduler.ts';
 import { second, seconds, timeouts } from './timeouts.ts';
-import type { Deps, Ended } from './world.ts';
+import type { Deps } from './world.ts';
 
 /** How providers, backends and users ask the service, until it answers. */
 

@@ -5,10 +5,11 @@ import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
 import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
+import type { Ended } from './invocations.ts';
 import type { Life } from './played-scenario.ts';
 import { between, whole } from './scheduler.ts';
 import { minute, second, seconds, timeouts } from './timeouts.ts';
-import { type Ended, startsAt, type World } from './world.ts';
+import { startsAt, type World } from './world.ts';
 
 /** What runs by itself: workers on the queue, and the schedules. */
 

@@ -1,11 +1,3 @@
-import {
-  BatchGetItemCommand,
-  PutItemCommand,
-  QueryCommand,
-  UpdateItemCommand,
-} from '@aws-sdk/client-dynamodb';
-import type { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { type SendMessageBatchCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import type { ReconcileDeps } from '../../functions/booking-reconcile/hand-back-due.ts';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
@@ -19,29 +11,23 @@ import type { WebhookDeps, WebhookSecrets } from '../../functions/payment-confir
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
 import type { Booking } from '../../shared/booking.ts';
-import {
-  bookingQueue,
-  type ConnectionActivated,
-  type PaymentReported,
-  paymentQueue,
-  type SyncRequested,
-} from '../../shared/booking-queue.ts';
 import { bookingStore, syncReader } from '../../shared/booking-store.ts';
-import { type BusEvent, eventBridgeBus } from '../../shared/bus.ts';
+import type { BusEvent } from '../../shared/bus.ts';
 import type { Connection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
 import { fromItem } from '../../shared/dynamo.ts';
 import { type GoogleClient, parseGoogleClient } from '../../shared/google-client-secret.ts';
-import type { GoogleOAuth } from '../../shared/google-oauth.ts';
 import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, keySecrets, optionalScopes } from '../../shared/names.ts';
 import { type Secret, secret } from '../../shared/secrets.ts';
-import { type EventCall, watchDoubts } from './doubts.ts';
-import { dynamoClientOf, simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
+import { createClients, type Hooks } from './clients.ts';
+import { watchDoubts } from './doubts.ts';
+import { simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
 import { courseOf, type FaultName, outageOf, type Profile, type Target } from './faults.ts';
-import { calendarAnswer, clientId, publicUrl, simulatedGoogle } from './google.ts';
+import { clientId, publicUrl, simulatedGoogle } from './google.ts';
+import { createInvocations } from './invocations.ts';
 import { simulatedQueue } from './queue.ts';
-import { createScheduler, kill, type Process, randomOf } from './scheduler.ts';
+import { createScheduler, type Process, randomOf } from './scheduler.ts';
 
 /** The service and the world around it, all in memory, in one simulated time and under one seed. */
 
@@ -68,9 +54,7 @@ export type WorldOptions = {
 /** A fault that took place: in which operation, and where that went. */
 export type Injected = { operation: string; fault: FaultName; target: Target; at: number };
 
-/** A function's execution environment: it keeps what it has read of the secrets from one invocation to the next. */
-type Environment = { process?: Process; secrets: Secrets; inUse: boolean };
-type Secrets = {
+export type Secrets = {
   tokenKeys: Secret<Keys<'token-encryption'>>;
   stateKeys: Secret<Keys<'state-encryption'>>;
   linkKeys: Secret<Keys<'link-signing'>>;
@@ -78,9 +62,6 @@ type Secrets = {
   googleClient: Secret<GoogleClient>;
   webhooks: Secret<WebhookSecrets>;
 };
-
-/** How an invocation ended. */
-export type Ended<T> = { is: 'done'; value: T } | { is: 'failed'; error: unknown } | { is: 'cut off' };
 
 /** What the use cases ask of the world. */
 export type Deps = CallbackDeps &
@@ -93,16 +74,6 @@ export type Deps = CallbackDeps &
   ReleaseDeps &
   ReconcileDeps &
   SweepDeps;
-
-/** Which event a request is about; undefined where it is about none or many. */
-function eventCallOf(method: string, url: string, body: string | undefined): EventCall | undefined {
-  if (method === 'events.insert') {
-    const { id, extendedProperties } = JSON.parse(body ?? '{}');
-    return { method, eventId: id, bookingId: extendedProperties?.private?.leadscalendarBooking };
-  }
-  const eventId = /\/events\/([^/]+)$/.exec(new URL(url).pathname)?.[1];
-  return eventId === undefined ? undefined : { method, eventId, bookingId: undefined };
-}
 
 export type World = ReturnType<typeof createWorld>;
 
@@ -147,15 +118,10 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     story.push(`${((now() - startsAt) / 1000).toFixed(3).padStart(12)} s  ${what}`);
   };
   const operations = new Map<Target, number>();
-  const environments = new Map<string, Environment[]>();
   let calm = false;
   let outage: { of: (target: Target) => boolean; isRateLimit: boolean; until: number } | undefined;
-  let running = 0;
   /** Since when an address has been answered as missing although it is not. */
   const missing = new Map<string, number>();
-  const refreshing = new Map<string, { process: Process; since: number }>();
-  let afterRefresh: (besideAnother: boolean) => void = () => {};
-  let afterGoogle: (method: string) => void = () => {};
 
   /**
    * Whether a fault may take place. What passes is over within a minute, and the truth is answered before it may come
@@ -200,130 +166,28 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     return scheduler.operate(process, drawn.course, () => effect(fault));
   }
 
-  function dynamoOf(process: Process) {
-    return dynamoClientOf((command) => {
-      if (command instanceof QueryCommand) {
-        const random = chance(`${process.name} index ${process.operations}`);
-        const lag = () => (!calm && random() < 0.2 ? 'before' : 'now') as 'before' | 'now';
-        return call(process, 'index', () => dynamo.execute(command, lag));
-      }
-      if (command instanceof BatchGetItemCommand) {
-        return call(process, 'batch read', (fault) =>
-          fault === 'keys left unprocessed' ? leavingOne(command) : dynamo.execute(command),
-        );
-      }
-      const writes = command instanceof PutItemCommand || command instanceof UpdateItemCommand;
-      return call(process, writes ? 'table write' : 'table read', () => dynamo.execute(command));
-    });
-  }
+  const hooks: Hooks = { afterRefresh: () => {}, afterGoogle: () => {} };
+  const { dynamoOf, clockOf, queueOf, busOf, googleOf, calendarOf } = createClients({
+    call,
+    now,
+    chance,
+    isCalm: () => calm,
+    trace: tell,
+    dynamo,
+    queue,
+    google,
+    published,
+    doubts,
+    hooks,
+  });
 
-  /** What a throttled table does: it answers for all keys but the first. */
-  function leavingOne({ input: { RequestItems = {} } }: BatchGetItemCommand): unknown {
-    const [table = '', ...others] = Object.keys(RequestItems);
-    const [left, ...Keys] = RequestItems[table]?.Keys ?? [];
-    const rest = Object.fromEntries(others.map((name) => [name, RequestItems[name]])) as typeof RequestItems;
-    if (Keys.length > 0) rest[table] = { ...RequestItems[table], Keys };
-    const answered = dynamo.execute(new BatchGetItemCommand({ RequestItems: rest })) as object;
-    return { ...answered, UnprocessedKeys: { [table]: { ...RequestItems[table], Keys: [left] } } };
-  }
-
-  const clockOf = (process: Process) => () => Math.floor((now() + process.skew) / 1000);
-
-  function queueOf(process: Process, messageKeys: Secrets['messageKeys']) {
-    const send = (command: SendMessageCommand | SendMessageBatchCommand): Promise<unknown> => {
-      type Text = string | undefined;
-      type Entry = { MessageBody: Text; MessageGroupId?: Text; MessageDeduplicationId?: Text };
-      const put = ({ MessageBody = '', MessageGroupId = '', MessageDeduplicationId = '' }: Entry): void =>
-        queue.send({ body: MessageBody, groupId: MessageGroupId, deduplicationId: MessageDeduplicationId });
-      if (command instanceof SendMessageCommand) return call(process, 'queue', () => put(command.input));
-      return call(process, 'queue batch', (fault) => {
-        const taken = (command.input.Entries ?? []).slice(fault === 'part of a batch refused' ? 1 : 0);
-        for (const entry of taken) put(entry);
-        return { Successful: taken.map(({ Id }) => ({ Id })) };
-      });
-    };
-    const client = { send } as unknown as SQSClient;
-    const messages = bookingQueue('bookings.fifo', clockOf(process), client);
-    const payments = paymentQueue('bookings.fifo', messageKeys, clockOf(process), client);
-    return {
-      ...messages,
-      ...payments,
-      send: (message: SyncRequested | ConnectionActivated | PaymentReported) =>
-        message.type === 'payment' ? payments.send(message) : messages.send(message),
-    };
-  }
-
-  function busOf(process: Process) {
-    const send = ({ input }: PutEventsCommand): Promise<unknown> =>
-      call(process, 'bus', () => {
-        for (const { Detail } of input.Entries ?? []) published.push(JSON.parse(Detail ?? ''));
-        return { FailedEntryCount: 0 };
-      });
-    return eventBridgeBus('bus', { send } as unknown as EventBridgeClient);
-  }
-
-  function googleOf(process: Process): GoogleOAuth {
-    return {
-      async exchangeCode(client, { code, verifier, redirectUri }) {
-        const form = {
-          grant_type: 'authorization_code',
-          code,
-          code_verifier: verifier,
-          redirect_uri: redirectUri,
-        };
-        const { granted, ...tokens } = await call(process, 'token', () => google.token(client, form));
-        const { sub, nonce } = granted;
-        return { ...tokens, identity: { sub, email: `${sub}@example.com`, ...(nonce ? { nonce } : {}) } };
-      },
-      refresh: async (client, refreshToken) => {
-        const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
-        // A lease of 20 seconds on clocks that differ by up to three. Who stood still may go on past its own.
-        const other = refreshing.get(refreshToken);
-        const isFresh = other !== undefined && now() - other.since < 16_000;
-        const isAtIt = isFresh && !other.process.dead && !other.process.frozen;
-        afterRefresh(isAtIt && !process.frozen);
-        refreshing.set(refreshToken, { process, since: now() });
-        try {
-          const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));
-          return tokens;
-        } finally {
-          refreshing.delete(refreshToken);
-        }
-      },
-      revoke: (refreshToken) => call(process, 'revoke', () => google.revoke(refreshToken)),
-    };
-  }
-
-  function calendarOf(process: Process) {
-    const fetchFrom = (
-      url: string,
-      init: { method?: string; body?: string; headers?: Record<string, string> },
-    ) => {
-      const request = google.calendarCall(url, init);
-      const about = eventCallOf(request.method, url, init.body);
-      if (about) doubts.sent(process, about);
-      const answer = call(
-        process,
-        request.method as Target,
-        () => {
-          const answered = calendarAnswer(request);
-          tell(
-            `Google: ${request.method} ${new URL(url).pathname.slice(22)} by ${process.name}: ${answered.status}`,
-          );
-          afterGoogle(request.method);
-          return answered;
-        },
-        new URL(url).pathname,
-      );
-      if (about)
-        answer.then(
-          ({ status }) => doubts.answered(about, status),
-          () => doubts.answered(about, undefined),
-        );
-      return answer;
-    };
-    return { fetch: fetchFrom as unknown as typeof fetch, baseUrl: 'https://www.example.com/calendar/v3' };
-  }
+  const invocations = createInvocations({
+    scheduler,
+    chance,
+    onCrash: doubts.crashed,
+    secretsOf: (environment) => world.secretsOf(environment),
+    depsOf: (process, secrets) => world.depsOf(process, secrets),
+  });
 
   const world = {
     scheduler,
@@ -354,11 +218,11 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         .map((item) => fromItem<Connection>(item))
         .filter(({ status }) => status !== undefined),
     watchGoogle: (watch: (method: string) => void) => {
-      afterGoogle = watch;
+      hooks.afterGoogle = watch;
     },
     /** Told of each refresh that begins, and whether another one of the same connection has not ended yet. */
     watchRefreshes: (watch: (besideAnother: boolean) => void) => {
-      afterRefresh = watch;
+      hooks.afterRefresh = watch;
     },
     beginOutage(of: (target: Target) => boolean, milliseconds: number, isRateLimit = false): void {
       outage = { of, isRateLimit, until: now() + milliseconds };
@@ -368,9 +232,6 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       calm = true;
     },
     isCalm: () => calm,
-    /** How many invocations are under way. */
-    running: () => running,
-
     secretsOf(environment: () => Process): Secrets {
       const clock = () => Math.floor((now() + environment().skew) / 1000);
       const read = (id: string): Promise<string> => {
@@ -434,63 +295,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     },
 
     /** Runs an invocation of a function in an environment of its own, for at most `timeout` milliseconds. */
-    invoke<T>(
-      name: string,
-      functionName: string,
-      timeout: number,
-      run: (deps: Deps) => Promise<T>,
-    ): Promise<Ended<T>> {
-      const random = chance(name);
-      const skew = Math.round((random() - 0.5) * 3000);
-      const pool = environments.get(functionName) ?? [];
-      environments.set(functionName, pool);
-      let environment = pool.find(({ inUse }) => !inUse);
-      if (!environment) {
-        const created: Environment = {
-          inUse: true,
-          secrets: world.secretsOf(() => created.process as Process),
-        };
-        environment = created;
-        pool.push(created);
-      }
-      const used = environment;
-      used.inUse = true;
-      return new Promise((resolve) => {
-        running += 1;
-        const end = (ended: Ended<T>): void => {
-          running -= 1;
-          if (ended.is === 'cut off') pool.splice(pool.indexOf(used), 1);
-          used.inUse = false;
-          resolve(ended);
-        };
-        let over = false;
-        const once = (ended: Ended<T>): void => {
-          if (over) return;
-          over = true;
-          process.ended = true;
-          end(ended);
-        };
-        const process: Process = {
-          name,
-          random,
-          skew,
-          dead: false,
-          frozen: false,
-          ended: false,
-          onDeath: () => {
-            doubts.crashed(process);
-            once({ is: 'cut off' });
-          },
-          operations: 0,
-        };
-        used.process = process;
-        scheduler.at(timeout, () => over || process.frozen || kill(process));
-        run(world.depsOf(process, used.secrets)).then(
-          (value) => once({ is: 'done', value }),
-          (error: unknown) => once({ is: 'failed', error }),
-        );
-      });
-    },
+    invoke: <T>(name: string, functionName: string, timeout: number, run: (deps: Deps) => Promise<T>) =>
+      invocations.invoke(name, functionName, timeout, run),
 
     /** A while, for somebody outside. */
     pause: (milliseconds: number): Promise<void> =>
