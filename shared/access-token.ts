@@ -135,10 +135,14 @@ export async function refresh(
     const seen = await readActive(deps, userId);
     if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
     if (deps.clock() >= giveUpAt) {
-      throw new AppError('refresh_in_progress', 'Another worker is still refreshing this connection.', {
-        status: 503,
-        retryable: true,
-      });
+      throw new AppError(
+        'refresh_in_progress',
+        'Another worker is still refreshing this connection. Try again in a few seconds.',
+        {
+          status: 503,
+          retryable: true,
+        },
+      );
     }
     current = seen;
     await deps.sleep(lookAgainAfter * (0.75 + 0.5 * deps.random()));

@@ -17,9 +17,13 @@ export async function authenticate(
 ): Promise<string> {
   const token = /^Bearer ([\w.-]+)$/i.exec(request.headers.authorization ?? '')?.[1];
   if (!token) {
-    throw new AppError('token_missing', 'Send the token of a user: "Authorization: Bearer <token>".', {
-      status: 401,
-    });
+    throw new AppError(
+      'token_missing',
+      'The request has no token. Send that of a user: "Authorization: Bearer <token>".',
+      {
+        status: 401,
+      },
+    );
   }
   const { userId, keyId } = await useSecret(deps.apiKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.api, now: deps.clock() }),

@@ -78,7 +78,9 @@ export function rawBody(request: HttpRequest): Buffer {
 export function jsonBody(request: HttpRequest): unknown {
   const body = rawBody(request);
   if (body.length > largestJson) {
-    throw new AppError('payload_too_large', `The body is larger than ${largestJson} bytes.`, { status: 413 });
+    throw new AppError('payload_too_large', `The body is too large. Send at most ${largestJson} bytes.`, {
+      status: 413,
+    });
   }
   return parseJsonBody(body);
 }
@@ -128,7 +130,7 @@ function understood(error: unknown): AppError {
       status: 503,
     });
   }
-  return new AppError('internal_error', 'Something went wrong here. Nothing was changed; please try again.', {
+  return new AppError('internal_error', 'Something went wrong here. Please try again.', {
     status: 500,
     cause: error,
   });

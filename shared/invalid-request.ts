@@ -31,8 +31,12 @@ export function parseRequest<Schema extends RequestSchema>(
 
 /** The error for an invalid request. */
 export function invalidRequest(problems: Problem[]): AppError {
-  return new AppError('invalid_request', 'The request cannot be used; "problems" says why, field by field.', {
-    status: 400,
-    problems,
-  });
+  return new AppError(
+    'invalid_request',
+    'The request is invalid: "problems" lists what each field must be. Correct it and send it again.',
+    {
+      status: 400,
+      problems,
+    },
+  );
 }

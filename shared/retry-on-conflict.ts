@@ -14,7 +14,7 @@ export async function retryOnConflict<T>(subject: string, attempt: () => Promise
   }
   throw new AppError(
     'concurrent_update',
-    `The ${subject} was being changed at the same moment. Please try again.`,
+    `Another request changed the ${subject} at the same moment. Please try again.`,
     {
       status: 409,
       retryable: true,

@@ -85,7 +85,7 @@ function decode(text: string): Buffer {
 function unreadable(cause?: unknown): AppError {
   return new AppError(
     'token_unreadable',
-    'Stored tokens cannot be opened: their key was removed from the secret token-encryption, or the row was changed.',
+    'Stored tokens cannot be decrypted: their key was removed from the secret token-encryption, or the item was changed. Restore the key, or let the user connect again.',
     { cause },
   );
 }

@@ -216,7 +216,7 @@ function checkRevision(stored: Booking | undefined, userId: string, ifMatch: str
   if (named.includes('*') || named.includes(etagOf(stored))) return;
   throw new AppError(
     'revision_mismatch',
-    `The booking is at revision ${stored.revision} by now. Read it again, and decide again.`,
+    `The booking has changed and is at revision ${stored.revision} now. Read it again, and send the change for that revision.`,
     { status: 412 },
   );
 }
@@ -229,7 +229,7 @@ export function etagOf({ revision }: { revision: number }): string {
 function isCancelled(): AppError {
   return new AppError(
     'booking_cancelled',
-    'The booking was cancelled, which is for good. Declare a new one under another id.',
+    'The booking was cancelled, which is permanent. Declare a new one under another id.',
     { status: 409 },
   );
 }

@@ -29,7 +29,7 @@ export function checkPatchType(request: HttpRequest): void {
   if (type === 'application/merge-patch+json' || type === 'application/json') return;
   throw new AppError(
     'unsupported_media_type',
-    'Send a merge patch (RFC 7396) as application/merge-patch+json or application/json.',
+    'The content type is not supported. Send a merge patch (RFC 7396) as application/merge-patch+json or application/json.',
     { status: 415 },
   );
 }

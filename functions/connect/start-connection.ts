@@ -111,7 +111,7 @@ function checkReturnTo(returnTo: string, allowed: string[]): void {
   if (url && allowed.includes(`${url.protocol}//${url.host}`) && !url.username && !url.password) return;
   throw new AppError(
     'return_to_not_allowed',
-    'The address to return to is not one of LeadsCalendar. The operator lists the allowed origins at deployment.',
+    'The address to return to is not allowed. The operator lists the allowed origins at deployment.',
     { status: 400 },
   );
 }

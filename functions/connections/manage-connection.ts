@@ -175,10 +175,14 @@ async function find(deps: ConnectionsDeps, userId: string): Promise<Connection> 
 async function findActive(deps: ConnectionsDeps, userId: string): Promise<GrantedConnection> {
   const connection = await find(deps, userId);
   if (connection.status === 'active') return connection;
-  throw new AppError('reauthorization_required', 'The user must connect the calendar again first.', {
-    status: 409,
-    details: { status: connection.status },
-  });
+  throw new AppError(
+    'reauthorization_required',
+    'The connection is not active. The user must connect the calendar again.',
+    {
+      status: 409,
+      details: { status: connection.status },
+    },
+  );
 }
 
 async function save(
