@@ -1,16 +1,16 @@
-/** Looks for secrets in what a system shows of itself: as they are, in part, and in the usual encodings. */
+/** Searches for secrets in a system's outputs: in clear, in part, and in common encodings. */
 import { escapeHtml } from '../shared/html.ts';
 
-/** A secret that must not be seen. Of a text, only the part that is secret: without a prefix that all of its kind have. */
+/** A secret that must not leak. Of a text only the secret part, without a prefix that all of its kind have. */
 export type Canary = { name: string; secret: string | Buffer };
-/** Something that was seen, and where. */
+/** An output and its place. */
 export type Observation = { where: string; text: string };
 export type Leak = { canary: string; where: string; as: string };
 
-/** So many characters of a secret, at its beginning or its end, are a leak. */
+/** This many characters of a secret, at its start or end, are a leak. */
 const width = 16;
 
-/** Every leak once. Throws where a secret is too short to be told from chance. */
+/** Every leak once. Throws if a secret is too short to exclude chance matches. */
 export function findLeaks(canaries: Canary[], observations: Observation[]): Leak[] {
   const needles = new Map<string, { canary: string; as: string }>();
   for (const { name, secret } of canaries) {
@@ -30,7 +30,7 @@ export function findLeaks(canaries: Canary[], observations: Observation[]): Leak
   return [...leaks.values()];
 }
 
-/** How a part of a secret may be written. */
+/** Spellings of a part of a secret. */
 export function spellings(part: string | Buffer): [as: string, text: string][] {
   const bytes = Buffer.from(part);
   const binary: [string, string][] = [
@@ -53,12 +53,12 @@ export function spellings(part: string | Buffer): [as: string, text: string][] {
     ['HTML', escapeHtml(part)],
     ['JSON', JSON.stringify(part).slice(1, -1)],
     ...binary,
-    // The last that is the same text gives the name.
+    // The last of equal texts gives the name.
     ['as it is', part],
   ];
 }
 
-/** The characters that `bytes` alone decide where they stand in the middle of something longer. */
+/** The characters that `bytes` alone define within a longer text. */
 function within(bytes: Buffer, offset: number, encoding: 'base64' | 'base64url'): string {
   const text = Buffer.concat([Buffer.alloc(offset), bytes, Buffer.alloc(3)]).toString(encoding);
   return text.slice(Math.ceil((offset * 8) / 6), Math.floor(((offset + bytes.length) * 8) / 6));

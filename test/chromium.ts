@@ -1,4 +1,4 @@
-/** A real browser for tests: Chromium as it is installed on this machine. */
+/** A real browser for tests: the Chromium of this machine. */
 import { existsSync } from 'node:fs';
 import axe from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
@@ -13,7 +13,7 @@ const executablePath = process.env.CHROMIUM_PATH ?? usualPlaces.find((path) => e
 const missing = !executablePath || !existsSync(executablePath);
 const whereItIsLookedFor = `There is no Chromium at ${executablePath ?? usualPlaces.join(', ')}. Install it (Debian: apt install chromium), or set CHROMIUM_PATH to where it is.`;
 
-/** Whether tests in Chromium are skipped: where there is none, except in CI, where that is a fault. */
+/** Whether tests in Chromium are skipped: if it is missing, except in CI, where that is an error. */
 export const withoutChromium = missing && !process.env.CI;
 if (withoutChromium) console.warn(`Tests in the browser are skipped. ${whereItIsLookedFor}`);
 
@@ -23,7 +23,7 @@ export async function launchChromium(): Promise<Browser> {
   return chromium.launch({ executablePath });
 }
 
-/** What axe finds wrong with a page for people with disabilities: rule and element, of each. */
+/** Accessibility problems that axe finds in a page: rule and element of each. */
 export async function barriers(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   const { violations } = (await page.evaluate('axe.run()')) as Pick<axe.AxeResults, 'violations'>;

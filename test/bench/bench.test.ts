@@ -9,7 +9,7 @@ import { refresh } from './refresh.ts';
 import { simulatedSweep } from './refresh-simulated.ts';
 import { goalsOf, table } from './table.ts';
 
-// How long anything takes is for `npm run bench` to say: here it only has to run.
+// `npm run bench` measures times: these tests only check that it runs.
 test('the short cold-start bench starts every function and its baseline', {
   timeout: 300_000,
 }, async () => {
@@ -32,7 +32,7 @@ test("the lower bound makes exactly the calls of each function's first event", {
   expect(calls['booking-sync'].ours).toContain('POST /calendar/v3/calendars/primary/events');
 });
 
-// Which calls they are, test/e2e/calls.test.ts says; how the money is computed, test/unit/cost-model.test.ts.
+// test/e2e/calls.test.ts lists the calls, test/unit/cost-model.test.ts checks the prices.
 test('the short calls bench counts calls and items of every operation', { timeout: 120_000 }, async () => {
   const rows = await calls.measure({ short: true, progress: () => {}, values: {} });
   expect(rows.filter(({ unit }) => unit === 'calls')).toHaveLength(17);
@@ -68,7 +68,7 @@ test('the short refresh bench sweeps due connections, simulated and real', { tim
   const progress: string[] = [];
   const rows = await refresh.measure({ short: true, progress: (text) => progress.push(text), values: {} });
   const of = (what: string) => rows.filter((each) => each.what.startsWith(what)).map(({ ours }) => ours);
-  // A sweep that has not refreshed all that was due ends the bench.
+  // A sweep that has not refreshed every due connection ends the bench.
   expect(of('measured')).toHaveLength(4);
   expect(of('calls per connection')[0]).toBeCloseTo(3, 1);
   expect(of('items read from the index per connection')).toEqual([1]);
@@ -87,7 +87,7 @@ test('a sweep over many connections costs only what its due connections cost', a
   for (const { asked } of [few, many]) expect(asked).toMatchObject({ calls: 3 * 100 + 4, itemsOfIndex: 100 });
 });
 
-// In simulated time, so this is no matter of the machine.
+// In simulated time, independent of the machine.
 test.each([
   [1000, 20, 0.9],
   [10_000, 20, 0.93],

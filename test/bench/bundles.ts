@@ -1,4 +1,4 @@
-/** Builds what the cold-start part starts: ours as it is deployed, and what it is compared with. */
+/** Builds the bundles of the cold-start part: ours as deployed, and those it is compared with. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
@@ -8,20 +8,21 @@ import { synthesize } from '../../infra/synthesize.ts';
 import { type FunctionName, functionNames } from './first-events.ts';
 
 /**
- * - `ours`: the bundle that is deployed
- * - `floor`: the same AWS clients, calls and middy, and nothing else, built in the same way (floor.ts)
+ * - `ours`: the deployed bundle
+ * - `floor`: lower bound: the same AWS clients, calls and middy, built in the same way (floor.ts)
  * - `empty`: a handler that does nothing
- * - `usual`: googleapis, stripe and the AWS SDK in one file (usual/service.ts), built in the usual way
+ * - `usual`: baseline: googleapis, stripe and the AWS SDK in one file (usual/service.ts), built with default
+ * settings
  */
 export const variants = ['ours', 'floor', 'empty', 'usual'] as const;
 export type Variant = (typeof variants)[number];
 
-/** A bundle that is in a file, and the name under which it exports its handler. */
+/** A bundle in a file, and the export name of its handler. */
 export type Bundle = { file: string; handler: string };
 
 /**
- * Builds all variants into a folder, ours within a cloud assembly in its folder `assembly`. In that, nothing takes
- * messages from the queue: no function is to run beside the one that is started.
+ * Builds all variants into a folder, ours within a cloud assembly in its folder `assembly`. The assembly has no
+ * event source, so that no other function runs during a measurement.
  */
 export async function buildVariants(directory: string): Promise<void> {
   const template = synthesize(join(directory, 'assembly')).stacks[0]?.templateFullPath as string;
@@ -50,7 +51,7 @@ export async function buildVariants(directory: string): Promise<void> {
   });
 }
 
-/** Where `buildVariants` puts a bundle. */
+/** The folder of a bundle of `buildVariants`. */
 export function bundleOf(directory: string, variant: Variant, name: FunctionName): Bundle {
   switch (variant) {
     case 'ours':
@@ -70,7 +71,7 @@ function withoutConsumers(template: Template): Template {
   return { ...template, Resources: Object.fromEntries(kept) };
 }
 
-/** `booking-sync` is `bookingSync` where handlers stand side by side in one file. */
+/** `booking-sync` is `bookingSync` in a file with all handlers. */
 function camelCase(name: string): string {
   return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

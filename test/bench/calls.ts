@@ -1,4 +1,4 @@
-/** Calls: how many each operation makes over the network, beside the least with which it could be done. */
+/** Calls: the network calls of each operation, next to its lower bound. */
 import {
   measureScenarios,
   refreshedConnections,
@@ -9,7 +9,7 @@ import type { Part, Row } from './part.ts';
 
 type Scenario = keyof Awaited<ReturnType<typeof measureScenarios>>;
 
-/** An operation: which of a scenario's calls are its own, the least there could be, and why ours are more. */
+/** An operation: its calls within a scenario, the lower bound, and why ours are more. */
 type Operation = {
   what: string;
   scenario: Scenario;
@@ -17,7 +17,7 @@ type Operation = {
   by: string[];
   floor: number;
   why?: string;
-  /** So many times the same within the scenario. */
+  /** Repetitions within the scenario. */
   times?: number;
 };
 
@@ -100,7 +100,7 @@ const operations: Operation[] = [
   },
 ];
 
-/** Scenarios in which items are worth counting, by what they are called in the table. */
+/** Scenarios whose items are counted, by their name in the table. */
 const itemsOf: Partial<Record<Scenario, string>> = {
   payment: 'payment',
   'payment with an expired token': 'payment, token expired',
@@ -146,7 +146,7 @@ export const calls: Part = {
   },
 };
 
-/** Secrets aside, which an environment reads once in five minutes. */
+/** Without secrets, which an environment reads once in five minutes. */
 function total(counts: Record<string, Record<string, number>>, by: string[]): number {
   return by
     .flatMap((name) => Object.entries(counts[name] ?? {}))

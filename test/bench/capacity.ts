@@ -1,18 +1,18 @@
 /**
- * What DynamoDB bills for a call, by its documented rules, from the items themselves: their bytes, and the request
- * units of table and indexes. Sources: docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
- * (items), GSI.html (what a write costs in an index).
+ * DynamoDB's charge for a call by its documented rules: item bytes and request units of table and indexes.
+ * Sources: docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html (items),
+ * GSI.html (writes to an index).
  */
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 
 export type Item = Record<string, AttributeValue>;
 
-/** An index as far as writing to it costs: its items have all its keys, and carry what it projects. */
+/** An index as far as writes cost: its items have all its keys and the projected attributes. */
 export type Index = { keys: string[]; projected: string[] };
 
 const kilobyte = 1024;
 
-/** Bytes of an item: names and values, and three for each list or map with one for each thing in it. */
+/** Bytes of an item: names and values, three per list or map, and one per element in it. */
 export function itemBytes(item: Item): number {
   return Object.entries(item).reduce(
     (sum, [name, value]) => sum + Buffer.byteLength(name) + valueBytes(value),
@@ -22,7 +22,7 @@ export function itemBytes(item: Item): number {
 
 function valueBytes({ S, N, BOOL, NULL, L, M, ...others }: AttributeValue): number {
   if (S !== undefined) return Buffer.byteLength(S);
-  // Two digits a byte, and one for the exponent.
+  // Two digits per byte, and one byte for the exponent.
   if (N !== undefined) return Math.ceil(N.replace(/\D/g, '').replace(/^0+|0+$/g, '').length / 2) + 1;
   if (BOOL !== undefined || NULL !== undefined) return 1;
   if (L !== undefined) return L.reduce((sum, value) => sum + 1 + valueBytes(value), 3);
@@ -30,23 +30,23 @@ function valueBytes({ S, N, BOOL, NULL, L, M, ...others }: AttributeValue): numb
   throw new Error(`No item of ours has a value like ${JSON.stringify(others)}.`);
 }
 
-/** Units of reading one item, which is strongly consistent. Looking for one that is not there costs one. */
+/** Units of a strongly consistent read of one item. A read of a missing item costs one. */
 export function readUnits(item: Item | undefined): number {
   return Math.max(1, Math.ceil(itemBytes(item ?? {}) / (4 * kilobyte)));
 }
 
-/** Units of one page of an index, where reads are eventually consistent. An empty page costs half a unit. */
+/** Units of one page of an index, read with eventual consistency. An empty page costs half a unit. */
 export function queryUnits(items: Item[]): number {
   const bytes = items.reduce((sum, item) => sum + itemBytes(item), 0);
   return Math.max(1, Math.ceil(bytes / (4 * kilobyte))) / 2;
 }
 
-/** Units of a write in the table and in its indexes. Either item is absent where there is none. */
+/** Units of a write in the table and its indexes. Either item may be absent. */
 export function writeUnits(before: Item | undefined, after: Item | undefined, indexes: Index[]): number {
   return inIndexes(before, after, indexes) + writing(Math.max(bytesOf(before), bytesOf(after)));
 }
 
-/** A changed key is a delete and a put; a change of what is projected is a put; anything else costs an index nothing. */
+/** A changed key costs a delete and a put, a changed projected attribute a put, any other change nothing. */
 function inIndexes(before: Item | undefined, after: Item | undefined, indexes: Index[]): number {
   return indexes.reduce((sum, index) => {
     const old = entryOf(before, index);
@@ -58,7 +58,7 @@ function inIndexes(before: Item | undefined, after: Item | undefined, indexes: I
   }, 0);
 }
 
-/** Bytes that an item takes in table and indexes; each copy of it is billed with a hundred bytes more. */
+/** Bytes of an item in table and indexes; each copy is billed with a hundred bytes more. */
 export function storedBytes(item: Item, indexes: Index[]): number {
   const copies = [item, ...indexes.map((index) => entryOf(item, index))].filter((copy) => copy !== undefined);
   return copies.reduce((sum, copy) => sum + itemBytes(copy) + 100, 0);

@@ -1,4 +1,4 @@
-/** Draws the cold starts as SVG: a group of bars for each function, from zero, in light and dark. */
+/** Draws the cold starts as SVG: a group of bars per function, from zero, in light and dark. */
 import type { Row } from './part.ts';
 
 const series = [
@@ -16,7 +16,7 @@ const top = 92;
 const bar = 9;
 const group = series.length * (bar + 2) + 14;
 
-/** @returns a whole SVG document; figures stand beside the bars, and in the description for who cannot see them */
+/** @returns a whole SVG document, with figures next to the bars and in a text description */
 export function coldStartChart(rows: Row[]): string {
   const most = Math.max(...rows.flatMap((row) => series.map(({ key }) => row[key] ?? 0)));
   const x = (ms: number): number => left + (ms / most) * (width - left - right);
@@ -55,7 +55,7 @@ function legend({ key, label, legendAt }: (typeof series)[number]): string {
   return `<rect class="${key}" x="${x}" y="60" width="10" height="10"/><text x="${x + 15}" y="69">${label}</text>`;
 }
 
-/** Round figures from zero, at most eight of them. */
+/** Round figures from zero, at most eight. */
 function ticks(most: number): number[] {
   const step = [10, 20, 50, 100, 200, 500, 1000].find((size) => most / size < 8) ?? 2000;
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, index) => index * step);

@@ -1,6 +1,6 @@
 /**
- * Cold starts: how long after the start of its process a function has answered its first event. Every start is a new
- * process of this Node with the environment that Lambda would give it; AWS and Google answer over HTTP from here.
+ * Cold starts: time from the start of a function's process to its first answer. Every start is a new process of
+ * this Node with Lambda's environment; AWS and Google answer over HTTP from here.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,8 +34,8 @@ export const coldStart: Part = {
 };
 
 /**
- * What ours and the floor call in their first event, each in order of the alphabet: calls side by side come in any.
- * Shows that the floor is one: that it saves no call which ours makes.
+ * Calls of ours and of the lower bound for their first event, sorted, since parallel calls arrive in any order.
+ * Proves that the lower bound omits no call that ours makes.
  */
 export function firstCalls(
   progress: MeasureOptions['progress'],
@@ -66,7 +66,7 @@ export function firstCalls(
   });
 }
 
-/** Builds everything, and lets `use` start it beside a running local stack. */
+/** Builds everything, and lets `use` start it next to a running local stack. */
 async function withBundles<T>(
   progress: MeasureOptions['progress'],
   use: (stack: LocalStack, directory: string) => Promise<T>,
@@ -87,15 +87,16 @@ async function withBundles<T>(
   }
 }
 
-/** Where functions find what they call. */
+/** Addresses that the functions call. */
 type Reached = Pick<LocalStack, 'url' | 'endpoints' | 'googleUrl'>;
 
 /** Milliseconds of each start. */
 type Times = Record<Variant, number[]>;
 
 /**
- * Starts every variant of every function in turn, round by round: a busy moment of the machine hits all alike. Calls
- * `before` before each start, and `answered` after each that counts. Functions find the stack where `reached` says.
+ * Starts every variant of every function in turn, round by round, so that a busy moment of the machine affects all
+ * alike. Calls `before` before each start, and `answered` after each that counts. Functions reach the stack at
+ * `reached`.
  */
 async function startAll(
   stack: LocalStack,
@@ -114,7 +115,7 @@ async function startAll(
     dynamo: dynamoDbClient(stack.endpoints.dynamodb),
     tables: { connections, bookings },
   };
-  // The first round warms up what answers here, and the files; it does not count.
+  // The first round warms up servers and files, and does not count.
   for (let round = short ? 1 : 0; round <= rounds; round++) {
     progress(`round ${round} of ${rounds}`);
     const answers: Record<Side, Map<FunctionName, unknown>> = { ours: new Map(), usual: new Map() };
@@ -146,7 +147,7 @@ async function startAll(
   world.dynamo.destroy();
 }
 
-/** What each function finds in its environment. Past the gateway: what it adds to a call is not the function's time. */
+/** The environment of each function, which bypasses the gateway: its overhead is not the function's time. */
 function environmentsOf(
   { url, endpoints, googleUrl = '' }: Reached,
   assembly: string,
@@ -161,7 +162,7 @@ function environmentsOf(
     AWS_SESSION_TOKEN: 'local',
     [env.googleUrl]: googleUrl,
     [env.stripeMode]: 'both',
-    // Where Lambda has the AWS SDK of its runtime, which only the usual way takes from there.
+    // The AWS SDK of Lambda's runtime, which only the baseline loads from there.
     NODE_PATH: join(import.meta.dirname, '..', '..', 'node_modules'),
   };
   const configs = resourcesOf('AWS::Lambda::Function').map((resource) =>
@@ -172,7 +173,7 @@ function environmentsOf(
 
 const launcher = join(import.meta.dirname, 'launch.cjs');
 
-/** Starts a process that answers one event. @throws Error with what it wrote where it did not answer */
+/** Starts a process that answers one event. @throws Error with its output if it does not answer */
 async function start(
   { file, handler }: Bundle,
   environment: Record<string, string>,
@@ -191,7 +192,7 @@ async function start(
   return JSON.parse(answered);
 }
 
-/** Goals in multiples of the floor: two functions that somebody waits for, or that do most of the work. */
+/** Goals as multiples of the lower bound, for the functions that users wait for or that do most of the work. */
 const timesFloor: Partial<Record<FunctionName, number>> = { 'payment-confirmed': 1.15, 'booking-sync': 1.15 };
 
 function row(name: FunctionName, times: Times): Row {
@@ -207,7 +208,7 @@ function ofEach<Key extends string, Value>(
   return Object.fromEntries(keys.map((key) => [key, value(key)])) as Record<Key, Value>;
 }
 
-/** The same in the same order, beginning elsewhere each round: none is always first after another function. */
+/** The same order with another first element in each round, so that none is always first. */
 function startingWith<T>(list: readonly T[], index: number): T[] {
   return list.map((_, offset) => list[(index + offset) % list.length] as T);
 }

@@ -1,16 +1,16 @@
-/** What a month costs, computed from measured units and prices. Pure: nothing here measures, reads or knows the time. */
+/** Monthly costs, computed from measured units and prices. Pure: measures and reads nothing, and has no clock. */
 import { type Price, type Priced, prices } from './prices.ts';
 
-/** How much of what is priced something uses. */
+/** Usage of each priced unit. */
 export type Units = Partial<Record<Priced, number>>;
 
-/** What was measured of one operation. Bytes and units are those of DynamoDB and the log. */
+/** Measurements of one operation. Bytes and units are those of DynamoDB and the log. */
 export type MeasuredOperation = {
-  /** Invocations that it takes; none where it is a part of one. */
+  /** Invocations of the operation; zero for a part of one. */
   invocations: number;
-  /** For each function that runs its memory in MB, and milliseconds of our own work, Google's answer aside. */
+  /** For each function its memory in MB, and milliseconds of our own work, without Google's latency. */
   runs: { memoryMb: number; ms: number }[];
-  /** Calls to Google that a run waits for, one after the other, and the memory that waits. */
+  /** Sequential calls to Google that a run waits for, and the memory that waits. */
   googleCalls: number;
   waitingMb: number;
   apiRequests: number;
@@ -27,15 +27,18 @@ export type MeasuredService = {
   refresh: MeasuredOperation;
   idleSweep: MeasuredOperation;
   idleReconcile: MeasuredOperation;
-  /** Write units of one connection's tokens without indexes and lease, and of one booking: what the usual way writes. */
+  /**
+   * Write units of one connection's tokens without indexes and lease, and of one booking: the writes of the
+   * baseline.
+   */
   plainWrites: { connection: number; booking: number };
-  /** Bytes that one connection takes, and what one paid booking leaves behind. */
+  /** Bytes of one connection, and of all items of one paid booking. */
   stored: { connection: number; booking: number };
-  /** What stands, whatever happens. */
+  /** Fixed cost, independent of load. */
   standing: { secrets: number; keys: number; alarmMetrics: number; metrics: number };
   sweepsPerMonth: number;
   reconcilesPerMonth: number;
-  /** Refreshes side by side in a sweep. */
+  /** Concurrent refreshes in a sweep. */
   refreshConcurrency: number;
 };
 
@@ -43,9 +46,9 @@ export type Load = {
   /** A month. */
   payments: number;
   connections: number;
-  /** Part of the connections that are in use on a day, 0..1. */
+  /** Share of connections that are in use on a day, 0..1. */
   active: number;
-  /** Milliseconds in which Google answers. */
+  /** Latency of Google in milliseconds. */
   latency: number;
   /** Seconds between two refreshes of a connection in use, and of an idle one. */
   refreshEvery: { inUse: number; idle: number };
@@ -53,7 +56,7 @@ export type Load = {
 
 export const monthSeconds = 30 * 86_400;
 const gigabyte = 1024 ** 3;
-/** Lambda gives one whole processor at this memory, and less below in proportion. */
+/** Lambda gives one whole processor at this memory, and a proportional share below. */
 export const wholeCpuMb = 1769;
 
 export function dollars(units: Units, table: Record<Priced, Price> = prices): number {
@@ -76,8 +79,8 @@ export function sum(...all: Units[]): Units {
 }
 
 /**
- * Units of one operation. All measured time is taken to be processor time and stretched by the share of a processor that
- * the memory gives, which is more than it can be. `waitsFor`: milliseconds that each call to Google is billed.
+ * Units of one operation. All measured time counts as processor time and is stretched by the memory's processor
+ * share, which is an upper bound. `waitsFor`: billed milliseconds per call to Google.
  */
 function unitsOf(operation: MeasuredOperation, waitsFor: number): Units {
   const { invocations, runs, googleCalls, waitingMb, messages, logBytes, ...same } = operation;
@@ -90,7 +93,7 @@ function unitsOf(operation: MeasuredOperation, waitsFor: number): Units {
     lambdaRequests: invocations,
     lambdaGbSeconds: working + gbSeconds(waitingMb, googleCalls * waitsFor),
     apiRequests,
-    // Sent, received and deleted: each message by itself, the dearest way.
+    // Each message is sent, received and deleted alone, the most expensive way.
     queueRequests: 3 * messages,
     events,
     readUnits,
@@ -102,14 +105,14 @@ function unitsOf(operation: MeasuredOperation, waitsFor: number): Units {
 const gbSeconds = (memoryMb: number, ms: number): number => (memoryMb / 1024) * (ms / 1000);
 const stretched = (ms: number, memoryMb: number): number => ms * Math.max(1, wholeCpuMb / memoryMb);
 
-/** Payments of a month, traces aside. */
+/** Payments of a month, without traces. */
 export function paymentsOf(service: MeasuredService, { payments, latency }: Load): Units {
   return times(unitsOf(service.payment, latency), payments);
 }
 
 /**
- * The usual way: the webhook reads the connection, waits for Google and writes the booking, all in one run. It is given
- * our webhook's own time and log for all of its work, and no events, retries or refunds.
+ * The baseline: the webhook reads the connection, waits for Google and writes the booking in one run. It is
+ * charged our webhook's own time and log for all of its work, and no events, retries or refunds.
  */
 export function usualPaymentsOf(
   { payment, plainWrites }: MeasuredService,
@@ -127,7 +130,7 @@ export function usualPaymentsOf(
   return times(unitsOf(inline, latency), payments);
 }
 
-/** Refreshes of a month. A user who is in use on a day is taken to be so for 24 hours. */
+/** Refreshes of a month. A user in use on a day counts as in use for 24 hours. */
 export function refreshesOf({
   connections,
   active,
@@ -137,15 +140,15 @@ export function refreshesOf({
   return connections * perMonth * monthSeconds;
 }
 
-/** Keeping the tokens of all connections usable for a month. Sweeps that find nothing are in `standingOf`. */
+/** Keeping the tokens of all connections valid for a month. Sweeps without due connections are in `standingOf`. */
 export function refreshingOf(service: MeasuredService, load: Load): Units {
-  // Those that refresh side by side wait together.
+  // Concurrent refreshes share their waiting time.
   return times(unitsOf(service.refresh, load.latency / service.refreshConcurrency), refreshesOf(load));
 }
 
 /**
- * The usual way: each connection every hour, by a read, a call to Google and a write, `sideBySide` of them at a time.
- * Its own work takes no time.
+ * The baseline: each connection every hour, by a read, a call to Google and a write, `sideBySide` of them at a
+ * time. Its own work counts as no time.
  */
 export function usualRefreshingOf(service: MeasuredService, load: Load, sideBySide: number): Units {
   const { refresh, plainWrites } = service;
@@ -154,12 +157,12 @@ export function usualRefreshingOf(service: MeasuredService, load: Load, sideBySi
   return times(unitsOf(plain, load.latency / sideBySide), hourly);
 }
 
-/** What stored connections cost a month. */
+/** Monthly cost of stored connections. */
 export function storedConnectionsOf({ stored }: MeasuredService, { connections }: Load): Units {
   return storing(stored.connection * connections);
 }
 
-/** What the bookings of one month cost in each month after it. */
+/** Cost of one month's bookings in each later month. */
 export function storedBookingsOf({ stored }: MeasuredService, { payments }: Load): Units {
   return storing(stored.booking * payments);
 }
@@ -168,13 +171,13 @@ function storing(bytes: number): Units {
   return { storedGbMonths: bytes / gigabyte, backupGbMonths: bytes / gigabyte };
 }
 
-/** Traces with X-Ray's default rule: the first run of a function in each second, and a twentieth of the rest. */
+/** Traces with X-Ray's default rule: the first run of a function in each second, and one in twenty of the rest. */
 export function tracesOf(runs: number): Units {
   const first = Math.min(runs, monthSeconds);
   return { traces: first + (runs - first) / 20 };
 }
 
-/** What a month costs in which nothing happens. */
+/** Cost of a month without any payment. */
 export function standingOf(service: MeasuredService): Units {
   const { standing, idleSweep, idleReconcile, sweepsPerMonth, reconcilesPerMonth } = service;
   const windows = monthSeconds / 300;
@@ -185,11 +188,12 @@ export function standingOf(service: MeasuredService): Units {
     tracesOf(reconcilesPerMonth),
     {
       schedules: sweepsPerMonth + reconcilesPerMonth,
-      // Five pollers of Lambda ask the empty queue, each for twenty seconds.
+      // Lambda's five pollers query the empty queue for twenty seconds each.
       queueRequests: (5 * monthSeconds) / 20,
-      // Kept for five minutes: webhook two, sync three, refresh two, in one environment of each that never rests.
+      // Cached for five minutes: webhook two, sync three, refresh two secrets, in one permanently busy environment
+      // each.
       secretReads: 7 * windows,
-      // DynamoDB: four pairs of a function that is always busy and a table. SQS: its documented formula, with four
+      // DynamoDB: four pairs of a permanently busy function and a table. SQS: its documented formula, with four
       // functions that send and one that receives.
       keyRequests: (4 + 2 * 4 + 1) * windows,
       secretMonths: standing.secrets,

@@ -1,4 +1,4 @@
-/** Money: what a month costs, from units that are measured here and a dated table of prices. */
+/** Money: monthly costs, from units that are measured here and a dated price list. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -78,7 +78,7 @@ function readLoad(values: MeasureOptions['values']): Omit<Load, 'refreshEvery'> 
   };
 }
 
-/** Google's access tokens live so long, in seconds. */
+/** Lifetime of Google's access tokens in seconds. */
 const tokenLifetime = 3600;
 
 async function measureService(
@@ -97,7 +97,7 @@ async function measureService(
   const everyMs = (name: string): number =>
     schedules.find(({ functionArn }) => functionArn.endsWith(`:${name}`))?.everyMs ?? Number.NaN;
   const perMonth = (name: string): number => (30 * 86_400_000) / everyMs(name);
-  // What is due waits for the next sweep, half its interval on average.
+  // A due connection waits for the next sweep, half its interval on average.
   const wait = everyMs('token-refresh') / 2000;
 
   const stack = await startMeasuredStack(directory);
@@ -132,7 +132,7 @@ async function measureService(
   }
 }
 
-/** What the template has that costs the same in every month. An alarm on an expression looks at all metrics in it. */
+/** Fixed monthly cost of the template. An alarm on an expression is billed for all metrics in it. */
 function standingIn({ Resources }: Template): Omit<MeasuredService['standing'], 'metrics'> {
   const all = (type: string) => Object.values(Resources).filter(({ Type }) => Type === type);
   const metricsOf = ({ Properties = {} }: Template['Resources'][string]): number => {
@@ -146,7 +146,7 @@ function standingIn({ Resources }: Template): Omit<MeasuredService['standing'], 
   };
 }
 
-/** CloudWatch counts so many bytes more for each line. */
+/** CloudWatch counts this many extra bytes per line. */
 const lineOverhead = 26;
 
 function operationOf(
@@ -174,7 +174,7 @@ function operationOf(
   };
 }
 
-/** What each of `count` adds to a sweep that would find nothing otherwise. */
+/** The share of each of `count` connections in a sweep that would otherwise find none. */
 function share(all: MeasuredOperation, none: MeasuredOperation, count: number): MeasuredOperation {
   const each = (name: 'googleCalls' | 'events' | 'readUnits' | 'writeUnits' | 'logBytes'): number =>
     (all[name] - none[name]) / count;
@@ -193,7 +193,7 @@ function share(all: MeasuredOperation, none: MeasuredOperation, count: number): 
   };
 }
 
-/** Bytes of a line of the API's own log, each variable in it taken for twelve characters. */
+/** Bytes of a line of the API's access log, with each variable estimated at twelve characters. */
 function accessLogBytes({ Resources }: Template): number {
   const stage = Object.values(Resources).find(({ Type }) => Type === 'AWS::ApiGatewayV2::Stage');
   const settings = stage?.Properties?.AccessLogSettings as { Format: string } | undefined;
@@ -234,7 +234,7 @@ const services: Record<string, Priced[]> = {
   schedules: ['schedules'],
 };
 
-/** `Lambda 5.23, queue 1.5`: the dollars of each service that takes any. */
+/** `Lambda 5.23, queue 1.5`: dollars per service, without those that cost nothing. */
 function byService(units: Units): string {
   return Object.entries(services)
     .map(
@@ -246,7 +246,7 @@ function byService(units: Units): string {
     .join(', ');
 }
 
-/** The table. Refreshes are what the goal is about; everything else has none. */
+/** The table. Only refreshes have a goal. */
 export function costRows(service: MeasuredService, load: Load): Row[] {
   const { payments, connections, active } = load;
   const row = (what: string, units: Units, others: Partial<Row> = {}): Row => ({
@@ -260,7 +260,7 @@ export function costRows(service: MeasuredService, load: Load): Row[] {
   const perMillion = { ...load, payments: 1_000_000 };
   const refreshing = refreshingOf(service, load);
   const inUse = `${count(active * 100)} % in use`;
-  // The goal is for up to so many in use; with more, there is more to refresh.
+  // The goal applies up to this many active users; more of them need more refreshes.
   const judged = active <= 0.05 ? { goal: { timesBetter: 10 } } : {};
   return [
     row('a million payments', paymentsOf(service, perMillion), {
@@ -296,7 +296,7 @@ export function costRows(service: MeasuredService, load: Load): Row[] {
   ];
 }
 
-/** The functions of a payment decide about traces each by themselves. */
+/** Each function of a payment decides separately about traces. */
 function sumOfTraces({ payment }: MeasuredService, payments: number): Units {
   return times(tracesOf(payments), payment.invocations);
 }

@@ -1,6 +1,6 @@
 /**
- * A DynamoDB that measures what it is asked: a proxy before dynalite that looks at every call and at the items that it
- * reads and writes. Real engine, real HTTP.
+ * A metering proxy in front of dynalite, which records every call and the items it reads and writes. Real engine,
+ * real HTTP.
  */
 import { createServer, type IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
@@ -9,7 +9,7 @@ import { dynamoDbClient, startDynamoDb } from '../../infra/local/dynamodb.ts';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { type Index, type Item, itemBytes, queryUnits, readUnits, writeUnits } from './capacity.ts';
 
-/** Items that were read, which includes those that an index names, and written; their bytes; and what that is billed as. */
+/** Items read (including those that an index returns) and written, their bytes and billed units. */
 export type ItemUsage = {
   read: number;
   readBytes: number;
@@ -23,7 +23,7 @@ export type DynamoDbMeter = {
   endpoint: string;
   usage(): ItemUsage;
   clear(): void;
-  /** All that is in a table now, and the indexes that the table has. */
+  /** All items of a table, and its indexes. */
   contents(table: string): Promise<{ items: Item[]; indexes: Index[] }>;
   close(): Promise<void>;
 };
@@ -70,7 +70,7 @@ export async function startDynamoDbMeter(): Promise<DynamoDbMeter> {
     const answered = await fetch(engine.endpoint, { method: 'POST', headers: passedOn(request), body });
     const text = await answered.text();
     if (operation === 'CreateTable') note(input as CreateTableCommandInput);
-    // A write whose condition does not hold is billed by the item that stands; ours hold in all that is measured.
+    // A write with a failed condition is billed by the existing item; conditions in measured scenarios hold.
     if (answered.ok) {
       const used = usageOf({ operation, input, answer: JSON.parse(text) as Answer, before });
       usage = plus(usage, used);
@@ -158,7 +158,7 @@ function plus(one: ItemUsage, other: ItemUsage): ItemUsage {
   return Object.fromEntries(names.map((name) => [name, one[name] + other[name]])) as ItemUsage;
 }
 
-/** What the engine looks at; the rest is made anew. */
+/** The parameters that the engine reads; the rest is built again. */
 function passedOn({ headers }: IncomingMessage): Record<string, string> {
   const names = ['content-type', 'x-amz-target', 'authorization', 'x-amz-date'];
   return Object.fromEntries(names.map((name) => [name, String(headers[name] ?? '')]));

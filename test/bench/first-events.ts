@@ -1,4 +1,4 @@
-/** The first events of the cold-start part: true ones, each of which its function carries out to the end. */
+/** The first events of the cold-start part: real ones that each function processes to the end. */
 import { DeleteItemCommand, type DynamoDBClient, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { marshall } from '@aws-sdk/util-dynamodb';
 import { SignJWT } from 'jose';
@@ -21,7 +21,7 @@ import { parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, routes, webhookRoute } from '../../shared/names.ts';
 import { withMac } from '../../shared/payment-mac.ts';
 
-/** The functions, in an order in which each finds what it needs: the connection that an earlier one has made. */
+/** The functions, ordered so that each finds the connection that an earlier one has made. */
 export const functionNames = [
   'health',
   'connect',
@@ -35,10 +35,10 @@ export const functionNames = [
 ] as const;
 export type FunctionName = (typeof functionNames)[number];
 
-/** Who answers: ours, or the usual way, which keeps users of its own. */
+/** The variant that answers: ours, or the baseline, which has users of its own. */
 export type Side = 'ours' | 'usual';
 
-/** The world in which events happen. `answers` holds what this side has answered so far in this round. */
+/** The world of the events. `answers` holds this variant's answers in this round. */
 export type Scene = {
   stack: LocalStack;
   dynamo: DynamoDBClient;
@@ -47,13 +47,13 @@ export type Scene = {
   answers: Map<FunctionName, unknown>;
   /** Epoch milliseconds. */
   now: number;
-  /** Unique part of the ids of what is new. */
+  /** Unique part of new ids. */
   newId: string;
 };
 
 const account = 'ada@example.com';
 
-/** Makes the event of a function, and what must stand before it. */
+/** Makes the event of a function, and the state that it needs. */
 export const eventsFor: Record<FunctionName, (scene: Scene) => Promise<unknown>> = {
   health: async (scene) => request(scene, 'GET', routes.health),
   connect: async (scene) =>
@@ -92,7 +92,7 @@ export const eventsFor: Record<FunctionName, (scene: Scene) => Promise<unknown>>
     });
   },
   'booking-sync': async (scene) => queueEvent(scene),
-  // Finds the booking that was declared, which nothing has synced.
+  // Finds the declared booking, which has not been synced.
   'booking-reconcile': async () => ({}),
   'token-refresh': async (scene) => {
     await scene.dynamo.send(
@@ -107,7 +107,7 @@ export const eventsFor: Record<FunctionName, (scene: Scene) => Promise<unknown>>
   },
 };
 
-/** What each function answers to its event. */
+/** Expected answer of each function to its event. */
 const rightAnswers: Record<FunctionName, (answer: Record<string, unknown>) => boolean> = {
   health: ({ statusCode }) => statusCode === 200,
   connect: ({ statusCode }) => statusCode === 302,
@@ -121,7 +121,7 @@ const rightAnswers: Record<FunctionName, (answer: Record<string, unknown>) => bo
   'token-refresh': ({ refreshed }) => refreshed === 1,
 };
 
-/** @throws Error where the event came to something else: how long that took says nothing */
+/** @throws Error if the event has another outcome, whose time would say nothing */
 export function checkAnswer(name: FunctionName, answer: unknown): void {
   if (rightAnswers[name](answer as Record<string, unknown>)) return;
   throw new Error(`${name} did not carry out its event, it answered ${JSON.stringify(answer)}.`);
@@ -133,7 +133,7 @@ function userOf({ side }: Scene): string {
   return `user-of-${side}`;
 }
 
-/** What the payment names; a month ahead, so that nothing of it comes due while the bench runs. */
+/** A booking a month ahead, so that no check comes due while the bench runs. */
 function paidBooking(scene: Scene): BookingMetadata {
   return demoBooking(userOf(scene), `paid-${scene.newId}`, scene.now + 30 * 24 * hour);
 }
@@ -152,7 +152,7 @@ async function bearer(scene: Scene): Promise<{ authorization: string }> {
   return { authorization: `Bearer ${token}` };
 }
 
-/** The usual way signs with the secret itself. */
+/** The baseline signs with the secret itself. */
 function usualToken(scene: Scene, purpose: KeyPurpose): Promise<string> {
   const { current, ...keys } = JSON.parse(keysFor(scene, purpose)) as Record<string, string>;
   const key = new TextEncoder().encode(keys[current as string]);
@@ -190,7 +190,7 @@ function request(
   );
 }
 
-/** An event of the queue with one paid booking, as each side's own webhook puts it there. */
+/** An event of the queue with one paid booking, as each variant's own webhook queues it. */
 function queueEvent(scene: Scene) {
   const metadata = paidBooking(scene);
   const paymentId = `pi_${scene.newId}`;

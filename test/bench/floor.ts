@@ -1,8 +1,7 @@
 /**
- * The floor of the cold starts: a hello-world of middy for each function, which makes that function's calls to AWS and
- * Google with the same clients, in the same order, writes a line to the log, and does nothing else: it checks and
- * decides nothing, and what it asks of Google is refused. Built like ours, each a bundle of its own that holds only the
- * clients and commands it uses.
+ * Lower bound of the cold starts: per function a minimal middy handler that makes the same calls to AWS and Google
+ * with the same clients in the same order and writes one log line. It checks and decides nothing, and Google
+ * refuses its calls. Built like ours, one bundle each with only the clients and commands it uses.
  */
 import {
   BatchGetItemCommand,

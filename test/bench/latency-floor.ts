@@ -1,6 +1,6 @@
 /**
- * The floor of the latency part: the calls on this machine that a payment cannot do without, and those that this
- * design adds to them before it calls Google, one after the other and without anything between them.
+ * Lower bound of the latency part: the local calls that every payment needs, and those that this design adds
+ * before it calls Google, in sequence and with no other work.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -23,12 +23,12 @@ import { routes } from '../../shared/names.ts';
 import { closeConnections, exchange, steadily } from './latency-load.ts';
 
 /**
- * Milliseconds of a round trip to a function that only answers, of a message that is sent and received, of the read
- * before a booking is decided on, and of the two writes that record it and the payment's pointer to it.
+ * Milliseconds of a round trip to a trivial function, of sending and receiving a message, of the read before a
+ * decision, and of the two writes of the booking and its payment pointer.
  */
 export type FloorTimes = { http: number; queue: number; read: number; writes: number };
 
-/** Measures at the pace of the steady load: what follows a pause takes longer than what follows at once. */
+/** Measured at the pace of the steady load: a call after a pause takes longer than one right after another. */
 export type Floor = Disposable & { measure(times: number, random: () => number): Promise<FloorTimes[]> };
 
 type Item = Record<string, AttributeValue>;
@@ -36,14 +36,14 @@ type Item = Record<string, AttributeValue>;
 const bookings = 'BookingsTable';
 const connections = 'ConnectionsTable';
 
-/** @throws Error where no booking is recorded yet, of which the writes are copies */
+/** @throws Error if no booking exists yet that the writes could copy */
 export async function openFloor(
   { url, endpoints }: { url: string; endpoints: Endpoints },
   userId: string,
 ): Promise<Floor> {
   const dynamo = dynamoDbClient(endpoints.dynamodb);
   const sqs = sqsClient(endpoints.sqs);
-  // A queue of its own: what is sent to the queue of bookings is taken by booking-sync.
+  // A queue of its own: booking-sync would take messages from the queue of bookings.
   const Attributes = { FifoQueue: 'true' };
   const { QueueUrl } = await sqs.send(new CreateQueueCommand({ QueueName: 'Floor.fifo', Attributes }));
   const { Items = [] } = await dynamo.send(new ScanCommand({ TableName: bookings }));

@@ -1,4 +1,4 @@
-/** The sender of the latency part: Stripe, with payments that are signed before the clock runs. */
+/** The sender of the latency part: Stripe, with payments that are signed before the clock starts. */
 import { randomBytes } from 'node:crypto';
 import { Agent, request as httpRequest, type RequestOptions } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Stripe } from 'stripe';
 import { checkoutCompleted, demoBooking, hour } from '../../infra/local/payment.ts';
 
-/** Milliseconds. With Google at 500 ms five payments are under way, half of what the local stack takes on at a time. */
+/** Milliseconds. With Google at 500 ms five payments run concurrently, half of the local stack's limit. */
 export const steadyEvery = 100;
 /** The sender's connections in a burst. */
 const burstConnections = 50;
@@ -19,7 +19,7 @@ export function newPayment(prefix: string, userId: string, secret: string): Paym
   const newId = randomBytes(12).toString('hex');
   const bookingId = `${prefix}-${newId}`;
   const now = Date.now();
-  // A month ahead, so that nothing of it comes due while the bench runs.
+  // A month ahead, so that no check comes due while the bench runs.
   const booking = { ...demoBooking(userId, bookingId, now + 30 * 24 * hour), summary: bookingId };
   const payload = JSON.stringify(checkoutCompleted(booking, now, newId));
   const timestamp = Math.floor(now / 1000);
@@ -31,12 +31,12 @@ export function newPayment(prefix: string, userId: string, secret: string): Paym
 }
 
 /**
- * A payment that was answered: when it was made, and when the answer was there (epoch milliseconds); and how many
- * milliseconds the answer took.
+ * An answered payment: when it was sent and answered (epoch milliseconds), and how many milliseconds the answer
+ * took.
  */
 export type Answered = { bookingId: string; paidAt: number; answeredAt: number; answeredAfter: number };
 
-/** Acts on one in each interval, at any moment of it: even ones would always meet what earlier ones cause. */
+/** Sends once per interval at a random moment of it: a regular pace would always meet the same background work. */
 export function steadily<Item, Result>(
   items: Item[],
   act: (item: Item) => Promise<Result>,
@@ -51,7 +51,7 @@ export function steadily<Item, Result>(
   );
 }
 
-/** All payments are made in the same moment, and wait here until one of the sender's connections is free for them. */
+/** All payments are due at once, and wait here until one of the sender's connections is free. */
 export async function atOnce(url: string, payments: Payment[]): Promise<Answered[]> {
   const paidAt = Date.now();
   const left = [...payments];
@@ -64,7 +64,7 @@ export async function atOnce(url: string, payments: Payment[]): Promise<Answered
   return answered;
 }
 
-/** @throws Error where the webhook does not take the payment: how long that took says nothing */
+/** @throws Error if the webhook refuses the payment, whose time would say nothing */
 export async function sendPayment(
   url: string,
   { bookingId, payload, signature }: Payment,
@@ -78,12 +78,15 @@ export async function sendPayment(
 
 const agent = new Agent({ keepAlive: true });
 
-/** To be called after each load: a server may close a connection that has been idle for seconds while it is used again. */
+/** Call after each load: a server may close a connection that was idle for seconds just as it is used again. */
 export function closeConnections(): void {
   agent.destroy();
 }
 
-/** One request, over a connection that is kept unless the options name another agent, and the milliseconds until all of its answer was there. */
+/**
+ * One request over a keep-alive connection (unless the options name another agent), and the milliseconds until its
+ * whole answer was received.
+ */
 export async function exchange(
   url: string,
   options: RequestOptions,

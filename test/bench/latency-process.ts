@@ -1,6 +1,6 @@
 /**
- * The processes of the latency part, one for each side of a call, so that none waits for another's event loop. The
- * part starts this file with the name of a role, and sends its settings; it is told where the role can be reached.
+ * The processes of the latency part, one per participant, so that none waits for another's event loop. The part
+ * starts this file with the name of a role and sends its settings; the role reports its address.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,12 +20,12 @@ export type ServiceSettings = {
   port: number;
   googleUrl: string;
   client: SimulatedClient;
-  /** Who is connected to which account of the simulated Google. */
+  /** Users and their accounts of the simulated Google. */
   userId: string;
   account: string;
 };
 
-/** What each process is started with, and what it tells of itself. */
+/** Settings of each process, and its report. */
 export type Roles = {
   google: { settings: { client: SimulatedClient }; told: { url: string } };
   service: { settings: ServiceSettings; told: { url: string; endpoints: Endpoints; signingSecret: string } };
@@ -43,7 +43,7 @@ const begin: { [Name in RoleName]: (settings: Roles[Name]['settings']) => Promis
     const clientFile = join(directory.path, 'client.json');
     writeFileSync(clientFile, clientJson(client), { mode: 0o600 });
     const google = { kind: 'url', url: googleUrl, clientFile } as const;
-    // Schedules stay out: what one of them does now and then is no payment's latency.
+    // Without schedules: their occasional work is not part of a payment's latency.
     const stack = await startLocalStack({ port, google, schedules: false });
     const { response } = await connectUser(stack, { userId, account, now: Date.now() });
     if (!response.ok) throw new Error(`The user was not connected: ${await response.text()}`);
@@ -58,7 +58,7 @@ const begin: { [Name in RoleName]: (settings: Roles[Name]['settings']) => Promis
 
 /**
  * Starts a role in a process of its own, which ends with this one at the latest.
- * @throws Error with its last words where it does not start
+ * @throws Error with its last output if it does not start
  */
 export async function startProcess<Name extends RoleName>(
   name: Name,
@@ -82,7 +82,7 @@ export async function startProcess<Name extends RoleName>(
   return {
     told,
     async end() {
-      // Not by a signal: at its exit, the local stack removes what it has synthesized.
+      // Not by a signal: at its exit, the local stack removes its synthesized assembly.
       child.disconnect();
       await exited;
     },

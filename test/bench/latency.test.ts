@@ -11,7 +11,7 @@ import {
 } from './latency.ts';
 import { goalsOf } from './table.ts';
 
-// How long anything takes is for `npm run bench` to say: here it only has to run.
+// `npm run bench` measures times: this test only checks that it runs.
 test('the short latency bench pays both ways and finds an event for each payment', {
   timeout: 120_000,
 }, async () => {
@@ -33,7 +33,7 @@ test('the short latency bench pays both ways and finds an event for each payment
   ]);
   for (const { what, ours, usual, floor = 1 } of rows) {
     expect(ours, what).toBeGreaterThan(0);
-    // An event's time is to the millisecond, which the in-line way may not need.
+    // Event times have a resolution of one millisecond, which the in-line variant may be below.
     expect(usual, what).toBeGreaterThanOrEqual(0);
     expect(floor, what).toBeGreaterThan(0);
   }
@@ -45,7 +45,7 @@ test.each(['0', '2.5', 'many'])('latency rejects --slices %s', async (slices) =>
   await expect(measuring).rejects.toThrow(`--slices ${slices} cannot be`);
 });
 
-/** Three payments, a second after each other; `burst`: in the same moment. */
+/** Three payments, one second apart; `burst`: at the same moment. */
 const outcomes = (way: Way, load: Load, google: number, answer: number, event: number): Outcome[] =>
   [1, 2, 3].map((number) => {
     const paidAt = load === 'burst' ? 0 : 1000 * number;

@@ -1,7 +1,7 @@
 /**
- * Latency and throughput: how long the webhook takes to answer, and how long it is from a payment to its event, for
- * several latencies of Google. Beside it, in the same run, the webhook that calls Google before it answers. Sender,
- * service, Google and the in-line webhook are a process each, and everything between them is HTTP.
+ * Latency and throughput: time to the webhook's answer and from a payment to its event, for several latencies of
+ * Google, compared in the same run with a webhook that calls Google before it answers. Sender, service, Google and
+ * in-line webhook are one process each, connected by HTTP.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -22,12 +22,12 @@ import {
 import { startProcess } from './latency-process.ts';
 import { type MeasureOptions, median, type Part, type Row } from './part.ts';
 
-/** Milliseconds that Google takes for each answer. */
+/** Google's latencies in milliseconds. */
 const googleLatencies = [0, 120, 500];
 const sliceSeconds = 5;
-/** A thousand payments for each latency and way: ten of them lie beyond p99. */
+/** A thousand payments per latency and variant: ten of them lie beyond p99. */
 const defaultSlices = 20;
-/** Until the outcomes of the last payments are recorded, and the next ones meet a quiet machine. */
+/** Until the last payments are recorded, so that the next ones find an idle machine. */
 const settleMs = 500;
 const longestDrainMs = 120_000;
 
@@ -57,7 +57,7 @@ type Scene = {
   google: SimulatedGoogle;
   webhooks: Record<Way, string>;
   signingSecret: string;
-  /** Needs a booking of ours that is recorded. */
+  /** Needs a recorded booking of ours. */
   openFloor: () => Promise<Floor>;
 };
 
@@ -95,10 +95,10 @@ async function startScene(running: AsyncDisposableStack): Promise<Scene> {
 type SimulatedGoogle = {
   latency(ms: number): Promise<unknown>;
   clearRequests(): Promise<unknown>;
-  /** Events that were entered since. */
+  /** Events created since. */
   inserted(): Promise<number>;
   accessToken(clientId: string, email: string): Promise<string>;
-  /** For each booking, when each event of it came to stand in a calendar (epoch milliseconds). */
+  /** For each booking, when each of its events was created (epoch milliseconds). */
   created(): Promise<Map<string, number[]>>;
 };
 
@@ -138,10 +138,10 @@ function simulatedGoogle(url: string): SimulatedGoogle {
 
 export type Load = 'steady' | 'burst';
 
-/** A payment that was sent while Google took so many milliseconds. */
+/** A payment that was sent while Google had this latency in milliseconds. */
 export type Sent = Answered & { way: Way; load: Load; google: number };
 
-/** How much is measured: Google's latencies, how often each load is sent, and how many payments that is each time. */
+/** Extent of the measurement: Google's latencies, repetitions and payments of each load. */
 type Extent = {
   latencies: number[];
   warmUp: number;
@@ -161,7 +161,10 @@ function extentOf({ short, values }: MeasureOptions): Extent {
   return { latencies: googleLatencies, warmUp: 300, slices, steady, floor: steady, bursts: 3, burst: 1000 };
 }
 
-/** All payments of the run. Latencies and ways take turns in short slices: the machine's busy moments hit all alike. */
+/**
+ * All payments of the run. Latencies and variants alternate in short slices, so that a busy machine affects all
+ * alike.
+ */
 async function sendAll(
   scene: Scene,
   { latencies, slices, bursts, ...count }: Extent,
@@ -187,7 +190,7 @@ async function sendAll(
 
   progress('warming up');
   for (const way of ways) {
-    // Google's slowest keeps every worker busy that a burst will keep busy.
+    // Google's highest latency keeps every worker busy that a burst will need.
     for (const google of latencies.toReversed()) await send(way, 'burst', google, count.warmUp);
     await send(way, 'steady', 0, count.steady);
   }
@@ -225,10 +228,10 @@ async function untilInserted(google: SimulatedGoogle, count: number): Promise<vo
   }
 }
 
-/** A payment and what became of it: how many milliseconds after it was made its event stood. */
+/** A payment and its outcome: milliseconds from sending it to its event. */
 export type Outcome = Sent & { eventAfter: number };
 
-/** @throws Error where a payment has no event, or more than one */
+/** @throws Error if a payment has no event, or more than one */
 export function outcomesOf(sent: Sent[], created: Map<string, number[]>): Outcome[] {
   return sent.map((payment) => {
     const [at, ...others] = created.get(payment.bookingId) ?? [];
@@ -246,12 +249,12 @@ const shares = [
   ['p99', 0.99],
 ] as const;
 
-/** The table: our payments beside those of the in-line way, and what of their time is not Google's beside the floor. */
+/** The table: our payments next to the in-line ones, and our own share next to the lower bound. */
 export function rowsOf(outcomes: Outcome[], floors: FloorTimes[]): Row[] {
   const latencies = [...new Set(outcomes.map(({ google }) => google))];
   const of = (way: Way, load: Load, google: number) =>
     outcomes.filter((each) => each.way === way && each.load === load && each.google === google);
-  /** A row for each latency of Google, of what is made of the payments of each way. */
+  /** A row per latency of Google, computed from the payments of each variant. */
   const rows = (load: Load, what: string, figure: (outcomes: Outcome[]) => number): Row[] =>
     latencies.map((google) => ({
       what: `${load}, Google ${google} ms: ${what}`,
@@ -302,7 +305,7 @@ export function rowsOf(outcomes: Outcome[], floors: FloorTimes[]): Row[] {
   ];
 }
 
-/** The floor, and in words what it is made of and what else this design needs before the event can be entered. */
+/** The lower bound, with its parts and the other calls that this design needs before the event can be created. */
 function floorOf(times: FloorTimes[], share: number): { floor: number; note: string } {
   const of = (figure: (times: FloorTimes) => number) => percentile(times.map(figure), share);
   const text = (name: keyof FloorTimes) => `${name} ${of((each) => each[name]).toFixed(1)}`;
@@ -312,13 +315,13 @@ function floorOf(times: FloorTimes[], share: number): { floor: number; note: str
   };
 }
 
-/** Milliseconds from the beginning of a burst to the last of it; the median of all bursts. */
+/** Milliseconds from the start of a burst to its last event; the median of all bursts. */
 function lastOf(outcomes: Outcome[], after: (outcome: Outcome) => number): number {
   const bursts = Map.groupBy(outcomes, ({ paidAt }) => paidAt);
   return median([...bursts.values()].map((burst) => Math.max(...burst.map(after))));
 }
 
-/** The least figure that such a share (0..1) of all does not exceed. */
+/** The lowest figure that this share (0..1) of all does not exceed. */
 export function percentile(figures: number[], share: number): number {
   const sorted = figures.toSorted((one, other) => one - other);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;

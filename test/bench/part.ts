@@ -1,35 +1,35 @@
-/** What the parts of the bench have in common. */
+/** Types and helpers of all parts of the bench. */
 
-/** One line of the table: a figure of ours, and what it is compared with, in the same unit. */
+/** One line of the table: our figure and its comparisons, in the same unit. */
 export type Row = {
-  /** What was measured: `booking-sync`, `payment to event`. */
+  /** Name of the measurement: `booking-sync`, `payment to event`. */
   what: string;
   unit: string;
   ours: number;
-  /** What nobody could do better with the same means. */
+  /** Lower bound with the same means. */
   floor?: number;
-  /** What doing nothing at all costs. */
+  /** Cost of doing nothing at all. */
   empty?: number;
-  /** The usual way of building it. */
+  /** Baseline: the common way of building it. */
   usual?: number;
   goal?: Goal;
   note?: string;
 };
 
-/** What a figure is to keep: all that is named here. */
+/** Limits of a figure: all that are named here. */
 export type Goal = {
-  /** Ours is at most so many times the floor. */
+  /** Ours is at most this multiple of the lower bound. */
   timesFloor?: number;
-  /** The usual way is at least so many times ours. */
+  /** The baseline is at least this multiple of ours. */
   timesBetter?: number;
   /** Ours is at most this. */
   atMost?: number;
 };
 
 export type MeasureOptions = {
-  /** As few rounds as show that it runs: for CI, which does not look at the clock. */
+  /** As few rounds as prove that it runs: for CI, which ignores the figures. */
   short: boolean;
-  /** Says how far a long measurement is; each text replaces the one before. */
+  /** Reports progress of a long measurement; each text replaces the last. */
   progress: (text: string) => void;
   /** The part's own options, as given on the command line. */
   values: Record<string, string | boolean | undefined>;
@@ -40,15 +40,15 @@ export type Part = {
   /** As on the command line: `cold-start`. */
   name: string;
   title: string;
-  /** Options of its own, each with a value: the line that `--help` says about it. */
+  /** Its own options, each with a value, and their line in `--help`. */
   options?: Record<string, { text: string }>;
   measure(options: MeasureOptions): Promise<Row[]>;
 };
 
-/** What was measured of a part. */
+/** Measurements of a part. */
 export type Result = { name: string; title: string; seconds: number; rows: Row[] };
 
-/** The middle of some figures; where two are in the middle, their mean. */
+/** The median of some figures; the mean of the middle two for an even number. */
 export function median(figures: number[]): number {
   const sorted = figures.toSorted((one, other) => one - other);
   const at = (index: number) => sorted[index] ?? Number.NaN;

@@ -1,12 +1,12 @@
 /**
- * What AWS takes, in US dollars: region us-east-1, list prices of the first tier, without any free tier, as known in
- * November 2026. AWS publishes its prices per region and changes them without notice: edit the figures here for another
- * region or day.
+ * AWS prices in US dollars: region us-east-1, list prices of the first tier, without any free tier, as known in
+ * November 2026. AWS publishes its prices per region and changes them without notice: edit the figures here for
+ * another region or day.
  *
- * How well each is known:
- * - `second-hand`: several dated accounts by others of 2025 or 2026 agree on it; AWS's own page shows figures only to a
- *   browser, and could not be read here
- * - `remembered`: nobody was found who states it with a date
+ * How reliable each one is:
+ * - `second-hand`: several dated accounts by others of 2025 or 2026 agree; AWS's own page needs a browser and was
+ * not read
+ * - `remembered`: no dated source was found
  */
 export type Price = { usd: number; per: number; known: 'second-hand' | 'remembered'; source: string };
 
@@ -17,11 +17,11 @@ export const prices = {
   lambdaRequests: { usd: 0.2, per: million, known: 'second-hand', source: `${aws}/lambda/pricing/` },
   /** arm64. */
   lambdaGbSeconds: { usd: 0.0000133334, per: 1, known: 'second-hand', source: `${aws}/lambda/pricing/` },
-  /** HTTP API, for each 512 KB. */
+  /** HTTP API, per 512 KB. */
   apiRequests: { usd: 1, per: million, known: 'second-hand', source: `${aws}/api-gateway/pricing/` },
-  /** FIFO, for each 64 KB. */
+  /** FIFO, per 64 KB. */
   queueRequests: { usd: 0.5, per: million, known: 'second-hand', source: `${aws}/sqs/pricing/` },
-  /** Custom events, for each 64 KB. */
+  /** Custom events, per 64 KB. */
   events: { usd: 1, per: million, known: 'second-hand', source: `${aws}/eventbridge/pricing/` },
   schedules: { usd: 1, per: million, known: 'second-hand', source: `${aws}/eventbridge/pricing/` },
   /** On demand, since November 2024. */
@@ -39,10 +39,10 @@ export const prices = {
   secretReads: { usd: 0.05, per: 10_000, known: 'second-hand', source: `${aws}/secrets-manager/pricing/` },
   keyMonths: { usd: 1, per: 1, known: 'second-hand', source: `${aws}/kms/pricing/` },
   keyRequests: { usd: 0.03, per: 10_000, known: 'second-hand', source: `${aws}/kms/pricing/` },
-  /** Taken in by CloudWatch Logs. */
+  /** Ingested by CloudWatch Logs. */
   logGb: { usd: 0.5, per: 1, known: 'second-hand', source: `${aws}/cloudwatch/pricing/` },
   metricMonths: { usd: 0.3, per: 1, known: 'second-hand', source: `${aws}/cloudwatch/pricing/` },
-  /** For each metric that an alarm looks at. */
+  /** Per metric that an alarm watches. */
   alarmMetricMonths: { usd: 0.1, per: 1, known: 'remembered', source: `${aws}/cloudwatch/pricing/` },
   traces: { usd: 5, per: million, known: 'remembered', source: `${aws}/xray/pricing/` },
 } satisfies Record<string, Price>;

@@ -1,11 +1,11 @@
-/** Stands before what a function calls, and writes down each call: DynamoDB, SQS, secrets, the bus, and Google. */
+/** A proxy in front of a function's services that records each call: DynamoDB, SQS, secrets, the bus, and Google. */
 import { createServer, type IncomingMessage, request } from 'node:http';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 
 export type Recorder = {
-  /** Where to call instead of `upstream`. */
+  /** The address to call instead of `upstream`. */
   before(upstream: string): Promise<string>;
-  /** What was called since this was last asked: `PutItem`, `POST /token`. */
+  /** Calls since the last query: `PutItem`, `POST /token`. */
   take(): string[];
   close(): Promise<void>;
 };
@@ -38,7 +38,7 @@ export function callRecorder(): Recorder {
   };
 }
 
-/** AWS names the operation in a header; Google's is its method and path. */
+/** AWS names the operation in a header; for Google it is method and path. */
 function nameOf({ method, url = '', headers }: IncomingMessage): string {
   const target = headers['x-amz-target'];
   return typeof target === 'string' ? target.replace(/^.*\./, '') : `${method} ${url.replace(/\?.*/, '')}`;

@@ -1,4 +1,4 @@
-/** Connections by the million, in memory, and sweeps over them in simulated time. */
+/** Millions of connections in memory, and sweeps over them in simulated time. */
 import {
   type AttributeValue,
   type DynamoDBClient,
@@ -17,11 +17,11 @@ import { heldSecret } from '../fakes/secret.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { createScheduler, type Process, type Random, randomOf } from '../simulation/scheduler.ts';
 
-/** What a sweep asked: calls to the table and to Google, items that the index answered, and how long Google took for all. */
+/** Calls of a sweep to the table and to Google, items returned by the index, and Google's total time. */
 export type Asked = { calls: number; itemsOfIndex: number; googleSeconds: number };
 export const nothingAsked = (): Asked => ({ calls: 0, itemsOfIndex: 0, googleSeconds: 0 });
 
-/** Milliseconds of one answer of Google's: half of the mean, and what is left varies as waiting times do. */
+/** Milliseconds of one answer of Google: half of the mean, plus an exponentially distributed rest. */
 export function oneLatency(mean: number, random: Random): number {
   return (mean / 2) * (1 - Math.log(1 - random()));
 }
@@ -29,8 +29,8 @@ export function oneLatency(mean: number, random: Random): number {
 export type Simulated = { report: SweepReport; asked: Asked; seconds: number };
 
 /**
- * Sweeps once, in simulated time: what the order of work costs where processors are endlessly fast. Use case and store
- * are the real ones. The table answers after `tableLatency` milliseconds, Google after `tokenLatency` on average.
+ * Sweeps once in simulated time: the cost of the order of work on an infinitely fast processor, with the real use
+ * case and store. The table answers after `tableLatency` milliseconds, Google after `tokenLatency` on average.
  */
 export async function simulatedSweep({
   connections,
@@ -109,7 +109,7 @@ export async function simulatedSweep({
 
 type Item = Record<string, AttributeValue>;
 
-/** Stores connections as DynamoDB would hold them. So many are due, anywhere among the others; those will be within the hour. */
+/** Stores connections as DynamoDB would hold them: `due` random ones are due now, the others within the hour. */
 export async function fill(
   dynamo: DynamoDBClient,
   {
@@ -148,7 +148,7 @@ export async function fill(
     connectedAt: now - 86_400,
     updatedAt: now - 2700,
   } satisfies Partial<Connection>;
-  // Attributes that are alike are the same objects: a million of them fit.
+  // Equal attributes share one object, so that a million of them fit into memory.
   const common = toItem(alike);
   for (let index = 0; index < connections; index++) {
     const userId = `user-${index}`;
@@ -165,8 +165,8 @@ export async function fill(
 }
 
 /**
- * Carries out commands on the table that the simulation has. Its index `refresh-due` is kept in order here: the
- * simulation's own looks through the whole table for each page.
+ * Runs commands on the simulation's table. Its index `refresh-due` is kept sorted here, since the simulation's own
+ * scans the whole table for each page.
  */
 export function tableInMemory(table: string): (command: object) => unknown {
   const due = dueIndex();

@@ -1,7 +1,7 @@
 /**
- * What a measured sweep finds around it, in a process of its own: the table, the secrets and Google's token endpoint.
- * The first message says what to set up; it is answered with how to start the function there. Each one after that is
- * answered with what was asked since the one before.
+ * The surroundings of a measured sweep, in a process of its own: table, secrets and Google's token endpoint. The
+ * first message holds the settings, and its answer how to start the function. Each later message is answered with
+ * the calls since the one before.
  */
 import { createServer, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
@@ -21,10 +21,7 @@ import { dynamoClientOf } from '../simulation/dynamodb.ts';
 import { randomOf } from '../simulation/scheduler.ts';
 import { type Asked, fill, nothingAsked, oneLatency, tableInMemory } from './refresh-simulated.ts';
 
-/**
- * `due`: connections, all of which are due. Latencies in milliseconds, Google's on average; dynalite takes the time that
- * it takes.
- */
+/** `due`: number of connections, all due. Latencies in milliseconds, Google's on average; dynalite has its own. */
 export type WorldSettings = {
   assembly: string;
   engine: 'memory' | 'dynalite';
@@ -33,7 +30,7 @@ export type WorldSettings = {
   tokenLatency: number;
 };
 
-/** The function as it is deployed, and its environment in this world. */
+/** The deployed function and its environment in this world. */
 export type Deployed = { bundle: string; environment: Record<string, string> };
 
 let asked: Asked = nothingAsked();
@@ -119,7 +116,7 @@ async function start({
 
 type Answer = { status: number; type: string; body: unknown };
 
-/** @returns where it answers */
+/** @returns its address */
 async function serve(answer: (request: IncomingMessage) => Promise<Answer>): Promise<string> {
   const server = createServer(async (request, response) => {
     const { status, type, body } = await answer(request);
@@ -153,7 +150,7 @@ async function answerDynamo(
   }
 }
 
-/** Google's token endpoint, as far as a sweep asks it. */
+/** Google's token endpoint, as far as a sweep needs it. */
 async function answerToken(request: IncomingMessage): Promise<Answer> {
   asked.calls += 1;
   const form = new URLSearchParams(await text(request));

@@ -1,7 +1,7 @@
 /**
- * The refresh sweep: how near it comes to what Google's latency allows, what it costs per connection, and whether its
- * memory stays where it is. Measured as the bundle that is deployed, in a process of its own; counted and calculated
- * where there are too many connections for that.
+ * The refresh sweep: how near it comes to the limit of Google's latency, its cost per connection, and whether its
+ * memory is bounded. Measured with the deployed bundle in a process of its own; counted and calculated for numbers
+ * of connections that are too large for that.
  */
 import { type ForkOptions, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,17 +17,17 @@ import type { MeasureOptions, Part, Row } from './part.ts';
 import { type Asked, simulatedSweep } from './refresh-simulated.ts';
 import type { Deployed, WorldSettings } from './refresh-world.ts';
 
-/** Milliseconds that Google takes to answer on average, and DynamoDB. */
+/** Average latency of Google and of DynamoDB in milliseconds. */
 const tokenLatency = 120;
 const tableLatency = 4;
 /** As deployed by default. */
 const config = readConfig(() => undefined);
 const { refreshConcurrency: usual } = config;
-/** Seconds of a run in which the function takes up connections: five minutes, and what it keeps for those under way. */
+/** Seconds of a run in which the function starts refreshes: five minutes without the reserve for running ones. */
 const sweepsFor = 280;
-/** Seconds that Google's access tokens live. */
+/** Lifetime of Google's access tokens in seconds. */
 const tokenLifetime = 3600;
-/** Nine tenths of what concurrency and Google's latency allow. */
+/** Nine tenths of the limit by concurrency and Google's latency. */
 const paceGoal = { timesFloor: 1.11 };
 
 export const refresh: Part = {
@@ -40,7 +40,7 @@ export const refresh: Part = {
   },
 };
 
-/** In simulated time: no processor, no engine and no other load has a part in these. */
+/** In simulated time, independent of processor, engine and other load. */
 async function simulatedRows({ short, progress }: MeasureOptions): Promise<Row[]> {
   const simulate = async (connections: number, due: number) => {
     progress(`simulating ${count(due)} due of ${count(connections)}`);
@@ -69,10 +69,10 @@ async function simulatedRows({ short, progress }: MeasureOptions): Promise<Row[]
   return rows;
 }
 
-/** Processor time that a refresh takes here, and megabytes of the function. */
+/** Processor time of a refresh here, and megabytes of the function. */
 type MeasuredFunction = { cpuSeconds: number; memory: number };
 
-/** In real time: with all that a sweep does itself, and what else runs on this machine. */
+/** In real time: with all work of a sweep, and other load of this machine. */
 async function measuredRows({
   short,
   progress,
@@ -90,14 +90,14 @@ async function measuredRows({
       );
     };
     const [small, middle, large] = short ? [100, 200, 400] : [1000, 10_000, 100_000];
-    // As many as usual side by side would take eleven minutes for the most.
+    // With the default concurrency the largest case would take eleven minutes.
     const more = 2 * usual;
 
     const onDynalite = await sweep(small, usual, 'dynalite');
     const ofSmall = await sweep(small, usual);
     const ofMiddle = await sweep(middle, usual);
     const ofLarge = await sweep(large, more);
-    // Memory goes with how many are refreshed side by side: this is what that of the most is compared with.
+    // Memory grows with concurrency: the largest case is compared with this one.
     const ofSmallByMore = await sweep(small, more);
     const memory = (due: number, swept: Swept, ofFew: Swept): Row => ({
       what: `peak memory, ${count(due)} due`,
@@ -120,11 +120,11 @@ async function measuredRows({
       paceRow('measured', small, usual, ofSmall),
       paceRow('measured', middle, usual, ofMiddle),
       paceRow('measured', large, more, ofLarge),
-      // How fast an engine is that is made for tests is nobody's goal.
+      // The speed of a test engine is no goal.
       { ...paceRow('measured on dynalite', small, usual, onDynalite), goal: {} },
       memory(middle, ofMiddle, ofSmall),
       memory(large, ofLarge, ofSmallByMore),
-      // The lease, Google and the tokens, and a page for each hundred.
+      // The lease, Google and the tokens, and a page per hundred.
       perConnection('calls', 'calls', calls, 3),
       perConnection('items read from the index', 'items', itemsOfIndex, 1),
       { what: 'processor time per connection', unit: 'ms', ours: 1000 * cpuSeconds },
@@ -135,7 +135,7 @@ async function measuredRows({
   }
 }
 
-/** A sweep beside what Google's answers alone take, so many of them at a time. */
+/** A sweep compared with the time of Google's answers alone at this concurrency. */
 function paceRow(
   how: string,
   due: number,
@@ -153,22 +153,22 @@ function paceRow(
   };
 }
 
-/** The same. @throws Error where not all that was due was refreshed: its figures would say nothing. */
+/** The same. @throws Error unless every due connection was refreshed: its figures would say nothing */
 function complete<T extends { report: SweepReport }>(swept: T, due: number): T {
   if (swept.report.refreshed === due) return swept;
   throw new Error(`Of ${count(due)} due, not all were refreshed: ${JSON.stringify(swept.report)}`);
 }
 
-/** Changes a second that a partition of DynamoDB takes; two for each refresh, whose entry in the index moves. */
+/** Changes per second of a DynamoDB partition; two per refresh, which moves its entry in the index. */
 const shardTakes = 1000 / 2;
 
-/** What follows for ten million connections, on paper. */
+/** Calculation for ten million connections. */
 function tenMillion({ cpuSeconds, memory }: MeasuredFunction): Row[] {
   const interval = config.refreshEveryMinutes * 60;
   const sweeping = sweepsFor / interval;
   const waiting = (usual / ((tokenLatency + 2 * tableLatency) / 1000)) * sweeping;
   const working = (memory / wholeCpuMb / cpuSeconds) * sweeping;
-  // What is due waits for the next sweep, half its interval on average.
+  // A due connection waits for the next sweep, half its interval on average.
   const refreshEvery = {
     inUse: tokenLifetime - config.refreshMarginMinutes * 60 + interval / 2,
     idle: config.keepAliveDays * 86_400 + interval / 2,
@@ -176,7 +176,7 @@ function tenMillion({ cpuSeconds, memory }: MeasuredFunction): Row[] {
   const load = (active: number): Row => {
     const perSecond = refreshesOf({ connections: 10_000_000, active, refreshEvery }) / monthSeconds;
     const functions = Math.ceil(perSecond / Math.min(waiting, working));
-    // Half of what they take is kept for sweeps that find much at once.
+    // Half of the capacity is reserved for sweeps with many due connections.
     const shards = Math.ceil(perSecond / (shardTakes / 2));
     return {
       what: `on paper: 10 million, ${100 * active} % in use on a day`,
@@ -197,11 +197,11 @@ function tenMillion({ cpuSeconds, memory }: MeasuredFunction): Row[] {
   ];
 }
 
-/** What a run of the function took. */
+/** Usage of a run of the function. */
 type Run = { report: SweepReport; seconds: number; cpuSeconds: number; peakMegabytes: number };
 type Swept = Run & { asked: Asked; memory: number; load: string };
 
-/** Runs the function once over all that is due, after a run that warms it up. */
+/** Runs the function once over all due connections, after a warm-up run. */
 async function sweepOnce(settings: WorldSettings, concurrency: number): Promise<Swept> {
   const warmUp = Math.min(settings.due, 1000);
   const world = answering(join(import.meta.dirname, 'refresh-world.ts'));
@@ -210,7 +210,7 @@ async function sweepOnce(settings: WorldSettings, concurrency: number): Promise<
     const memory = Number(environment.AWS_LAMBDA_FUNCTION_MEMORY_SIZE);
     const sweep = answering(join(import.meta.dirname, 'refresh-sweep.cjs'), [bundle], {
       env: { ...environment, [env.refreshConcurrency]: String(concurrency) },
-      // As V8 decides by itself where the machine has no more than the function. With more, it is in no hurry to clean up.
+      // V8's own choice on a machine with only the function's memory. With more, it delays garbage collection.
       execArgv: [`--max-heap-size=${memory / 2}`],
     });
     try {
@@ -229,7 +229,7 @@ async function sweepOnce(settings: WorldSettings, concurrency: number): Promise<
 
 /** A process of this bench that answers each message with one. */
 type Answering = {
-  /** @throws Error with its last words where it ends instead */
+  /** @throws Error with its last output if it ends instead */
   ask<Answer>(message: unknown): Promise<Answer>;
   end(): void;
 };

@@ -1,4 +1,4 @@
-/** `npm run bench`: what this service costs, beside the least that it could cost and the usual way of building it. */
+/** `npm run bench`: what this service costs, next to the lower bound and the baseline. */
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -94,7 +94,7 @@ function machine(): string {
   return `${availableParallelism()} × ${cpus()[0]?.model ?? 'unknown'}, ${process.platform} ${process.arch}`;
 }
 
-/** One line that is written over on a terminal; elsewhere only when the part begins, so that logs stay short. */
+/** One line that is overwritten on a terminal; otherwise one line per part, so that logs stay short. */
 function progressOf({ title }: Part): (text: string) => void {
   if (!process.stderr.isTTY) console.error(`${title} …`);
   return (text) => {

@@ -2,7 +2,7 @@ import type { Result, Row } from './part.ts';
 
 const headings = ['', 'ours', 'unit', 'empty', 'floor', '× floor', 'usual', '× better', 'goal', ''];
 
-/** The figures of a part as a table for people. Columns that nothing stands in are left out. */
+/** The figures of a part as a table. Columns without figures are omitted. */
 export function table({ title, seconds, rows }: Result): string {
   const cells = rows.map((row) => [
     row.what,
@@ -47,7 +47,7 @@ export function goalsOf({ ours, floor, usual, unit, goal = {} }: Row): { text: s
   return goals;
 }
 
-/** With the digits that mean something: 0.0123, 4.56, 78.9, 1,234. */
+/** With significant digits: 0.0123, 4.56, 78.9, 1,234. */
 function figure(value: number | undefined): string {
   if (value === undefined) return '';
   const digits = Math.abs(value) >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };

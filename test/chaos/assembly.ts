@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { readAssembly, type Template } from '../../infra/local/template.ts';
 
 /**
- * Copies a cloud assembly and lets messages of the queue come back sooner than they would: after so many seconds. The
- * function that works on them has no longer either, for Lambda refuses an event source that would give out a message
- * again while the function still has it. Few runs of it are made side by side, for each life of the service starts them
- * all anew on the processors of one machine.
+ * Copies a cloud assembly and shortens the visibility timeout of its queue to these seconds. The function's
+ * timeout shrinks with it, since Lambda refuses a longer one. Few runs of it are concurrent, since each life of
+ * the service starts all of them again on one machine.
  * @returns the folder of the copy
  */
 export function chaosAssembly(source: string, directory: string, visibility: number): string {

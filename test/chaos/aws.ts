@@ -1,4 +1,4 @@
-/** AWS in the process of the run, which is not killed: what its tables and queues have accepted stays accepted. */
+/** AWS in the process of the run, which is not killed: writes that tables and queues have accepted persist. */
 import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
@@ -9,9 +9,9 @@ import { accountId } from '../../infra/local/template.ts';
 export type QueueState = {
   ready: number;
   deadLetters: number;
-  /** Receipts of messages that are being worked on, or were when their receiver was killed. */
+  /** Receipts of messages in process, or whose receiver was killed. */
   receipts: string[];
-  /** The most often that one of its messages was received so far. */
+  /** Highest receive count of a message so far. */
   mostReceives: number;
 };
 
@@ -20,7 +20,7 @@ export type TableName = 'BookingsTable' | 'ConnectionsTable';
 export type Aws = {
   endpoints: { dynamodb: string; sqs: string };
   queue(): Promise<QueueState>;
-  /** Moves all dead letters back, as `aws sqs start-message-move-task` does, which fauxqs lacks. */
+  /** Redrives all dead letters, as `aws sqs start-message-move-task` does, which fauxqs lacks. */
   moveDeadLettersBack(): Promise<number>;
   rows(table: TableName): Promise<Record<string, unknown>[]>;
   close(): Promise<void>;
@@ -29,7 +29,7 @@ export type Aws = {
 const bookingsQueue = 'BookingsQueue.fifo';
 const deadLetterQueue = 'DeadLetters.fifo';
 
-/** What fauxqs shows of a queue. */
+/** fauxqs's view of a queue. */
 type Received = { approximateReceiveCount: number };
 type Inspected = {
   ready: Received[];

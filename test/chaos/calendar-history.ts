@@ -3,18 +3,18 @@ import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import type { StoredEvent } from '../../infra/local/google/state.ts';
 
 export type CalendarHistory = {
-  /** Reads what has been written since the last look. */
+  /** Reads changes since the last call. */
   look(): void;
-  /** Events that stand now, of all bookings. */
+  /** Current events of all bookings. */
   standing(): number;
-  /** Bookings that have had more than one event at the same moment, with the greatest number of them. */
+  /** Bookings that have had several events at the same moment, with the highest number. */
   doubles(): Map<string, number>;
   close(): void;
 };
 
 /**
- * A restart of Google replaces the file by a shorter one: the old one is read to its end first. What comes twice, or is
- * older than what is known, changes nothing.
+ * A restart of Google replaces the file by a shorter one: the old one is read to its end first. Repeated or older
+ * entries change nothing.
  */
 export function followCalendars(path: string): CalendarHistory {
   let file: number | undefined;

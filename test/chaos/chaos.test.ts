@@ -23,9 +23,9 @@ test('under kills, losses and redelivery every paid booking ends with exactly on
     lost: 5,
     killEvery: 1.5,
     maxKills: 4,
-    // Not what it takes: a paused calendar comes back within two minutes, and a busy machine may be as slow again.
+    // Not a limit: a paused calendar returns within two minutes, and a busy machine can need as long again.
     minutes: 7,
-    // The shortest in which a batch can be worked on, and a lease of a run that was killed waited for.
+    // The shortest time for a batch and for waiting out the lease of a killed run.
     visibility: 12,
     assembly: inject('assembly'),
     directory: temporaryDirectory(),
@@ -40,7 +40,7 @@ test('under kills, losses and redelivery every paid booking ends with exactly on
   judgesEachFault(result);
 });
 
-/** A judge that finds nothing in a run where all is right must find each thing that may be wrong. */
+/** A report without findings for a correct run must find each planted fault. */
 function judgesEachFault(right: ChaosResult): void {
   const wrong = (change: Partial<ChaosResult>) => findings({ ...right, ...change }).join('\n');
   const [event] = right.events.filter(({ status }) => status !== 'cancelled');
@@ -95,7 +95,7 @@ test('the journal shows two simultaneous events of a booking, before and after a
   put('twice', 'd');
   put('twice', 'c', 'cancelled');
   journal.close();
-  // A start rewrites the file to what still stands: what was double before must not be forgotten with it.
+  // A restart compacts the file to current values: an earlier duplicate must not be lost with it.
   journal = openJournal(path);
   onTestFinished(() => journal.close());
   put('again', 'e');

@@ -1,7 +1,7 @@
 /**
- * The local stack under load and violence. Three sides: the service (API, functions, what invokes them) in a process
- * that is killed again and again; Google in another one, killed now and then, which fails and loses answers; and here
- * AWS's tables and queues with those who call the service, which are not killed, because neither is AWS, nor Stripe.
+ * The local stack under load and kills. Three parts: the service in a process that is killed again and again;
+ * Google in another one, killed at times, which fails and loses responses; and AWS's tables and queues with the
+ * callers, which survive, as AWS and Stripe do.
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,22 +21,22 @@ import { type Callers, connectUsers, type Errand, startTraffic, type Traffic } f
 export type ChaosOptions = {
   payments: number;
   seed: number;
-  /** Percentages of Google's requests: answered with an error; carried out, and the answer lost. */
+  /** Percentages of Google's requests: answered with an error; applied with a lost response. */
   errors: number;
   lost: number;
-  /** Seconds of life of the service, on average, and kills that there are at most. */
+  /** Average life of the service in seconds, and the highest number of kills. */
   killEvery: number;
   maxKills: number;
-  /** Ends the run, settled or not. */
+  /** Ends the run, finished or not. */
   minutes: number;
   /** Seconds for which a message stays hidden after its receiver was killed; 180 at AWS. */
   visibility: number;
-  /** Folder of a synthesized cloud assembly, and one for what the run keeps. */
+  /** Folder of a synthesized cloud assembly, and one for the files of the run. */
   assembly: string;
   directory: string;
 };
 
-/** What the tables say of a booking, as far as it matters here. */
+/** Fields of a booking that matter here. */
 export type Row = {
   bookingId: string;
   status: string;
@@ -44,10 +44,10 @@ export type Row = {
   observed?: { eventId: string };
 };
 
-/** What the violence came to. `cutOff`: receipts of messages that a kill left without a receiver. */
+/** Effects of the kills. `cutOff`: receipts of messages whose receiver was killed. */
 export type Violence = { kills: number; googleKills: number; cutOff: Set<string>; isOver: boolean };
 
-/** All that was seen. Times are seconds since the first payment; undefined where it did not come to that. */
+/** All observations. Times are seconds since the first payment; undefined if not reached. */
 export type ChaosResult = {
   options: ChaosOptions;
   planned: PlannedBooking[];
@@ -56,7 +56,7 @@ export type ChaosResult = {
   early: Errand;
   violence: Violence;
   mostReceives: number;
-  /** Dead letters that the operator has moved back into the queue. */
+  /** Dead letters that the operator has redriven. */
   movedBack: number;
   googleCalls: Pick<ObservedRequest, 'route' | 'status'>[];
   acceptedAfter: number | undefined;
@@ -65,21 +65,21 @@ export type ChaosResult = {
   doubles: Map<string, number>;
   rows: Row[];
   connections: { userId: string; status: string }[];
-  /** What was published, in its order. */
+  /** Published events in order. */
   told: { type: string; id: string; bookingId?: string }[];
   queue: QueueState;
 };
 
-/** Each kill with this number takes Google along. */
+/** Every kill with this number also kills Google. */
 const googleDiesAtEach = 5;
-/** Seconds that a life may take to begin. */
+/** Seconds that a life may take to start. */
 const longestBirth = 15;
-/** The killing ends with this share of the expected events, or after this share of the time. */
+/** Kills end with this share of the expected events, or after this share of the time. */
 const mostOfIt = 0.95;
 const longest = 0.3;
-/** Though not before so many kills. */
+/** After at least this many kills. */
 const leastKills = 3;
-/** Seconds. A token with less than a minute to live is refreshed at its next use. */
+/** Seconds. A token with less than a minute left is refreshed at its next use. */
 const accessTokenSeconds = 75;
 
 /**
@@ -113,7 +113,7 @@ export async function runChaos(options: ChaosOptions, tell: (line: string) => vo
   const traffic = startTraffic(callers, planned, users.filter(isLate));
   const violence: Violence = { kills: 0, googleKills: 0, cutOff: new Set(), isOver: false };
   const raging = rage({ ...stage, options, aws, users, planned, traffic, callers, endsAt }, violence);
-  // A process that does not come back ends the run at once.
+  // A process that does not restart ends the run at once.
   const failure = raging.then(() => new Promise<never>(() => {}));
 
   let settledAt: number | undefined;
@@ -127,7 +127,7 @@ export async function runChaos(options: ChaosOptions, tell: (line: string) => vo
     mostReceives = Math.max(mostReceives, queue.mostReceives);
     tell(progress(Date.now() - firstAt, traffic, violence, history.standing(), queue));
     if (!violence.isOver) continue;
-    // What the alarm of the dead-letter queue asks of the operator, once the cause is gone.
+    // The operator's reaction to the dead-letter alarm, once the cause is gone.
     if (queue.deadLetters > 0) movedBack += await aws.moveDeadLettersBack();
     const isQuiet = traffic.acceptedAt !== undefined && queue.ready + queue.receipts.length === 0;
     if (isQuiet && !(await aws.rows('BookingsTable')).some(isUnderWay)) settledAt = Date.now();
@@ -150,7 +150,7 @@ export async function runChaos(options: ChaosOptions, tell: (line: string) => vo
     events: (await Promise.all(users.map(({ account }) => google.events(account.email)))).flat(),
     doubles: history.doubles(),
     rows: (await aws.rows('BookingsTable')).filter(isBooking) as unknown as Row[],
-    // Beside connections, the table counts the attempts of links.
+    // Besides connections, the table counts attempts of links.
     connections: ((await aws.rows('ConnectionsTable')) as ChaosResult['connections']).filter(
       ({ userId }) => !userId.startsWith('link#'),
     ),
@@ -159,22 +159,22 @@ export async function runChaos(options: ChaosOptions, tell: (line: string) => vo
   };
 }
 
-/** Google and the service, which can be killed and come back as they were. */
+/** Google and the service, which can be killed and restarted with their state. */
 type Stage = {
   google: MortalGoogle;
   service: { kill(): Promise<void>; start(): Promise<void> };
   history: CalendarHistory;
-  /** JSON lines of what was published. */
+  /** JSON lines of published events. */
   eventsFile: string;
 };
 
 type MortalGoogle = {
   kill(): Promise<void>;
-  /** Starts it again; `life` counts them, so that each draws other faults. */
+  /** Starts it again; `life` counts the starts, so that each draws other faults. */
   start(life: number): Promise<void>;
   expireAccessTokens(email: string): Promise<void>;
   events(email: string): Promise<calendar_v3.Schema$Event[]>;
-  /** All calls so far. It forgets them when it is killed, so they are to be taken before. */
+  /** All calls so far. A kill loses them, so read them before. */
   takeCalls(): Promise<ChaosResult['googleCalls']>;
 };
 
@@ -260,7 +260,7 @@ type Battlefield = Stage & {
   endsAt: number;
 };
 
-/** Kills the service every few seconds, and sometimes Google, until most of the work has been done under it. */
+/** Kills the service every few seconds, and sometimes Google, until most of the work is done. */
 async function rage(at: Battlefield, violence: Violence): Promise<void> {
   const { options, aws, google, service, history, users, traffic, callers, endsAt } = at;
   const { stripe } = traffic;
@@ -285,7 +285,7 @@ async function rage(at: Battlefield, violence: Violence): Promise<void> {
     }
     const { accepted } = stripe;
     await service.start();
-    // On a busy machine a function may need seconds to start: a life begins with the first work that is done in it.
+    // On a busy machine a function may need seconds to start: a life begins with its first work.
     const isAtWork = () => stripe.accepted > accepted || stripe.accepted === stripe.planned || isEnough();
     for (let waits = 0; !isAtWork() && waits < longestBirth * 10; waits += 1) await sleep(100);
   }
@@ -309,7 +309,7 @@ function progress(
 
 const isBooking = ({ id }: Record<string, unknown>): boolean => String(id).startsWith('booking#');
 
-/** There is an attempt to come, or one that was cut off and has not come back yet. */
+/** Another attempt will follow, or the message of a killed one has not reappeared yet. */
 function isUnderWay(row: Record<string, unknown>): boolean {
   return isBooking(row) && (row.status === 'pending' || row.status === 'waiting_for_connection');
 }

@@ -1,4 +1,7 @@
-/** Google in a process of its own: it fails and loses answers as told, and what it has acknowledged outlives it. */
+/**
+ * Google in a process of its own: it fails and loses responses as configured, and acknowledged writes survive
+ * kills.
+ */
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import { startGoogleSimulator } from '../../infra/local/google/simulator.ts';
 import { type GoogleSettings, ready } from './processes.ts';
@@ -13,7 +16,7 @@ const calendarErrors: FaultEffect[] = [
   ...Array<FaultEffect>(4).fill({ status: 500, reason: 'backendError' }),
   ...Array<FaultEffect>(4).fill({ status: 503, html: true }),
 ];
-// Once in each life of Google: each pauses the calendar of a user for up to two minutes, and the run has to end.
+// Once in each life of Google: each pauses a user's calendar for up to two minutes, and the run must end.
 const rateLimits: FaultEffect[] = [
   { status: 429, reason: 'rateLimitExceeded' },
   { status: 403, reason: 'userRateLimitExceeded' },
@@ -26,7 +29,7 @@ plan('events', calendarErrors);
 plan('token', tokenErrors);
 ready();
 
-/** The first fault that is drawn happens, so each is drawn from what the ones before have left. */
+/** The first fault drawn applies, so each probability is relative to the rest after earlier ones. */
 function plan(on: 'events' | 'token', kinds: FaultEffect[]): void {
   let left = 1;
   const add = (share: number, how: FaultEffect) => {

@@ -1,10 +1,10 @@
-/** What is to happen in a chaos run: bookings, who pays for them, and what becomes of each. */
+/** The plan of a chaos run: bookings, who pays for them, and their later changes. */
 import type { Account } from '../../infra/local/google/state.ts';
 import { type BookingMetadata, hour, rfc3339 } from '../../infra/local/payment.ts';
 
 export type ChaosUser = { userId: string; account: Account; connectsLate: boolean };
 
-/** What becomes of a booking after its payment, or before it: messages overtake each other. */
+/** Changes after a booking's payment, or before it: messages overtake each other. */
 export type Fate = 'stands' | 'moved' | 'refunded' | 'cancelled';
 
 export type PlannedBooking = {
@@ -12,7 +12,7 @@ export type PlannedBooking = {
   /** Unique part of the ids of Stripe's objects. */
   stripeId: string;
   fate: Fate;
-  /** Start and end where the booking is moved, RFC 3339. */
+  /** New start and end of a moved booking, RFC 3339. */
   movedTo: { start: string; end: string };
 };
 
@@ -31,13 +31,13 @@ export function planUsers(payments: number): ChaosUser[] {
       name: `User ${index}`,
       timeZone: 'Europe/Vienna',
     },
-    // One in ten is not there yet when others have paid.
+    // One in ten users connects after others have paid.
     connectsLate: index % 10 === 1,
   }));
 }
 
 /**
- * Bookings for these users, each more than a day ahead: within a day of its beginning an event is not looked at again.
+ * Bookings for these users, each more than a day ahead, since later ones would be checked again.
  * @param random 0..1, seeded, so that the same seed gives the same plan
  * @param now epoch milliseconds
  */
@@ -73,7 +73,7 @@ function drawFate(percent: number): Fate {
   return percent < refunded + cancelled + moved ? 'moved' : 'stands';
 }
 
-/** Where the event of a booking must stand in the end; undefined where there must be none. */
+/** Final place of a booking's event; undefined if it must have none. */
 export function expectedTime({ fate, metadata, movedTo }: PlannedBooking) {
   if (fate === 'stands') return { start: metadata.start, end: metadata.end };
   return fate === 'moved' ? movedTo : undefined;

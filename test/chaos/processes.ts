@@ -10,9 +10,9 @@ export type ServiceSettings = {
   assembly: string;
   endpoints: { dynamodb: string; sqs: string };
   googleUrl: string;
-  /** The OAuth client as Google's console gives it. */
+  /** The OAuth client as downloaded from Google's console. */
   clientFile: string;
-  /** JSON lines of what was published on the bus. */
+  /** JSON lines of published events. */
   eventsFile: string;
   /** Milliseconds between two runs of booking-reconcile, and of token-refresh. */
   reconcileEvery: number;
@@ -24,7 +24,7 @@ export type GoogleSettings = {
   stateFile: string;
   client: SimulatedClient;
   accounts: Account[];
-  /** Shares of the requests, 0..1, that are answered with an error, or not answered although they were carried out. */
+  /** Shares of the requests, 0..1, that get an error, or no response although they were applied. */
   errors: number;
   lost: number;
   accessTokenSeconds: number;
@@ -33,7 +33,7 @@ export type GoogleSettings = {
 
 /** A process that can be killed and started again. */
 export type Mortal<Settings> = {
-  /** Starts it; resolves when it answers. @throws Error with its last words when it does not */
+  /** Starts it; resolves when it answers. @throws Error with its last output if it does not */
   start(settings: Settings): Promise<void>;
   /** SIGKILL: nothing is finished, closed or written any more. */
   kill(): Promise<void>;
@@ -73,7 +73,7 @@ export function mortal<Settings>(file: 'service.ts' | 'google.ts'): Mortal<Setti
   };
 }
 
-/** Tells the run that this process answers, and ends it when the run is gone. */
+/** Reports to the run that this process answers, and ends it when the run is gone. */
 export function ready(): void {
   process.on('disconnect', () => process.exit());
   process.send?.('ready');

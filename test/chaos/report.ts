@@ -1,9 +1,9 @@
-/** What a chaos run came to: a table for people, and all that is wrong. */
+/** Result of a chaos run: a table for people, and all problems. */
 import type { ChaosResult } from './chaos.ts';
 import { expectedTime, type PlannedBooking } from './plan.ts';
 import type { Answers } from './traffic.ts';
 
-/** Everything that is not as it must be; empty where all is right. */
+/** All problems; empty if there are none. */
 export function findings(result: ChaosResult): string[] {
   const { planned, traffic, rows, events, doubles, connections, queue, told, settledAfter } = result;
   const { stripe, backend } = traffic;
@@ -138,7 +138,7 @@ export function report(result: ChaosResult): string {
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
 }
 
-/** What the simulated Google never answers by itself. */
+/** Statuses that the simulated Google never answers by itself. */
 function isInjected({ status, route }: ChaosResult['googleCalls'][number]): boolean {
   return status >= 500 || status === 429 || (status === 403 && route.startsWith('events.'));
 }

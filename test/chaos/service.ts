@@ -1,6 +1,6 @@
 /**
- * The service in a process that may be killed at any moment: API, functions, and what invokes them. The tables and
- * queues are elsewhere, as they are at AWS.
+ * The service in a process that may be killed at any moment: API, functions and their triggers. Tables and queues
+ * are elsewhere, as at AWS.
  */
 import { appendFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,14 +19,14 @@ const stack = await startLocalStack({
   queues: { endpoint: endpoints.sqs },
   google: { kind: 'url', url: googleUrl, clientFile },
   schedules: false,
-  // Written before the function is answered that it is published: what the bus has taken outlives this process.
+  // Written before the function gets its answer, so that accepted events survive this process.
   onEvent: ({ detailType, detail }) =>
     appendFileSync(eventsFile, `${JSON.stringify({ type: detailType, detail })}\n`),
 });
 const { url, secretNames } = stack;
 writeStackAddress(stateDir, { url, googleUrl, secretNames, endpoints: stack.endpoints });
 
-// The scheduler of AWS lives on when functions die; one that began anew with each life would never come to run.
+// AWS's scheduler survives functions; a timer that restarted with each life would never fire.
 void every(settings.reconcileEvery, 'booking-reconcile');
 void every(settings.refreshEvery, 'token-refresh');
 ready();

@@ -1,4 +1,4 @@
-/** Those who call the service: Stripe, LeadsCalendar's backend and users. None of them gives up. */
+/** Callers of the service: Stripe, LeadsCalendar's backend and users. All of them retry until they succeed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectUser, type ReachableStack } from '../../infra/local/demo-user.ts';
 import { bearerToken } from '../../infra/local/links.ts';
@@ -8,10 +8,10 @@ import { routes, webhookRoute } from '../../shared/names.ts';
 import { charge, snapshot } from '../unit/stripe.ts';
 import type { ChaosUser, PlannedBooking } from './plan.ts';
 
-/** What callers were answered: how often by kind (`200`, `503`, `refused`, `cut off`, `error page`). */
+/** Number of answers by kind (`200`, `503`, `refused`, `cut off`, `error page`). */
 export type Answers = Map<string, number>;
 
-/** What some of the callers want, and how far they have come. */
+/** Progress of a group of callers. */
 export type Errand = { planned: number; accepted: number; answers: Answers };
 
 export type Traffic = {
@@ -20,27 +20,27 @@ export type Traffic = {
   users: Errand;
   /** Epoch milliseconds at which everything was accepted. */
   acceptedAt: number | undefined;
-  /** Resolves then, or when the signal ends all trying. */
+  /** Resolves when everything was accepted, or when the signal ends the retries. */
   ended: Promise<void>;
 };
 
 export type Callers = {
-  /** Folder of the state of the service, which says where it is and what its secrets are. */
+  /** Folder of the service's state, with its address and secrets. */
   stateDir: string;
   random: () => number;
-  /** Ends all trying. */
+  /** Ends all retries. */
   signal: AbortSignal;
 };
 
-/** Share of deliveries that Stripe makes twice although the first was answered. */
+/** Share of deliveries that Stripe repeats although the first was answered. */
 const twice = 0.2;
 /**
- * Callers at a time. Each new life of the service starts a function for each of them at once, on the few processors of
- * one machine: more of them would get no answer in a life of seconds.
+ * Concurrent callers. Each life of the service starts a function for each of them on one machine: with more, none
+ * would be answered within seconds.
  */
 const atATime = { stripe: 8, backend: 3, users: 3 };
 
-/** Lets the users connect who are there before the first payment. */
+/** Connects the users who are present before the first payment. */
 export async function connectUsers(callers: Callers, users: ChaosUser[]): Promise<Errand> {
   const errand = newErrand(users.length);
   await run(callers, errand, users, atATime.users, connect);
@@ -48,8 +48,8 @@ export async function connectUsers(callers: Callers, users: ChaosUser[]): Promis
 }
 
 /**
- * Sends everything at once, in any order: payments and refunds, some of them twice, moves and cancellations. Users who
- * come late connect when half of it is accepted.
+ * Sends payments, refunds, moves and cancellations concurrently, some twice. Late users connect when half of it is
+ * accepted.
  */
 export function startTraffic(callers: Callers, planned: PlannedBooking[], late: ChaosUser[]): Traffic {
   const { random, signal } = callers;
@@ -82,7 +82,7 @@ function newErrand(planned: number): Errand {
   return { planned, accepted: 0, answers: new Map() };
 }
 
-/** Calls for each of them until it is accepted, so many at a time. Nobody gives up before the run does. */
+/** Retries each call until it is accepted, at this concurrency and until the run ends. */
 async function run<T>(
   callers: Callers,
   errand: Errand,
@@ -119,7 +119,7 @@ function stripeEvents(booking: PlannedBooking, now: number): object[] {
   return [paid, refunded];
 }
 
-/** Signed anew each time, as Stripe does. */
+/** Signed again each time, as Stripe does. */
 async function deliverEvent({ url, secrets, secretNames }: ReachableStack, event: object): Promise<number> {
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
   const { status } = await deliver(
@@ -130,7 +130,7 @@ async function deliverEvent({ url, secrets, secretNames }: ReachableStack, event
   return status;
 }
 
-/** As LeadsCalendar's backend does, which may be answered 404 until the payment has made the booking known. */
+/** As LeadsCalendar's backend does, which gets 404 until the payment has created the booking. */
 async function changeBooking(
   { url, secrets, secretNames }: ReachableStack,
   { metadata, fate, movedTo }: PlannedBooking,
@@ -152,13 +152,13 @@ async function connect(stack: ReachableStack, { userId, account }: ChaosUser): P
   return response.status;
 }
 
-/** The service as its operator and LeadsCalendar know it, whichever process it runs in at the moment. */
+/** The service as its operator and LeadsCalendar see it, in any of its processes. */
 function reach({ stateDir }: Callers): ReachableStack {
   const { url, secretNames } = readStackAddress(stateDir);
   return { url, secretNames, secrets: { get: (name) => readLocalSecret(stateDir, name) } };
 }
 
-/** Nobody listened, or the connection ended before the answer: what was asked for may have been done. */
+/** No process was listening, or the connection ended before the answer: the request may have been applied. */
 function kindOfFailure(error: unknown): string {
   const { code } = ((error as Error).cause ?? {}) as { code?: string };
   if (code === 'ECONNREFUSED') return 'refused';

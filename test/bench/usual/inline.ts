@@ -1,7 +1,7 @@
 /**
- * The in-line way of building this service, as a yardstick: a webhook that enters the event in Google Calendar before
- * it answers, with `stripe` and `googleapis`. It has all it needs at hand: a fresh access token, clients that keep
- * their connections, a process of its own. It keeps no record, and where Google fails, so does the webhook.
+ * The in-line variant of this service, for comparison: a webhook that creates the event in Google Calendar before
+ * it answers, with `stripe` and `googleapis`. It has ideal conditions: a fresh access token, keep-alive clients,
+ * its own process. It keeps no record, and fails when Google fails.
  */
 import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';

@@ -1,7 +1,7 @@
 /**
- * The usual way of building this service, as a yardstick: one file with `googleapis`, `stripe` and the AWS SDK, a
- * handler for each function, clients made at import. It does the same job in the same tables and queue, so far as the
- * day is fair: without fences, retries, keys that rotate, or a second look. Nothing else may import it.
+ * The baseline of this service: one file with `googleapis`, `stripe` and the AWS SDK, a handler for each function,
+ * clients made at import. It does the same job in the same tables and queue for the normal case: without fences,
+ * retries, key rotation or re-checks. No other code may import it.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import {
@@ -25,7 +25,7 @@ const connectionsTable = setting('CONNECTIONS_TABLE');
 const bookingsTable = setting('BOOKINGS_TABLE');
 const queueUrl = setting('BOOKINGS_QUEUE_URL');
 const redirectUri = `${setting('PUBLIC_URL')}/google/callback`;
-/** Where Google is simulated. */
+/** Address of the simulated Google. */
 const googleUrl = setting('GOOGLE_URL');
 const scope = ['openid', 'email', 'https://www.googleapis.com/auth/calendar.events'];
 
