@@ -1,7 +1,7 @@
-/** Texts that lenient decoders take for the same token: all of them, not a sample. */
+/** Texts that lenient decoders read as the same token: all of them, not a sample. */
 
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=';
-/** What decoders skip: Node's, and the ones that remove whitespace first. */
+/** Characters that decoders skip: Node's, and those that remove white space first. */
 const skipped = [' ', '\t', '\n', '\r', '\f', '\v', '\u00a0', '\ufeff', '=', '*', '\0'];
 
 const bytesOf = (text: string): string =>
@@ -11,8 +11,8 @@ const bytesOf = (text: string): string =>
     .join('.');
 
 /**
- * Every other text that Node decodes to the bytes of `token`: each character replaced by each other one, each ignored
- * character inserted at each position, padding, and parts of nothing at its end.
+ * Every other text that Node decodes to the bytes of `token`: each character replaced by each other one, each
+ * ignored character inserted at each position, padding, and incomplete groups at its end.
  */
 export function otherSpellings(token: string): string[] {
   const replaced = [...token].flatMap((old, at) =>

@@ -2,10 +2,10 @@ import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { bearerToken, connectLink } from '../../infra/local/links.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';
 
-/** What a browser keeps between two pages. */
+/** State of a browser between two pages. */
 export type Visit = { location: string; cookie: string };
 
-/** What the service needs of its operator and LeadsCalendar's backend, from the running local stack. */
+/** Facts that the service needs from its operator and LeadsCalendar's backend, from the running local stack. */
 export function secretsOf({ secrets, secretNames }: LocalStack) {
   const read = (name: string): string => secrets.get(name) as string;
   return {
@@ -22,7 +22,7 @@ export const linkFor = (stack: LocalStack, userId: string, now = Date.now()): Pr
 export const apiTokenFor = (stack: LocalStack, userId: string): Promise<string> =>
   bearerToken(secretsOf(stack).apiSigning, userId, Date.now());
 
-/** Follows a link as far as Google's consent page. */
+/** Follows a link to Google's consent page. */
 export async function openLink(link: string, cookie = ''): Promise<Visit> {
   const response = await fetch(link, { redirect: 'manual', headers: { cookie } });
   const location = response.headers.get('location');
@@ -30,12 +30,12 @@ export async function openLink(link: string, cookie = ''): Promise<Visit> {
   return { location, cookie: response.headers.getSetCookie()[0]?.split(';')[0] ?? '' };
 }
 
-/** Opens the callback as the browser of `visit` would. */
+/** Opens the callback in the browser of `visit`. */
 export function openCallback(callback: string, cookie: string): Promise<Response> {
   return fetch(callback, { redirect: 'manual', headers: { cookie, accept: 'text/html' } });
 }
 
-/** All of it: link, consent, callback. */
+/** The whole connection: link, consent, callback. */
 export async function connect(stack: LocalStack, userId: string): Promise<Response> {
   const { location, cookie } = await openLink(await linkFor(stack, userId));
   return openCallback(await walkConsent(location), cookie);

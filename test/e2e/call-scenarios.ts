@@ -1,6 +1,6 @@
 /**
- * What each operation of the whole service uses, measured over real HTTP, for tests and benchmarks: calls to AWS and
- * Google, items of DynamoDB, invocations, log and messages.
+ * Usage of each operation of the whole service, measured over real HTTP, for tests and benchmarks: calls to AWS
+ * and Google, DynamoDB items, invocations, logs and messages.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
@@ -16,31 +16,33 @@ import { type DynamoDbMeter, type ItemUsage, startDynamoDbMeter } from '../bench
 import { median } from '../bench/part.ts';
 import { apiTokenFor, linkFor, openCallback, openLink, secretsOf } from './browser.ts';
 
-/** How often each call was made: `{ 'sqs:SendMessage BookingsQueue.fifo': 1 }`. */
+/** Number of each call: `{ 'sqs:SendMessage BookingsQueue.fifo': 1 }`. */
 export type CallCounts = Record<string, number>;
 
-/** What an operation used, the work that it causes behind the queue included. */
+/** Usage of an operation, including the work that it causes behind the queue. */
 export type Measurement = {
-  /** By function; those to Google under `google`. */
+  /** By function; calls to Google under `google`. */
   calls: Record<string, CallCounts>;
   items: ItemUsage;
-  /** By function. `ms` is the time of all its runs together, `logLines` and `logBytes` what they wrote. */
+  /** By function. `ms` is the total time of its runs, `logLines` and `logBytes` their output. */
   functions: Record<string, { runs: number; ms: number; logLines: number; logBytes: number }>;
-  /** Bytes of each message that was queued, and of each event that was published. */
+  /** Bytes of each queued message and of each published event. */
   messages: number[];
   events: number[];
-  /** Metrics that were written, each with its dimensions. */
+  /** Metrics written, each with its dimensions. */
   metrics: string[];
 };
 
-/** Connections that the scenario of refreshing refreshes in one sweep, and bookings that wait for a connection. */
+/** Connections that one sweep of the refresh scenario refreshes, and bookings that wait for a connection. */
 export const refreshedConnections = 3;
 export const waitingBookings = 3;
 
 export type MeasuredStack = LocalStack & { meter: DynamoDbMeter; observe: Observe };
 type Observe = (act: () => Promise<unknown>) => Promise<Measurement>;
 
-/** A local stack without schedules that is measured while it works. @param assembly a folder of one that is synthesized */
+/**
+ * A local stack without schedules, measured at work. @param assembly folder of a synthesized one
+ */
 export async function startMeasuredStack(assembly?: string): Promise<MeasuredStack> {
   const meter = await startDynamoDbMeter();
   const record = newRecord();
@@ -70,8 +72,8 @@ export async function startMeasuredStack(assembly?: string): Promise<MeasuredSta
 }
 
 /**
- * Runs all scenarios, one after the other. Every function is warm when it is measured, but for the scenario that says
- * otherwise. `rounds`: how often those are run whose times matter; calls and items are those of the last.
+ * Runs all scenarios in sequence. Every function is warm when it is measured, unless the scenario says otherwise.
+ * `rounds`: repetitions of scenarios with relevant times; calls and items are those of the last.
  */
 export async function measureScenarios(
   stack: MeasuredStack,
@@ -84,7 +86,7 @@ export async function measureScenarios(
   };
   const now = Date.now();
   const pay = async (userId: string, bookingId: string, eventId = `evt_${bookingId}`) => {
-    // At any hour of the day, it begins more than a day from now: then it is looked at once more, and in the index for it.
+    // At any hour of the day it begins more than a day from now, so that a check is due and indexed.
     const event = checkoutCompleted(demoBooking(userId, bookingId, now + 24 * hour), now, bookingId);
     const { status, body } = await deliver({ ...event, id: eventId }, webhook, now);
     if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
@@ -120,7 +122,7 @@ export async function measureScenarios(
   const firstWebhook = await observe(() => pay('payer', 'first'));
   await observe(() => pay('payer', 'second'));
   const payment = await again((round) => observe(() => pay('payer', `paid-${round}`)));
-  // Another event about the same payment: the same again would not even leave the queue.
+  // Another event of the same payment: the same one would not even leave the queue.
   const duplicate = await again((round) => observe(() => pay('payer', 'second', `evt_again-${round}`)));
   await expire(stack, 'payer', 'accessTokenExpiresAt');
   await observe(() => pay('payer', 'third'));
@@ -145,13 +147,13 @@ export async function measureScenarios(
   await ask('payer', 'GET', routes.connection);
   const shown = await observe(() => ask('payer', 'GET', routes.connection));
 
-  // The only user of this Google account: its grant is taken back.
+  // The only user of this Google account: its grant is revoked.
   await connect(stack, 'returner', 'ben@example.com');
   const disconnect = await observe(() => ask('returner', 'DELETE', routes.connection));
   for (let index = 1; index < waitingBookings; index++)
     await observe(() => pay('returner', `waits-${index}`));
   const unconnected = await observe(() => pay('returner', 'waits-too'));
-  // A link connects once, and two that are made within a second are the same.
+  // A link connects once, and two made within a second are equal.
   const returning = await openLink(await linkFor(stack, 'returner', now - 60_000));
   const returned = await walkConsent(returning.location, { account: 'ben@example.com' });
   const reconnect = await observe(() => finish(returned, returning.cookie));
@@ -210,7 +212,7 @@ function newRecord(): Recorded {
   return { calls: [], invocations: [], logs: [] };
 }
 
-/** Observes from one moment at which the queue is empty to the next. */
+/** Measures from one moment with an empty queue to the next. */
 function observer(stack: LocalStack, meter: DynamoDbMeter, record: Recorded): Observe {
   const { google } = stack;
   if (!google)
@@ -254,7 +256,10 @@ function sizesOf(calls: Recorded['calls'], service: string, field: 'MessageBody'
     .map((entry) => Buffer.byteLength(entry[field] ?? ''));
 }
 
-/** The metrics of a log line in Embedded Metric Format, each with the values of its dimensions: what is billed as one. */
+/**
+ * The metrics of a log line in Embedded Metric Format, each with the values of its dimensions: one billed metric
+ * each.
+ */
 function metricsIn({ stream, text }: LogLine): string[] {
   if (stream !== 'stdout' || !text.includes('"_aws"')) return [];
   const line = JSON.parse(text) as Record<string, unknown> & {
@@ -267,7 +272,7 @@ function metricsIn({ stream, text }: LogLine): string[] {
   );
 }
 
-/** The last of several, with the middle of the times that all of them took. */
+/** The last of several, with the median of their times. */
 function withMedianTimes(measured: Measurement[]): Measurement {
   const last = measured.at(-1) as Measurement;
   const functions = Object.entries(last.functions).map(([name, own]) => {
@@ -277,9 +282,9 @@ function withMedianTimes(measured: Measurement[]): Measurement {
   return { ...last, functions: Object.fromEntries(functions) };
 }
 
-/** One that did not succeed says so, so that no refusal hides among the counts. */
+/** Throws for a failed call, so that no refusal is counted. */
 function callName({ service, operation, resource, status }: AwsCall): string {
-  // There is one bus, and CDK makes up its name.
+  // There is one bus, whose name CDK generates.
   const onWhat = service === 'events' ? '' : ` ${resource}`;
   return `${service}:${operation}${onWhat}${status === 200 ? '' : ` answered ${status}`}`;
 }
@@ -289,7 +294,7 @@ function countBy<Item>(items: Item[], name: (item: Item) => string): CallCounts 
   return Object.fromEntries(groups.map(([key, group]) => [key, group?.length ?? 0]));
 }
 
-/** Log lines come through a pipe of their own, a little after the answer. */
+/** Log lines arrive through a pipe of their own, a little after the answer. */
 const logsArriveWithin = 30;
 
 async function settled({ queues }: LocalStack): Promise<void> {

@@ -24,7 +24,7 @@ const read = { 'dynamodb:BatchGetItem table/BookingsTable, table/ConnectionsTabl
 const send = { 'sqs:SendMessage BookingsQueue.fifo': 1 };
 const accept = { 'payment-confirmed': send };
 const publish = { 'events:PutEvents': 1 };
-// The booking, and the pointer by which refunds of the payment find it.
+// The booking, and the payment pointer for later refunds.
 const tellAndRecord = { ...publish, 'dynamodb:PutItem table/BookingsTable': 2 };
 const tellAndUpdate = { ...publish, 'dynamodb:PutItem table/BookingsTable': 1 };
 const readConnection = { 'dynamodb:GetItem table/ConnectionsTable': 1 };
@@ -96,7 +96,7 @@ test('shows a connection with one read', () => {
 
 const complete = {
   ...readConnection,
-  // The attempt is counted before Google is asked.
+  // The attempt is counted before Google is called.
   'dynamodb:UpdateItem table/ConnectionsTable': 1,
   ...publish,
   'dynamodb:PutItem table/ConnectionsTable': 1,
@@ -117,7 +117,7 @@ test('a reconnect requeues waiting bookings with one query and one batch', () =>
     'oauth-callback': complete,
     google: { token: 1, 'events.list': 1, 'events.insert': waitingBookings },
   });
-  // Several at once may start a further environment, which reads its secret.
+  // Several at once may start another environment, which reads its secret.
   const { 'secretsmanager:GetSecretValue secret:TokenEncryption-local0': _, ...warm } = sync;
   expect(warm).toEqual({
     'dynamodb:Query table/BookingsTable/index/waiting': 1,
@@ -131,7 +131,7 @@ test('a reconnect requeues waiting bookings with one query and one batch', () =>
 test('a disconnect makes only the calls that it needs to store, publish and revoke', () => {
   expect(callsOf('disconnect')).toEqual({
     connections: {
-      // Requests that need no token of Google's have not read it.
+      // Requests without a need for Google's tokens have not read it.
       'secretsmanager:GetSecretValue secret:TokenEncryption-local0': 1,
       ...readConnection,
       ...publish,
@@ -162,12 +162,12 @@ test('refreshes each connection with a lease, one call to Google and one write',
   });
 });
 
-// Budgets that no clock moves. Units are upper bounds: some items are about as large as a unit, and a number in them may
-// take a byte more or less.
+// Budgets independent of the clock. Units are upper bounds: some items are about as large as a unit, and a number
+// in them may take a byte more or less.
 describe('item budgets', () => {
   test.each<[Scenario, { read: number; written: number; readUnits: number; writeUnits: number }]>([
-    // Read: the connection. Looking for booking and pointer costs a unit each.
-    // Written: the booking with its entries in two indexes, and the pointer.
+    // Read: the connection. A read of a missing booking or pointer costs a unit each. Written: the booking with
+    // its entries in two indexes, and the pointer.
     ['payment', { read: 1, written: 2, readUnits: 3, writeUnits: 4 }],
     ['duplicate', { read: 3, written: 0, readUnits: 3, writeUnits: 0 }],
     ['payment with an expired token', { read: 1, written: 4, readUnits: 3, writeUnits: 9 }],

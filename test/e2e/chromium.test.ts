@@ -10,7 +10,7 @@ import { barriers, launchChromium, withoutChromium } from '../chromium.ts';
 import { linkFor, secretsOf } from './browser.ts';
 
 const calendarPermission = 'See, create, change and delete events on the calendars that you own';
-/** The address of a page of LeadsCalendar's own app. */
+/** A page of LeadsCalendar's own app. */
 const app = 'https://app.example.com';
 /** Far longer than a line, to see that it fits. */
 const longEmail = `${'a'.repeat(64)}@${'long-'.repeat(10)}domain.example.com`;
@@ -19,7 +19,7 @@ describe.skipIf(withoutChromium)('the service in Chromium', () => {
   let directory: string;
   let stack: LocalStack;
   let browser: Browser;
-  /** What Chromium complained about: violated policies, failed requests, errors of scripts. */
+  /** Chromium's complaints: violated policies, failed requests, script errors. */
   let complaints: string[] = [];
 
   beforeAll(async () => {
@@ -42,7 +42,7 @@ describe.skipIf(withoutChromium)('the service in Chromium', () => {
     expect(seen).toEqual([]);
   });
 
-  /** A page of a browser that has been nowhere yet. Scripts are off: nothing here may need them. */
+  /** A page of a new browser. Scripts are off: no page here may need them. */
   async function newPage(options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext({ javaScriptEnabled: false, locale: 'en-GB', ...options });
     context.setDefaultTimeout(20_000);
@@ -50,7 +50,7 @@ describe.skipIf(withoutChromium)('the service in Chromium', () => {
     const page = await context.newPage();
     page.on('pageerror', (error) => complaints.push(error.message));
     page.on('console', (message) => {
-      // Chromium calls every answer from 400 on an error; that the page says which one is what is tested.
+      // Chromium reports every answer from 400 on as an error; the test checks that the page explains it.
       const refused = /^Failed to load resource: the server responded with a status of 4/;
       const { url } = message.location();
       const isDocument = url === page.url();
@@ -64,7 +64,7 @@ describe.skipIf(withoutChromium)('the service in Chromium', () => {
     return page;
   }
 
-  /** From the link to Google's consent. One permission alone has no box to tick. */
+  /** From the link to Google's consent page. A single permission has no box to tick. */
   async function openConsent(page: Page, link: string, email = 'ada@example.com'): Promise<void> {
     await page.goto(link);
     await page.getByRole('button', { name: email }).click();
@@ -74,13 +74,13 @@ describe.skipIf(withoutChromium)('the service in Chromium', () => {
   const title = (page: Page) => page.getByRole('heading', { level: 1 }).textContent();
   const text = (page: Page) => page.getByRole('main').textContent();
 
-  /** Keeps a picture for people to look at, where SCREENSHOTS names a folder. */
+  /** Saves a picture for people, if SCREENSHOTS names a folder. */
   async function picture(page: Page, name: string): Promise<void> {
     const folder = process.env.SCREENSHOTS;
     if (folder) await page.screenshot({ path: join(folder, `${name}.png`) });
   }
 
-  /** Nothing is wider than the screen, on a desk and on a phone; there no barriers either, in light and dark. */
+  /** No element is wider than the screen, on desktop and phone; no accessibility barriers, in light and dark. */
   async function looksRight(page: Page, name: string): Promise<void> {
     for (const width of [1280, 320]) {
       await page.setViewportSize({ width, height: 720 });
@@ -151,7 +151,7 @@ describe.skipIf(withoutChromium)('the service in Chromium', () => {
     const mine = await newPage();
     const theirs = await newPage({ javaScriptEnabled: true });
     await openConsent(mine, await linkFor(stack, 'lured'));
-    // Held back before it is followed, as by somebody who wants to hand the address to another person.
+    // Paused before it is followed, as if an attacker wanted to send the address to another person.
     let callback = '';
     await mine.route('**/o/oauth2/v2/consent', async (route) => {
       callback = (await route.fetch({ maxRedirects: 0 })).headers().location ?? '';

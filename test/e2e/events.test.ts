@@ -31,10 +31,11 @@ let receiver: Server;
 let stack: LocalStack;
 let links = 0;
 const received: { key: unknown; event: Event }[] = [];
-/** What the receiver answers by bookingId, as long as there is something; 200 then. */
+/** The receiver's next answers by bookingId; 200 after them. */
 const answers: Record<string, number[]> = { unwelcome: [400], twice: [503, 429] };
 
-// LeadsCalendar is a server here, which the stack was told the URL of. The template wants HTTPS, and has it until now.
+// LeadsCalendar's server, whose URL the stack is configured with. Synthesis requires HTTPS, so the test replaces
+// it afterwards.
 beforeAll(async () => {
   receiver = createServer(async (request, response) => {
     const event = (await json(request)) as Event;
@@ -56,11 +57,11 @@ afterAll(async () => {
 });
 
 const connect = (userId: string, account = ada) =>
-  // A link for each second, so that no two are the same.
+  // A link per second, so that no two are equal.
   connectUser(stack, { userId, account, now: now + 1000 * links++ });
 const pay = (userId: string, bookingId: string, change: object = {}) =>
   payForBooking(stack, { ...demoBooking(userId, bookingId, now), ...change }, { now, newId: bookingId });
-/** Makes due now what is due days from now. */
+/** Makes due now what is due in some days. */
 async function bringForward(id: string): Promise<void> {
   const client = dynamoDbClient(stack.endpoints.dynamodb);
   await client.send(
@@ -204,7 +205,7 @@ describe('delivery of bus events to the URL of the stack', () => {
   it('has delivered each type of bus event, all as docs/events.schema.json documents', () => {
     for (const { event } of received)
       expect(isDocumented(event), JSON.stringify([event, isDocumented.errors])).toBe(true);
-    // Conflicts are told where the operator wants them seen: see test/integration/conflict.test.ts.
+    // Conflicts are published only with the option for them: test/integration/conflict.test.ts.
     const types = Object.keys(schema.$defs).filter(
       (name) => name.includes('.') && name !== 'booking.conflict',
     );

@@ -34,7 +34,7 @@ afterAll(async () => {
   await stack?.close();
 });
 
-/** The queue of bookings: what is in it, being worked on or not. */
+/** The queue of bookings: waiting messages and those in process. */
 function queued(): string[] {
   const { ready, inFlight } = stack.queues.messages('BookingsQueue.fifo');
   return [...ready, ...inFlight];
@@ -64,7 +64,7 @@ async function rows() {
     ),
   );
 }
-/** Makes due now what is due later. */
+/** Makes a later due time the present. */
 async function bringForward(table: Table, key: Record<string, string>, name: string) {
   await dynamo.send(
     new UpdateItemCommand({
@@ -99,7 +99,7 @@ const status = (bookingId: string, wanted: string) =>
 
 type Delivery = { body?: string | Buffer; signature?: string; headers?: Record<string, string> };
 
-/** Posts to the webhook; without a signature of its own, signed by Stripe's library. */
+/** Posts to the webhook, signed by Stripe's library unless a signature is given. */
 async function deliver(
   event: object,
   { body, signature, headers }: Delivery = {},
@@ -217,7 +217,7 @@ describe('a confirmed payment', () => {
     stack.google?.control.fail({ on: 'events.insert', times: 2, how: { status: 503, html: true } });
     await deliver(checkoutCompleted(metadata, Date.now(), uniqueId()));
     await status(metadata.booking_id, 'pending');
-    // Its time comes in half a minute; the test brings it forward rather than wait.
+    // It is due in half a minute; the test brings that forward instead of waiting.
     await bringForward('BookingsTable', { id: `booking#${metadata.booking_id}` }, 'syncDueAt');
     expect(await stack.invoke('booking-reconcile', {})).toMatchObject({ ok: true });
     await status(metadata.booking_id, 'scheduled');
@@ -340,7 +340,7 @@ describe('a webhook', () => {
     const rolled = 'whsec_rolled_0123456789abcdef';
     const payload = JSON.stringify(event());
     stack.secrets.put(stack.secretNames.webhookSigning, JSON.stringify({ stripe: [rolled, old] }));
-    // The function read its secrets a moment ago; it looks again after half a minute at the earliest.
+    // The function read its secrets a moment ago, and reads them again after half a minute at the earliest.
     const answer = await deliver({}, { body: payload, signature: signed(payload, { secret: old }) });
     expect(answer.status).toBe(200);
     stack.secrets.put(stack.secretNames.webhookSigning, JSON.stringify({ stripe: [old] }));

@@ -12,7 +12,7 @@ import { routes, webhookRoute } from '../../shared/names.ts';
 import { snapshot } from '../unit/stripe.ts';
 import { apiTokenFor, connect, linkFor, openLink } from './browser.ts';
 
-/** The document as it is published, held against the service as it is deployed: routes, bundles and rights. */
+/** The published document is compared with the deployed service: routes, bundles and permissions. */
 const openApi: OpenApi = JSON.parse(
   readFileSync(join(import.meta.dirname, '../../docs/openapi.json'), 'utf8'),
 );
@@ -32,7 +32,7 @@ afterAll(() => stack?.close());
 
 type Call = { headers?: Record<string, string>; body?: unknown };
 
-/** Calls an operation, and fails where its answer is not as documented. */
+/** Calls an operation, and fails if its answer differs from the document. */
 async function call(method: string, target: string, { headers = {}, body }: Call = {}) {
   const response = await fetch(`${stack.url}${target}`, {
     method,
@@ -201,7 +201,7 @@ describe('bookings', () => {
   });
 });
 
-/** A payment for a booking, signed as by another provider than Stripe. */
+/** A payment for a booking, signed as by a provider other than Stripe. */
 async function confirm(bookingId: string, appointment?: object) {
   const body = JSON.stringify({
     type: 'payment.confirmed',
@@ -287,9 +287,9 @@ it('every documented operation was called with success and with failure', () => 
     ),
   );
   const exempt = [
-    // Needs a scope that this stack does not ask for: see the tests of connections.
+    // Needs a scope that this stack does not request: see the tests of connections.
     `GET ${routes.calendars} good`,
-    // There is no way to ask it wrongly.
+    // This operation has no invalid request.
     `GET ${routes.health} bad`,
     `HEAD ${routes.health} bad`,
   ];

@@ -19,11 +19,11 @@ import { launchChromium, withoutChromium } from '../chromium.ts';
 import { temporaryDirectory } from '../integration/local-assembly.ts';
 import { linkFor, openLink, secretsOf } from './browser.ts';
 
-/** The address of a page of LeadsCalendar's own app. */
+/** A page of LeadsCalendar's own app. */
 const app = 'https://app.example.com';
 const ada = 'ada@example.com';
 
-/** Texts that call `ran()` where they are taken for anything else than text. */
+/** Texts that call `ran()` if they are treated as anything but text. */
 const payloads: Record<string, string> = {
   'a script': '<script>ran()</script>',
   'an image': '<img src=x onerror=ran()>',
@@ -41,23 +41,23 @@ const payloads: Record<string, string> = {
 };
 const names = Object.keys(payloads);
 const textOf = (name: string): string => payloads[name] as string;
-/** All of them in what a request line holds. */
+/** All of them that a request line can hold. */
 const everything = Object.values(payloads)
   .map((text) => text.slice(0, 200))
   .join(' ');
-/** What can stand in an address of an account. */
+/** Characters that an account's address can hold. */
 const emailOf = (name: string): string =>
   `${names.indexOf(name)}${textOf(name)
     .replace(/[\s\0]/g, '')
     .slice(0, 1000)}@example.com`;
-/** As HTML shows it: without NUL, and white space is white space. */
+/** As HTML shows it: without NUL, and with collapsed white space. */
 const asShown = (text: string | null): string =>
   (text ?? '').replaceAll('\0', '').replace(/\s+/g, ' ').trim();
 
 describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, () => {
   let stack: LocalStack;
   let browser: Browser;
-  /** Scripts of somebody else's that ran, on whichever page. */
+  /** Injected scripts that ran, on any page. */
   let ran: string[] = [];
 
   beforeAll(async () => {
@@ -78,7 +78,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
     expect(seen).toEqual([]);
   });
 
-  /** A page of a browser that has been nowhere. */
+  /** A page of a new browser. */
   async function newPage(options: BrowserContextOptions = {}): Promise<Page> {
     const context = await browser.newContext({ locale: 'en-GB', ...options });
     context.setDefaultTimeout(20_000);
@@ -94,13 +94,13 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
     context.on('page', (opened) => ran.push(`a window: ${opened.url()}`));
     return page;
   }
-  /** Without the policy, which would hide that something was let in. */
+  /** Without the policy, which would hide an injection. */
   const defenceless = () => newPage({ bypassCSP: true });
 
   const ofPage = <T>(page: Page, script: string): Promise<T> => page.evaluate(script);
-  /** Handlers of images and of focus come a moment later. */
+  /** Event handlers of images and of focus run a moment later. */
   const aMoment = (page: Page) => ofPage(page, 'new Promise((resolve) => setTimeout(resolve, 100))');
-  /** All elements with the names of their attributes: what an injection would change. */
+  /** All elements with their attribute names: an injection would change them. */
   const outline = (page: Page): Promise<string[]> =>
     ofPage(
       page,
@@ -125,7 +125,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
 
   /** Headers of the connection, not of the page. */
   const framing = ['connection', 'keep-alive', 'date', 'content-length', 'transfer-encoding'];
-  /** Everything that protects a page of ours, word by word. */
+  /** Every protection of a page of ours, word by word. */
   async function checkHeaders(response: Response | null): Promise<void> {
     const style = /<style>([\s\S]*?)<\/style>/.exec((await response?.text()) ?? '')?.[1] ?? '';
     const hash = createHash('sha256').update(style).digest('base64');
@@ -142,7 +142,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
     });
   }
 
-  /** How pages look where the text is harmless, and that they look the same where it is everything that is not. */
+  /** Pages look the same with harmless and with hostile text. */
   async function looksTheSame(
     page: Page,
     pages: (text: string) => [address: string, code: string][],
@@ -220,7 +220,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
       const [, union = ''] = /ErrorCode =([\s\S]*?);/.exec(source) ?? [];
       const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code as ErrorCode);
       expect(codes.length).toBeGreaterThan(40);
-      // The one that has all that such a page may have.
+      // The page with every optional part.
       let shown = new AppError('access_denied', '');
       const server: Server = createServer((request, response) => {
         const rawQueryString = request.url?.split('?')[1] ?? '';
@@ -329,7 +329,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
         'cache-control': 'no-store',
       });
     }
-    /** An event of an account, both of the same text. Answers where it is shown. */
+    /** An event of an account, both with the same text. Returns the address of its page. */
     async function enter(name: string): Promise<string> {
       const text = textOf(name);
       const email = `event-${emailOf(name)}`;
@@ -407,7 +407,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
     await page.route(`${app}/**`, (route) =>
       route.fulfill({
         contentType: 'text/html',
-        // An app that tells everything to everybody.
+        // An app that sends full referrers to every site.
         headers: { 'referrer-policy': 'unsafe-url' },
         body: `<h1>App</h1><a href="${link}">Connect</a>`,
       }),
@@ -424,7 +424,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
 
     const refererOf = (start: string) =>
       told.filter(({ to }) => to.startsWith(start)).map(({ referer }) => referer);
-    // The app tells us where the link stood; we tell nobody anything.
+    // The app sends us the address of the link; we send none.
     expect(refererOf(`${stack.url}${routes.connect}`)).toEqual([`${app}/start?secret=of-the-app`, '']);
     expect(refererOf(`${stack.url}${routes.callback}`)).toEqual(['', '']);
     expect(new Set(refererOf(stack.googleUrl as string))).toEqual(new Set(['']));
@@ -451,7 +451,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
       ]);
       await page.goto(`${stack.url}${routes.connect}`);
       expect(await ofPage(page, 'document.cookie')).toBe('');
-      // Two tabs of one browser do not get into each other's way.
+      // Two tabs of one browser do not disturb each other.
       await page.goto(link);
       const { value } = (await page.context().cookies(stack.url))[0] ?? {};
       expect(value).toBe(before[0]?.value);

@@ -31,12 +31,12 @@ const planted = {
   stripe: `whsec_${random()}`,
   standard: `whsec_${randomBytes(32).toString('base64')}`,
   stripeApiKey: `rk_live_${random()}`,
-  /** In a secret that is broken, which must not be quoted. Too short for a key. */
+  /** In a malformed secret, which must not be quoted. Too short for a key. */
   broken: randomBytes(15).toString('base64url'),
-  /** In what Google and Stripe say of an error. */
+  /** In error messages of Google and Stripe. */
   quoted: random(),
 };
-/** Never in logs, nor in a timeline, though it may well be stored and shown. */
+/** Never in logs or timelines, but may be stored and shown. */
 const personal = {
   email: `${random()}@example.com`,
   summary: `Summary ${random()}`,
@@ -56,7 +56,7 @@ const functions = [
   'booking-reconcile',
   'token-refresh',
 ];
-/** What users, backends and operators must have been told by the end. */
+/** Outputs that users, backends and operators must have seen by the end. */
 const codes = [
   'access_denied',
   'authorization_failed',
@@ -92,7 +92,7 @@ let stack: LocalStack;
 let dynamo: DynamoDBClient;
 let stripe: Server;
 const stateDir = temporaryDirectory();
-/** What Stripe's API answers next. */
+/** Next answer of Stripe's API. */
 const stripeAnswers: [status: number, body: string][] = [];
 const observations: Observation[] = [];
 const canaries: Canary[] = [];
@@ -100,11 +100,14 @@ const see = (where: string, text: unknown) =>
   observations.push({ where, text: typeof text === 'string' ? text : JSON.stringify(text) });
 const plant = (name: string, secret: string | Buffer) => canaries.push({ name, secret });
 const began = Date.now();
-/** Each link is of a second of its own, so that no two are the same. */
+/** Each link is from a second of its own, so that no two are equal. */
 let links = 0;
 let number = 0;
 
-/** The test's own fetch, which keeps every answer of the service. Only the test's: functions run in threads of their own. */
+/**
+ * The test's own fetch, which records every answer of the service. Functions run in threads of their own and do
+ * not use it.
+ */
 const realFetch = globalThis.fetch;
 const observedFetch: typeof fetch = async (input, init) => {
   const response = await realFetch(input, init);
@@ -128,7 +131,7 @@ beforeAll(async () => {
     returnOrigins: app,
     onConflict: 'flag',
     optionalScopes: 'calendar-list free-busy',
-    // Two runs of token-refresh side by side, for a new environment that knows a rotated key.
+    // Two concurrent runs of token-refresh, to reach a new environment with the rotated key.
     reservedConcurrency: '0',
   });
   pointToStripe(join(assembly, 'LeadsCalendarGoogle.template.json'), `http://127.0.0.1:${port}`);
@@ -143,7 +146,7 @@ beforeAll(async () => {
     },
     onAccess: (access) => see('access log', access),
     onEvent: (event) => see(`event ${event.detailType}`, event),
-    // Everything that the functions write to tables, queue and bus, each version of it.
+    // All writes of the functions to tables, queue and bus, in each version.
     onCall: ({ functionName, service, operation }, input) =>
       see(`call of ${functionName}: ${service}:${operation}`, input),
   });
@@ -165,7 +168,7 @@ afterAll(async () => {
   await closeServer(stripe);
 });
 
-/** Has the functions of a template reach another Stripe, which no deployment does. */
+/** Redirects the functions of a template to another Stripe, which no deployment does. */
 function pointToStripe(file: string, url: string): void {
   const template = JSON.parse(readFileSync(file, 'utf8'));
   for (const { Properties } of Object.values<{ Properties?: Record<string, { Variables?: object }> }>(
@@ -188,7 +191,7 @@ async function settled(): Promise<void> {
   throw new Error('The queue does not empty.');
 }
 
-/** Makes due now what is due at some time: of everybody, or of one user or booking. */
+/** Makes due now what is due later: of all, or of one user or booking. */
 async function bringForward(only?: string): Promise<void> {
   const due = { ConnectionsTable: ['userId', 'refreshAt'], BookingsTable: ['id', 'syncDueAt'] } as const;
   for (const [TableName, [key, time]] of Object.entries(due)) {
@@ -213,7 +216,7 @@ async function run(functionName: string): Promise<void> {
   expect(result.ok).toBe(true);
   await settled();
 }
-/** All that the schedules do, for everybody. */
+/** All work of the schedules. */
 async function sweep(): Promise<void> {
   await bringForward();
   await run('token-refresh');
@@ -225,7 +228,7 @@ const keysText = (purpose: KeyPurpose) => stack.secrets.get(stack.secretNames.ke
 const purposes = Object.keys(keySecrets) as KeyPurpose[];
 
 type Walk = Parameters<typeof walkConsent>[1];
-/** A link, its way to Google, and what Google sends back. What of it is secret becomes a canary. */
+/** A link, its redirect to Google, and Google's callback. Their secret parts become canaries. */
 async function begin(userId: string, walk: Walk = { account: personal.email }, query = '') {
   const link = await linkFor(stack, userId, began - 1000 * links++);
   plantJwt('link token', new URL(link).searchParams.get('token') ?? '');
@@ -239,7 +242,7 @@ async function begin(userId: string, walk: Walk = { account: personal.email }, q
   plant('nonce', nonce);
   return { ...visit, link, state, callback: await walkConsent(visit.location, walk) };
 }
-/** What is secret of a JWT is what comes after its header, which others have too. */
+/** The secret part of a JWT follows its header, which is the same for others. */
 const plantJwt = (name: string, token: string) => plant(name, token.slice(token.indexOf('.') + 1));
 
 async function connect(userId: string, walk?: Walk, query?: string): Promise<number> {
@@ -300,7 +303,7 @@ const appointment = () => {
   return { summary, location, description, start, end, attendees: [{ email: guest }] };
 };
 
-// One after the other, each on what the ones before have left. Generous, for they are many calls on a busy machine.
+// In sequence, each on the state of those before. A generous timeout for many calls on a busy machine.
 describe('no secret leaks', { timeout: 120_000 }, () => {
   it('no secret leaks while users connect', async () => {
     expect(await connect('user')).toBe(200);
@@ -468,7 +471,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
       ),
     ).toBe(200);
 
-    // Stripe quotes the key in its error; ours must not quote Stripe.
+    // Stripe quotes the key in its error; our error must not quote Stripe.
     const invalid = JSON.stringify({
       error: { message: `Invalid API Key provided: ${planted.stripeApiKey}` },
     });
@@ -523,7 +526,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
       return { purpose, ...rotation };
     });
     await newEnvironments(200, (userId) => call(userId, 'GET', routes.connection));
-    // Side by side, so that one of them is a new environment.
+    // Concurrently, so that one of them is a new environment.
     await Promise.all([run('token-refresh'), run('token-refresh')]);
     const results = observations.filter(({ where }) => where === 'result of token-refresh');
     expect(results.some(({ text }) => /"carriedOver":[1-9]/.test(text))).toBe(true);
@@ -552,7 +555,10 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
     }
   });
 
-  /** So many requests at once that some meet environments without a kept secret. One of them must answer `status`. */
+  /**
+   * So many concurrent requests that some meet environments without a cached secret. One of them must answer
+   * `status`.
+   */
   async function newEnvironments(
     status: number,
     request: (userId: string) => Promise<number>,
@@ -575,7 +581,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
   }
 
   describe('after all of these', () => {
-    /** Where a secret belongs, and why. Each must have been seen there. */
+    /** Allowed places of each secret, with the reason. Each secret must have occurred there. */
     const belongs: [canary: string, where: string, because: string][] = [
       ['state', 'answer of GET /google/connect: location', 'Google hands it back'],
       ['nonce', 'answer of GET /google/connect: location', 'Google signs it'],
@@ -599,7 +605,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
         const { ready, inFlight } = stack.queues.messages(name);
         for (const body of [...ready, ...inFlight]) see(`message in ${name}`, body);
       }
-      // What the simulated Google has ever given out.
+      // All tokens that the simulated Google has issued.
       const journal = readFileSync(join(stateDir, 'google.json'), 'utf8');
       for (const [kind, pattern] of Object.entries({
         'authorization code': /"4\/0([\w-]{60})"/g,
@@ -664,7 +670,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
     it('no ID token or encrypted token occurs outside its intended places', () => {
       const token = /eyJ[\w-]{8,}\.[\w-]*/;
       const found = new Set(observations.filter(({ text }) => token.test(text)).map(({ where }) => where));
-      // The state, and tokens sealed at rest.
+      // The state, and encrypted tokens at rest.
       const sealed = ({ where }: Observation) => /ConnectionsTable|dynamodb:(Put|Update)Item/.test(where);
       expect([...found].filter((where) => !sealed({ where, text: '' })).sort()).toEqual([
         'answer of GET /google/callback: body',
@@ -678,7 +684,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
       });
       const quiet = observations.filter(({ where }) => /^(log|metric|access|timeline)/.test(where));
       expect(findLeaks(people, quiet)).toEqual([]);
-      // They are elsewhere, so looking for them is not in vain.
+      // They occur elsewhere, so the search for them can find them.
       const elsewhere = new Set(findLeaks(people, observations).map(({ canary }) => canary));
       expect(elsewhere).toEqual(new Set(Object.keys(personal)));
     });

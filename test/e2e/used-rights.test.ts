@@ -1,4 +1,4 @@
-/** Each right that the template grants a function is one that the function uses: a wider grant fails here. */
+/** Each permission in the template is one that its function uses: a wider grant fails here. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,12 +15,12 @@ import { routes } from '../../shared/names.ts';
 import { viewOf } from '../unit/template.ts';
 import { apiTokenFor } from './browser.ts';
 
-/** Rights that this test cannot have used, with the reason why a function needs them. */
+/** Permissions that this test cannot exercise, with the reason why a function needs them. */
 const reasons: Record<string, string> = {
   'booking-sync dynamodb:GetItem ConnectionsTable': 'waits for another worker that refreshes the same tokens',
 };
 
-/** `connections dynamodb:GetItem ConnectionsTable`, of the actions that functions take by themselves. */
+/** `connections dynamodb:GetItem ConnectionsTable`, for the actions that functions call themselves. */
 function grantedRights(): string[] {
   const file = join(inject('assembly'), 'LeadsCalendarGoogle.template.json');
   const grants = viewOf(JSON.parse(readFileSync(file, 'utf8'))).grants();
@@ -35,7 +35,7 @@ function grantedRights(): string[] {
   });
 }
 
-/** The same of the calls that were made. */
+/** The same for the recorded calls. */
 function usedRights(calls: AwsCall[]): Set<string> {
   return new Set(
     calls.flatMap(({ functionName, service, operation, resource }) =>
@@ -112,7 +112,7 @@ test('the template grants no permission that its function does not use', async (
   await ask('user-1', 'DELETE', booking);
   await settled();
 
-  // Tokens that have expired, for sync and for the sweep, a key that is rotated, and a grant that has ended.
+  // Expired tokens for sync and for the sweep, a rotated key, and a revoked grant.
   const expire = (field: string, userId = 'user-1') => set('ConnectionsTable', { userId }, field, 1);
   await expire('accessTokenExpiresAt');
   await pay('user-1', 'after-expiry');

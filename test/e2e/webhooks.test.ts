@@ -8,7 +8,7 @@ import { snapshot, thin } from '../unit/stripe.ts';
 let stack: LocalStack;
 let secrets: { stripe: string[]; standard: string[] };
 
-// The doors as they are deployed: routes, bundle and secret of the template, over real HTTP.
+// The deployed webhook endpoints: routes, bundle and secret of the template, over real HTTP.
 beforeAll(async () => {
   stack = await startLocalStack({
     google: { kind: 'simulator' },

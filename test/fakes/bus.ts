@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { Bus, BusEvent } from '../../shared/bus.ts';
 import { busEventSchema } from '../../shared/bus-events.ts';
 
-/** A bus that remembers, and that can be away. It refuses an event that is not as documented. */
+/** An in-memory bus that can be unavailable. Rejects undocumented events. */
 export type RecordedBus = Bus & { events: BusEvent[]; types(): string[]; away: boolean };
 
 export function recordedBus(): RecordedBus {

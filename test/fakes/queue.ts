@@ -1,6 +1,6 @@
 import type { BookingMessage } from '../../shared/booking-queue.ts';
 
-/** A queue that remembers, and that can be away. */
+/** An in-memory queue that can be unavailable. */
 export type RecordedQueue = {
   messages: BookingMessage[];
   away: boolean;

@@ -1,6 +1,6 @@
 import type { Secret } from '../../shared/secrets.ts';
 
-/** A secret in memory. `newer` is what a second look finds, once. */
+/** A secret in memory. `newer` is the value of the next reload, once. */
 export function heldSecret<T>(value: T): Secret<T> & { value: T; newer: T | undefined } {
   return {
     value,

@@ -1,4 +1,4 @@
-/** Signatures, tokens and states as a case describes them, made at the moment they are sent. */
+/** Signatures, tokens and states as a case describes them, made when they are sent. */
 import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { fingerprint } from '../../shared/fingerprint.ts';
@@ -7,7 +7,7 @@ import { audiences } from '../../shared/names.ts';
 import { sealState } from '../../shared/oauth-state.ts';
 import { tampered, texts } from './values.ts';
 
-/** What the service's secrets hold. */
+/** Values of the service's secrets. */
 export type Keys = {
   stripe: string;
   standard: string;
@@ -18,7 +18,7 @@ export type Keys = {
   messages: KeysOf<'payment-messages'>;
 };
 
-/** How a text was spoilt on its way. */
+/** Corruption of a text. */
 export type Damage = {
   at: number;
   kind: 'cut' | 'insert' | 'drop part' | 'repeat part' | 'other case';
@@ -52,7 +52,7 @@ function spoil(whole: string, { at, kind, text }: Damage): string {
 export type Token = {
   header: string;
   claims: string;
-  /** Seconds from now, and how long from then. */
+  /** Seconds from now, and lifetime. */
   issued: number;
   lifetime: number;
   key: 'ours' | 'another' | 'empty' | 'our key id';
@@ -113,7 +113,7 @@ export function tokens(audience: keyof typeof audiences): fc.Arbitrary<Token> {
     key: fc.constantFrom('ours', 'another', 'empty', 'our key id') as fc.Arbitrary<Token['key']>,
     damage: fc.option(damage, { nil: undefined }),
   });
-  // One thing wrong at a time finds more than everything at once.
+  // One fault at a time finds more than all at once.
   const nearlySound = fc
     .tuple(
       sound,
@@ -150,7 +150,7 @@ export function makeToken(token: Token, keys: KeysOf<'link-signing' | 'api-signi
   return token.damage ? spoil(whole, token.damage) : whole;
 }
 
-/** Headers of a webhook: entries that are joined to the list, `@` standing for a signature that is right. */
+/** Headers of a webhook: entries joined to a list, with `@` for a valid signature. */
 export type Signing = {
   secret: 'ours' | 'another';
   skew: number;
@@ -178,7 +178,7 @@ const signing = (own: string, wrong: string[]): fc.Arbitrary<Signing> =>
   fc.record({
     secret: fc.constantFrom(...Array<'ours'>(15).fill('ours'), 'another'),
     skew: fc.constantFrom(...Array<number>(20).fill(0), 299, -299, 301, -302, 1e9, -1e9),
-    // `@` is the time that is signed.
+    // `@` is the signed time.
     stamp: fc.oneof(
       { weight: 20, arbitrary: fc.constant('@') },
       {
@@ -268,7 +268,7 @@ export type State = {
   damage?: Damage | undefined;
 };
 
-/** What every attempt of the fuzzer holds: the case need not name it. */
+/** Present in every attempt of the fuzzer, so a case need not contain it. */
 export const attempt = { verifier: 'v'.repeat(43), nonce: 'n'.repeat(43), browser: 'b'.repeat(43) };
 export const challenge = createHash('sha256').update(attempt.verifier).digest('base64url');
 /** The link with which the connection of ada-user was made. */

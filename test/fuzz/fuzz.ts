@@ -1,4 +1,4 @@
-/** The rounds of the fuzzer: every endpoint in turn, by its weight, until enough has been sent. */
+/** Rounds of the fuzzer: every endpoint in turn, by its weight, until enough requests were sent. */
 import fc from 'fast-check';
 import { check, checkRest, type Verdict } from './oracle.ts';
 import { type Case, type Target, targets } from './requests.ts';
@@ -11,13 +11,13 @@ export type FuzzOptions = {
   /** Only endpoints whose name contains this. */
   only?: string | undefined;
   onProgress?: (progress: Progress) => void;
-  /** Ends it early, after the block at hand. */
+  /** Ends it early, after the current block. */
   signal?: AbortSignal;
 };
 
 export type Progress = { sent: number; runs: number; seconds: number; endpoint: string; findings: number };
 
-/** Something that no request may do, with the least that does it. */
+/** A forbidden effect, with the minimal request that causes it. */
 export type Discovery = { endpoint: string; message: string; seed: number; request: Case };
 
 export type Statistics = {
@@ -34,11 +34,11 @@ export type Report = {
   findings: Discovery[];
 };
 
-/** Requests to one endpoint before the tables are looked at as a whole. */
+/** Requests to one endpoint before all tables are compared. */
 const block = 400;
 /** Seconds after which a request that blocks the whole process ends it. */
 const blockedFor = 60;
-/** An endpoint of which so much is known to be wrong is left alone. */
+/** An endpoint with this many findings is skipped. */
 const enough = 3;
 
 export async function fuzz(
@@ -79,7 +79,7 @@ export async function fuzz(
     const before = sent;
     for (const [index, target] of chosen.entries()) {
       if (findings.filter(({ endpoint }) => endpoint === target.endpoint).length >= enough) continue;
-      // Of a short run too, every endpoint has its share.
+      // Every endpoint has its share also of a short run.
       const share = Math.ceil((Math.min(runs, block * 12) * target.weight) / weights);
       const numRuns = Math.min(share, runs - sent);
       if (numRuns <= 0 || signal?.aborted) break;
@@ -87,7 +87,7 @@ export async function fuzz(
       const found = await fuzzBlock(service, target, { seed: blockSeed, numRuns }, { count, watchdog });
       if (found) findings.push(found);
     }
-    // Nothing is left that is worth asking.
+    // All endpoints are skipped.
     if (sent === before) break;
   }
   await watchdog.stop();
@@ -100,7 +100,7 @@ async function fuzzBlock(
   { seed, numRuns }: { seed: number; numRuns: number },
   { count, watchdog }: { count: (endpoint: string, verdict: Verdict) => void; watchdog: Watchdog },
 ): Promise<Discovery | undefined> {
-  // What is sent to make a finding smaller is not counted.
+  // Requests that shrink a finding do not count.
   let isFound = false;
   const property = fc.asyncProperty(cases, async (request) => {
     watchdog.beat();

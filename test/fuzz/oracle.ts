@@ -1,4 +1,4 @@
-/** Sends a case to its handler and says what is wrong with what comes of it. */
+/** Sends a case to its handler and checks the outcome. */
 import * as v from 'valibot';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { matchRoute } from '../../infra/local/http-api.ts';
@@ -13,10 +13,10 @@ import { makeState, makeToken, standardHeaders, stripeHeaders } from './credenti
 import type { Case } from './requests.ts';
 import { publicUrl, returnOrigin, type Service, sentIn, tableNames, type Write } from './service.ts';
 
-/** What a case came to: its status, and its code where it was refused. */
+/** Outcome of a case: its status, and its code if it was refused. */
 export type Verdict = { status: number; code: string; ms: number };
 
-/** Milliseconds in which every answer has to come. */
+/** Time limit of every answer in milliseconds. */
 const patience = 1000;
 
 /** The schema of the answer, by endpoint. */
@@ -55,7 +55,9 @@ const wrongIn = ({ issues }: v.SafeParseResult<v.GenericSchema>): string =>
 
 type Sent = { routeKey: string; event: HttpRequest; credentials: string[] };
 
-/** The event of a case as the gateway would make it; undefined where the gateway itself answers that there is no route. */
+/**
+ * The event that the gateway would make of a case; undefined if the gateway itself answers that there is no route.
+ */
 export async function eventOf(service: Service, request: Case): Promise<Sent | undefined> {
   const { keys } = service;
   const now = Math.floor(Date.now() / 1000);
@@ -97,14 +99,14 @@ export async function eventOf(service: Service, request: Case): Promise<Sent | u
     delete event.queryStringParameters;
     delete event.pathParameters;
   }
-  // A token that was damaged may be anything, and then it is no secret.
+  // A corrupted token may be any text, and then is no secret.
   const sound = [request.bearer?.damage ? undefined : bearer, request.link?.damage ? undefined : link];
   return { routeKey: route.routeKey, event, credentials: sound.filter((it) => it !== undefined) };
 }
 
 /**
- * Sends a case, and throws a finding where it does what no request may do. Whatever it changed is put back, so that
- * every case meets the same tables.
+ * Sends a case, and throws a finding for a forbidden effect. Restores all changes, so that every case meets the
+ * same tables.
  */
 export async function check(service: Service, request: Case): Promise<Verdict> {
   if (request.endpoint === 'queue') return checkMessage(service, request);
@@ -131,7 +133,7 @@ export async function check(service: Service, request: Case): Promise<Verdict> {
 
 type Done = Awaited<ReturnType<Service['call']>>;
 
-/** Answers that never come are found too: the case ends then, though what it holds on to does not. */
+/** Missing answers are found too: the case ends then, but keeps what it holds. */
 async function send(service: Service, { routeKey, event }: Sent): Promise<Done> {
   let timer: NodeJS.Timeout | undefined;
   const never = new Promise<never>((_, reject) => {
@@ -149,7 +151,7 @@ async function send(service: Service, { routeKey, event }: Sent): Promise<Done> 
 
 async function putBack(service: Service, routeKey: string, writes: Write[]): Promise<void> {
   await service.restore(writes);
-  // Its grant is gone at Google too.
+  // Its grant ended at Google too.
   if (routeKey !== `DELETE ${routes.connection}`) return;
   for (const { input } of writes) {
     const userId = (input as { Item?: { userId?: { S?: string } } }).Item?.userId?.S;
@@ -157,7 +159,7 @@ async function putBack(service: Service, routeKey: string, writes: Write[]): Pro
   }
 }
 
-/** The callback counts the codes of a link before it has one redeemed. */
+/** The callback counts the codes of a link before it redeems one. */
 function isCountOfAttempts({ operation, input }: Write): boolean {
   const key = (input as { Key?: { userId?: { S?: string } } }).Key?.userId?.S;
   return operation === 'UpdateItemCommand' && key?.startsWith('link#') === true;
@@ -254,11 +256,11 @@ function checkRedirect(routeKey: string, location: string, seen: () => string): 
   expectThat(isHome || isGoogle, () => `Sent to ${location.slice(0, 200)}: ${seen()}`);
 }
 
-/** One in so many of what was accepted is followed to its end: always the same, so that a finding can be sent again. */
+/** A fixed sample of accepted requests is followed to its end, so that a finding is reproducible. */
 const sample = 24;
 const isSampled = (request: Case, one: number): boolean => JSON.stringify(request).length % one === 0;
 
-/** What was accepted has to be of use: messages to sync, bookings to those who read and list them. */
+/** Accepted requests must have an effect: messages must sync, bookings must be readable and listed. */
 async function followUp(
   service: Service,
   request: Case,
@@ -289,7 +291,7 @@ function parse(message: string): ReturnType<typeof parseBookingMessage> {
   }
 }
 
-/** Sync of a message that came from outside ends in a stored booking, never in the dead-letter queue. */
+/** Sync of an external message ends in a stored booking, never in the dead-letter queue. */
 async function followMessage(service: Service, body: string): Promise<void> {
   const { staying, writes, lines } = await service.sync([body]);
   try {
@@ -303,7 +305,7 @@ async function followMessage(service: Service, body: string): Promise<void> {
     const stored = saved.some(
       ({ input }) => (input as { Item: { status?: unknown } }).Item.status !== undefined,
     );
-    // A payment that only references a booking creates none: that it was not declared is published.
+    // A payment that only references a booking creates none: it is published as orphaned.
     const isOrphaned = writes.some(
       ({ operation, input }) =>
         operation === 'PutEventsCommand' && JSON.stringify(input).includes('payment.orphaned'),
@@ -317,18 +319,18 @@ async function followMessage(service: Service, body: string): Promise<void> {
   }
 }
 
-/** Google says in the browser's address that the operator's client is wrong: that is no fault of the function. */
+/** Google reports a misconfigured client of the operator in the browser's address: not a fault of the function. */
 function isOperators(routeKey: string, status: number, text: string, lines: string[]): boolean {
   const isCallback = routeKey === `GET ${routes.callback}` && status === 503;
   const isReported = lines.some((line) => line.includes('"OperatorError":1'));
   return isCallback && isReported && text.includes('google_client_misconfigured');
 }
 
-/** A day, or a time: with an offset, or as the clocks of the booking's time zone show it. */
+/** A day, or a time: with an offset, or local to the booking's time zone. */
 const aTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d([+-]\d\d:\d\d|Z)?)?$/;
 const isLocal = (time: string): boolean => /T\d\d:\d\d:\d\d$/.test(time);
 
-/** A booking that was accepted can be read and listed, and says what would declare it so again. */
+/** An accepted booking can be read and listed, and its view can declare it again. */
 async function followBooking(
   service: Service,
   { headers, pathParameters, rawPath }: HttpRequest,
@@ -372,7 +374,7 @@ async function followBooking(
   expectThat(same, () => `Declared as it is shown, it is another one: ${read.body} ${again.body}`);
 }
 
-/** A batch of which one body is the case's: the others are done, whatever it is. */
+/** A batch with the case as one body: the other messages are processed in any case. */
 async function checkMessage(service: Service, { body }: Case): Promise<Verdict> {
   const sound = JSON.stringify({ type: 'sync', bookingId: 'nothing', cause: 'fuzz' });
   const started = performance.now();
@@ -404,7 +406,7 @@ async function checkMessage(service: Service, { body }: Case): Promise<Verdict> 
   }
 }
 
-/** After many cases: what none of them could see alone. */
+/** After many cases: effects that no single case shows. */
 export async function checkRest(service: Service): Promise<void> {
   const changed = await service.changedRows();
   expectThat(

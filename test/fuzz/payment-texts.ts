@@ -1,4 +1,4 @@
-/** Texts of appointments as payments carry them: each field may hold what its readers disagree about. */
+/** Appointment texts in payments: each field may hold values that parsers read differently. */
 import fc from 'fast-check';
 import { contestedZones, moments, texts } from './values.ts';
 
@@ -9,11 +9,11 @@ const readable = [
   { start: '2027-06-01', end: '2027-06-03' },
 ];
 
-/** A body of a megabyte is another case. */
+/** Bodies of a megabyte are a case of their own. */
 const shortTexts = texts.filter((text) => text.length < 10_000);
 
 /**
- * Texts by field. Most are usable but for one or two fields, so that what one field holds is looked at.
+ * Texts by field. Most have one or two invalid fields, so that each field's value is reached.
  * @param zoneField how the provider calls the time zone
  */
 export function anyTextsIn({ zoneField }: { zoneField: string }): fc.Arbitrary<Record<string, string>> {

@@ -1,4 +1,4 @@
-/** What is sent to each endpoint: requests that are nearly right, and some that are nothing at all. */
+/** Requests to each endpoint: nearly valid ones, and some that are random. */
 import fc from 'fast-check';
 import { routes, webhookRoute } from '../../shared/names.ts';
 import { charge, dispute, intent, metadata, refund, session, snapshot, thin } from '../unit/stripe.ts';
@@ -16,8 +16,8 @@ import { anyTextsIn } from './payment-texts.ts';
 import { json, moments, tampered, texts, zones } from './values.ts';
 
 /**
- * A request as it is described: all of it is JSON, so that it can be kept and sent again. Whatever depends on the time
- * or on a secret is described too, and made when it is sent; `@token`, `@state` and `@code` in the query stand for it.
+ * A request as data: all of it is JSON, so that it can be stored and sent again. Parts that depend on time or a
+ * secret are described and made when it is sent; `@token`, `@state` and `@code` in the query stand for them.
  */
 export type Case = {
   endpoint: string;
@@ -26,18 +26,18 @@ export type Case = {
   query: string;
   headers: [string, string][];
   body: string;
-  /** The body, where it is no text: base64. */
+  /** The body in base64, if it is not text. */
   bytes?: string;
   bearer?: Token;
   link?: Token;
   stripe?: Signing;
   standard?: Signing;
   state?: State;
-  /** How the user goes through Google's pages, to come by a code. */
+  /** The user's path through Google's pages to a code. */
   consent?: 'allow' | 'box not ticked' | 'another attempt';
-  /** The only right status, where it is known. */
+  /** The only correct status, if known. */
   status?: number;
-  /** What the event of the function says that is not so. */
+  /** Wrong statements in the event of the function. */
   lie?: 'is base64' | 'is no base64' | 'nothing optional' | 'everything twice';
 };
 
@@ -84,7 +84,7 @@ const bodies = fc.oneof(
     .map((bytes) => ({ body: '', bytes: Buffer.from(bytes).toString('base64') })),
 );
 
-/** `name=value&…`, now and then with a value changed, a name twice, or nothing that is a query at all. */
+/** `name=value&…`, at times with a changed value, a repeated name, or an invalid query. */
 function queries(bases: Record<string, string>[], extra: string[]): fc.Arbitrary<string> {
   const values = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom('', ...extra) },
@@ -118,7 +118,7 @@ function queries(bases: Record<string, string>[], extra: string[]): fc.Arbitrary
   );
 }
 
-/** As a client would have to send it: encodeURI refuses what is no Unicode. */
+/** As a client has to send it: encodeURI refuses invalid Unicode. */
 function asPath(text: string): string {
   return encodeURI(text.toWellFormed());
 }
@@ -137,7 +137,7 @@ function requests(endpoint: string, parts: fc.Arbitrary<Partial<Case>>): fc.Arbi
   }));
 }
 
-/** Requests of which the parts fit, and some of which nothing does. */
+/** Requests with matching parts, and some with random ones. */
 function mixed(parts: fc.Arbitrary<Partial<Case>>): fc.Arbitrary<Partial<Case>> {
   const raw = fc
     .tuple(bodies, fc.oneof(fc.constant(''), texts.map(asPath)), fc.array(header, { maxLength: 5 }))
@@ -238,7 +238,7 @@ const standardWords = [
 const webhook = (texts: fc.Arbitrary<string>): fc.Arbitrary<Pick<Case, 'body'> & { bytes?: string }> =>
   fc.oneof(
     { weight: 20, arbitrary: texts.map((body) => ({ body })) },
-    // In another encoding than JSON has, though the signature is right.
+    // In an encoding that JSON does not have, with a valid signature.
     {
       weight: 1,
       arbitrary: texts.map((body) => ({ body: '', bytes: Buffer.from(body, 'latin1').toString('base64') })),
@@ -264,7 +264,7 @@ const contentTypes = fc.constantFrom<[string, string][]>(
 
 const sound = { secret: 'ours' as const, skew: 0, stamp: '@', id: 'msg_1' };
 
-/** Correctly signed payments in the documented form, whose texts are anything: each must be taken. */
+/** Signed payments in the documented form with random texts: each must be accepted. */
 const stripePayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'time_zone' }).map((texts) => ({
   endpoint: `POST ${webhookRoute('stripe')}`,
   method: 'POST',
@@ -293,7 +293,7 @@ const standardPayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'timeZone' 
 const bearing = (parts: fc.Arbitrary<Partial<Case>>): fc.Arbitrary<Partial<Case>> =>
   mixed(fc.tuple(tokens('api'), parts).map(([bearer, part]) => ({ bearer, ...part })));
 
-/** The bookings that the service holds before each request. */
+/** Bookings that exist before each request. */
 export const heldBookings = [
   'declared',
   'held',
@@ -353,7 +353,7 @@ const declarations = [
   { ...appointment, ...details },
   { summary: 'Retreat', start: '2027-06-01', end: '2027-06-03' },
   { summary: 'Call', start: '2027-06-01T10:00:00+02:00', end: '2027-06-01T10:30:00Z' },
-  // An end that leaves room for beginnings at the edges.
+  // An end that leaves room for starts at the limits.
   { ...appointment, start: '1900-01-01T00:00:00', end: '9999-12-29T00:00:00' },
   { summary: 'Ages', start: '0001-01-02', end: '9999-12-30' },
 ];
@@ -527,7 +527,7 @@ const callbacks = mixed(
     )
     .map(([state, cookie, accept, query]) => ({ state, query, headers: [...cookie, ...accept] })),
 );
-/** Those that come by a code take a walk through all of Google's pages. */
+/** Callbacks with a code go through all of Google's pages. */
 const consents = fc
   .tuple(
     soundStates,
@@ -626,7 +626,7 @@ const messages = tampered(
   ['payment', 'sync', 'connection.activated'],
 );
 
-/** An endpoint, how often it is asked in proportion to the others, and what. */
+/** An endpoint, its weight, and its cases. */
 export type Target = { endpoint: string; weight: number; cases: fc.Arbitrary<Case> };
 
 const target = (endpoint: string, weight: number, parts: fc.Arbitrary<Partial<Case>>): Target => ({

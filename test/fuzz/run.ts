@@ -1,4 +1,4 @@
-/** `npm run fuzz`: sends requests that nobody should send to every public endpoint, and says what came of it. */
+/** `npm run fuzz`: sends hostile requests to every public endpoint and reports findings. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -58,7 +58,7 @@ await runCommand(async () => {
   }
 });
 
-/** One line that is written over on a terminal; a line every half minute elsewhere. */
+/** One line that is overwritten on a terminal; otherwise a line every half minute. */
 function showProgress(): (progress: Progress) => void {
   const every = process.stdout.isTTY ? 0.2 : 30;
   let shown = 0;

@@ -1,6 +1,6 @@
 /**
- * The functions as they are, in this process: their handlers over the real engines, as the template wires them, with
- * nothing in between that would cost a millisecond. One request at a time, as a Lambda environment has it.
+ * The real functions in this process: their handlers over real engines, wired as in the template, without a slow
+ * layer between. One request at a time, as in a Lambda environment.
  */
 import { randomBytes } from 'node:crypto';
 import { DeleteItemCommand, DynamoDBClient, PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
@@ -37,7 +37,7 @@ export const returnOrigin = 'https://app.example.com';
 export const tableNames = { bookings: 'BookingsTable', connections: 'ConnectionsTable' };
 
 export type Handler = (event: unknown, context: unknown) => Promise<unknown>;
-/** A call of the handlers that changes something. */
+/** A call that changes the state. */
 export type Write = { operation: string; input: Record<string, unknown> };
 export type Service = Awaited<ReturnType<typeof startService>>;
 type Row = Record<string, unknown>;
@@ -64,7 +64,7 @@ export async function startService(assembly: string) {
   };
   const google = await startGoogleSimulator({ clients: [client] });
   starting.defer(() => google.close());
-  // Nothing expires while it runs.
+  // No item expires while it runs.
   google.control.setSwitch('accessTokenSeconds', 1e8);
 
   const resourcesOf = resolveResources(readAssembly(assembly).template, {
@@ -186,17 +186,17 @@ export async function startService(assembly: string) {
       body,
       attributes: { MessageGroupId: `g${index}`, ApproximateReceiveCount: '1' },
     }));
-  /** A body with a MAC, so that the fuzzer gets behind its check. */
+  /** A body with a MAC, so that the fuzzer reaches the code behind its check. */
   const signed = (body: string): string =>
     splitMac(body).mac !== undefined || !body.endsWith('}') ? body : withMac(keys.messages, body, now());
-  /** Hands messages to booking-sync as the queue would, each in a group of its own; answers which are to stay. */
+  /** Sends messages to booking-sync as the queue would, each in a group of its own; returns those that stay. */
   async function sync(bodies: string[]) {
     const done = await call('queue', { Records: records(bodies.map(signed)) });
     const { batchItemFailures } = done.answer as { batchItemFailures: { itemIdentifier: string }[] };
     return { ...done, staying: batchItemFailures.map(({ itemIdentifier }) => itemIdentifier) };
   }
 
-  // What stands in the tables before every request, by table and key.
+  // Rows before every request, by table and key.
   const rows = new Map<string, Row>();
   const keyOf = (table: string, row: Row): string => `${table} ${row.id ?? row.userId}`;
   async function scan(): Promise<Map<string, Row>> {
@@ -229,7 +229,7 @@ export async function startService(assembly: string) {
   }
 
   const connections = connectionStore(dynamo, tableNames.connections, Number(variables[env.indexShards]));
-  /** Tokens of Google's that stand in the table, by user. */
+  /** Google's tokens in the table, by user. */
   const granted = new Map<string, string[]>();
   async function connect(userId: string, scopes: string[]): Promise<GrantedConnection> {
     const { email, sub } = demoAccounts[userId === 'ben-user' ? 1 : 0] as Account;
@@ -258,7 +258,7 @@ export async function startService(assembly: string) {
       updatedAt: now(),
     };
   }
-  /** A connection of ada-user or ben-user, as at the beginning, also at Google. */
+  /** A connection of ada-user or ben-user in its initial state, also at Google. */
   async function reconnect(userId: string): Promise<void> {
     const wanted = [
       'openid',
@@ -276,7 +276,7 @@ export async function startService(assembly: string) {
     for (const [key, row] of await scan()) rows.set(key, row);
   };
 
-  /** The rows of both tables, as they came to be in the service itself. */
+  /** The rows of both tables, as the service itself created them. */
   async function prepare(): Promise<void> {
     await reconnect('ada-user');
     await reconnect('ben-user');
@@ -347,7 +347,7 @@ export async function startService(assembly: string) {
     await send('PUT', 'bens', appointment, 'ben-user');
   }
 
-  /** A code of Google's for the state that a case holds. */
+  /** A code of Google for the state of a case. */
   async function codeFor(
     state: string,
     how: 'allow' | 'box not ticked' | 'another attempt',
@@ -393,21 +393,21 @@ export async function startService(assembly: string) {
     sync,
     restore,
     codeFor,
-    /** What must never be seen from outside. */
+    /** Values that must never be visible outside. */
     secrets: (): string[] => [...lasting, ...[...granted.values()].flat()],
     async reconnect(userId: string) {
       await reconnect(userId);
       for (const [key, row] of await scan())
         if (key === `${tableNames.connections} ${userId}`) rows.set(key, row);
     },
-    /** Rows that are not as before every request, by table and key. */
+    /** Rows that differ from those before every request, by table and key. */
     async changedRows(): Promise<string[]> {
       const found = await scan();
       const same = (key: string) =>
         JSON.stringify(sorted(rows.get(key))) === JSON.stringify(sorted(found.get(key)));
       return [...new Set([...rows.keys(), ...found.keys()])].filter((key) => !same(key));
     },
-    /** Takes everything out of the queue. */
+    /** Empties the queue. */
     async drain(): Promise<string[]> {
       const { ready, inFlight } = queues.messages('BookingsQueue.fifo');
       await sqs.send(new PurgeQueueCommand({ QueueUrl }));
@@ -418,7 +418,7 @@ export async function startService(assembly: string) {
   };
 }
 
-/** Bodies of the messages that were put into the queue. */
+/** Bodies of the queued messages. */
 export function sentIn(writes: Write[]): string[] {
   return writes.flatMap(({ operation, input }) => {
     if (operation === 'SendMessageCommand') return [input.MessageBody as string];
@@ -428,7 +428,7 @@ export function sentIn(writes: Write[]): string[] {
   });
 }
 
-/** The same value with the names of its members in order. */
+/** The same value with sorted member names. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;

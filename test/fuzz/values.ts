@@ -1,8 +1,8 @@
-/** Values that parsers, calendars and databases trip over, and JSON texts that have been tampered with. */
+/** Values that break parsers, calendars and databases, and corrupted JSON texts. */
 import fc from 'fast-check';
 import { ianaNames, icuAbbreviations } from '../fixtures/time-zones.ts';
 
-/** Names that mean something to JavaScript. */
+/** Names with a meaning in JavaScript. */
 const treacherousNames = ['__proto__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', 'then', ''];
 
 const treacherousTexts = [
@@ -73,7 +73,7 @@ export const moments = [
   '+010000-01-01T00:00:00Z',
   '-000001-01-01T00:00:00Z',
   '2026-W49-1',
-  // Forms that Date.parse or Temporal reads, and the other one does not.
+  // Forms that only one of Date.parse and Temporal reads.
   '2026-12-01T10:00:00Z[Europe/Berlin]',
   '2026-12-01T10:00:00+00:00:30',
   '2026-12-01T10:00:00[u-ca=hebrew]',
@@ -103,7 +103,7 @@ export const zones = [
   `${'Very/'.repeat(2000)}Long`,
 ];
 
-/** Names that Intl, Temporal and the IANA database may disagree about, in any letter case. */
+/** Names on which Intl, Temporal and the IANA database may disagree, in any letter case. */
 export const contestedZones: fc.Arbitrary<string> = fc
   .tuple(
     fc.oneof(
@@ -148,7 +148,7 @@ const others = [
   '11',
 ];
 
-/** Texts to put where a text is expected, a few of them huge. */
+/** Values for a text field, a few of them huge. */
 export const texts: fc.Arbitrary<string> = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(...treacherousTexts) },
   { weight: 6, arbitrary: fc.constantFrom(...moments) },
@@ -164,7 +164,7 @@ export const texts: fc.Arbitrary<string> = fc.oneof(
   },
 );
 
-/** Texts of up to a megabyte: costly, so seldom. */
+/** Texts of up to a megabyte: slow, so rare. */
 const hugeTexts = fc
   .tuple(
     fc.constantFrom('x', '\u0001', '\ud800', '漢'),
@@ -176,7 +176,7 @@ const deep = (open: string, close: string, depth: number) => open.repeat(depth) 
 const many = (count: number, item: (index: number) => string) =>
   `[${Array.from({ length: count }, (_, index) => item(index)).join(',')}]`;
 
-/** JSON that no field expects, and some that is no JSON at all. */
+/** JSON that no field expects, and some invalid JSON. */
 const treacherousJson = [
   ...['null', 'true', 'false', '0', '-0', '-1', '1.5', '1e400', '-1e400', '1e-400', '9007199254740993', '01'],
   ...[
@@ -212,7 +212,7 @@ export const json: fc.Arbitrary<string> = fc.oneof(
   { weight: 2, arbitrary: fc.json() },
 );
 
-/** JSON as a tree that can say what objects of JavaScript cannot: the same name twice, `-0`, texts that are no JSON. */
+/** JSON as a tree that can express more than JavaScript objects: duplicate names, `-0`, texts that are no JSON. */
 type Node = { raw: string } | { items: Node[] } | { members: [string, Node][] };
 
 function toNode(value: unknown): Node {
@@ -229,7 +229,7 @@ function toText(node: Node): string {
 
 type Mutation = {
   kind: 'replace' | 'remove' | 'duplicate' | 'rename' | 'add' | 'wrap' | 'deepen';
-  /** Which member, of those that matter or of all. */
+  /** One of the relevant members, or of all. */
   at: number;
   anywhere: boolean;
   name: string;
@@ -303,9 +303,9 @@ function apply(root: Node, { kind, at, anywhere, name, raw }: Mutation, matter: 
 }
 
 /**
- * One of `bases` as JSON text, as it is or tampered with in a few places.
- * @param matter names of the members that code looks at: most changes are to these
- * @param extra texts that mean something at this place
+ * One of `bases` as JSON text, unchanged or corrupted in a few places.
+ * @param matter names of members that the code reads: most changes are to these
+ * @param extra texts with a meaning at this place
  */
 export function tampered(bases: unknown[], matter: string[], extra: string[] = []): fc.Arbitrary<string> {
   const names = new Set(matter);

@@ -1,6 +1,6 @@
 /**
- * Ends the process where one request blocks it for good: a loop lets no timer of its own thread run, so another
- * thread looks on.
+ * Ends the process when one request blocks it: a busy loop stops all timers of its own thread, so another thread
+ * watches.
  */
 import { once } from 'node:events';
 import { writeSync } from 'node:fs';
@@ -9,13 +9,13 @@ import { isMainThread, Worker, workerData } from 'node:worker_threads';
 type Watched = { beats: Int32Array<SharedArrayBuffer>; patience: number; what: string };
 
 export type Watchdog = {
-  /** Says that the process is alive. */
+  /** Reports that the process is alive. */
   beat(): void;
   stop(): Promise<unknown>;
 };
 
 /**
- * @param what says on standard error what was going on, when nothing is any more
+ * @param what reported on standard error when the beats stop
  * @param patience seconds between two beats
  */
 export async function watch(what: string, patience: number): Promise<Watchdog> {

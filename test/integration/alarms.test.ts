@@ -40,7 +40,7 @@ const refund = JSON.stringify({
   data: { paymentId: 'order-77', refundedAmount: 100 },
 });
 
-/** Sends a webhook through the middleware that answers errors, as the function does; answers the status. */
+/** Sends a webhook through the middleware that answers errors, as the function does; returns the status. */
 async function send(name: ProviderName, body: string, secret: string): Promise<number> {
   const provider = providers.find((one) => one.name === name) as (typeof providers)[number];
   const webhook = { body: Buffer.from(body), headers: signWebhook[name](body, secret, now) };
@@ -52,7 +52,7 @@ async function send(name: ProviderName, body: string, secret: string): Promise<n
   return answer.statusCode as number;
 }
 
-/** The sum of a metric over what was logged, with exactly these dimensions. */
+/** The sum of a logged metric with exactly these dimensions. */
 function sumOf({ MetricName, Dimensions = [] }: MetricOfAlarm): number {
   const wanted = Object.fromEntries(Dimensions.map(({ Name, Value }) => [Name, Value]));
   return logged
@@ -68,7 +68,7 @@ function sumOf({ MetricName, Dimensions = [] }: MetricOfAlarm): number {
     .reduce((sum, line) => sum + line[MetricName], 0);
 }
 
-/** Whether the alarm would ring for what was logged. */
+/** Whether the logged metrics raise the alarm. */
 function rings(name: string): boolean {
   const alarm = Object.entries(template.Resources).find(
     ([id, { Type }]) => Type === 'AWS::CloudWatch::Alarm' && id.startsWith(`Alarms${name}`),

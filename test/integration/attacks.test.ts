@@ -30,7 +30,7 @@ import { ben, startWorld, type World } from './world.ts';
 
 const publicUrl = 'http://localhost:3000';
 let world: World;
-/** Somebody else in each test: so one world is enough for all of them. */
+/** A user per test, so that one world suffices for all. */
 let user = '';
 let users = 0;
 beforeAll(async () => {
@@ -45,7 +45,7 @@ beforeEach(() => {
   for (const kept of [world.queue.messages, world.bus.events, logged]) kept.length = 0;
 });
 
-/** All that an attack must leave as it is: both tables, the queue and what LeadsCalendar was told. */
+/** Everything that an attack must leave unchanged: both tables, the queue and published events. */
 async function standing() {
   const tables = await Promise.all(
     ['ConnectionsTable', 'BookingsTable'].map((TableName) =>
@@ -53,7 +53,7 @@ async function standing() {
     ),
   );
   return {
-    // The callback counts the codes of a link before it has one redeemed: that is not what an attack is after.
+    // The callback counts the codes of a link before it redeems one, which no attack aims at.
     rows: tables.map(({ Items = [] }) =>
       Items.map((item) => unmarshall(item)).filter(({ userId }) => !userId?.startsWith('link#')),
     ),
@@ -61,7 +61,7 @@ async function standing() {
     events: [...world.bus.events],
   };
 }
-/** An attack that is refused with a code, and changes nothing. Answers what it was refused with. */
+/** Expects that an attack is refused with a code and changes nothing. Returns the error. */
 async function refused(code: string, attack: () => Promise<unknown>): Promise<unknown> {
   const before = await standing();
   const outcome = await attack().then(
@@ -74,7 +74,7 @@ async function refused(code: string, attack: () => Promise<unknown>): Promise<un
 }
 const callsTo = (route: string): number => world.calls().filter((each) => each === route).length;
 
-/** Events of this test's user that stand in the calendar. */
+/** Calendar events of this test's user. */
 const standingEvents = () =>
   world
     .events()
@@ -103,7 +103,7 @@ const connect = async (userId: string) => {
   const { location, browser } = await begin(userId);
   return finish(await walkConsent(location), browser);
 };
-/** An address with some of its query parameters changed, or taken away. */
+/** An address with some query parameters changed or removed. */
 function changed(address: string, change: Record<string, string | undefined>): string {
   const url = new URL(address);
   for (const [name, value] of Object.entries(change)) {
@@ -205,7 +205,7 @@ describe('the OAuth state', () => {
       JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') }),
     );
     const forged = [
-      // What LeadsCalendar's backend holds: the text of the link key, and the bytes that it spells.
+      // Keys of LeadsCalendar's backend: the text of the link key, and the bytes that it encodes.
       await encrypt(keyOf(linkKeys).subarray(0, 32)),
       await encrypt(Buffer.from(new TextDecoder().decode(keyOf(linkKeys)), 'base64url')),
       await encrypt(keyOf(tokenKeys)),
@@ -409,7 +409,7 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
 
 describe('webhooks', () => {
   const raw = randomBytes(32);
-  // A secret that both schemes would take, and read in different ways.
+  // A secret that both schemes accept and read differently.
   const secret = `whsec_${raw.toString('base64')}`;
   const payload = (): string => {
     const now = world.time.now * 1000;
@@ -526,7 +526,7 @@ describe('webhooks', () => {
   ])('fifty replays of a webhook of %s within the tolerance create one event', async (_, deliver) => {
     await connect(user);
     world.queue.messages.length = 0;
-    // Without the queue's deduplication, which only holds for five minutes: each delivery is worked on.
+    // Without the queue's deduplication, which lasts only five minutes: each delivery is processed.
     for (let delivery = 0; delivery < 50; delivery++) await deliver();
     const messages = world.queue.messages as PaymentReported[];
     expect(messages).toHaveLength(50);

@@ -44,7 +44,7 @@ const cancel = (who = {}): Promise<Written> => cancelBooking(world.deps, target(
 const view = () => viewBooking(world.deps, userId, bookingId);
 const event = () => world.events().find(({ summary }) => summary?.endsWith(bookingId));
 
-/** Carries out what is in the queue, as its worker would. */
+/** Processes the messages in the queue, as booking-sync does. */
 async function drain(): Promise<void> {
   for (const message of world.queue.messages.splice(0)) {
     await syncBooking(world.deps, message as SyncRequested);
@@ -68,7 +68,7 @@ describe('declaring a booking', () => {
       observed: { calendarId: 'primary', revision: 1, tentative: false },
       payments: [{ paymentId: `pi_${bookingId}`, standing: 'paid' }],
     });
-    // What was declared stands, not what the payment says of it.
+    // The declared appointment applies, not the payment's.
     expect(Date.parse(event()?.start?.dateTime ?? '')).toBe(Date.parse(meeting().start));
   });
 
@@ -342,14 +342,14 @@ describe('ownership of a booking', () => {
       await expect(patch({}, { userId: who })).rejects.toMatchObject({ code: 'booking_not_found' });
     }
     expect((await world.booking(bookingId))?.status).toBe('failed');
-    // Another message of the payment may still name the user.
+    // A later message of the payment may still name the user.
     await pay();
     expect(await view()).toMatchObject({ status: 'scheduled' });
   });
 });
 
 describe('write conflicts and outages', () => {
-  /** A store whose next saves are overtaken. */
+  /** A store whose next saves lose against another writer. */
   function contended(times: number): BookingStore {
     let left = times;
     return {

@@ -17,7 +17,7 @@ const again = () => syncBooking(world.deps, { type: 'sync', bookingId, userId: '
 const stored = async (): Promise<Booking> => (await world.booking(bookingId)) as Booking;
 const count = (route: string) => world.calls().filter((each) => each === route).length;
 
-/** What the bookings API does: changes what is desired, and asks for a sync. */
+/** As the bookings API does: changes the desired state and requests a sync. */
 async function change(desired: Partial<Booking>): Promise<void> {
   const booking = await stored();
   await world.deps.bookings.save({
@@ -169,7 +169,7 @@ describe('a cancelled booking', () => {
 
 describe('a request that is applied late', () => {
   type Fetch = typeof world.deps.calendar.fetch;
-  /** Keeps requests of one method back, as if the network had swallowed them, until they arrive all the same. */
+  /** Delays requests of one method, as if the network had lost them, until the test applies them. */
   function keepBack(method: string) {
     const kept: (() => ReturnType<Fetch>)[] = [];
     const fetch: Fetch = (url, init) => {
@@ -250,7 +250,7 @@ describe('a paused run', () => {
       if (init.method === 'POST' && !stood) {
         stood = true;
         world.time.now += 190;
-        // Another run has taken the event out meanwhile, and was cut off.
+        // In the meantime another run has deleted the event, and crashed.
         for (const { id } of world.events()) world.google.control.deleteEvent(ada, id as string);
       }
       return answer;
@@ -269,7 +269,7 @@ describe('a paused run', () => {
       if (!stood) {
         stood = true;
         world.time.now += 190;
-        // Another run has entered the booking meanwhile, and its user has cancelled it.
+        // In the meantime another run has created the event, and the user has cancelled the booking.
         await syncBooking(world.deps, world.payment(bookingId));
         await cancelBooking(world.deps, { userId: 'user-1', bookingId });
         await again();

@@ -206,7 +206,7 @@ describe('a connection', () => {
 
   it('a change of account succeeds when the old token cannot be decrypted any more', async () => {
     await connect('user-1');
-    // The key that it was sealed with was removed too early.
+    // Its key was removed too early.
     const masters = JSON.stringify({ current: 'k2', k2: randomBytes(32).toString('hex') });
     world.tokenKeys.value = parseKeys('token-encryption', masters);
     world.time.now += 60;
@@ -223,7 +223,7 @@ describe('a connection', () => {
     await connect('user-1', { account: ben });
     world.time.now += 60;
     const { connection } = await connect('user-1');
-    // Now it is Ben's that nobody uses any more.
+    // Now it is Ben's grant that is unused.
     expect(connection.revocation?.googleSub).not.toBe(connection.googleSub);
   });
 });
@@ -520,7 +520,7 @@ describe('the calendar of a connection', () => {
       await disconnect(world.deps, userId);
       world.time.now += 60;
       const { connection } = await connect(userId);
-      // An address of another person is not known again.
+      // The address of another person is not recognized.
       const expected = calendarId === 'ben@example.com' ? undefined : [calendarId];
       expect(connection.formerCalendars?.map((each) => each.calendarId)).toEqual(expected);
       expect(connection).not.toHaveProperty('hashedCalendars');
@@ -631,7 +631,7 @@ describe("an error of Google's consent page", () => {
 describe('a used link', () => {
   const beginWith = (token: string) =>
     startConnection(connectDeps(), { token, retry: undefined, returnTo: undefined, browser: undefined });
-  /** Connects with a link, and answers the link. */
+  /** Connects with a link, and returns the link. */
   async function used(): Promise<string> {
     const token = await linkToken('user-1');
     const { location, browser } = await beginWith(token);

@@ -61,7 +61,7 @@ describe('the list of calendars', () => {
     const { calendars } = await listCalendars(world.deps, 'user-1');
     expect(calendars[0]).toMatchObject({ id: ada, primary: true });
     expect(calendars.map(({ summary }) => summary)).toContain('Appointments');
-    // Each account also sees one that it may only read.
+    // Each account also sees one that it can only read.
     expect(calendars).toHaveLength(2);
   });
 

@@ -44,7 +44,7 @@ const place = async () => ({ calendarId: 'primary', eventId: (await stored()).ob
 const event = async () => (await owner().events.get(await place())).data;
 const edit = async (requestBody: calendar_v3.Schema$Event) =>
   owner().events.patch({ ...(await place()), requestBody });
-/** Calls to Google of the service itself, which the owner's are not. */
+/** The service's own calls to Google, without the owner's. */
 const callsOf = async (act: () => Promise<unknown>) => {
   const before = world.google.control.requests().length;
   await act();

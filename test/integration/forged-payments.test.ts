@@ -20,7 +20,10 @@ import { temporaryDirectory } from './local-assembly.ts';
 import { ada } from './world.ts';
 
 const packages = createRequire(import.meta.url);
-/** What an intruder runs in a function: each call it is told to make, with the rights and variables of that function. */
+/**
+ * An intruder's code in a function: makes each call on request, with the permissions and variables of that
+ * function.
+ */
 const intruder = `
 const { SQSClient, SendMessageCommand } = require(${JSON.stringify(packages.resolve('@aws-sdk/client-sqs'))});
 const { SecretsManagerClient, GetSecretValueCommand } = require(${JSON.stringify(packages.resolve('@aws-sdk/client-secrets-manager'))});
@@ -34,7 +37,7 @@ exports.handler = async ({ send, read }) => {
   }
 };`;
 
-/** A stack in which one function runs other code. Messages come back after 2 seconds. */
+/** A stack in which one function runs other code. Messages reappear after 2 seconds. */
 async function startInvaded(functionName: string) {
   const assembly = chaosAssembly(inject('assembly'), temporaryDirectory(), 2);
   const { template, assetPaths } = readAssembly(assembly);
@@ -110,7 +113,7 @@ test('the permissions of booking-reconcile do not suffice to forge a payment', a
     },
   });
 
-  // The keys cannot be used for a while: what comes from the webhook waits as a dead letter, and is not believed either.
+  // The keys are unavailable for a while: the webhook's message becomes a dead letter, and is not trusted either.
   const good = secrets.get(name) as string;
   const keys = heldSecret(parseKeys('payment-messages', good));
   secrets.put(name, '{}');
@@ -119,7 +122,7 @@ test('the permissions of booking-reconcile do not suffice to forge a payment', a
   await expect.poll(deadLetters, { timeout: 20_000 }).toEqual(['pi_paid-before']);
   secrets.put(name, good);
 
-  // A dead letter that is moved back by hand, as its body alone, is still believed.
+  // A dead letter that is redriven by hand, as its body alone, is still accepted.
   const from = `${endpoints.sqs}/${accountId}/DeadLetters.fifo`;
   const { Messages = [] } = await sqs.send(new ReceiveMessageCommand({ QueueUrl: from }));
   for (const { Body, ReceiptHandle } of Messages) {

@@ -28,7 +28,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-/** Connects an account on Google's pages, and syncs the bookings that are released. */
+/** Connects an account on Google's pages, and syncs the requeued bookings. */
 async function connect(account: string): Promise<void> {
   world.time.now += 60;
   const token = await signUserToken(world.deps.linkKeys.value, {

@@ -23,7 +23,7 @@ type ConnectOptions = {
   account?: string;
 };
 
-/** Google's own clients, pointed at the simulator: what they accept has Google's shape, not ours. */
+/** Google's own clients, connected to the simulator: requests that they send have Google's shape. */
 export function officialClients(google: () => GoogleSimulator) {
   function oauthClient(): OAuth2Client {
     const { url } = google();
@@ -41,7 +41,7 @@ export function officialClients(google: () => GoogleSimulator) {
     });
   }
 
-  /** Walks the consent pages; returns what the app's callback would be given. */
+  /** Walks the consent pages; returns the query of the app's callback. */
   async function consent(options: ConnectOptions = {}): Promise<URLSearchParams> {
     const { scope = asked, prompt, ...walk } = options;
     const url = oauthClient().generateAuthUrl({
@@ -82,7 +82,7 @@ export function officialClients(google: () => GoogleSimulator) {
   return { oauthClient, consent, connect, calendarClient, tokenRequest, refreshRequest };
 }
 
-/** The error of a request that must fail: its status and the JSON that came with it. */
+/** The error of a request that must fail: its status and JSON body. */
 export async function failure(
   request: Promise<unknown>,
 ): Promise<{ status?: number; body?: { error?: unknown } }> {

@@ -55,7 +55,7 @@ describe.skipIf(withoutChromium)('pages of the simulated Google in Chromium', ()
     const box = await event.boundingBox();
     const hour = await page.locator('.hours span').nth(2).boundingBox();
     expect(await page.locator('.hours span').nth(2).textContent()).toBe('10:00');
-    // As tall as an hour, and beginning where the label of its hour stands.
+    // As tall as an hour, and starting at the label of its hour.
     expect(Math.abs((box?.height ?? 0) - (hour?.height ?? 0))).toBeLessThan(4);
     expect(Math.abs((box?.y ?? 0) - (hour?.y ?? 0))).toBeLessThan(14);
     await event.click();

@@ -13,7 +13,7 @@ import {
   ten,
 } from './google-clients.ts';
 
-/** What guests, owners and administrators do to events and calendars, and what Google rejects of an event. */
+/** Actions of guests, owners and administrators on events and calendars, and Google's rejections. */
 
 let google: GoogleSimulator;
 const { calendarClient } = officialClients(() => google);

@@ -48,7 +48,7 @@ async function patch(change: object): Promise<Written> {
 }
 const view = () => viewBooking(world.deps, userId, bookingId);
 const event = () => world.events().find(({ summary }) => summary?.includes(bookingId));
-/** A checkout session that expires at `at`: the provider names the time, and its message may come later. */
+/** A checkout session that expires at `at`: the provider reports that time, and its message may arrive later. */
 const expire = (session: string, at = world.time.now, repeated = false) =>
   syncBooking(
     world.deps,
@@ -168,7 +168,7 @@ it('records a payment after any number of expired checkouts', { timeout: 60_000 
   }
   const { payments = {}, version } = (await world.booking(bookingId)) ?? {};
   expect(Object.keys(payments)).toEqual(Array.from({ length: 20 }, (_, at) => `cs_${at + 40}_${bookingId}`));
-  // One that was dropped changes nothing when it comes again, and pays when it is confirmed.
+  // A dropped failure changes nothing when it is redelivered, and pays when it is confirmed.
   await expire('cs_3', world.time.now - 56);
   expect((await world.booking(bookingId))?.version).toBe(version);
   expect((await world.deps.readForSync({ paymentId: `cs_3_${bookingId}` })).pointer).toBeUndefined();

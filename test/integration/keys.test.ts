@@ -27,7 +27,7 @@ function run(file: string, options: string[]): Promise<Ran> {
 const keys = (...options: string[]) => run('keys.ts', options);
 const token = (...options: string[]) => run('local/token.ts', options);
 
-/** A local stack that the commands find, and what they take to find it. */
+/** A local stack that the commands find, and its secrets. */
 async function startStack() {
   const state = temporaryDirectory();
   const stack = await startLocalStack({

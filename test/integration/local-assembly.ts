@@ -1,4 +1,4 @@
-/** Cloud assemblies of a few lines, for tests of the runner: templates and bundles that each test writes itself. */
+/** Cloud assemblies of a few lines for tests of the runner: each test writes its own templates and bundles. */
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,7 +56,7 @@ export function lambda(key: string, properties: Record<string, unknown> = {}): R
   };
 }
 
-/** An HTTP API whose routes all lead to one function. */
+/** An HTTP API whose routes all invoke one function. */
 export function httpApi(functionId: string, routeKeys: string[]): Record<string, Resource> {
   const routes = routeKeys.map((RouteKey, i): [string, Resource] => [
     `Route${i}`,
@@ -90,7 +90,7 @@ export async function run(assembly: string, options: RunnerOptions = {}): Promis
   return runner;
 }
 
-/** A table as the template has it, with the key `id` and an index by `shard`. */
+/** A table as in the template, with the key `id` and an index by `shard`. */
 export const table = (TableName: string, properties: Record<string, unknown> = {}): Resource => ({
   Type: 'AWS::DynamoDB::Table',
   Properties: {

@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { httpApi, lambda, run, writeAssembly } from './local-assembly.ts';
 
-/** Answers with the event it got, or with what the header `x-answer` says. */
+/** Answers with its event, or with the text of the header `x-answer`. */
 const echo = `export const handler = async (event) => {
   const answer = event.headers['x-answer'];
   if (answer === 'throw') throw new Error('on purpose');
@@ -22,7 +22,7 @@ const routes = [
 
 const start = () => run(writeAssembly({ Echo: lambda('echo'), ...httpApi('Echo', routes) }, { echo }));
 
-/** Sends a request as it is written here, without a client library that would tidy it up. */
+/** Sends a request verbatim, without a client library that would normalize it. */
 async function sendRaw(url: string, request: string | Buffer): Promise<string> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.write(request);

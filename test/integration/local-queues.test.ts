@@ -54,7 +54,7 @@ const queues = {
   },
 };
 
-/** Logs each record it gets; fails the items whose body says so, and all after them. */
+/** Logs each record; fails items whose body says so, and all after them. */
 const worker = `export const handler = async ({ Records }) => {
   for (const { body } of Records) console.log(body);
   const first = Records.findIndex(({ body }) => body.includes('fail'));

@@ -35,7 +35,7 @@ const role = (
   },
 });
 
-/** Makes the call it is told to make, with the AWS SDK and the environment that it finds; queues go by their variable. */
+/** Makes the requested call with the AWS SDK and its environment; queues by their variable. */
 const packages = {
   DynamoDB: import.meta.resolve('@aws-sdk/client-dynamodb'),
   EventBridge: import.meta.resolve('@aws-sdk/client-eventbridge'),

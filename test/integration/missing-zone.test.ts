@@ -4,7 +4,7 @@ import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
 import { ada, startWorld, type World } from './world.ts';
 
-/** Google needs a time zone for an event of which its owner has made a series; a booking may have offsets only. */
+/** Google needs a time zone for an event that its owner has turned into a series; a booking may have offsets only. */
 
 let world: World;
 beforeEach(async () => {
@@ -21,7 +21,7 @@ const pay = async () => {
   await sync(world.payment('b1'));
   world.google.control.clearRequests();
 };
-/** What the owner of the calendar changes by hand. */
+/** A change by the owner of the calendar. */
 const changeByHand = async (change: object) => {
   const scopes = ['https://www.googleapis.com/auth/calendar.events'];
   const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });

@@ -8,7 +8,7 @@ import { logged } from '../setup.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;
-/** What Google says to a body that it rejects. */
+/** Google's message for a body that it rejects. */
 let rejection: (body: EventBody) => string | undefined;
 /** The bodies of writes that reached Google, with their method. */
 let writes: { method: string; body: EventBody }[];
@@ -60,7 +60,7 @@ const change = async (body: object) => {
 };
 const event = () => world.events()[0];
 
-/** Each optional part: how it is declared, whether a body has it, what Google says, and how the event shows it. */
+/** Each optional part: its declaration, whether a body has it, Google's message, and its place in the event. */
 const parts: Record<
   string,
   { patch: object; isIn: (body: EventBody) => unknown; message: string; shown: () => unknown }
@@ -231,7 +231,7 @@ const order = [
 const byOrder = (one: string, other: string) => order.indexOf(one) - order.indexOf(other);
 
 describe('time zone data of Google that differ from ours', () => {
-  /** Google believes that clocks in Berlin are an hour behind. */
+  /** Google's time zone data put Berlin an hour behind. */
   const hourLater = (text: string | undefined) =>
     text === undefined ? undefined : new Date(Date.parse(text) + 3600_000).toISOString();
   beforeEach(() => {

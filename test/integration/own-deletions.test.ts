@@ -8,7 +8,7 @@ import { calendarScopes } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { ada, startWorld, type World } from './world.ts';
 
-/** An event that is gone: deleted by this service, or by its owner, or moved to a calendar that cannot be searched. */
+/** A missing event: deleted by this service, by its owner, or moved to a calendar that cannot be searched. */
 
 let world: World;
 beforeEach(async () => {

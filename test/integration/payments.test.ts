@@ -20,7 +20,7 @@ const syncWhenDue = async () => {
   await sync({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'due' });
 };
 const status = async (bookingId: string) => (await world.booking(bookingId))?.status;
-/** Works through messages as the queue would: side by side, and again those that were not acknowledged. */
+/** Processes messages as the queue would: concurrently, and again those that were not acknowledged. */
 async function deliver(messages: PaymentReported[], width: number): Promise<void> {
   const left = messages.map((message) => ({ message, repeated: false }));
   const lane = async (): Promise<void> => {
@@ -88,7 +88,7 @@ describe('a full refund', () => {
     expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 3000);
     await sync(world.reported('b1', fullRefund));
     expect(await status('b1')).toBe('cancelled');
-    // The insert that was given up on might yet take effect: two reads a minute apart must not find it.
+    // The insert that timed out may still be applied: two reads a minute apart must not find it.
     expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 120);
     await syncWhenDue();
     await syncWhenDue();
@@ -119,7 +119,7 @@ describe('a full refund', () => {
     await syncWhenDue();
     expect(await status('b1')).toBe('cancelled');
     expect(world.events()).toEqual([]);
-    // A pause of 50 minutes is no end of the doubt: the insert is still looked for.
+    // A pause of 50 minutes does not resolve the doubt: the insert is re-checked.
     await syncWhenDue();
     await syncWhenDue();
     expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
@@ -246,7 +246,7 @@ it('detaches a payment from the losing booking, also after a crash of that run',
     ...world.deps,
     bookings: {
       ...world.deps.bookings,
-      // The other one is faster at the very last moment, and then the run ends.
+      // The other booking is faster at the last moment, and then the run crashes.
       savePointer: async (pointer: Parameters<typeof savePointer>[0]) => {
         await savePointer({ ...pointer, bookingId: 'b1' });
         throw new Error('cut off');

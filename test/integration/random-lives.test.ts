@@ -7,8 +7,8 @@ import type { Booking } from '../../shared/booking.ts';
 import type { BookingMessage, PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
 import { startWorld, type World } from './world.ts';
 
-// Random lives of bookings: payments, refunds, edits and cancellations by four workers at once, while Google fails and
-// runs are cut off before and after their writes. When all is quiet, the calendar must show what is desired.
+// Random scenarios of bookings: payments, refunds, edits and cancellations by four concurrent workers, while
+// Google fails and runs crash before and after their writes. In the end the calendar must show the desired state.
 // RUNS and SEED choose how many and which: RUNS=1000 SEED=7 npx vitest run test/integration/random-lives.test.ts
 const runs = Number(process.env.RUNS ?? 60);
 const seed = Number(process.env.SEED ?? 1);
@@ -24,9 +24,9 @@ afterAll(() => world?.close());
 type Life = {
   bookingId: string;
   random: () => number;
-  /** Whether runs are still being cut off. */
+  /** Whether runs still crash. */
   violent: boolean;
-  /** What the queue holds: messages of the API, and those that a run left unacknowledged. */
+  /** The queue: messages of the API, and those that a run did not acknowledge. */
   queue: { message: BookingMessage; repeated: boolean }[];
   story: string[];
 };
@@ -52,7 +52,7 @@ function numbers(start: number): () => number {
 const oneOf = <T>(items: readonly T[], random: () => number): T =>
   items[Math.floor(random() * items.length)] as T;
 
-/** Writes that may be cut off, before or after they take place. */
+/** Writes that may crash, before or after they are applied. */
 function cuttable<T>(life: Life, write: (item: T) => Promise<boolean>): (item: T) => Promise<boolean> {
   return async (item) => {
     const chance = life.violent ? life.random() : 1;
@@ -125,7 +125,7 @@ async function live(life: Life): Promise<void> {
   await Promise.all([worker(), worker(), worker(), worker()]);
 }
 
-/** Faults stop, the queue runs empty, and what is due is handed back. */
+/** Faults stop, the queue runs empty, and due bookings are requeued. */
 async function quieten(life: Life): Promise<Booking | undefined> {
   const { bookingId } = life;
   life.violent = false;
@@ -162,7 +162,7 @@ it('the calendar ends in the desired state after any random scenario', {
     const { summary, location } = booking?.appointment ?? {};
     const expected = wanted === 'absent' ? [] : [{ summary, location, status: wanted }];
     const status = wanted === 'absent' ? expect.not.stringMatching(/scheduled|pending|waiting/) : 'scheduled';
-    // The story comes with the difference, and the seed with both.
+    // The message contains the scenario, the difference and the seed.
     expect({ run, seed, story: life.story, events, status: booking?.status ?? 'none' }).toEqual({
       run,
       seed,

@@ -28,7 +28,7 @@ import { logged } from '../setup.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 const publicUrl = 'http://localhost:3000';
-/** The secrets that a rotation is tried on, as the template calls them. */
+/** The secrets that a rotation is tested on, by their name in the template. */
 const secretIds = {
   'token-encryption': 'TokenEncryption',
   'state-encryption': 'StateEncryption',
@@ -77,7 +77,7 @@ afterEach(async () => {
   await world.close();
 });
 
-/** Moves the world's clock, and that of this process with it: Google's library looks at it for id tokens. */
+/** Moves the world's clock, and that of this process: Google's library reads it for ID tokens. */
 function passTo(now: number): void {
   world.time.now = now;
   vi.setSystemTime(now * 1000);
@@ -88,7 +88,7 @@ const keysText = (purpose: Rotated = 'token-encryption') => secrets.get(secretId
 const operator = (purpose: Rotated = 'token-encryption') => keysStore(secretsManager, secretIds[purpose]);
 const tokensOf = () => tokensByKey(world.dynamo, 'ConnectionsTable');
 
-/** Rotates as the command does, and answers what that has changed. */
+/** Rotates as the command does, and returns the result. */
 async function rotateKeys({ purpose = 'token-encryption' as Rotated, atOnce = false } = {}) {
   const known = await operator(purpose).read();
   const rotation = rotate(purpose, known.text, world.time.now, newKey, { atOnce });
@@ -97,8 +97,8 @@ async function rotateKeys({ purpose = 'token-encryption' as Rotated, atOnce = fa
 }
 
 /**
- * An execution environment of Lambda: its copy of the keys is its own, and as old as its own last look.
- * @param onSurprise called when it meets something that its keys do not open
+ * An execution environment of Lambda with its own copy of the keys, as old as its own last read.
+ * @param onSurprise called for each value that its keys cannot decrypt
  */
 type Environment = ReturnType<typeof startEnvironment>;
 function startEnvironment(onSurprise = () => {}) {
@@ -150,7 +150,7 @@ const sweep = async (environment: Environment) => ({
 const codesInLog = () =>
   logged.filter((line) => /token_unreadable|state_invalid|token_invalid|payment_message_invalid/.test(line));
 
-/** What the queue holds of a payment that payment-confirmed has sent. */
+/** The queued message of a payment. */
 async function enqueued({ messageKeys, clock }: Environment, message: PaymentReported) {
   let queued = '';
   const send = async ({ input }: SendMessageCommand) => {
@@ -175,7 +175,7 @@ describe('a rotation under traffic', () => {
       run().catch((error: Error & { code?: string }) =>
         failures.push(`${what}: ${error.code ?? error.message}`),
       );
-    /** What is to happen at a later time: a user takes minutes to click a link, and minutes at Google's. */
+    /** Actions at a later time: a user takes minutes to click a link, and minutes on Google's pages. */
     let later: { at: number; run: () => Promise<unknown> }[] = [];
     const plan = (seconds: number, run: () => Promise<unknown>) =>
       later.push({ at: time.now + seconds, run });
@@ -205,7 +205,7 @@ describe('a rotation under traffic', () => {
         );
       });
     };
-    /** Lets time pass, in steps of 20 seconds with all that happens in each of them, side by side. */
+    /** Lets time pass in steps of 20 seconds, with all actions of each step run concurrently. */
     const traffic = async (until: number, { more = true } = {}) => {
       for (let step = 0; time.now < until; step++) {
         passTo(Math.min(time.now + 20, until));
@@ -219,7 +219,7 @@ describe('a rotation under traffic', () => {
           ...(more && step % 3 === 0 ? [clickLink(other, (links++ * 97) % 570)] : []),
           ...(step % 15 === 0 ? [attempt('sweep', () => sweep(anywhere()))] : []),
         ]);
-        // Environments come and go.
+        // Environments start and end.
         if (step % 30 === 0) environments[(step / 30) % environments.length] = start();
       }
     };
@@ -251,7 +251,7 @@ describe('a rotation under traffic', () => {
 
     expect(failures).toEqual([]);
     expect(codesInLog()).toEqual([]);
-    // Nobody even had to look a second time: no environment met a key that it did not know.
+    // No environment met an unknown key, so none had to read the keys again.
     expect(surprises).toBe(0);
     expect(links).toBeGreaterThan(50);
     expect(await tokensOf().countSealedWith(rotation.id)).toEqual({ count: users.length, complete: true });
@@ -304,7 +304,7 @@ describe('an emergency rotation', () => {
 });
 
 describe('re-encryption of tokens', () => {
-  /** Rotates and lets the new key come into use. */
+  /** Rotates and waits until the new key is in use. */
   async function rotated() {
     const rotation = await rotateKeys();
     passTo(rotation.from);

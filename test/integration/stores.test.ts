@@ -14,7 +14,7 @@ import { shards } from '../../shared/dynamo.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { indexShards, startTables } from './world.ts';
 
-/** The tables of the simulation, as the other engines are started. */
+/** The tables of the simulation, with the interface of the other engines. */
 function simulatedTables() {
   const engine = simulatedDynamo(tableShapes);
   return {
@@ -28,8 +28,8 @@ const hasJava = spawnSync('java', ['-version']).status === 0;
 const now = 1_790_000_000;
 let number = 0;
 
-// The same contract on every engine: what holds on one only may not hold at AWS. The simulation's own proves nothing
-// unless it does as the others do.
+// The same contract on every engine, since one alone may differ from AWS. The simulation's engine is valid only if
+// it behaves like the others.
 describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the stores on %s', (engine) => {
   describe.skipIf(engine === 'dynamodb-local' && !hasJava && !process.env.CI)('', () => {
     let tables: Pick<Awaited<ReturnType<typeof startTables>>, 'dynamo' | 'names' | 'close'>;

@@ -60,7 +60,7 @@ describe('an access token', () => {
     setTimeout(() => {
       world.time.now += 11;
     }, 60);
-    // The wait for others ends before such a lease does: the caller comes back later.
+    // Waiting for other workers ends before such a lease does: the caller retries later.
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('refresh_in_progress'));
     world.time.now += 10;
     const { connection: next } = await getAccess(world.deps, connection);
@@ -390,7 +390,7 @@ describe('a refresh sweep', () => {
     });
     expect(report).toMatchObject({ refreshed: 40 });
     expect(pages).toHaveLength(4);
-    // Two pages, and those whose lease is being taken.
+    // Two pages, and those whose lease is being acquired.
     const two = Math.max(...pages.slice(1).map((length, index) => length + (pages[index] ?? 0)));
     expect(furthest).toBeLessThanOrEqual(two + 2);
     expect(furthest).toBeGreaterThan(Math.max(...pages));

@@ -5,7 +5,7 @@ import type { Booking } from '../../shared/booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
 import { startWorld, type World } from './world.ts';
 
-/** A booking that is tried for the first time after its appointment has begun is tried until its end. */
+/** A booking whose first attempt is after the start of its appointment is retried until its end. */
 
 let world: World;
 beforeEach(async () => {
@@ -20,7 +20,7 @@ const stored = async (): Promise<Booking> => {
   if (!booking) throw new Error('There is no booking.');
   return booking;
 };
-/** A payment for an appointment of an hour that begins in so many seconds. */
+/** A payment for an appointment of one hour that starts in this many seconds. */
 const payment = (startsIn: number) => {
   const paid = world.payment('b1');
   const { appointment } = paid.booking;
@@ -37,7 +37,7 @@ const runWhenDue = async () => {
   world.time.now = (await stored()).syncDueAt ?? Number.NaN;
   await sync();
 };
-/** Runs when due until the booking is done, and answers what it said of an event in doubt. */
+/** Runs when due until the booking is at rest, and returns what it said of an event in doubt. */
 const runToTheEnd = async () => {
   const doubts = new Set<string>();
   for (let runs = 0; runs < 30 && (await stored()).syncDueAt !== undefined; runs++) {

@@ -10,8 +10,8 @@ import { sealTokens } from '../../shared/token-vault.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /**
- * A working permission that does not cover one calendar, which another account has shared. It stops the bookings in
- * that calendar, and no others.
+ * A valid permission that does not cover one shared calendar. It stops the bookings in that calendar, and no
+ * others.
  */
 
 const owned = ['openid', calendarScopes.owned];
@@ -65,7 +65,7 @@ const move = async () => {
   await sync();
 };
 const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
-/** Syncs what is released when the user connects or chooses a calendar. */
+/** Syncs the bookings that are requeued when the user connects or chooses a calendar. */
 const release = async () => {
   world.queue.messages.length = 0;
   const tokenVersion = (await world.connection('user-1'))?.tokenVersion ?? 0;

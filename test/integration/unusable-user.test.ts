@@ -20,7 +20,7 @@ const orphaned = () => world.bus.events.filter(({ type }) => type === 'payment.o
 const codes = async (bookingId: string) =>
   (await world.booking(bookingId))?.problems.map(({ code, field }) => field ?? code);
 
-/** A payment as a provider reports it. `userId` is left out where it is undefined. */
+/** A payment as a provider reports it. `userId` is omitted if undefined. */
 type Report = { paymentId: string; bookingId?: string | undefined; userId?: string | undefined };
 type Provider = {
   field: string;
@@ -35,7 +35,7 @@ const times = () => {
 };
 const paymentOf = (translation: object): PaymentReported => {
   if (!('payment' in translation)) throw new Error(JSON.stringify(translation));
-  // As the queue hands it to sync.
+  // As the queue delivers it to sync.
   return parseBookingMessage(JSON.stringify(translation.payment)) as PaymentReported;
 };
 const stripeReport = async (type: string, object: object) => {

@@ -9,7 +9,7 @@ import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
 const second = (time: string): number => Date.parse(time) / 1000;
-/** In the past of every appointment here, and in the future of every run of these tests. */
+/** Before every appointment here, and after every run of these tests. */
 const start = second('2030-01-01T12:00:00Z');
 const withFreeBusy = { scopes: ['openid', calendarScopes.owned, optionalScopes.freeBusy] };
 
@@ -27,7 +27,7 @@ const stored = async (bookingId: string) => {
   if (!booking) throw new Error(`There is no booking ${bookingId}.`);
   return booking;
 };
-/** Instants of a booking as it is stored. */
+/** Instants of a stored booking. */
 const instants = async (bookingId: string) => {
   const { startsAt = 0, endsAt = 0 } = (await stored(bookingId)).appointment ?? {};
   return [startsAt, endsAt].map((at) => new Date(at * 1000).toISOString().replace('.000', ''));
@@ -235,7 +235,7 @@ describe('conflicts of whole days', () => {
   });
   afterAll(() => world.close());
 
-  /** Two bookings, one after the other, in a calendar of this zone; the status of the second. */
+  /** Two bookings in sequence in a calendar of this zone; returns the status of the second. */
   async function statusOfSecond(
     zone: string,
     first: [string, string],

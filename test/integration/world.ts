@@ -58,8 +58,8 @@ export async function startTables(kind: DynamoDbKind = 'dynalite') {
 }
 
 /**
- * Sync and token use cases on real stores, Google's own client library and the simulated Google, under one clock that
- * tests move. Only the bus, the queue and the secrets are held in memory; the end-to-end tests have the real ones.
+ * Sync and token use cases on real stores, Google's own client library and the simulated Google, under one clock
+ * that tests control. Only bus, queue and secrets are in memory; the end-to-end tests use real ones.
  */
 export type World = Awaited<ReturnType<typeof startWorld>>;
 
@@ -94,7 +94,7 @@ export async function startWorld() {
     calendar: { fetch: lightFetch, baseUrl: endpoints.calendar },
     clock: () => time.now,
     random: () => 0.5,
-    // Waiting is real, so that other workers get their turn; it is only shorter.
+    // Waiting is real, so that other workers can run; it is only shorter.
     sleep: (milliseconds: number) => new Promise<void>((resolve) => setTimeout(resolve, milliseconds / 10)),
     refreshPolicy: { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 },
     indexShards,
@@ -168,7 +168,7 @@ export async function startWorld() {
         },
       };
     },
-    /** Declares a booking for tomorrow that nobody has paid for yet. */
+    /** Declares an unpaid booking for tomorrow. */
     async declare(bookingId: string, change: Partial<Booking> = {}): Promise<void> {
       const { userId, appointment } = this.payment(bookingId).booking;
       const at = toIso(time.now);
@@ -189,7 +189,7 @@ export async function startWorld() {
         ...change,
       });
     },
-    /** Something else that the provider says of the payment of a booking, by payment only. */
+    /** Other facts of the payment of a booking, by payment only. */
     reported(bookingId: string, facts: PaymentFacts): PaymentReported {
       return { type: 'payment', paymentId: `pi_${bookingId}`, eventId: 'evt_other', facts };
     },
@@ -197,7 +197,7 @@ export async function startWorld() {
       return (await read({ bookingId })).booking;
     },
     connection: store.get,
-    /** Events that stand in Ada's calendars. */
+    /** Events in Ada's calendars. */
     events: () => google.control.events(ada).filter(({ status }) => status !== 'cancelled'),
     /** Calls to Google so far, by route. */
     calls: () => google.control.requests().map(({ route }) => route),

@@ -179,7 +179,7 @@ describe('signing secrets', () => {
   it('accepts no signing secret of one provider for another provider', async () => {
     secrets.value = { stripe: [standardSecret], standard: [standardSecret] };
     const refused = error('signature_mismatch', 400);
-    // The right scheme for a door with the other's secret, and the other scheme's signature in its headers.
+    // The right scheme for an endpoint with the other's secret, and the other scheme's signature in its headers.
     await expect(standard(standardRefund, `whsec_${'B'.repeat(32)}`)).rejects.toThrow(refused);
     const { body, headers } = signed(JSON.stringify(standardRefund), standardSecret);
     const [, hex = ''] = headers['stripe-signature']?.split('v1=') ?? [];

@@ -1,6 +1,6 @@
 /**
- * Who may do what in AWS: all of it, as one list. A grant without a line here fails, and so does a line without a
- * grant. For the template with every option, which has most to grant.
+ * All permissions in AWS as one list. A grant without a line here fails, and so does a line without a grant. Uses
+ * the template with every option, which has the most grants.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(outdir, { recursive: true, force: true }));
 
-// No key is used but through the service that holds the data. These are what DynamoDB and SQS ask of the caller.
+// Keys are used only through the service that holds the data. DynamoDB and SQS need these permissions of the
+// caller.
 const viaDynamo = 'if kms:ViaService = dynamodb.<region>.amazonaws.com';
 const viaSqs = 'if kms:ViaService = sqs.<region>.amazonaws.com';
 const readTable = `kms: Decrypt, DescribeKey on Key ${viaDynamo}`;
@@ -32,7 +33,7 @@ const writeTable = `kms: Decrypt, DescribeKey, Encrypt, GenerateDataKey, Generat
 const useQueue = `kms: Decrypt, GenerateDataKey on Key ${viaSqs}`;
 const publish = `events: PutEvents on Bus if events:source = ${eventSource}`;
 
-/** A function that may do `rights`, beside what every function may. */
+/** A function's extra permissions, besides those of every function. */
 const fn = (name: string, ...rights: string[]): string[] => [
   `${name}/Role lets lambda.amazonaws.com sts: AssumeRole`,
   `${name}/Role may logs: CreateLogStream, PutLogEvents on ${name}/Logs`,
@@ -140,7 +141,7 @@ const allowed: string[] = [
     publish,
   ),
 
-  // What starts them.
+  // Triggers of the functions.
   ...reached,
   ...scheduled('BookingReconcile'),
   ...scheduled('TokenRefresh'),
@@ -162,7 +163,7 @@ const allowed: string[] = [
   overTlsOnly('EventsDelivery/DeadLetters'),
 ];
 
-/** Why a grant has a `*`, by what it looks like. */
+/** Reasons for a `*` in a grant, by its form. */
 const reasonsForWildcards: [RegExp, string][] = [
   [/ xray: PutTelemetryRecords, PutTraceSegments on \*$/, 'X-Ray has no resources that a policy could name.'],
   [/ on \* if aws:SourceAccount = our account$/, 'In the policy of a key, * is that key.'],
@@ -180,8 +181,8 @@ const reasonsForWildcards: [RegExp, string][] = [
 ];
 
 /**
- * The types of which a stack may consist. A new one fails until somebody has looked at who can reach it: some are
- * policies of a kind that is not read above, or open something to the outside (a function URL, for one).
+ * The allowed resource types. A new one fails until its access was reviewed: some are policies of a kind that is
+ * not read above, or are public (a function URL).
  */
 const types = [
   'AWS::ApiGatewayV2::Api',
@@ -262,7 +263,7 @@ describe('the template', () => {
 });
 
 describe('access by protected resource', () => {
-  /** Who of the roles may do something, by the names of functions. */
+  /** The roles with a permission, by the names of functions. */
   const whoMay = (right: RegExp): string[] =>
     stack
       .grants()
@@ -273,7 +274,7 @@ describe('access by protected resource', () => {
 
   test('only the functions named in the design can read each secret', () => {
     const readers = (secret: string) => whoMay(new RegExp(`^secretsmanager: .* on ${secret}$`));
-    // connect needs the client's id only, which is in the same file: docs/security.md says why that is enough.
+    // connect needs only the client's id, which is in the same file: docs/security.md says why that is enough.
     expect(readers('GoogleOauthClient')).toEqual([
       'BookingSync',
       'Connect',
@@ -352,7 +353,7 @@ describe('access by protected resource', () => {
   }
 });
 
-/** The cells of the first table of a document whose first column is called so, its head first. */
+/** The cells of the first table of a document with this first column, its head first. */
 function tableOf(document: string, column: string): string[][] {
   const text = readFileSync(join(import.meta.dirname, '../..', document), 'utf8');
   const table = text.split('\n\n').find((block) => block.startsWith(`| ${column} `));

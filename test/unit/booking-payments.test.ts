@@ -97,7 +97,7 @@ describe('failed payments', () => {
     );
     fc.assert(
       fc.property(drawn, fc.infiniteStream(fc.nat()), (said, order) => {
-        // A payment fails at one time, however often that is said.
+        // A payment fails at one time, also when that is reported repeatedly.
         const messages = said.map(({ id, at, paid: isPaid }) =>
           message(id, isPaid && at < 200 ? paid : failed(now + Number(id.slice(3)) * 7)),
         );

@@ -24,7 +24,7 @@ const booking = async (): Promise<Booking> => ({
   version: 1,
 });
 
-/** What is sent at random: now and then under names and in forms that mean something. */
+/** Random input, at times with meaningful names and forms. */
 const anything = fc.oneof(
   fc.jsonValue(),
   fc.dictionary(

@@ -5,9 +5,9 @@ import { gzipSync } from 'node:zlib';
 import { expect, inject, test } from 'vitest';
 
 /**
- * Bytes of what each function loads at its start, minified and compressed: about five per cent over what it takes. Cold
- * starts grow with them.
- * Over budget? Look for a package that came in by accident; raise the budget only where it is worth its weight.
+ * Bytes of each function's bundle, minified and compressed: about five per cent above today's size, since cold
+ * starts grow with them. Over budget? Look for a package that was added by accident; raise the budget only for
+ * good reason.
  */
 const budgets: Record<string, { minified: number; compressed: number }> = {
   'booking-reconcile': { minified: 252_000, compressed: 83_000 },

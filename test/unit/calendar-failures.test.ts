@@ -109,7 +109,7 @@ describe('an answer without the envelope of Google Calendar', () => {
   });
 });
 
-/** Reasons of Google's APIs, of this one and of others, and some that do not exist. */
+/** Reasons of this and other APIs of Google, and some that do not exist. */
 const reasons = [
   ...['rateLimitExceeded', 'userRateLimitExceeded', 'quotaExceeded', 'dailyLimitExceeded'],
   ...['dailyLimitExceededUnreg', 'limitExceeded', 'concurrentLimitExceeded', 'servingLimitExceeded'],

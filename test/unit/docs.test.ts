@@ -1,4 +1,4 @@
-/** That the documents leave nothing out, and name nothing that is not there. */
+/** The documents are complete and refer only to existing things. */
 import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -37,7 +37,7 @@ test('api.md explains every problem code of a booking', () => {
   const listed = explained('docs/api.md', '## Problems of a booking', 'code');
   expect(listed.filter((code) => !code.startsWith('google_'))).toEqual(codes);
   const kinds = members('shared/calendar-failures.ts', 'CalendarFailureKind').map((kind) => `google_${kind}`);
-  // It means another id.
+  // Has another id.
   const elsewhere = ['google_exists'];
   expect([...listed.filter((code) => code.startsWith('google_')), ...elsewhere].sort()).toEqual(kinds);
 });
@@ -97,7 +97,7 @@ test.each(documents)('every link of %s within the project has a target', (docume
   }
 });
 
-/** What the first cells of the tables under a heading name whose first column is called so. */
+/** Names in the first cells of the tables under a heading whose first column has this title. */
 function explained(document: string, heading: string, ...columns: string[]): string[] {
   const tables = sectionOf(document, heading)
     .split('\n\n')
@@ -106,7 +106,7 @@ function explained(document: string, heading: string, ...columns: string[]): str
   return matches(rows.map((row) => row.split(' | ')[0]).join('\n'), /`(\w+)`/g);
 }
 
-/** A heading of a document with all that is under it. */
+/** A heading of a document with its whole section. */
 function sectionOf(document: string, heading: string): string {
   const [, after] = read(document).split(`\n${heading}\n`);
   if (after === undefined) throw new Error(`${document} has no "${heading}".`);

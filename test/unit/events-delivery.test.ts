@@ -14,7 +14,7 @@ const eventsUrl = 'https://app.example.com/events';
 let outdir: string;
 let stack: TemplateView;
 
-// That cdk-nag has nothing to say is part of it: synthesis fails on a finding.
+// Includes that cdk-nag has no findings: synthesis fails on one.
 beforeAll(() => {
   outdir = mkdtempSync(join(tmpdir(), 'events-delivery-test-'));
   stack = viewOf(synthesize(outdir, { eventsUrl }).getStackByName('LeadsCalendarGoogle').template);

@@ -8,7 +8,7 @@ import { googleOAuth, withoutTokens } from '../../shared/google-sign-in.ts';
 const client = { clientId: 'client-id', clientSecret: 'client-secret' };
 const request = { code: 'code', verifier: 'verifier', redirectUri: 'https://api.example.com/callback' };
 
-/** Google as far as it signs: what it publishes, and what it signs with, can be changed while it runs. */
+/** Google's signing: published keys and the signing key can change while it runs. */
 async function signingGoogle(cacheControl: string) {
   const google = { published: new Map<string, string>(), keyReads: 0, sign: async () => '' };
   const server = createServer(async ({ url }, response) => {

@@ -140,7 +140,7 @@ describe('lifetime of results of an old key', () => {
     ['api-signing', maxLifetime],
     ['payment-messages', 28 * 86_400],
   ])('a key of %s is kept longer than anything made with it lives', (purpose, lifetime) => {
-    // Made at the end of the time for which a function uses its copy of the secret.
+    // Made at the end of the time for which a function caches its copy of the secret.
     expect(settlingTime[purpose]).toBeGreaterThanOrEqual(secretTimeToLive + lifetime);
   });
 });

@@ -11,7 +11,7 @@ const root = join(import.meta.dirname, '../..');
 const longestTitle = 90;
 const documentationWords = 27_500;
 
-/** Phrases that a reader stumbles over, each with the words to use instead. */
+/** Phrases that slow a reader down, each with its replacement. */
 const phrases: [RegExp, string][] = [
   [/\b(nobody|somebody|anybody|whoever|whom)\b/gi, 'the role: worker, user, consumer, operator, Google'],
   [/\b(whatever|whichever)\b/gi, 'any, or the cases by name'],

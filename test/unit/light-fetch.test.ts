@@ -108,7 +108,7 @@ test('rejects at once when its signal was aborted before', async () => {
 });
 
 describe('over TLS', () => {
-  /** A server with a certificate of its own for 127.0.0.1, made for this test; and the connections made to it. */
+  /** A server with a new certificate for 127.0.0.1, and the connections made to it. */
   async function serveTls(answer: RequestListener): Promise<{ url: string; ca: Buffer; sockets: Socket[] }> {
     const directory = mkdtempSync(join(tmpdir(), 'light-fetch-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));

@@ -1,4 +1,4 @@
-/** Refunds and disputes are measured against what was captured, in any order and for any version of Stripe's API. */
+/** Refunds and disputes are compared with the captured amount, in any order and for any version of Stripe's API. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';

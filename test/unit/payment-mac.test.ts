@@ -30,7 +30,7 @@ beforeEach(() => {
   logged.length = 0;
 });
 
-/** The body that a queue is given. */
+/** The body of a sent queue message. */
 async function sent(send: (client: SQSClient) => Promise<void>): Promise<string> {
   let body = '';
   const client = {

@@ -1,6 +1,6 @@
 /**
- * Rules that everything in the template keeps, whatever is added: each looks at all resources of its kind, with every
- * option of the stack that adds some. Who may do what is in access.test.ts.
+ * Rules for the whole template: each checks all resources of its kind, with every option that adds some.
+ * Permissions are in access.test.ts.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(outdir, { recursive: true, force: true }));
 
-/** All resources of a type by their names, of which there must be some: a rule for none would prove nothing. */
+/** All resources of a type by their names. Throws if there are none, since a rule for none would prove nothing. */
 function all(type: string): [string, Resource][] {
   const found = stack.ofType(type).map((resource): [string, Resource] => [nameOf(resource), resource]);
   expect(found.length, type).toBeGreaterThan(0);
@@ -125,7 +125,7 @@ describe('queues', () => {
     expect(Object.fromEntries(encryption)).toEqual({
       BookingsQueue: 'Key',
       DeadLetters: 'Key',
-      // The rule that fills it is EventBridge's: our key would have to be opened to all of EventBridge.
+      // EventBridge fills it: encryption with our key would open the key to all of EventBridge.
       'EventsDelivery/DeadLetters': true,
     });
   });
@@ -153,7 +153,7 @@ describe('queues', () => {
       targets.add(deadLetters);
       expect(RedrivePolicy.maxReceiveCount, name).toBeGreaterThanOrEqual(3);
       expect(RedrivePolicy.maxReceiveCount, name).toBeLessThanOrEqual(10);
-      // 14 days is the most that SQS offers; in a FIFO queue they begin anew when a message is moved.
+      // 14 days is SQS's maximum; in a FIFO queue they start again when a message is moved.
       const kept = queues.get(deadLetters)?.Properties.MessageRetentionPeriod;
       expect(kept, deadLetters).toBe(14 * 86_400);
       expect(kept, deadLetters).toBeGreaterThanOrEqual(Properties.MessageRetentionPeriod);
@@ -172,7 +172,7 @@ describe('queues', () => {
     }
   });
 
-  /** The queues that an alarm looks into. */
+  /** Queues that an alarm watches. */
   function watched(): string[] {
     return stack
       .ofType('AWS::CloudWatch::Alarm')
@@ -195,7 +195,7 @@ describe('functions', () => {
       });
       expect(named(Properties.LoggingConfig.LogGroup), name).toBe(`${own}Logs`);
       expect(named(Properties.Role), name).toBe(`${own}Role`);
-      // Code that is not ours (a layer), and a network that would need rules of its own.
+      // Foreign code (a layer), and a network that would need rules of its own.
       for (const foreign of ['Layers', 'VpcConfig', 'FileSystemConfigs'])
         expect(Properties, name).not.toHaveProperty(foreign);
     }
@@ -213,7 +213,7 @@ describe('functions', () => {
         return [name.replace(/\/.*/, ''), bound];
       });
     expect(Object.fromEntries(concurrency)).toEqual({
-      // Writes Google's address with the client's id, and calls nobody.
+      // Writes Google's address with the client's id, and makes no call.
       Connect: undefined,
       OauthCallback: 20,
       Connections: 20,
@@ -247,7 +247,7 @@ describe('logs', () => {
   test('every log group has the configured retention', () => {
     const groups = all('AWS::Logs::LogGroup');
     for (const [name, { Properties }] of groups) expect(Properties.RetentionInDays, name).toBe(30);
-    // Those of the functions, and the access log: what has no group here would get one that is kept for ever.
+    // Log groups of the functions and the access log: a log without a group here would be kept forever.
     expect(groups).toHaveLength(all('AWS::Lambda::Function').length + all('AWS::ApiGatewayV2::Stage').length);
   });
 
@@ -290,7 +290,7 @@ describe('alarms by e-mail', () => {
     for (const [name, { Properties }] of all('AWS::SNS::Topic')) {
       expect(named(Properties.KmsMasterKeyId), name).toBe('Key');
       const grants = stack.grants().join('\n');
-      // A policy of its own replaces the one by which SNS lets the account publish.
+      // A policy of its own replaces the default one that lets the account publish.
       expect(grants).toContain(`${name} lets cloudwatch.amazonaws.com sns: Publish on ${name} `);
       expect(grants).toContain('Key lets cloudwatch.amazonaws.com kms: Decrypt, GenerateDataKey ');
     }
@@ -325,7 +325,7 @@ describe('cdk-nag', () => {
       'AwsSolutions-APIG4': all('AWS::ApiGatewayV2::Route').map(([name]) => name),
       // X-Ray's actions exist for * only.
       'AwsSolutions-IAM5[Resource::*]': functions.map((name) => name.replace(/Function$/, 'Role')),
-      // No timer can change what a person has to change on the other side, too.
+      // A timer cannot change a secret that a person must change at the other service too.
       'AwsSolutions-SMG4': [
         'GoogleOauthClient',
         'WebhookSigning',
@@ -339,12 +339,12 @@ describe('cdk-nag', () => {
       // They are the dead-letter queues.
       'Serverless-SQSRedrivePolicy': ['DeadLetters', 'EventsDelivery/DeadLetters'],
       'AwsSolutions-SQS3': ['EventsDelivery/DeadLetters'],
-      // For asynchronous invocations, of which there are only scheduled ones, made up for by the next run.
+      // For asynchronous invocations: only schedules make some, and the next run repeats them.
       'Serverless-LambdaDLQ': functions,
       'Serverless-LambdaAsyncFailureDestination': ['BookingReconcile/Function', 'TokenRefresh/Function'],
       // For streams: a queue has its dead-letter queue.
       'Serverless-LambdaEventSourceMappingDestination': ['BookingSync/Function'],
-      // What an e-mail says can be seen at the alarm.
+      // The content of an e-mail is also visible at the alarm.
       'Serverless-SNSRedrivePolicy': ['Alarms/Topic'],
     });
   });

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-/** What is compared by operators and methods that stop at the first difference, but for literals. */
+/** Comparisons by operators and methods that stop at the first difference, except with literals. */
 function comparisons(source: string): string[] {
   const literal = /(?!['"`\d-]|undefined|null|true|false)/.source;
   const operator = new RegExp(String.raw`([\w$.?()[\]]+)\s*[!=]==?\s*${literal}([\w$.?]+)`, 'g');
@@ -16,19 +16,16 @@ function comparisons(source: string): string[] {
 const secret =
   /secret|signature|signed|hmac|mac\b|digest|hash|nonce|verifier|fingerprint|\blink\b|cookie|browser|token(?!Version)|password|expected|\bkey\b|sealed/i;
 
-/**
- * Comparisons of something that is named like a secret, each with the reason why it may take a time that depends on
- * what is compared.
- */
+/** Comparisons of values with secret-like names, each with the reason why its time may depend on them. */
 const harmless: Record<string, string> = {
-  // Only whoever has the key can make a state that names a link; so neither side is a guess.
+  // Only a holder of the key can make a state with a link, so neither side is a guess.
   'link === state.link': 'functions/oauth-callback/complete-connection.ts',
-  // Hashes of calendar ids: nobody sends one, both sides come from the table and from Google.
+  // Hashes of calendar ids: no caller sends one, both sides come from the table and from Google.
   'hash === hashOf': 'shared/connection.ts',
-  // Which Google account an event belongs to: both sides are derived from the table.
+  // The Google account of an event: both sides are derived from the table.
   'accountFingerprint(now) === accountFingerprint': 'functions/booking-sync/session.ts',
   'place.account === accountFingerprint': 'shared/former-account.ts',
-  // How long a MAC is, everybody knows. What is in it, timingSafeEqual compares.
+  // The length of a MAC is public. timingSafeEqual compares its content.
   'it.length === expected.length': 'functions/payment-confirmed/signature.ts',
 };
 

@@ -1,4 +1,4 @@
-/** Values of secrets as consoles, shells and editors leave them. */
+/** Secrets as consoles, shells and editors save them. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
@@ -18,7 +18,7 @@ const keyPurposes = Object.keys(keySecrets) as KeyPurpose[];
 const notConfigured = expect.objectContaining({ code: 'not_configured' });
 const operatorErrors = () => logged.map((line) => JSON.parse(line)).filter((line) => 'OperatorError' in line);
 
-/** What is done to a right value that keeps its meaning. */
+/** Harmless changes to a valid value. */
 const harmless: [string, (json: string) => string][] = [
   ['nothing', (json) => json],
   ['a byte order mark', (json) => `\ufeff${json}`],
@@ -31,7 +31,7 @@ const harmless: [string, (json: string) => string][] = [
   ['an extra key', (json) => JSON.stringify({ ...JSON.parse(json), comment: 'of 2026' })],
 ];
 
-/** What is done to a right value that makes it unreadable, and what the error then says. */
+/** Changes that make a valid value unreadable, with the expected error. */
 const harmful: [string, (json: string) => string, RegExp][] = [
   ['single quotes around it', (json) => `'${json}'`, /quotation mark, which its shell/],
   ['typographic quotes', (json) => json.replaceAll('"', '“'), /typographic/],

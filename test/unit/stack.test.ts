@@ -48,7 +48,7 @@ function synthesizeTo(name: string, context?: Record<string, unknown>): Template
   return viewOf(synthesize(join(outdir, name), context).getStackByName('LeadsCalendarGoogle').template);
 }
 
-/** The environment of each function, whole. */
+/** The whole environment of each function. */
 const environment: Record<(typeof functionNames)[number], Record<string, string>> = (() => {
   const tokens = { [keySecrets['token-encryption']]: '<TokenEncryption>' };
   const states = { [keySecrets['state-encryption']]: '<StateEncryption>' };
@@ -273,7 +273,7 @@ describe('functions', () => {
     const { Metadata, Properties } = stack.at(`${name}/Function`);
     const bundle = join(outdir, 'default', Metadata['aws:asset:path'] ?? '', 'index.cjs');
     expect(Properties.Handler).toBe('index.handler');
-    // Only what it says, not the code that said it: a bundle is a few lines of a hundred thousand characters.
+    // Only its output: a bundle is a few lines of a hundred thousand characters.
     const importing = promisify(execFile)(
       process.execPath,
       [

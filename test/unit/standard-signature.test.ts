@@ -129,7 +129,7 @@ describe('verifyStandardSignature', () => {
 });
 
 describe('a secret in the wrong list', () => {
-  // Both schemes write their secrets in the same way, and use them in different ones.
+  // Both schemes write their secrets in the same form and derive the key differently.
   it('a secret in the Standard list does not verify Stripe signatures', () => {
     const header = Stripe.webhooks.generateTestHeaderString({ payload, secret, timestamp: now });
     expect(verifyStripeSignature(body, header, [secret], now)).toBe(0);

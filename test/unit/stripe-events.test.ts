@@ -35,7 +35,7 @@ const failed = { facts: { failedAt: createdAt }, booking };
 const refunded = (state: string) => ({ facts: { refunds: { re_1: { amount: 4000, state } } } });
 const disputed = (state: string) => ({ facts: { disputes: { dp_1: { amount: 9000, state } } } });
 
-/** Every type that matters, what its object may say, and what we take it for. */
+/** Every relevant event type with possible objects and their translation. */
 const table: [string, object, object][] = [
   ['checkout.session.completed', session(), confirmed],
   [
@@ -383,7 +383,7 @@ describe('any signed event', () => {
       }),
       { numRuns: 4000 },
     );
-    // The property says little where only one of the three ever happens.
+    // The property would say little if only one of the three ever happened.
     for (const count of Object.values(seen)) expect(count).toBeGreaterThan(100);
   });
 });

@@ -1,4 +1,4 @@
-/** Events of Stripe that are signed, but are not a payment for this deployment. */
+/** Signed events of Stripe that are not a payment for this deployment. */
 import { describe, expect, it } from 'vitest';
 import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';

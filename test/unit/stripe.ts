@@ -1,4 +1,4 @@
-/** Events of Stripe in their real shapes, to put details into. */
+/** Events of Stripe in their real shapes, with variable details. */
 import { readFileSync } from 'node:fs';
 
 export const created = 1_790_000_000;

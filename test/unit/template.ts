@@ -1,4 +1,4 @@
-/** Reads a synthesized CloudFormation template the way a person would: by names instead of hashed ids. */
+/** Reads a synthesized CloudFormation template by names instead of hashed ids. */
 
 export type Resource = {
   Type: string;
@@ -22,12 +22,12 @@ export type TemplateView = {
   /** A value as text, with references as paths in angle brackets: `<Bookings.Arn>/index/waiting`. */
   text(value: unknown): string;
   /**
-   * All that the template lets anybody do, sorted: `Connect/Role may dynamodb: GetItem on ConnectionsTable`, where need
-   * be with `if <condition>`. Roles by the policies attached to them and by who may take them on, everything else by the
-   * policy that it carries itself. Throws where a statement has a form that it cannot put into words.
+   * All permissions of the template, sorted: `Connect/Role may dynamodb: GetItem on ConnectionsTable`, with `if
+   * <condition>` if there is one. Roles by their policies and by who can assume them, other resources by their own
+   * policy. Throws on a statement that it cannot express.
    */
   grants(): string[];
-  /** A chain of resources that wait for each other in a circle, where there is one. */
+  /** A circle of resources that depend on each other, if there is one. */
   circle(): string[] | undefined;
 };
 
@@ -89,11 +89,11 @@ export function viewOf(template: Template): TemplateView {
       const owners = list<unknown>(Properties.Queues ?? Properties.Topics ?? { Ref: id });
       return owners.flatMap((owner) => inWords(plain(owner), 'lets', all));
     });
-    // One path with several methods has a permission for each of them, all the same.
+    // A path with several methods has an equal permission for each of them.
     return [...new Set(lines)].sort();
   };
 
-  /** Statements as lines: one for each resource and condition, with all actions on it. */
+  /** Statements as lines: one per resource and condition, with all its actions. */
   const inWords = (who: string, verb: 'may' | 'lets', statements: Statement[]): string[] => {
     const actionsOn = new Map<string, string[]>();
     for (const { Sid: _, Effect, Action, Resource, Principal, Condition = {}, ...others } of statements) {
@@ -128,7 +128,7 @@ export function viewOf(template: Template): TemplateView {
     });
   };
 
-  /** As `text`, with resources by their names alone, and what is of this account and region as ours. */
+  /** As `text`, with resources by name, and our account and region as ours. */
   const plain = (value: unknown): string =>
     text(value)
       .replace(/^arn:<AWS::Partition>:([\w-]+):<AWS::Region>:<AWS::AccountId>:/, 'our $1:')
@@ -202,7 +202,7 @@ function list<T>(value: T | T[]): T[] {
   return Array.isArray(value) ? value : [value];
 }
 
-/** The logical ids that a part of a template refers to, or says it depends on. */
+/** The logical ids that a part of a template refers to or depends on. */
 function referencesIn(part: unknown): string[] {
   if (typeof part !== 'object' || part === null) return [];
   return Object.entries(part).flatMap(([key, value]) => {

@@ -163,7 +163,7 @@ describe('user tokens', () => {
   });
 
   it('rejects every other spelling of a valid user token', async () => {
-    // Both lengths of the unused bits: HS256 leaves two in the signature, header and claims depend on their text.
+    // Both lengths of the unused bits: HS256 leaves two in the signature; header and claims depend on their text.
     for (const userId of ['a', 'ad', 'ada']) {
       const token = await sign({ userId });
       const spellings = otherSpellings(token);
