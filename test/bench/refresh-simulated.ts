@@ -65,7 +65,7 @@ export async function simulatedSweep({
     random,
     skew: 0,
     dead: false,
-    frozen: false,
+    paused: false,
     onDeath: () => {},
     ended: false,
     operations: 0,

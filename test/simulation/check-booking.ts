@@ -1,12 +1,12 @@
 import { instantOf } from '../../infra/local/google/event-times.ts';
 import type { Booking } from '../../shared/booking.ts';
-import { colleague, eventsOfBooking } from './by-hand.ts';
 import { deadlineOf, instantOfContent } from './contents.ts';
-import type { Deed } from './deeds.ts';
-import { bodyOf, countedDeeds, ownerOf, presences } from './expectations.ts';
-import { isConnected, type Life } from './played-scenario.ts';
+import { bodyOf, countedActions, ownerOf, presences } from './expectations.ts';
+import { colleague, eventsOfBooking } from './owner-actions.ts';
+import { isConnected, type PlayedScenario } from './played-scenario.ts';
 import { ready } from './readiness.ts';
 import { mayHaveOlderEvent, recordedEvent } from './stored-booking.ts';
+import type { UserAction } from './user-actions.ts';
 import type { World } from './world.ts';
 
 /** How a booking must end. */
@@ -14,7 +14,7 @@ import type { World } from './world.ts';
 const refusedCheck = 'no event is left because its account was refused until the appointment was over';
 
 /** Google has refused something for good: then a booking may have failed, and says so. */
-function isRefused({ world }: Life): boolean {
+function isRefused({ world }: PlayedScenario): boolean {
   return world.injected.some(({ fault }) => fault === '400 data');
 }
 
@@ -23,7 +23,7 @@ export function isAccountRefused({ injected }: World): boolean {
   return injected.some(({ fault }) => /^403 (quota|forbidden|unknown|not set up)$/.test(fault));
 }
 
-/** How a booking may end of which nothing stands. */
+/** How a booking may end that has no event. */
 const atRest: (string | undefined)[] = [
   'cancelled',
   'declared',
@@ -35,14 +35,15 @@ const atRest: (string | undefined)[] = [
   undefined,
 ];
 
-export function checkBooking(life: Life, id: string, booking: Booking | undefined): string[] {
-  const { world, truth } = life;
-  const user = ownerOf(life, id);
-  const wanted = presences(life, id);
-  const names = (deed: Deed): boolean => 'booking' in deed && deed.booking === id && !('unusable' in deed);
+export function checkBooking(played: PlayedScenario, id: string, booking: Booking | undefined): string[] {
+  const { world, truth } = played;
+  const user = ownerOf(played, id);
+  const wanted = presences(played, id);
+  const names = (action: UserAction): boolean =>
+    'booking' in action && action.booking === id && !('unusable' in action);
   const named = truth.delivered.filter(names);
-  const isUsable = countedDeeds(life, id).some(names) || truth.applied.has(id);
-  const events = eventsOfBooking(world, id).filter((event) => !isOfLostRun(life, id, event.calendarId));
+  const isUsable = countedActions(played, id).some(names) || truth.applied.has(id);
+  const events = eventsOfBooking(world, id).filter((event) => !isOfLostRun(played, id, event.calendarId));
   const zoneOf = (calendarId: string): string =>
     world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';
   const calendarZone = zoneOf(events[0]?.calendarId ?? world.google.emailOf(truth.plan.accounts[user]) ?? '');
@@ -57,7 +58,7 @@ export function checkBooking(life: Life, id: string, booking: Booking | undefine
     }),
   );
   const found = `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(shown)}`;
-  const connected = isConnected(life, user);
+  const connected = isConnected(played, user);
   const body = bodyOf(truth, id);
   const { summary, location, start, end, timeZone, attendees } = body;
   const deadline = deadlineOf(body, calendarZone);
@@ -72,27 +73,27 @@ export function checkBooking(life: Life, id: string, booking: Booking | undefine
     const isAtRest = booking.status === 'scheduled' || booking.status === 'held';
     return isSaid || !isAtRest ? [] : [`an older event may remain, and no problem says so: ${found}`];
   }
-  if (events.length > 1) return [`${events.length} events stand: ${found}`];
-  if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without saying why'];
+  if (events.length > 1) return [`${events.length} events exist: ${found}`];
+  if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without a problem'];
   if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
 
   if (wanted.includes('absent') && events.length === 0 && atRest.includes(booking?.status)) return [];
   const isGivenUp = booking?.status === 'cancelled' || booking?.status === 'declared';
   if (wanted.includes('absent') && (wanted.length === 1 || isGivenUp)) {
-    // Nobody can take it out without access, and after the appointment nobody needs to.
+    // Without access it cannot be deleted, and after the appointment it need not be.
     const isOver = content.end <= world.now();
     if (!connected && (booking?.status === 'waiting_for_connection' || isOver)) return [];
-    if (booking?.status === 'failed' && isRefused(life)) return [];
-    if (truth.movedByHand.has(id) && mayNotSearch(life, user) && isDeletionUnanswered(world)) return [];
+    if (booking?.status === 'failed' && isRefused(played)) return [];
+    if (truth.movedByHand.has(id) && mayNotSearch(played, user) && isDeletionUnanswered(world)) return [];
     const endedAt = Date.parse(booking?.updatedAt ?? '');
     if (isAccountRefused(world) && isGivenUp && endedAt >= content.end) return [`${refusedCheck}: ${found}`];
-    return [`nothing should stand: ${found}`];
+    return [`no event should exist: ${found}`];
   }
   const tentative = wanted[0] === 'tentative';
   if (!booking) return ['it was paid for and is not known'];
   if (!isUsable) {
     if (booking.status === 'failed' && events.length === 0) return [];
-    // A session that came to nothing may have told of its appointment.
+    // A session that was not paid may have carried the appointment.
     if (named.length === 0) return [`it cannot be used: ${found}`];
   }
   switch (booking.status) {
@@ -105,50 +106,57 @@ export function checkBooking(life: Life, id: string, booking: Booking | undefine
       if (mayBeIn > 0 && events.length === 0) return [];
       const expected = { ...content, status: tentative ? 'tentative' : 'confirmed' };
       const [event] = shown;
-      if (!event) return [`it is ${booking.status}, and no event stands`];
+      if (!event) return [`it is ${booking.status}, and no event exists`];
       const differs = (Object.keys(expected) as (keyof typeof expected)[]).filter(
         (name) => event[name] !== expected[name],
       );
       const guests = tentative ? [] : (attendees ?? []).map(({ email }) => email).sort();
       return [
         ...differs.map((name) => `its event shows ${name} ${event[name]} and not ${expected[name]}`),
-        ...checkGuests(life, booking, event.guests.sort(), guests),
+        ...checkGuests(played, booking, event.guests.sort(), guests),
       ];
     }
     case 'deleted_by_user':
       // Its event was in a calendar that was deleted.
       if (truth.deletedCalendars.has(recordedEvent(booking)?.calendarId ?? '')) return [];
       if (truth.movedByHand.has(id) && truth.deletedCalendars.size > 0) return [];
-      if (truth.movedByHand.has(id) && mayNotSearch(life, user))
+      if (truth.movedByHand.has(id) && mayNotSearch(played, user))
         return isSaid ? [] : [`its owner has moved it, and no problem says so: ${found}`];
-      return truth.deletedByHand.has(id) && events.length === 0 ? [] : [`nobody has deleted it: ${found}`];
+      return truth.deletedByHand.has(id) && events.length === 0
+        ? []
+        : [`its owner has not deleted it: ${found}`];
     case 'conflict':
       return truth.plan.conflictPolicy === 'hold' && events.length === 0 ? [] : [`no conflict: ${found}`];
     case 'waiting_for_connection':
       return connected ? [`it waits for a connection that is there: ${found}`] : [];
     case 'failed':
-      return isRefused(life) ? [] : [`it failed without cause: ${found}`];
+      return isRefused(played) ? [] : [`it failed without cause: ${found}`];
     case 'missed': {
       // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
       const hadTime =
         connected &&
-        !isCalendarDeleted(life, user) &&
+        !isCalendarDeleted(played, user) &&
         truth.calmAt + 7 * 3600 < deadline / 1000 &&
-        truth.plan.mends;
-      // Without access, nobody can tell that an attempt that seemed to have failed has left an event.
+        truth.plan.reconnects;
+      // Without access, an attempt in doubt cannot be checked.
       return hadTime || (connected && events.length > 0 && !recordedEvent(booking))
         ? [`it was missed although there was time: ${found}`]
         : [];
     }
     default:
-      return [`it should stand: ${found}`];
+      return [`its event should exist: ${found}`];
   }
 }
 
-function checkGuests(life: Life, { problems }: Booking, shown: string[], wanted: string[]): string[] {
+function checkGuests(
+  played: PlayedScenario,
+  { problems }: Booking,
+  shown: string[],
+  wanted: string[],
+): string[] {
   if (!ready.guests) return [];
-  const rejected = life.truth.plan.switches.rejectedGuests ?? [];
-  const mayLack = isRefused(life) || wanted.some((guest) => rejected.includes(guest));
+  const rejected = played.truth.plan.switches.rejectedGuests ?? [];
+  const mayLack = isRefused(played) || wanted.some((guest) => rejected.includes(guest));
   if (mayLack && problems.some(({ code }) => code === 'guests_refused')) return [];
   return `${shown}` === `${wanted}` ? [] : [`its event has the guests ${shown} and not ${wanted}`];
 }
@@ -159,12 +167,12 @@ function isDeletionUnanswered({ injected }: World): boolean {
 }
 
 /** Whether an event that its owner has moved cannot be looked for in the other calendars. */
-function mayNotSearch({ truth }: Life, user: string): boolean {
+function mayNotSearch({ truth }: PlayedScenario, user: string): boolean {
   return (truth.plan.withheld?.[user] ?? []).includes('.calendarlist.readonly');
 }
 
 /** Whether the calendar that a user has chosen was deleted. */
-function isCalendarDeleted({ world, truth }: Life, user: string): boolean {
+function isCalendarDeleted({ world, truth }: PlayedScenario, user: string): boolean {
   const connection = world.connections().find(({ userId }) => userId === user);
   return connection?.status === 'active' && truth.deletedCalendars.has(connection.calendarId);
 }
@@ -173,8 +181,10 @@ function isCalendarDeleted({ world, truth }: Life, user: string): boolean {
  * Whether an event is in the calendar of a user whose payment came first and lost the booking to another user before
  * the run that created the event could record it. A known limit.
  */
-function isOfLostRun({ world, truth }: Life, id: string, calendarId: string): boolean {
-  const mayBe = truth.plan.deeds.some((deed) => deed.do === 'pay as another user' && deed.booking === id);
+function isOfLostRun({ world, truth }: PlayedScenario, id: string, calendarId: string): boolean {
+  const mayBe = truth.plan.actions.some(
+    (action) => action.do === 'pay as another user' && action.booking === id,
+  );
   const owner = truth.plan.accounts[ownerOf({ world, truth }, id)];
   const { calendars } = world.google.state;
   return mayBe && calendars.get(calendarId)?.owner !== owner;

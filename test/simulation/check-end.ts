@@ -3,7 +3,7 @@ import { openTokens } from '../../shared/token-vault.ts';
 import { checkBooking } from './check-booking.ts';
 import { leaks } from './leaks.ts';
 import { checkPayments } from './payment-outcomes.ts';
-import type { Life } from './played-scenario.ts';
+import type { PlayedScenario } from './played-scenario.ts';
 import { lastEventViolation } from './published.ts';
 import { ready } from './readiness.ts';
 import type { Watch } from './watch-world.ts';
@@ -12,8 +12,8 @@ import type { Watch } from './watch-world.ts';
 
 const lastEventCheck = 'the last event published agrees with the status';
 
-export async function checkEnd(life: Life, watch: Watch): Promise<void> {
-  const { world, truth } = life;
+export async function checkEnd(played: PlayedScenario, watch: Watch): Promise<void> {
+  const { world, truth } = played;
   const { violations, checks } = watch;
   const count = (what: string): void => {
     checks[what] = (checks[what] ?? 0) + 1;
@@ -23,11 +23,11 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
   for (const { resource } of world.google.events()) {
     const id = resource.extendedProperties?.private?.leadscalendarBooking ?? '';
     count('no event of ours without a booking');
-    if (!bookings.has(id)) violations.push(`an event stands for ${id}, which does not exist`);
+    if (!bookings.has(id)) violations.push(`an event exists for ${id}, which does not exist`);
   }
   for (const { id } of truth.plan.bookings) {
     count('the calendar shows what is desired');
-    violations.push(...checkBooking(life, id, bookings.get(id)).map((what) => `${id}: ${what}`));
+    violations.push(...checkBooking(played, id, bookings.get(id)).map((what) => `${id}: ${what}`));
   }
   for (const booking of bookings.values()) {
     count(lastEventCheck);
@@ -36,7 +36,7 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
   }
   for (let freed = 0; freed < truth.freed; freed++) count('an ordinary action frees a stuck booking');
   violations.push(...truth.stuck);
-  if (ready.paymentOutcomes) violations.push(...checkPayments(life, count));
+  if (ready.paymentOutcomes) violations.push(...checkPayments(played, count));
   for (const event of world.published) {
     count('no secret in a bus event');
     violations.push(...leaks('a bus event', JSON.stringify(event)));
@@ -51,18 +51,20 @@ export async function checkEnd(life: Life, watch: Watch): Promise<void> {
     const scopeRefused = world.injected.some(({ fault }) => fault === '403 scope missing');
     if (alive.has(refreshToken) && !scopeRefused)
       violations.push(`the connection of ${connection.userId} was marked broken although its grant is alive`);
-    const ends = truth.plan.deeds.some((deed) => deed.do === 'revoke at Google' || deed.do === 'disconnect');
+    const ends = truth.plan.actions.some(
+      (action) => action.do === 'revoke at Google' || action.do === 'disconnect',
+    );
     if (!ends && world.injected.length === 0)
       violations.push(`the connection of ${connection.userId} broke although nothing had gone wrong`);
   }
   const current = keys.current(Math.floor(world.now() / 1000));
   for (const connection of world.connections()) {
-    count('every token opens, and is sealed with the current key');
+    count('every token can be decrypted with the current key');
     if (connection.keyId !== undefined && connection.keyId !== current)
-      violations.push(`tokens of ${connection.userId} are still sealed with ${connection.keyId}`);
+      violations.push(`tokens of ${connection.userId} are still encrypted with ${connection.keyId}`);
     if (connection.status !== 'disconnected')
       await openTokens(keys, connection.userId, connection.tokens).catch(() =>
-        violations.push(`the tokens of ${connection.userId} cannot be opened`),
+        violations.push(`the tokens of ${connection.userId} cannot be decrypted`),
       );
     if (connection.leaseUntil !== undefined && connection.leaseUntil * 1000 > world.now())
       violations.push(`the connection of ${connection.userId} is leased for ever`);

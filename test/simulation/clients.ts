@@ -136,8 +136,8 @@ export function createClients(on: Surroundings) {
         // A lease of 20 seconds on clocks that differ by up to three. Who stood still may go on past its own.
         const other = refreshing.get(refreshToken);
         const isFresh = other !== undefined && now() - other.since < 16_000;
-        const isAtIt = isFresh && !other.process.dead && !other.process.frozen;
-        hooks.afterRefresh(isAtIt && !process.frozen);
+        const isAtIt = isFresh && !other.process.dead && !other.process.paused;
+        hooks.afterRefresh(isAtIt && !process.paused);
         refreshing.set(refreshToken, { process, since: now() });
         try {
           const { granted: _, ...tokens } = await call(process, 'token', () => google.token(client, form));

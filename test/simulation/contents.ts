@@ -1,6 +1,6 @@
 /** What appointments say, as payments and the backend give it, and the instants that it means. */
 import { Temporal } from 'temporal-polyfill';
-import type { Deed, Plan } from './deeds.ts';
+import type { Plan, UserAction } from './user-actions.ts';
 import { startsAt } from './world.ts';
 
 /** An appointment as a payment or a request describes it: instants, local times with their zone, or whole days. */
@@ -64,13 +64,16 @@ export function deadlineOf({ start, end, timeZone }: Content, calendarZone: stri
   return to - from > long * 1000 ? to : from;
 }
 
-/** What a deed of the backend asks to be changed. */
-export function changeOf(plan: Plan, deed: Extract<Deed, { room: number } | { do: 'invite' }>): Change {
-  if (deed.do === 'invite') return { attendees: deed.guests.map((email) => ({ email })) };
-  const content = contentOf(plan, deed.booking, deed.room);
-  if (deed.do === 'rename') return { summary: `Title ${deed.room}` };
-  if (deed.do === 'declare')
-    return { ...content, summary: `Declared ${deed.booking}`, hold: deed.hold, meet: deed.meet };
+/** What a action of the backend asks to be changed. */
+export function changeOf(
+  plan: Plan,
+  action: Extract<UserAction, { room: number } | { do: 'invite' }>,
+): Change {
+  if (action.do === 'invite') return { attendees: action.guests.map((email) => ({ email })) };
+  const content = contentOf(plan, action.booking, action.room);
+  if (action.do === 'rename') return { summary: `Title ${action.room}` };
+  if (action.do === 'declare')
+    return { ...content, summary: `Declared ${action.booking}`, hold: action.hold, meet: action.meet };
   const { summary: _, ...moved } = content;
   return moved;
 }

@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url';
 
 /** Code whose every branch the simulation should reach. */
 const watched = /\/(functions\/(booking-sync|booking-reconcile|token-refresh)|shared)\/(?!.*handler)/;
-/** Of `shared`, what the life of bookings and tokens rests on. */
+/** Of `shared`, what bookings and tokens rest on. */
 const sharedFiles = /\/shared\/(access-token|booking-store|connection-store|revocation|payment)\.ts$/;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Starts counting which code this thread reaches. Answers a function that tells the lines which it never reached. */
+/** Starts counting which code this thread reaches. Answers a function that lists the lines which it never reached. */
 export function startCoverage(): () => Promise<string[]> {
   const session = new Session();
   session.connect();

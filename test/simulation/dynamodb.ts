@@ -47,7 +47,7 @@ type Row = { item: Item; before: Item | undefined };
 
 /** Which version of a row an index shows at this moment. */
 export type Lag = () => 'now' | 'before';
-/** Told of each item that is written, and what stood there. */
+/** Called for each item that is written, with the item before. */
 export type Written = (table: string, item: Item, before: Item | undefined) => void;
 
 export type SimulatedDynamo = {

@@ -95,11 +95,11 @@ type Fault = { on: (target: Target) => boolean; make: Maker };
 
 /** Every fault by name. A profile turns some of them on. */
 const faultsByName = {
-  'cut off before': { on: () => true, make: () => ({ crash: 'before' }) },
-  'cut off after': { on: () => true, make: () => ({ crash: 'after' }) },
+  'crash before': { on: () => true, make: () => ({ crash: 'before' }) },
+  'crash after': { on: () => true, make: () => ({ crash: 'after' }) },
   slow: { on: (target) => target !== 'sleep', make: (_, random) => ({ before: between(random, 500, 7000) }) },
-  // A machine that stands still for a while and then goes on, past every lease and time-out.
-  frozen: {
+  // A machine that is paused and then goes on, past every lease and time-out.
+  paused: {
     on: (target) => target !== 'sleep',
     make: (_, random) => ({ after: between(random, 20_000, 400_000) }),
   },
@@ -247,11 +247,11 @@ export function courseOf(
   outage: FaultName | undefined,
   /** How many operations of this kind there have been before. */
   before: number,
-): { course: Course; fault?: FaultName; freezes: boolean } {
+): { course: Course; fault?: FaultName; pauses: boolean } {
   const course = usual(target, random);
   const fault = outage && random() < 0.7 ? outage : drawFault(target, random, profile, before);
-  if (!fault) return { course, freezes: false };
-  return { course: { ...course, ...faults[fault].make(target, random) }, fault, freezes: fault === 'frozen' };
+  if (!fault) return { course, pauses: false };
+  return { course: { ...course, ...faults[fault].make(target, random) }, fault, pauses: fault === 'paused' };
 }
 
 /** What operations of a kind meet in an outage. */

@@ -178,7 +178,7 @@ export function simulatedGoogle(options: {
       }
     },
 
-    /** Events that stand in the calendars of the accounts. */
+    /** Events that exist in the calendars of the accounts. */
     events: () =>
       [...state.events.values()].filter(({ resource, purged }) => !purged && resource.status !== 'cancelled'),
 

@@ -6,7 +6,7 @@ import type { Deps, Secrets } from './world.ts';
 type Environment = { process?: Process; secrets: Secrets; inUse: boolean };
 
 /** How an invocation ended. */
-export type Ended<T> = { is: 'done'; value: T } | { is: 'failed'; error: unknown } | { is: 'cut off' };
+export type Ended<T> = { is: 'done'; value: T } | { is: 'failed'; error: unknown } | { is: 'crashed' };
 
 export function createInvocations(on: {
   scheduler: Scheduler;
@@ -43,7 +43,7 @@ export function createInvocations(on: {
       used.inUse = true;
       return new Promise((resolve) => {
         const end = (ended: Ended<T>): void => {
-          if (ended.is === 'cut off') pool.splice(pool.indexOf(used), 1);
+          if (ended.is === 'crashed') pool.splice(pool.indexOf(used), 1);
           used.inUse = false;
           resolve(ended);
         };
@@ -59,16 +59,16 @@ export function createInvocations(on: {
           random,
           skew,
           dead: false,
-          frozen: false,
+          paused: false,
           ended: false,
           onDeath: () => {
             onCrash(process);
-            once({ is: 'cut off' });
+            once({ is: 'crashed' });
           },
           operations: 0,
         };
         used.process = process;
-        scheduler.at(timeout, () => over || process.frozen || kill(process));
+        scheduler.at(timeout, () => over || process.paused || kill(process));
         run(depsOf(process, used.secrets)).then(
           (value) => once({ is: 'done', value }),
           (error: unknown) => once({ is: 'failed', error }),

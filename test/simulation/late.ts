@@ -1,6 +1,7 @@
 /** Scenarios for requests that are applied late: the booking changes around the in-doubt window of its last write. */
-import { type Drawn, drawPlan, type Plan, price } from './deeds.ts';
+
 import { between, oneOf, type Random, whole } from './scheduler.ts';
+import { type Drawn, drawPlan, type Plan, price } from './user-actions.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -20,7 +21,7 @@ export function drawLatePlan(random: Random): Plan {
   const actions: Drawn[] = [{ at: Math.round(random() * 500), do: 'connect', user }];
   for (const { id } of bookings) actions.push(...drawCourse(random, { id, user }));
   const inOrder = actions.sort((one, other) => one.at - other.at);
-  return { ...plan, users, bookings, deeds: inOrder.map((action, id) => ({ id, ...action })) };
+  return { ...plan, users, bookings, actions: inOrder.map((action, id) => ({ id, ...action })) };
 }
 
 /** A booking is asked for, and changes one to four times: while its write is under way, in its window, or after it. */

@@ -1,18 +1,18 @@
 /** Whether each payment that references a booking can be seen: in the booking, as a problem, or on the bus. */
 import type { Booking } from '../../shared/booking.ts';
-import { ownerOf, type Paying, payerOf, payingDeeds, stands } from './expectations.ts';
-import type { Life } from './played-scenario.ts';
+import { isPaid, ownerOf, type Paying, payerOf, payingActions } from './expectations.ts';
+import type { PlayedScenario } from './played-scenario.ts';
 
-export function checkPayments(life: Life, count: (what: string) => void): string[] {
-  const { world, truth } = life;
+export function checkPayments(played: PlayedScenario, count: (what: string) => void): string[] {
+  const { world, truth } = played;
   const bookings = world.bookings();
   const violations: string[] = [];
-  for (const deed of payingDeeds(truth)) {
+  for (const action of payingActions(truth)) {
     count('every payment that references a booking has a visible outcome');
-    const outcome = outcomeOf(life, deed, bookings);
-    if (outcome) violations.push(`payment ${deed.payment} for ${deed.booking}: ${outcome}`);
+    const outcome = outcomeOf(played, action, bookings);
+    if (outcome) violations.push(`payment ${action.payment} for ${action.booking}: ${outcome}`);
   }
-  for (const { payment } of truth.delivered.filter((deed) => deed.do === 'pay elsewhere')) {
+  for (const { payment } of truth.delivered.filter((action) => action.do === 'pay elsewhere')) {
     count('a payment of another mode or account changes nothing');
     const seen = bookings.find(({ payments }) => payments[payment] !== undefined);
     if (seen)
@@ -30,15 +30,15 @@ export function checkPayments(life: Life, count: (what: string) => void): string
 }
 
 /** What is wrong with the outcome of a payment; undefined where it can be seen. */
-function outcomeOf(life: Life, deed: Paying, bookings: Booking[]): string | undefined {
-  const { world, truth } = life;
-  const { payment, booking: id } = deed;
+function outcomeOf(played: PlayedScenario, action: Paying, bookings: Booking[]): string | undefined {
+  const { world, truth } = played;
+  const { payment, booking: id } = action;
   const booking = bookings.find(({ bookingId }) => bookingId === id);
   const own = bookings.find(({ bookingId, problems }) => bookingId === payment && problems.length > 0);
   const isOrphan = world.published.some(
     (event) => (event.type as string) === 'payment.orphaned' && event.paymentId === payment,
   );
-  const isMismatch = payerOf(truth.plan, deed) !== ownerOf(life, id);
+  const isMismatch = payerOf(truth.plan, action) !== ownerOf(played, id);
   const counts = booking?.payments[payment] !== undefined;
   if (isMismatch) {
     if (counts) return 'it names another user, and counts for the booking';
@@ -50,11 +50,11 @@ function outcomeOf(life: Life, deed: Paying, bookings: Booking[]): string | unde
     .filter((other) => other.do === 'cancel')
     .flatMap((other) => truth.times.get(other)?.to ?? []);
   const paidAt = Math.min(
-    ...payingDeeds(truth)
+    ...payingActions(truth)
       .filter((other) => other.booking === id && other.payment === payment)
       .flatMap((other) => truth.times.get(other)?.from ?? []),
   );
-  const isLate = cancelledAt.some((at) => at < paidAt) && stands(truth.delivered, payment);
+  const isLate = cancelledAt.some((at) => at < paidAt) && isPaid(truth.delivered, payment);
   return isLate && !isOrphan
     ? 'it came after the booking was cancelled, and nothing was published'
     : undefined;

@@ -1,21 +1,21 @@
 import { changeConnection, disconnect } from '../../functions/connections/manage-connection.ts';
-import { calendarNamed, changeEvent, deleteSecondCalendar, share, switchCalendar } from './by-hand.ts';
-import { type Deed, tell } from './deeds.ts';
-import type { Life } from './played-scenario.ts';
+import { calendarNamed, changeEvent, deleteSecondCalendar, share, switchCalendar } from './owner-actions.ts';
+import type { PlayedScenario } from './played-scenario.ts';
 import { askBackend, connect, deliver, inTurn, untilDone } from './requests.ts';
 import { rotateClientSecret, rotateSigningSecret, rotateTokenKeys } from './rotations.ts';
 import { stripeEvent } from './stripe.ts';
 import { second, timeouts } from './timeouts.ts';
+import { describeAction, type UserAction } from './user-actions.ts';
 import type { Deps } from './world.ts';
 
 /** Performs what users, providers and operators do in a scenario. */
 
-export async function perform(life: Life, deed: Deed): Promise<void> {
-  const { world, truth } = life;
-  await world.pause(deed.at);
-  world.tell(tell(deed));
-  const key = `${deed.id} ${deed.do}`;
-  switch (deed.do) {
+export async function perform(played: PlayedScenario, action: UserAction): Promise<void> {
+  const { world, truth } = played;
+  await world.pause(action.at);
+  world.trace(describeAction(action));
+  const key = `${action.id} ${action.do}`;
+  switch (action.do) {
     case 'pay':
     case 'pay by session':
     case 'pay elsewhere':
@@ -28,13 +28,13 @@ export async function perform(life: Life, deed: Deed): Promise<void> {
     case 'dispute': {
       const from = world.now();
       const twice = world.chance(`twice ${key}`)() < 0.25;
-      const body = JSON.stringify(stripeEvent(truth.plan, deed));
+      const body = JSON.stringify(stripeEvent(truth.plan, action));
       await Promise.all([
-        deliver(life, `${key}`, body),
-        ...(twice ? [world.pause(1500).then(() => deliver(life, `${key} again`, body))] : []),
+        deliver(played, `${key}`, body),
+        ...(twice ? [world.pause(1500).then(() => deliver(played, `${key} again`, body))] : []),
       ]);
-      truth.delivered.push(deed);
-      truth.times.set(deed, { from, to: world.now() });
+      truth.delivered.push(action);
+      truth.times.set(action, { from, to: world.now() });
       return;
     }
     case 'declare':
@@ -43,33 +43,33 @@ export async function perform(life: Life, deed: Deed): Promise<void> {
     case 'repeat':
     case 'invite':
     case 'cancel':
-      return inTurn(life, deed.booking, () => askBackend(life, key, deed));
+      return inTurn(played, action.booking, () => askBackend(played, key, action));
     case 'connect':
-      return connect(life, deed.user, key);
+      return connect(played, action.user, key);
     case 'disconnect':
-      return untilDone(life, key, 'connections', timeouts.connections, (deps) =>
-        disconnect(deps, deed.user),
+      return untilDone(played, key, 'connections', timeouts.connections, (deps) =>
+        disconnect(deps, action.user),
       ).then(noop);
     case 'choose calendar': {
-      const calendarId = calendarNamed(world, truth.plan.accounts[deed.user] as string, deed.calendar);
+      const calendarId = calendarNamed(world, truth.plan.accounts[action.user] as string, action.calendar);
       if (calendarId === undefined) return;
-      const choose = (deps: Deps) => changeConnection(deps, deed.user, { calendarId });
-      return untilDone(life, key, 'connections', timeouts.connections, choose).then(noop);
+      const choose = (deps: Deps) => changeConnection(deps, action.user, { calendarId });
+      return untilDone(played, key, 'connections', timeouts.connections, choose).then(noop);
     }
     case 'revoke at Google':
-      return world.google.revokeByHand(truth.plan.accounts[deed.user] as string);
+      return world.google.revokeByHand(truth.plan.accounts[action.user] as string);
     case 'delete by hand':
     case 'edit by hand':
     case 'guests respond':
     case 'owner invites':
     case 'move by hand':
-      return changeEvent(world, truth, deed);
+      return changeEvent(world, truth, action);
     case 'switch calendar':
-      return switchCalendar(world, truth.plan.accounts[deed.user] as string, deed.to);
+      return switchCalendar(world, truth.plan.accounts[action.user] as string, action.to);
     case 'share':
-      return share(world, truth.plan.accounts[deed.user] as string, deed.role);
+      return share(world, truth.plan.accounts[action.user] as string, action.role);
     case 'delete calendar':
-      return deleteSecondCalendar(world, truth, truth.plan.accounts[deed.user] as string);
+      return deleteSecondCalendar(world, truth, truth.plan.accounts[action.user] as string);
     case 'rotate token keys':
       return rotateTokenKeys(world, key);
     case 'rotate signing secret':
@@ -89,9 +89,9 @@ export async function perform(life: Life, deed: Deed): Promise<void> {
         bus: /^bus/,
       };
       return world.beginOutage(
-        (target) => of[deed.of].test(target),
-        deed.seconds * second,
-        deed.of === 'rate limit',
+        (target) => of[action.of].test(target),
+        action.seconds * second,
+        action.of === 'rate limit',
       );
     }
   }

@@ -1,21 +1,21 @@
-import { addSharedCalendar, clearObstacles } from './by-hand.ts';
-import type { Plan } from './deeds.ts';
+import { addSharedCalendar, clearObstacles } from './owner-actions.ts';
 import { perform } from './perform-action.ts';
-import { isConnected, type Life, type Truth } from './played-scenario.ts';
+import { isConnected, type PlayedScenario, type Truth } from './played-scenario.ts';
 import { freeStuckBookings } from './repairs.ts';
 import { connect, untilDone } from './requests.ts';
 import { nextRunAt } from './stored-booking.ts';
 import { minute, second, seconds } from './timeouts.ts';
+import type { Plan } from './user-actions.ts';
 import { pollQueue, reconcile, startSchedules, sweep } from './workers.ts';
 import { createWorld, startsAt, type World, type WorldOptions } from './world.ts';
 
-/** Plays a scenario: everybody does what they do, the service does its work, and in the end all is quiet. */
+/** Plays a scenario: users act, the service works, faults stop, and time passes until nothing is due. */
 
-export async function live(
+export async function playScenario(
   plan: Plan,
   options: Pick<WorldOptions, 'seed' | 'profile' | 'without'>,
   watch: (world: World) => void,
-): Promise<Life> {
+): Promise<PlayedScenario> {
   const { conflictPolicy } = plan;
   const accounts = [...new Set([...Object.values(plan.accounts), 'eve'])].map((sub) => ({
     sub,
@@ -40,35 +40,36 @@ export async function live(
     renewed: new Set(),
     calmAt: Number.POSITIVE_INFINITY,
   };
-  const life: Life = { world, truth };
+  const played: PlayedScenario = { world, truth };
   watch(world);
 
-  const poller = pollQueue(life);
-  const clock = startSchedules(life);
-  const done = plan.deeds.map((deed) => perform(life, deed));
-  const last = plan.deeds.at(-1)?.at ?? 0;
+  const poller = pollQueue(played);
+  const clock = startSchedules(played);
+  const done = plan.actions.map((action) => perform(played, action));
+  const last = plan.actions.at(-1)?.at ?? 0;
   await world.scheduler.run(startsAt + last + 3 * minute);
 
   world.calmDown();
   clock.stop();
   truth.calmAt = seconds(world.now());
-  world.tell('faults stop');
-  let everybodyIsDone = false;
+  world.trace('faults stop');
+  let actionsAreDone = false;
   void Promise.all(done).then(() => {
-    everybodyIsDone = true;
+    actionsAreDone = true;
   });
   await world.scheduler.run(Number.POSITIVE_INFINITY);
-  if (!everybodyIsDone) throw new Error('Somebody still waits for an answer although nothing is under way.');
+  if (!actionsAreDone) throw new Error('A caller still waits for an answer although nothing is under way.');
   clearObstacles(world, Object.values(plan.accounts));
-  if (plan.mends) await mendConnections(life);
-  if (plan.repairs) await freeStuckBookings(life, { rest: (until) => rest(life, until), connect, untilDone });
-  await comeToRest(life);
+  if (plan.reconnects) await reconnectUsers(played);
+  if (plan.repairs)
+    await freeStuckBookings(played, { rest: (until) => rest(played, until), connect, untilDone });
+  await comeToRest(played);
   poller.stop();
-  return life;
+  return played;
 }
 
 /** Time passes until nothing is due any more, or nothing before `until` (epoch milliseconds). */
-async function rest({ world }: Life, until = Number.POSITIVE_INFINITY): Promise<void> {
+async function rest({ world }: PlayedScenario, until = Number.POSITIVE_INFINITY): Promise<void> {
   for (let round = 0; ; round++) {
     if (round === 400) throw new Error('Something is due again and again, and is never done.');
     await world.scheduler.run(Number.POSITIVE_INFINITY);
@@ -83,18 +84,18 @@ async function rest({ world }: Life, until = Number.POSITIVE_INFINITY): Promise<
   }
 }
 
-async function comeToRest(life: Life): Promise<void> {
-  const { world } = life;
-  await rest(life);
+async function comeToRest(played: PlayedScenario): Promise<void> {
+  const { world } = played;
+  await rest(played);
   world.scheduler.skipTo(world.now() + 2 * 3600 * second);
   await Promise.all([sweep(world), world.scheduler.run(Number.POSITIVE_INFINITY)]);
 }
 
 /** Users whose calendar does not work connect again. */
-async function mendConnections(life: Life): Promise<void> {
-  const { world, truth } = life;
+async function reconnectUsers(played: PlayedScenario): Promise<void> {
+  const { world, truth } = played;
   for (const user of truth.plan.users) {
-    if (isConnected(life, user)) continue;
-    await Promise.all([connect(life, user, 'mends'), world.scheduler.run(Number.POSITIVE_INFINITY)]);
+    if (isConnected(played, user)) continue;
+    await Promise.all([connect(played, user, 'reconnects'), world.scheduler.run(Number.POSITIVE_INFINITY)]);
   }
 }

@@ -1,21 +1,21 @@
 /** A scenario and what has happened in it. */
-import type { Deed, Plan } from './deeds.ts';
+import type { Plan, UserAction } from './user-actions.ts';
 import type { World } from './world.ts';
 
 /** What was asked of the service and what it said to it: what must come true is judged from this alone. */
 export type Truth = {
   plan: Plan;
-  /** What a booking's backend asked for and was told to be done, in this order. */
-  applied: Map<string, Deed[]>;
+  /** What a booking's backend asked for and was answered as done, in this order. */
+  applied: Map<string, UserAction[]>;
   /** Payments of which everything was delivered. */
-  delivered: Deed[];
+  delivered: UserAction[];
   /** Bookings whose event its owner has deleted by hand. */
   deletedByHand: Set<string>;
   /** Bookings whose event its owner has moved to another calendar. */
   movedByHand: Set<string>;
   deletedCalendars: Set<string>;
   /** When the webhook had accepted a payment's event, and when the backend's request was done: milliseconds. */
-  times: Map<Deed, { from: number; to: number }>;
+  times: Map<UserAction, { from: number; to: number }>;
   /** What was wrong with bookings after an ordinary action that should have freed them, and how many were looked at. */
   stuck: string[];
   freed: number;
@@ -25,10 +25,10 @@ export type Truth = {
   calmAt: number;
 };
 
-export type Life = { world: World; truth: Truth };
+export type PlayedScenario = { world: World; truth: Truth };
 
 /** Whether a user's connection is on record as working. A grant that is dead at Google is not known to be so yet. */
-export function isConnected({ world, truth }: Life, user: string): boolean {
+export function isConnected({ world, truth }: PlayedScenario, user: string): boolean {
   const connection = world.connections().find(({ userId }) => userId === user);
   const account = truth.plan.accounts[user];
   const grant = [...world.google.state.grants.values()].find(({ sub }) => sub === account);

@@ -9,11 +9,11 @@ const groups = {
   /** Any but those of `late`. */
   mixed: (name: FaultName) => !isLate(name),
   calm: () => false,
-  crashes: (name: FaultName) => /cut off|frozen|slow/.test(name),
+  crashes: (name: FaultName) => /crash|paused|slow/.test(name),
   google: (name: FaultName) => /^\d|lost|timed|answered|malformed|page|client/.test(name),
   aws: (name: FaultName) => /throttled|answer lost|SDK|unprocessed|batch/.test(name),
   /** Requests of crashed and timed-out runs that Google applies later. */
-  late: (name: FaultName) => isLate(name) || /cut off|frozen|timed out|answer lost|^4|throttled/.test(name),
+  late: (name: FaultName) => isLate(name) || /crash|paused|timed out|answer lost|^4|throttled/.test(name),
 };
 /** Which faults there are in a run. */
 export type ProfileName = keyof typeof groups;
@@ -24,7 +24,7 @@ export function drawProfile(random: Random, name: ProfileName): Profile {
   return name === 'late' ? drawLateProfile(random) : drawAnyProfile(random, name);
 }
 
-/** One write to an event or two are applied late, then Google mostly answers: what is left is what a re-check must find. */
+/** One write to an event or two are applied late, then Google mostly answers: what is left is for a re-check to find. */
 function drawLateProfile(random: Random): Profile {
   const target = oneOf<Target>(random, [
     'events.insert',
@@ -34,7 +34,7 @@ function drawLateProfile(random: Random): Profile {
     'events.patch',
     'events.get',
   ]);
-  const frequent = (fault: FaultName): boolean => isLate(fault) || fault === 'frozen';
+  const frequent = (fault: FaultName): boolean => isLate(fault) || fault === 'paused';
   const chances = faultNames.filter(groups.late).map((fault) => {
     const level = random();
     const chance = level < 0.7 ? 0 : level < 0.9 ? 0.02 : 0.1;
@@ -68,15 +68,23 @@ function drawAnyProfile(random: Random, name: Exclude<ProfileName, 'late'>): Pro
     'events.delete',
   ]);
   const ofTarget = possible.filter((fault) => canHit(fault, target));
-  // What takes effect although nobody was told is what is hardest to get right.
-  const unheard = ofTarget.filter((fault) => /^(timed out|cut off after|frozen)$/.test(fault));
+  // A write with an unknown outcome is what is hardest to get right.
+  const withUnknownOutcome = ofTarget.filter((fault) => /^(timed out|crash after|paused)$/.test(fault));
   // And what comes after it, where nothing else is tried.
   const final = ofTarget.filter((fault) =>
     /^(400 data|403 forbidden|403 unknown|404|410|page with any status)$/.test(fault),
   );
   const failing = ofTarget.filter((fault) => fault === '400 data');
   const script = Array.from({ length: whole(random, 2, 4) }, () =>
-    oneOf(random, [...ofTarget, ...unheard, ...unheard, ...final, ...failing, ...failing, 'none' as const]),
+    oneOf(random, [
+      ...ofTarget,
+      ...withUnknownOutcome,
+      ...withUnknownOutcome,
+      ...final,
+      ...failing,
+      ...failing,
+      'none' as const,
+    ]),
   );
   return {
     chances: Object.fromEntries(chances),

@@ -6,7 +6,7 @@ import { type Range, runSeeds } from './search.ts';
 import { shrink } from './shrink.ts';
 import { type Result, type Scenario, scenarioOf } from './simulate.ts';
 
-const folder = new URL('stories/', import.meta.url);
+const folder = new URL('regressions/', import.meta.url);
 
 export type Regression = { file: string; mutant: string; scenario: Scenario };
 
@@ -28,7 +28,7 @@ export type Recorded =
   | { is: 'not caught' };
 
 /**
- * Keeps the cases of a mutant that fail under it and pass without it, and deletes the others. Where none is left, looks
+ * Keeps the cases of a mutant that fail under it and pass without it, and deletes the others. If none remains, looks
  * for a failing scenario, reduces it and saves it.
  */
 export async function record(mutant: string, range: Range): Promise<Recorded & { deleted: string[] }> {

@@ -9,20 +9,20 @@ import { parseKeys } from '../../shared/keys.ts';
 import { audiences } from '../../shared/names.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { changeOf } from './contents.ts';
-import type { Deed } from './deeds.ts';
 import { bodyOf } from './expectations.ts';
 import type { Ended } from './invocations.ts';
-import type { Life } from './played-scenario.ts';
+import type { PlayedScenario } from './played-scenario.ts';
 import { signingSecretOf } from './rotations.ts';
 import { between } from './scheduler.ts';
 import { second, seconds, timeouts } from './timeouts.ts';
+import type { UserAction } from './user-actions.ts';
 import type { Deps } from './world.ts';
 
 /** How providers, backends and users ask the service, until it answers. */
 
-/** A provider delivers until it is told that its event has arrived, ever less often. */
-export async function deliver(life: Life, key: string, body: string): Promise<void> {
-  const { world } = life;
+/** A provider delivers until its event is accepted, less and less often. */
+export async function deliver(played: PlayedScenario, key: string, body: string): Promise<void> {
+  const { world } = played;
   const waits = [3, 20, 60, 180];
   for (let attempt = 1; ; attempt++) {
     const timestamp = seconds(world.now());
@@ -39,7 +39,7 @@ export async function deliver(life: Life, key: string, body: string): Promise<vo
         }),
     );
     if (ended.is === 'done') return;
-    world.tell(`deliver ${key} #${attempt}: ${describe(ended)}`);
+    world.trace(`deliver ${key} #${attempt}: ${describe(ended)}`);
     await world.pause((waits[attempt - 1] ?? 300) * second);
   }
 }
@@ -48,51 +48,51 @@ const describe = (ended: Ended<unknown>): string =>
   ended.is === 'failed' ? `failed: ${(ended.error as Error).message}` : ended.is;
 
 /** The backend asks one thing at a time of a booking. */
-const turns = new WeakMap<Life, Map<string, Promise<void>>>();
-export function inTurn(life: Life, booking: string, act: () => Promise<void>): Promise<void> {
-  const ofLife = turns.get(life) ?? new Map<string, Promise<void>>();
-  turns.set(life, ofLife);
-  const turn = (ofLife.get(booking) ?? Promise.resolve()).then(act);
-  ofLife.set(booking, turn);
+const turns = new WeakMap<PlayedScenario, Map<string, Promise<void>>>();
+export function inTurn(played: PlayedScenario, booking: string, act: () => Promise<void>): Promise<void> {
+  const ofScenario = turns.get(played) ?? new Map<string, Promise<void>>();
+  turns.set(played, ofScenario);
+  const turn = (ofScenario.get(booking) ?? Promise.resolve()).then(act);
+  ofScenario.set(booking, turn);
   return turn;
 }
 
 export async function askBackend(
-  life: Life,
+  played: PlayedScenario,
   key: string,
-  deed: Extract<Deed, { do: 'declare' | 'move' | 'rename' | 'repeat' | 'invite' | 'cancel' }>,
+  action: Extract<UserAction, { do: 'declare' | 'move' | 'rename' | 'repeat' | 'invite' | 'cancel' }>,
 ): Promise<void> {
-  const { plan, applied, times } = life.truth;
-  const from = life.world.now();
-  const { booking } = deed;
+  const { plan, applied, times } = played.truth;
+  const from = played.world.now();
+  const { booking } = action;
   const userId = plan.bookings.find(({ id }) => id === booking)?.user as string;
   const target = { userId, bookingId: booking };
   const earlier = applied.get(booking) ?? [];
   // A PUT that was never done before cannot be repeated.
-  if (deed.do === 'repeat' && !earlier.some(({ do: what }) => what === 'declare')) return;
-  const took = await untilDone(life, key, 'bookings', timeouts.api, (deps) => {
-    if (deed.do === 'cancel') return cancelBooking(deps, target);
-    if (deed.do === 'repeat') return declareBooking(deps, target, bodyOf(life.truth, booking));
-    const body = changeOf(plan, deed);
-    return deed.do === 'declare' ? declareBooking(deps, target, body) : patchBooking(deps, target, body);
+  if (action.do === 'repeat' && !earlier.some(({ do: what }) => what === 'declare')) return;
+  const took = await untilDone(played, key, 'bookings', timeouts.api, (deps) => {
+    if (action.do === 'cancel') return cancelBooking(deps, target);
+    if (action.do === 'repeat') return declareBooking(deps, target, bodyOf(played.truth, booking));
+    const body = changeOf(plan, action);
+    return action.do === 'declare' ? declareBooking(deps, target, body) : patchBooking(deps, target, body);
   });
   if (!took) return;
-  applied.set(booking, [...earlier, deed]);
-  times.set(deed, { from, to: life.world.now() });
+  applied.set(booking, [...earlier, action]);
+  times.set(action, { from, to: played.world.now() });
 }
 
 /** Asks until it is done, or refused for good. */
 export async function untilDone(
-  life: Life,
+  played: PlayedScenario,
   key: string,
   functionName: string,
   timeout: number,
   ask: (deps: Deps) => Promise<unknown>,
 ): Promise<boolean> {
-  const { world } = life;
+  const { world } = played;
   for (let attempt = 1; ; attempt++) {
     const ended = await world.invoke(`${key} #${attempt}`, functionName, timeout * second, ask);
-    world.tell(`${key} #${attempt}: ${describe(ended)}`);
+    world.trace(`${key} #${attempt}: ${describe(ended)}`);
     if (ended.is === 'done') return true;
     const { error } = ended as { error?: unknown };
     if (error instanceof AppError && error.status < 500 && !error.retryable) return false;
@@ -101,8 +101,8 @@ export async function untilDone(
 }
 
 /** A user follows a link of LeadsCalendar, consents, and comes back; up to three times if it does not work. */
-export async function connect(life: Life, user: string, key: string): Promise<void> {
-  const { world } = life;
+export async function connect(played: PlayedScenario, user: string, key: string): Promise<void> {
+  const { world } = played;
   for (let attempt = 1; attempt <= 3; attempt++) {
     const name = `${key} ${user} #${attempt}`;
     const random = world.chance(`user ${name}`);
@@ -118,16 +118,16 @@ export async function connect(life: Life, user: string, key: string): Promise<vo
     await world.pause(between(random, 1, 40) * second);
     if (started.is === 'done') {
       const { location, browser } = started.value;
-      const { accounts, withheld } = life.truth.plan;
+      const { accounts, withheld } = played.truth.plan;
       const query = new URLSearchParams(
         world.google.consent(location, accounts[user] as string, withheld?.[user]),
       );
       const ended = await world.invoke(`callback ${name}`, 'callback', timeouts.callback * second, (deps) =>
         completeConnection(deps, { query, browser }),
       );
-      world.tell(`callback ${name}: ${describe(ended)}`);
+      world.trace(`callback ${name}: ${describe(ended)}`);
       if (ended.is === 'done') return;
-    } else world.tell(`connect ${name}: ${describe(started)}`);
+    } else world.trace(`connect ${name}: ${describe(started)}`);
     await world.pause(5 * second);
   }
 }

@@ -33,7 +33,7 @@ export async function rotateSigningSecret(world: World, key: string): Promise<vo
   signingSecrets.set(world, fresh);
 }
 
-/** Somebody makes a new client secret at Google and is not quick to bring it here. */
+/** An operator creates a new client secret at Google and stores it here up to two minutes later. */
 export async function rotateClientSecret(world: World, key: string): Promise<void> {
   const random: Random = world.chance(`client secret ${key}`);
   const [client] = world.google.state.clients;

@@ -114,8 +114,8 @@ async function showSmallest(scenario: Scenario, { mutant, save }: Options): Prom
 
 async function showScenario(scenario: Scenario, mutant?: string): Promise<void> {
   const { simulate, close } = startReplay(mutant);
-  const { story, violations, known } = await simulate(scenario).finally(close);
-  console.log(`\n${story.join('\n')}\n`);
+  const { trace, violations, known } = await simulate(scenario).finally(close);
+  console.log(`\n${trace.join('\n')}\n`);
   for (const violation of known) console.log(`Known violation: ${violation}`);
   console.log(violations.length > 0 ? `Violations:\n  ${violations.join('\n  ')}` : 'No violation.');
 }

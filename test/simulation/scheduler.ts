@@ -1,21 +1,21 @@
 /**
- * One simulated time for everything that happens in a run. Whatever a process asks of the world (a table, a queue,
- * Google, a moment of sleep) is an operation: it is asked, takes effect at some instant and is answered at a later
+ * One simulated time for everything that happens in a scenario. Each call of a process to the outside (a table, a
+ * queue, Google, a moment of sleep) is an operation: it is asked, takes effect at some instant and is answered at a later
  * one, and between any two of these others get their turn. All chance comes from the seed, so a seed replays a run.
  */
 
 /** A number in [0, 1). */
 export type Random = () => number;
 
-/** An invocation of a function, or somebody outside. `skew`: milliseconds by which its clock is ahead. */
+/** An invocation of a function, or a caller outside. `skew`: milliseconds by which its clock is ahead. */
 export type Process = {
   name: string;
   random: Random;
   skew: number;
-  /** Cut off: whatever it still waits for is never answered. */
+  /** Crashed: its open calls are never answered. */
   dead: boolean;
-  /** Has stood still for a while: nobody can rely on its being gone by now. */
-  frozen: boolean;
+  /** Was paused: it may go on after its time-out. */
+  paused: boolean;
   onDeath: () => void;
   /** Its invocation is over: what it still waits for comes, and is of no concern. */
   ended: boolean;
@@ -35,7 +35,7 @@ export type Course = {
   lateBy?: number | undefined;
   /** Takes place twice, as when a client repeats what it got no answer to; the second time is answered. */
   repeatAfter?: number | undefined;
-  /** The process is cut off. */
+  /** The process crashes. */
   crash?: 'before' | 'after' | undefined;
 };
 
@@ -87,7 +87,7 @@ export function createScheduler(startsAt: number, mostThings = Number.POSITIVE_I
               if (lateBy !== undefined) at(lateBy, () => void attempt(effect), false);
               return kill(process);
             }
-            // What has been sent arrives, even if its sender is cut off meanwhile.
+            // What has been sent arrives, even if its sender has crashed.
             if (refuse) return settle(attempt(refuse as () => T));
             if (lateBy !== undefined) {
               at(after + lateBy, () => void attempt(effect), false);
@@ -110,7 +110,7 @@ export function createScheduler(startsAt: number, mostThings = Number.POSITIVE_I
         if (++happened > mostThings) throw new Error('It does not come to an end.');
         now = Math.max(now, event.at);
         event.run();
-        // Whoever was answered goes on until it asks something of the world again.
+        // The process that was answered goes on until its next call.
         if (event.resumes) await settled();
       }
     },
@@ -127,7 +127,7 @@ function attempt<T>(effect: () => T): Outcome<T> {
   }
 }
 
-/** Cuts a process off. */
+/** Crashes a process. */
 export function kill(process: Process): void {
   if (process.dead) return;
   process.dead = true;

@@ -15,7 +15,9 @@ export async function shrink(scenario: Scenario, simulate: Simulate): Promise<Sc
   };
   for (let before = Number.POSITIVE_INFINITY; sizeOf(smallest) < before; ) {
     before = sizeOf(smallest);
-    await leaveOut(smallest.plan.deeds, (deeds) => fails({ ...smallest, plan: { ...smallest.plan, deeds } }));
+    await leaveOut(smallest.plan.actions, (actions) =>
+      fails({ ...smallest, plan: { ...smallest.plan, actions } }),
+    );
     const { injected } = await simulate(smallest);
     const operations = injected.map(({ operation }) => operation);
     const { without } = smallest;
@@ -26,7 +28,7 @@ export async function shrink(scenario: Scenario, simulate: Simulate): Promise<Sc
   return smallest;
 }
 
-const sizeOf = ({ plan, without }: Scenario): number => plan.deeds.length * 1000 - without.length;
+const sizeOf = ({ plan, without }: Scenario): number => plan.actions.length * 1000 - without.length;
 
 /** Tries to do without parts of a list; `holds` says whether what is left is still enough. */
 async function leaveOut<T>(items: T[], holds: (left: T[]) => Promise<boolean>): Promise<void> {

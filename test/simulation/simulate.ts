@@ -1,18 +1,18 @@
 import { logTo } from '../../shared/observability.ts';
 import { checkEnd } from './check-end.ts';
 import { useImmediateCrypto } from './crypto.ts';
-import { drawPlan, type Plan } from './deeds.ts';
 import type { Profile } from './faults.ts';
 import { knownUntilStateModel } from './known.ts';
 import { drawLatePlan } from './late.ts';
 import { leaks } from './leaks.ts';
-import { live } from './play-scenario.ts';
+import { playScenario } from './play-scenario.ts';
 import { drawProfile, type ProfileName } from './profiles.ts';
 import { oneOf, randomOf } from './scheduler.ts';
+import { drawPlan, type Plan } from './user-actions.ts';
 import { type Watch, watchWorld } from './watch-world.ts';
 import type { Injected } from './world.ts';
 
-/** A run: what happens in it, and which of its faults are left out. */
+/** What happens, and which of the faults are left out. */
 export type Scenario = { seed: number; plan: Plan; profile: Profile; without: string[] };
 
 export type Result = {
@@ -25,7 +25,7 @@ export type Result = {
   checks: Watch['checks'];
   /** How bookings ended. */
   statuses: Record<string, number>;
-  story: string[];
+  trace: string[];
 };
 
 /** Of ten seeds, the profiles of a run that asks for none. */
@@ -54,7 +54,7 @@ export function scenarioOf(seed: number, profile: ProfileName | 'all' = 'all'): 
   };
 }
 
-/** Lives through a scenario. The same scenario gives the same result. */
+/** Plays a scenario. The same scenario gives the same result. */
 export async function simulate({ seed, plan, profile, without }: Scenario): Promise<Result> {
   useImmediateCrypto();
   let watch: Watch = { violations: [], checks: {}, broken: [] };
@@ -63,24 +63,24 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
     watch.checks['no secret in a log line'] = (watch.checks['no secret in a log line'] ?? 0) + 1;
     leaked.push(...leaks('a log line', line));
   });
-  let story: string[] = [];
+  let trace: string[] = [];
   let injected: Injected[] = [];
   let doubts: Record<string, number> = {};
   const statuses: Record<string, number> = {};
   try {
-    const life = await live(plan, { seed, profile, without: new Set(without) }, (world) => {
+    const played = await playScenario(plan, { seed, profile, without: new Set(without) }, (world) => {
       watch = watchWorld(world);
-      ({ injected, story } = world);
+      ({ injected, lines: trace } = world);
     });
-    await checkEnd(life, watch);
-    life.world.doubts.end();
-    doubts = life.world.doubts.counts;
-    for (const { status } of life.world.bookings()) statuses[status] = (statuses[status] ?? 0) + 1;
+    await checkEnd(played, watch);
+    played.world.doubts.end();
+    doubts = played.world.doubts.counts;
+    for (const { status } of played.world.bookings()) statuses[status] = (statuses[status] ?? 0) + 1;
   } catch (error) {
-    watch.violations.push(`the run broke off: ${(error as Error).stack}`);
+    watch.violations.push(`the scenario broke off: ${(error as Error).stack}`);
   }
   const { known = [], others = [] } = Object.groupBy([...watch.violations, ...leaked], (violation) =>
     knownUntilStateModel.some((check) => violation.includes(`${check}: `)) ? 'known' : 'others',
   );
-  return { violations: others, known, doubts, injected, checks: watch.checks, statuses, story };
+  return { violations: others, known, doubts, injected, checks: watch.checks, statuses, trace };
 }

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, inject, it } from 'vitest';
 import { readAssembly } from '../../infra/local/template.ts';
-import { drawPlan } from './deeds.ts';
 import { tableShapes } from './dynamodb.ts';
 import { mutants } from './mutants.ts';
 import { help, optionNames, readOptions } from './options.ts';
@@ -10,16 +9,17 @@ import { startReplay } from './replay.ts';
 import { randomOf } from './scheduler.ts';
 import { shrink } from './shrink.ts';
 import { type Result, type Scenario, scenarioOf, simulate } from './simulate.ts';
+import { drawPlan } from './user-actions.ts';
 
-const lives = 150;
+const scenarios = 150;
 
 describe('the simulation', () => {
-  it(`ends well in ${lives} lives, with everything looked at that is promised`, {
+  it(`${scenarios} scenarios pass, and every check runs`, {
     timeout: 120_000,
   }, async () => {
     const checks = new Set<string>();
     const faults = new Set<string>();
-    for (let seed = 1; seed <= lives; seed++) {
+    for (let seed = 1; seed <= scenarios; seed++) {
       const result = await simulate(scenarioOf(seed));
       expect(result.violations, `seed ${seed}: npm run simulate -- --replay ${seed} --shrink`).toEqual([]);
       for (const name of Object.keys(result.checks)) checks.add(name);
@@ -30,8 +30,8 @@ describe('the simulation', () => {
       'an ordinary action frees a stuck booking',
       'booking versions follow each other',
       'connection versions never go back',
-      'every token opens, and is sealed with the current key',
-      'news is published before it is stored',
+      'every token can be decrypted with the current key',
+      'a status is published before it is stored',
       'no connection is marked broken without cause',
       'no event of ours without a booking',
       'no secret in a bus event',
@@ -45,19 +45,19 @@ describe('the simulation', () => {
     expect(faults.size).toBeGreaterThan(20);
   });
 
-  it('lives the same life again from the same seed, to the millisecond', async () => {
+  it('gives the same trace for the same seed, to the millisecond', async () => {
     for (let seed = 500; seed < 520; seed++) {
       const [one, other] = [await simulate(scenarioOf(seed)), await simulate(scenarioOf(seed))];
-      expect(other.story).toEqual(one.story);
+      expect(other.trace).toEqual(one.trace);
     }
   });
 
-  it('draws the same plan from the same seed, and another from another', () => {
+  it('draws the same plan for the same seed, another for another seed', () => {
     expect(drawPlan(randomOf('plan 7'))).toEqual(drawPlan(randomOf('plan 7')));
     expect(drawPlan(randomOf('plan 8'))).not.toEqual(drawPlan(randomOf('plan 7')));
   });
 
-  it('has the tables and indexes of the template', () => {
+  it('simulates the tables and indexes of the template', () => {
     const { template } = readAssembly(inject('assembly'));
     const declared = Object.values(template.Resources)
       .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
@@ -122,7 +122,7 @@ describe('the command', () => {
 
 describe('a mutant', () => {
   it.each(mutants.flatMap((mutant) => [mutant, ...(mutant.also ? [{ ...mutant, ...mutant.also }] : [])]))(
-    'finds its place in the code: $name',
+    'a mutant finds its text once in the code: $name',
     ({ file, from, to }) => {
       const code = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8');
       expect(code.split(from)).toHaveLength(2);
@@ -132,12 +132,12 @@ describe('a mutant', () => {
 });
 
 describe('shrinking', () => {
-  it('leaves what is needed, and nothing else', async () => {
+  it('keeps only the actions and faults by which a scenario fails', async () => {
     const all = scenarioOf(12);
-    const needed = all.plan.deeds.slice(1, 3).map(({ id }) => id);
-    // Fails while both deeds are there and the second of three faults takes place.
+    const needed = all.plan.actions.slice(1, 3).map(({ id }) => id);
+    // Fails while both actions are there and the second of three faults takes place.
     const simulated = async ({ plan, without }: Scenario): Promise<Result> => {
-      const ids = plan.deeds.map(({ id }) => id);
+      const ids = plan.actions.map(({ id }) => id);
       const operations = ['one/1', 'two/2', 'three/3'].filter((operation) => !without.includes(operation));
       const fails = needed.every((id) => ids.includes(id)) && operations.includes('two/2');
       return {
@@ -147,11 +147,11 @@ describe('shrinking', () => {
         injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus', at: 0 })),
         checks: {},
         statuses: {},
-        story: [],
+        trace: [],
       };
     };
     const { plan, without } = await shrink(all, simulated);
-    expect(plan.deeds.map(({ id }) => id)).toEqual(needed);
+    expect(plan.actions.map(({ id }) => id)).toEqual(needed);
     expect(without.sort()).toEqual(['one/1', 'three/3']);
   });
 });

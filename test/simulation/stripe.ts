@@ -1,28 +1,29 @@
 /** Stripe's events, as far as they are read. */
+
 import { contentOf } from './contents.ts';
-import { capturedOf, type Deed, type Plan, price } from './deeds.ts';
+import { capturedOf, type Plan, price, type UserAction } from './user-actions.ts';
 import { startsAt } from './world.ts';
 
-type StripeDeed = Extract<Deed, { payment: string }>;
+type PaymentAction = Extract<UserAction, { payment: string }>;
 
-export function stripeEvent(plan: Plan, deed: StripeDeed): object {
-  const { type, object } = report(plan, deed);
-  const isFromElsewhere = deed.do === 'pay elsewhere';
+export function stripeEvent(plan: Plan, action: PaymentAction): object {
+  const { type, object } = report(plan, action);
+  const isFromElsewhere = action.do === 'pay elsewhere';
   return {
-    id: `evt_${deed.id}`,
+    id: `evt_${action.id}`,
     object: 'event',
     type,
-    livemode: !(isFromElsewhere && deed.from === 'other mode'),
-    ...(isFromElsewhere && deed.from === 'connected account' ? { account: 'acct_1B' } : {}),
-    created: Math.floor((startsAt + deed.at) / 1000),
+    livemode: !(isFromElsewhere && action.from === 'other mode'),
+    ...(isFromElsewhere && action.from === 'connected account' ? { account: 'acct_1B' } : {}),
+    created: Math.floor((startsAt + action.at) / 1000),
     data: { object },
   };
 }
 
-function report(plan: Plan, deed: StripeDeed): { type: string; object: object } {
-  const { payment } = deed;
+function report(plan: Plan, action: PaymentAction): { type: string; object: object } {
+  const { payment } = action;
   const captured = capturedOf(payment);
-  switch (deed.do) {
+  switch (action.do) {
     case 'pay':
     case 'pay elsewhere':
     case 'pay as another user': {
@@ -30,7 +31,7 @@ function report(plan: Plan, deed: StripeDeed): { type: string; object: object } 
         id: payment,
         amount: price,
         amount_received: captured,
-        metadata: metadataOf(plan, deed),
+        metadata: metadataOf(plan, action),
       };
       return { type: 'payment_intent.succeeded', object: paid };
     }
@@ -38,23 +39,23 @@ function report(plan: Plan, deed: StripeDeed): { type: string; object: object } 
       const canceled = { id: payment, amount: price, amount_received: 0, status: 'canceled' };
       return {
         type: 'payment_intent.canceled',
-        object: { ...canceled, metadata: metadataOf(plan, deed) },
+        object: { ...canceled, metadata: metadataOf(plan, action) },
       };
     }
     case 'pay by session':
       return {
         type: 'checkout.session.completed',
-        object: { ...sessionOf(plan, deed), payment_status: 'paid' },
+        object: { ...sessionOf(plan, action), payment_status: 'paid' },
       };
     case 'fail':
       return {
         type: 'checkout.session.expired',
-        object: { ...sessionOf(plan, deed), payment_status: 'unpaid' },
+        object: { ...sessionOf(plan, action), payment_status: 'unpaid' },
       };
     case 'expire session':
       return {
         type: 'checkout.session.expired',
-        object: { ...sessionOf(plan, deed), payment_intent: null, payment_status: 'unpaid' },
+        object: { ...sessionOf(plan, action), payment_intent: null, payment_status: 'unpaid' },
       };
     case 'refund':
       return {
@@ -62,8 +63,8 @@ function report(plan: Plan, deed: StripeDeed): { type: string; object: object } 
         object: {
           id: `re_${payment}`,
           payment_intent: payment,
-          amount: Math.min(deed.amount, captured),
-          status: deed.state,
+          amount: Math.min(action.amount, captured),
+          status: action.state,
         },
       };
     case 'refund charge':
@@ -74,36 +75,36 @@ function report(plan: Plan, deed: StripeDeed): { type: string; object: object } 
           payment_intent: payment,
           amount: price,
           amount_captured: captured,
-          amount_refunded: Math.min(deed.amount, captured),
+          amount_refunded: Math.min(action.amount, captured),
         },
       };
     case 'dispute':
       return {
-        type: deed.state === 'needs_response' ? 'charge.dispute.created' : 'charge.dispute.closed',
+        type: action.state === 'needs_response' ? 'charge.dispute.created' : 'charge.dispute.closed',
         object: {
-          id: deed.amount === undefined ? `dp_${payment}` : `dp_part_${payment}`,
+          id: action.amount === undefined ? `dp_${payment}` : `dp_part_${payment}`,
           payment_intent: payment,
           charge: `ch_${payment}`,
-          status: deed.state,
-          ...(deed.amount === undefined ? {} : { amount: deed.amount }),
+          status: action.state,
+          ...(action.amount === undefined ? {} : { amount: action.amount }),
         },
       };
   }
 }
 
-type NamingDeed = Extract<StripeDeed, { booking: string }>;
+type ReferencingAction = Extract<PaymentAction, { booking: string }>;
 
-function sessionOf(plan: Plan, deed: NamingDeed): object {
-  const { payment } = deed;
-  const metadata = metadataOf(plan, deed);
+function sessionOf(plan: Plan, action: ReferencingAction): object {
+  const { payment } = action;
+  const metadata = metadataOf(plan, action);
   return { id: `cs_${payment}`, payment_intent: payment, amount_total: price, metadata };
 }
 
-function metadataOf(plan: Plan, deed: NamingDeed): object {
-  const { summary, location, start, end, timeZone } = contentOf(plan, deed.booking);
-  const ownUser = plan.bookings.find(({ id }) => id === deed.booking)?.user;
-  const user_id = deed.do === 'pay as another user' ? deed.user : ownUser;
-  const times = 'unusable' in deed && deed.unusable ? { start: 'Monday', end } : { start, end };
+function metadataOf(plan: Plan, action: ReferencingAction): object {
+  const { summary, location, start, end, timeZone } = contentOf(plan, action.booking);
+  const ownUser = plan.bookings.find(({ id }) => id === action.booking)?.user;
+  const user_id = action.do === 'pay as another user' ? action.user : ownUser;
+  const times = 'unusable' in action && action.unusable ? { start: 'Monday', end } : { start, end };
   const zone = timeZone === undefined ? {} : { time_zone: timeZone };
-  return { booking_id: deed.booking, user_id, summary, location, ...times, ...zone };
+  return { booking_id: action.booking, user_id, summary, location, ...times, ...zone };
 }

@@ -1,6 +1,6 @@
 /** Whether a write of the service leaves alone what the booking did not change. */
 import type { StoredEvent } from '../../infra/local/google/state.ts';
-import { colleague, ownNote } from './by-hand.ts';
+import { colleague, ownNote } from './owner-actions.ts';
 
 type Resource = StoredEvent['resource'];
 

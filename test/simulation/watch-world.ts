@@ -9,12 +9,11 @@ import { givenUpEvents, mayHaveOlderEvent, recordedEvent } from './stored-bookin
 import { changesBesideBooking } from './untouched.ts';
 import type { World } from './world.ts';
 
-/** What must hold at every moment. Each violation is told in one line. */
+/** What must hold at every moment. Each violation is one line. */
 
 /**
- * Milliseconds for which two events may stand: two minutes until nothing can take effect late any more, one until
- * reconcile hands back what is due, and three for each message of the same user before it that somebody has died with
- * or an operator has handed back.
+ * Milliseconds for which two events may exist: the in-doubt window of two minutes, one minute until reconcile requeues,
+ * and three for each earlier message of the same user that a worker has crashed with or an operator has redriven.
  */
 const longestOverlap = 20 * 60_000;
 /** Seconds for which the service remembers an event that it gave up. */
@@ -46,7 +45,7 @@ export function watchWorld(world: World): Watch {
   const isBriefly = (events: ReturnType<typeof world.google.events>): boolean => {
     const booking = events[0]?.resource.extendedProperties?.private?.leadscalendarBooking;
     const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
-    // Its owner has moved the older one to a calendar that cannot be searched: a problem says so.
+    // Its owner has moved the older one to a calendar that cannot be searched: a problem reports it.
     if (stored && mayHaveOlderEvent(stored)) return true;
     // One worker gives an event id up while another one creates its event: the re-check deletes it.
     const known = events.filter(({ resource }) => {
@@ -63,15 +62,15 @@ export function watchWorld(world: World): Watch {
   };
   world.watchGoogle(() => {
     count('one event at most, after each call');
-    const standing = Map.groupBy(
+    const existing = Map.groupBy(
       world.google
         .events()
         .filter(({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking),
       ({ resource, calendarId }) =>
         `${resource.extendedProperties?.private?.leadscalendarBooking} of ${world.google.state.calendars.get(calendarId)?.owner}`,
     );
-    for (const [booking, events] of standing) {
-      if (events.length > 1 && !isBriefly(events)) violated(`two events stand for ${booking} at once`);
+    for (const [booking, events] of existing) {
+      if (events.length > 1 && !isBriefly(events)) violated(`two events exist for ${booking} at once`);
     }
   });
 
@@ -97,23 +96,23 @@ export function watchWorld(world: World): Watch {
         count('nothing is given up before its deadline');
         if (tooEarly) violated(`${now.bookingId} was given up although its appointment is still ahead`);
       }
-      const news = newsOf(then, now);
-      if (!news) return;
-      count('news is published before it is stored');
+      const wanted = eventsOf(then, now);
+      if (!wanted) return;
+      count('a status is published before it is stored');
       const isPublished = world.published.some(
         ({ type, bookingId, id }) =>
-          news.includes(type) && bookingId === now.bookingId && id.endsWith(`:${now.version - 1}`),
+          wanted.includes(type) && bookingId === now.bookingId && id.endsWith(`:${now.version - 1}`),
       );
-      if (!isPublished) violated(`${now.bookingId} became ${now.status}, and nobody was told`);
+      if (!isPublished) violated(`${now.bookingId} became ${now.status}, and no event was published`);
     }
     if (table === 'connections') {
       const [now, then] = [fromItem<Connection>(item), before && fromItem<Connection>(before)];
       count('connection versions never go back');
       if (then && now.tokenVersion < then.tokenVersion) violated(`the connection of ${now.userId} went back`);
       if (now.status === then?.status) return;
-      const type = connectionNews[now.status];
+      const type = eventOfConnection[now.status];
       if (!world.published.some((event) => event.type === type && event.userId === now.userId))
-        violated(`the connection of ${now.userId} became ${now.status}, and nobody was told`);
+        violated(`the connection of ${now.userId} became ${now.status}, and no event was published`);
       if (now.status === 'reauthorization_required') {
         const alive = new Set(
           [...world.google.state.refreshTokens.values()]
@@ -145,13 +144,13 @@ function missedTooEarly(world: World, before: Booking | undefined, now: Booking)
   return world.now() < deadline - 10_000;
 }
 
-const connectionNews: Record<Connection['status'], BusEventType> = {
+const eventOfConnection: Record<Connection['status'], BusEventType> = {
   active: 'connection.activated',
   reauthorization_required: 'connection.reauthorization_required',
   disconnected: 'connection.disconnected',
 };
 
-const newsOfStatus: Partial<Record<BookingStatus, BusEventType[]>> = {
+const eventsOfStatus: Partial<Record<BookingStatus, BusEventType[]>> = {
   scheduled: ['booking.scheduled', 'booking.rescheduled', 'booking.conflict'],
   cancelled: ['booking.cancelled'],
   waiting_for_connection: ['booking.waiting'],
@@ -162,13 +161,13 @@ const newsOfStatus: Partial<Record<BookingStatus, BusEventType[]>> = {
 };
 
 /** Events of which one must have been published for this change; undefined where none need be. */
-function newsOf(before: Booking | undefined, now: Booking): BusEventType[] | undefined {
+function eventsOf(before: Booking | undefined, now: Booking): BusEventType[] | undefined {
   if (before?.status === now.status) return undefined;
   const known = before && recordedEvent(before);
-  // Cancelled by its backend where nothing stood and nothing was paid: that is answered, and no news.
+  // Cancelled by its backend without an event or a payment: the answer says so, no bus event does.
   if (now.status === 'cancelled' && now.cancelledAt !== undefined && !known && before?.status !== 'pending')
     return undefined;
-  // A look at Google that found all as it was on record.
+  // A read of Google that found all as recorded.
   if (
     before?.status === 'pending' &&
     known &&
@@ -177,5 +176,5 @@ function newsOf(before: Booking | undefined, now: Booking): BusEventType[] | und
     !known.tentative
   )
     return undefined;
-  return newsOfStatus[now.status];
+  return eventsOfStatus[now.status];
 }

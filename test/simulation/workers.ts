@@ -6,7 +6,7 @@ import { verifiedMessages } from '../../functions/booking-sync/verified-message.
 import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import type { Ended } from './invocations.ts';
-import type { Life } from './played-scenario.ts';
+import type { PlayedScenario } from './played-scenario.ts';
 import { between, whole } from './scheduler.ts';
 import { minute, second, seconds, timeouts } from './timeouts.ts';
 import { startsAt, type World } from './world.ts';
@@ -17,8 +17,8 @@ import { startsAt, type World } from './world.ts';
 const maxWorkers = 4;
 
 /** Workers take messages whenever there are some. */
-export function pollQueue(life: Life): { stop(): void } {
-  const { world, truth } = life;
+export function pollQueue(played: PlayedScenario): { stop(): void } {
+  const { world, truth } = played;
   const { queue, scheduler } = world;
   let workers = 0;
   let wakesAt = Number.POSITIVE_INFINITY;
@@ -59,8 +59,8 @@ export function pollQueue(life: Life): { stop(): void } {
     workers -= 1;
     if (ended.is === 'done')
       for (const booking of bookings) if (booking !== undefined) world.doubts.concluded(booking);
-    world.tell(`${name}: ${ended.is}`);
-    // Whoever acknowledges may be cut off as well: then the messages come again although all was done.
+    world.trace(`${name}: ${ended.is}`);
+    // A worker may crash before it acknowledges: then the messages are redelivered although all was done.
     const acknowledges = world.isCalm() || world.chance(`acknowledge ${name}`)() > 0.03;
     if (ended.is === 'done' && acknowledges) {
       queue.remove(messages.flatMap(({ messageId }) => (ended.value.includes(messageId) ? [] : messageId)));
@@ -83,7 +83,7 @@ function bookingOf(body: string): string | undefined {
 }
 
 /** The schedules: reconcile each minute, the refresh sweep every five. */
-export function startSchedules({ world }: Life): { stop(): void } {
+export function startSchedules({ world }: PlayedScenario): { stop(): void } {
   let stopped = false;
   const repeat = (every: number, run: () => Promise<unknown>): void => {
     world.scheduler.at(every, () => {

@@ -32,7 +32,7 @@ import { createScheduler, type Process, randomOf } from './scheduler.ts';
 /** The service and the world around it, all in memory, in one simulated time and under one seed. */
 
 export const startsAt = Date.parse('2026-11-23T09:00:00Z');
-/** More than happens in any life that comes to an end. */
+/** More than happens in any scenario that comes to an end. */
 const mostThings = 100_000;
 export const indexShards = 2;
 const refreshPolicy = { inUseFor: 86_400, margin: 900, keepAlive: 3 * 86_400 };
@@ -84,7 +84,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   const watchers: Written[] = [];
   const dynamo = simulatedDynamo(tableShapes, (table, item, before) => {
     const { id, userId, status, version = { N: '' } } = item;
-    tell(`${table}: ${id?.S ?? userId?.S} ${status?.S ?? ''} ${version.N ? `version ${version.N}` : ''}`);
+    trace(`${table}: ${id?.S ?? userId?.S} ${status?.S ?? ''} ${version.N ? `version ${version.N}` : ''}`);
     for (const watch of watchers) watch(table, item, before);
     if (table === 'bookings' && id?.S?.startsWith('booking#'))
       doubts.concluded(id.S.slice('booking#'.length));
@@ -113,9 +113,9 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     ),
   };
   const injected: Injected[] = [];
-  const story: string[] = [];
-  const tell = (what: string): void => {
-    story.push(`${((now() - startsAt) / 1000).toFixed(3).padStart(12)} s  ${what}`);
+  const lines: string[] = [];
+  const trace = (what: string): void => {
+    lines.push(`${((now() - startsAt) / 1000).toFixed(3).padStart(12)} s  ${what}`);
   };
   const operations = new Map<Target, number>();
   let calm = false;
@@ -125,7 +125,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
 
   /**
    * Whether a fault may take place. What passes is over within a minute, and the truth is answered before it may come
-   * again: who is told the same twice, at least a minute apart, may believe it.
+   * again: the same answer twice, at least a minute apart, is true.
    */
   function mayPass(fault: FaultName, path: string | undefined): boolean {
     if (path === undefined || !passing.includes(fault)) return true;
@@ -160,8 +160,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
       return scheduler.operate(process, { before, after }, () => effect());
     }
     injected.push({ operation, fault: drawn.fault, target, at: now() });
-    tell(`! ${drawn.fault}: ${target} in ${process.name}, operation ${process.operations}`);
-    if (drawn.freezes) process.frozen = true;
+    trace(`! ${drawn.fault}: ${target} in ${process.name}, operation ${process.operations}`);
+    if (drawn.pauses) process.paused = true;
     const { fault } = drawn;
     return scheduler.operate(process, drawn.course, () => effect(fault));
   }
@@ -172,7 +172,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     now,
     chance,
     isCalm: () => calm,
-    trace: tell,
+    trace,
     dynamo,
     queue,
     google,
@@ -200,8 +200,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     injected,
     doubts,
     /** What happened, line by line. */
-    story,
-    tell,
+    lines,
+    trace,
     texts,
     /** How often the queue hands a message out before it gives it up; the template has 5. */
     maxReceived: 5,
@@ -220,7 +220,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     watchGoogle: (watch: (method: string) => void) => {
       hooks.afterGoogle = watch;
     },
-    /** Told of each refresh that begins, and whether another one of the same connection has not ended yet. */
+    /** Called for each refresh that begins, with whether another one of the same connection has not ended yet. */
     watchRefreshes: (watch: (besideAnother: boolean) => void) => {
       hooks.afterRefresh = watch;
     },
@@ -298,7 +298,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     invoke: <T>(name: string, functionName: string, timeout: number, run: (deps: Deps) => Promise<T>) =>
       invocations.invoke(name, functionName, timeout, run),
 
-    /** A while, for somebody outside. */
+    /** A while, for a caller outside. */
     pause: (milliseconds: number): Promise<void> =>
       new Promise((resolve) => scheduler.at(milliseconds, resolve)),
   };

@@ -1,16 +1,17 @@
 /** Payments from elsewhere, guests, owners and administrators: what they do in a run, and when. */
-import { chooseCalendar, type Drawn, type Plan, price } from './deeds.ts';
+
 import { type Readiness, ready } from './readiness.ts';
 import { between, oneOf, type Random, whole } from './scheduler.ts';
+import { chooseCalendar, type Drawn, type Plan, price } from './user-actions.ts';
 
-export type MoreDeeds =
+export type MoreActions =
   /** A payment of another mode, or of a connected account. */
   | { do: 'pay elsewhere'; booking: string; payment: string; from: 'other mode' | 'connected account' }
   /** A payment that names another user than the booking's. */
   | { do: 'pay as another user'; booking: string; payment: string; user: string }
   /** The money of an authorization is not taken. */
   | { do: 'cancel authorization'; booking: string; payment: string }
-  /** A checkout session that nobody paid. */
+  /** A checkout session that was not paid. */
   | { do: 'expire session'; booking: string; payment: string }
   /** The PUT of before, unchanged. */
   | { do: 'repeat'; booking: string }
@@ -158,20 +159,20 @@ const kinds: Kind[] = [
   },
 ];
 
-/** More deeds, and what else they need of a plan. */
+/** More actions, and what else they need of a plan. */
 export function drawMore(
   random: Random,
-  plan: Omit<Plan, 'deeds'>,
+  plan: Omit<Plan, 'actions'>,
   moments: number[],
-): { deeds: Drawn[]; plan: Partial<Plan> } {
+): { actions: Drawn[]; plan: Partial<Plan> } {
   const possible = kinds.filter(({ needs }) => ready[needs]);
   const count = possible.length === 0 || random() < 0.25 ? 0 : whole(random, 1, 4);
-  const deeds = Array.from({ length: count }, () => {
+  const actions = Array.from({ length: count }, () => {
     const { id, user } = oneOf(random, plan.bookings);
     const at = Math.round(oneOf(random, moments) + between(random, 0, 120_000));
     return oneOf(random, possible).draw(random, at, id, user, plan);
   }).flat();
-  return { deeds, plan: { ...drawDays(random, plan), ...drawGoogle(random, plan) } };
+  return { actions, plan: { ...drawDays(random, plan), ...drawGoogle(random, plan) } };
 }
 
 function drawDays(random: Random, { bookings }: Pick<Plan, 'bookings'>): Partial<Plan> {

@@ -9,9 +9,9 @@ import {
   findCalendar,
   type StoredEvent,
 } from '../../infra/local/google/state.ts';
-import type { Deed } from './deeds.ts';
 import type { Truth } from './played-scenario.ts';
 import { recordedEvent } from './stored-booking.ts';
+import type { UserAction } from './user-actions.ts';
 import type { World } from './world.ts';
 
 export const sharedCalendar = 'shared@group.calendar.google.com';
@@ -27,7 +27,7 @@ export function eventsOfBooking(world: World, booking: string): StoredEvent[] {
     .filter(({ resource }) => resource.extendedProperties?.private?.leadscalendarBooking === booking);
 }
 
-/** The calendars of an account that a user may choose, by the name that deeds give them. */
+/** The calendars of an account that a user may choose, by the name that actions give them. */
 export function calendarNamed(
   world: World,
   account: string,
@@ -39,22 +39,22 @@ export function calendarNamed(
   return own.find(({ primary }) => !primary)?.id;
 }
 
-type EventDeed = Extract<
-  Deed,
+type EventAction = Extract<
+  UserAction,
   { do: 'delete by hand' | 'edit by hand' | 'guests respond' | 'owner invites' | 'move by hand' }
 >;
 
-export function changeEvent(world: World, truth: Truth, deed: EventDeed): void {
+export function changeEvent(world: World, truth: Truth, action: EventAction): void {
   const { state } = world.google;
-  const event = eventsOfBooking(world, deed.booking)[0];
+  const event = eventsOfBooking(world, action.booking)[0];
   const calendar = event && state.calendars.get(event.calendarId);
   if (!event || !calendar) return;
   const account = findAccount(state, calendar.owner) as Account;
   const place = { state, account, calendar };
   const { id, attendees = [] } = event.resource;
-  switch (deed.do) {
+  switch (action.do) {
     case 'delete by hand':
-      truth.deletedByHand.add(deed.booking);
+      truth.deletedByHand.add(action.booking);
       deleteEvent(place, id, undefined);
       return;
     case 'edit by hand':
@@ -79,9 +79,9 @@ export function changeEvent(world: World, truth: Truth, deed: EventDeed): void {
         ({ id: to, owner }) => owner === calendar.owner && to !== calendar.id,
       );
       // One that is not on record yet is minutes old.
-      const stored = world.bookings().find(({ bookingId }) => bookingId === deed.booking);
+      const stored = world.bookings().find(({ bookingId }) => bookingId === action.booking);
       if (!other || !stored || recordedEvent(stored)?.eventId !== id) return;
-      truth.movedByHand.add(deed.booking);
+      truth.movedByHand.add(action.booking);
       moveEvent(place, id, other);
     }
   }
@@ -104,7 +104,7 @@ export function share(world: World, account: string, role: 'reader' | 'writer' |
   calendars.set(sharedCalendar, { ...shared, sharedWith });
 }
 
-/** A calendar that an account of nobody else's users owns, shared with each of them. */
+/** A calendar of an account without a user, shared with each account. */
 export function addSharedCalendar(world: World, accounts: string[]): void {
   const calendar: Calendar = {
     id: sharedCalendar,

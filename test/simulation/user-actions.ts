@@ -1,12 +1,12 @@
-/** What people, providers and operators do in a run, and when: drawn from the seed, told in one line each. */
-import { drawMore, type MoreDeeds } from './more-deeds.ts';
+/** What users, providers and operators do in a scenario, and when: drawn from the seed. */
+import { drawMore, type MoreActions } from './more-actions.ts';
 import { ready } from './readiness.ts';
 import { between, oneOf, type Random, whole } from './scheduler.ts';
 
-/** `id` names a deed in every replay, whichever others are left out. */
-export type Deed = { id: number } & Drawn;
+/** `id` identifies an action in every replay, even if others are left out. */
+export type UserAction = { id: number } & Drawn;
 export type Drawn = { at: number } & (
-  | MoreDeeds
+  | MoreActions
   | { do: 'pay' | 'pay by session' | 'fail'; booking: string; payment: string; unusable?: true }
   | { do: 'refund'; payment: string; amount: number; state: 'pending' | 'succeeded' | 'failed' }
   | { do: 'refund charge'; payment: string; amount: number }
@@ -34,7 +34,7 @@ export type Plan = {
   withheld?: Record<string, string[]>;
   /** Whether users do what ends a stuck booking: connect, choose a calendar, repeat the PUT. */
   repairs?: boolean;
-  deeds: Deed[];
+  actions: UserAction[];
   conflictPolicy: 'create' | 'flag' | 'hold';
   switches: {
     rotateRefreshToken: boolean;
@@ -50,7 +50,7 @@ export type Plan = {
     movedEvent?: 'cancelled' | 'not_found';
   };
   /** Whether users whose connection is broken mend it in the end. */
-  mends: boolean;
+  reconnects: boolean;
 };
 
 export const price = 9000;
@@ -67,11 +67,11 @@ export function drawPlan(random: Random): Plan {
       oneOf(random, [25, 40, 300, 60 * 30, 60 * 24 * 12]) * minute * between(random, 0.8, 1.2),
     ),
   }));
-  const deeds: Drawn[] = users
+  const actions: Drawn[] = users
     .filter(() => random() < 0.9)
     .map((user) => ({ at: Math.round(random() * 2000), do: 'connect', user }));
-  for (const { user } of [...deeds] as { user: string }[])
-    if (random() < 0.3) deeds.push(chooseCalendar(random, between(random, 2500, 20_000), user));
+  for (const { user } of [...actions] as { user: string }[])
+    if (random() < 0.3) actions.push(chooseCalendar(random, between(random, 2500, 20_000), user));
   const count = whole(random, 3, 16);
   // All at once or one after the other, while users are still connecting or when they have.
   const span = oneOf(random, [1000, 10 * minute, 20 * minute]);
@@ -81,17 +81,17 @@ export function drawPlan(random: Random): Plan {
   for (let number = 0; number < count; number++) {
     const at = Math.round(from + oneOf(random, moments) + random() * spread);
     const ids = bookings.map(({ id }) => id);
-    const deed = drawDeed(random, at, users, ids);
-    deeds.push(deed);
-    // Whoever connects anew may look at the settings while Google still asks in another window.
-    if (deed.do === 'connect' && random() < 0.4)
-      deeds.push(chooseCalendar(random, Math.round(at + random() * 45_000), deed.user));
-    // Whoever has disconnected to start afresh connects again soon.
-    if (deed.do === 'disconnect' && random() < 0.6)
-      deeds.push({ at: Math.round(at + random() * 90_000), do: 'connect', user: deed.user });
+    const action = drawAction(random, at, users, ids);
+    actions.push(action);
+    // A user who connects again may change the settings while Google still asks in another window.
+    if (action.do === 'connect' && random() < 0.4)
+      actions.push(chooseCalendar(random, Math.round(at + random() * 45_000), action.user));
+    // A user who has disconnected to start again connects soon.
+    if (action.do === 'disconnect' && random() < 0.6)
+      actions.push({ at: Math.round(at + random() * 90_000), do: 'connect', user: action.user });
   }
   const accounts = { ada: 'ada', ben: random() < 0.15 ? 'ada' : 'ben' };
-  const plan: Omit<Plan, 'deeds'> = {
+  const plan: Omit<Plan, 'actions'> = {
     users,
     accounts,
     bookings,
@@ -104,18 +104,18 @@ export function drawPlan(random: Random): Plan {
       earlyRedelivery: random() < 0.2,
       maxReceived: oneOf(random, [5, 2]),
     },
-    mends: random() < 0.8,
+    reconnects: random() < 0.8,
   };
   const more = drawMore(
     random,
     plan,
     moments.map((moment) => from + moment),
   );
-  const inOrder = [...deeds, ...more.deeds].sort((one, other) => one.at - other.at);
-  return { ...plan, ...more.plan, deeds: inOrder.map((deed, id) => ({ id, ...deed })) };
+  const inOrder = [...actions, ...more.actions].sort((one, other) => one.at - other.at);
+  return { ...plan, ...more.plan, actions: inOrder.map((action, id) => ({ id, ...action })) };
 }
 
-function drawDeed(random: Random, at: number, users: string[], bookings: string[]): Drawn {
+function drawAction(random: Random, at: number, users: string[], bookings: string[]): Drawn {
   const booking = oneOf(random, bookings);
   const user = oneOf(random, users);
   const payment = `pi_${random() < 0.85 ? 1 : 2}_${booking}`;
@@ -159,8 +159,8 @@ export function chooseCalendar(random: Random, at: number, user: string): Drawn 
   return { at, do: 'choose calendar', user, calendar: oneOf(random, ['primary', 'second']) };
 }
 
-/** A deed in words. */
-export function tell({ id: _id, at: _at, do: what, ...about }: Deed): string {
+/** An action in words. */
+export function describeAction({ id: _id, at: _at, do: what, ...about }: UserAction): string {
   const details = Object.entries(about).map(([name, value]) => `${name} ${value}`);
   return [`* ${what}`, ...details].join(', ');
 }
