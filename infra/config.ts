@@ -22,96 +22,137 @@ const httpsUrl = v.pipe(
     return !username && !password && !hash && !url.includes('#');
   }, 'Invalid input: expected a URL without user name, password and fragment'),
 );
+const cancelOrKeep = v.picklist(['cancel', 'keep']);
 
 /**
- * Everything that may differ from one deployment to the next, with its default. Each is a key of the CDK
- * context: `npx cdk deploy -c logRetentionDays=90`, or under "context" in cdk.json.
+ * Every option of a deployment, with its description and default: docs/configuration.md is made of them. Each is a key of
+ * the CDK context: `npx cdk deploy -c logRetentionDays=90`, or under "context" in cdk.json.
  */
-const stackConfig = v.strictObject({
-  /** Where browsers reach the API when it has a domain of its own, e.g. `https://calendar.example.com`. The API's own address when absent. */
-  publicUrl: v.optional(
-    v.pipe(
-      httpsUrl,
-      v.check((url) => !url.includes('?'), 'Invalid input: expected a URL without a query'),
-      v.transform((url) => url.replace(/\/+$/, '')),
-    ),
-  ),
-  /** With publicUrl: whether the API also answers at its own address, past what protects the domain. For a proxy that forwards there, and for the time before the domain is mapped to the API. */
-  keepDefaultEndpoint: v.optional(
-    v.pipe(
-      v.union([v.boolean(), v.literal('true'), v.literal('false')], 'Invalid input: expected true or false'),
-      v.transform((value) => value === true || value === 'true'),
-    ),
-    'false',
-  ),
-  /** Origins to which `return_to` may lead, separated by spaces. None by default: users see our own result page. */
-  returnOrigins: v.optional(
-    v.pipe(
-      v.string(),
-      v.trim(),
-      v.check(
-        (origins) => origins.split(/\s+/).every((origin) => origin === '' || isOrigin(origin)),
-        'Invalid input: expected https origins such as https://app.example.com, without path or final slash; http is for localhost only',
+export const stackConfig = v.strictObject({
+  publicUrl: option(
+    'The `https://…` address where browsers reach the API, when it has a domain of its own. The stack uses it in links; map the domain to the API yourself. The API then no longer answers at its own address.',
+    v.optional(
+      v.pipe(
+        httpsUrl,
+        v.check((url) => !url.includes('?'), 'Invalid input: expected a URL without a query'),
+        v.transform((url) => url.replace(/\/+$/, '')),
       ),
     ),
-    '',
   ),
-  /** Requests per second that the API lets through, over all clients. */
-  throttleRate: v.optional(v.pipe(number, v.gtValue(0)), 100),
-  /** Requests that the API takes in one instant beyond that rate. */
-  throttleBurst: v.optional(whole(1, Number.MAX_SAFE_INTEGER), 200),
-  /** Days for which logs are kept. */
-  logRetentionDays: v.optional(
-    v.pipe(
-      number,
-      v.check(
-        (days) => days in RetentionDays && days !== RetentionDays.INFINITE,
-        'Invalid input: expected a period that CloudWatch offers, such as 7, 14, 30, 60, 90, 180 or 365',
+  keepDefaultEndpoint: option(
+    'With `publicUrl`: `true` lets the API answer at its own address too, for a proxy that forwards there and until the domain is mapped. A firewall in front of the domain does not protect that address.',
+    v.optional(
+      v.pipe(
+        v.union(
+          [v.boolean(), v.literal('true'), v.literal('false')],
+          'Invalid input: expected true or false',
+        ),
+        v.transform((value) => value === true || value === 'true'),
       ),
+      'false',
     ),
-    30,
   ),
-  /** Runs of booking-sync at the same time, 2..1000. Bounds what we ask of Google, whose quota is per project. */
-  syncConcurrency: v.optional(whole(2, 1000), 20),
-  /**
-   * Runs of oauth-callback at the same time, and as many of connections: bounds what users can make us ask of Google.
-   * With it, token-refresh runs once at a time. 0 reserves nothing, for an account whose quota is too small for it.
-   */
-  reservedConcurrency: v.optional(whole(0, 400), 20),
-  /** Minutes between two runs of token-refresh. */
-  refreshEveryMinutes: v.optional(whole(1, 1440), 5),
-  /** Days between two tries of the grant of a connection that nobody uses. Google forgets a grant after six months without use. */
-  keepAliveDays: v.optional(v.pipe(number, v.gtValue(0), v.maxValue(90)), 3),
-  /** Minutes before its expiry at which the access token of a connection in use is replaced. Google's live for an hour. */
-  refreshMarginMinutes: v.optional(v.pipe(number, v.minValue(2), v.maxValue(45)), 15),
-  /** Refreshes side by side in one run of token-refresh. */
-  refreshConcurrency: v.optional(whole(1, 200), 20),
-  /** Shards of the due indexes, each good for a thousand changes a second. May be raised at any time, and never lowered. */
-  indexShards: v.optional(whole(1, 256), 4),
-  /** Calendars that users give access to: those they own, or also those that others share with them. Google asks for less with owned. */
-  calendarAccess: v.optional(v.picklist(['owned', 'shared']), 'owned'),
-  /** What connect asks for beyond entering events, separated by spaces: calendar-list, free-busy. Google then shows a box for each. */
-  optionalScopes: v.optional(
-    v.pipe(
-      v.string(),
-      v.transform((names) => names.split(/\s+/).filter(Boolean)),
-      v.array(v.picklist(['calendar-list', 'free-busy'])),
+  returnOrigins: option(
+    'Origins to which `return_to` may lead, separated by spaces, e.g. `https://app.example.com`; `http` for localhost only. By default users see our own result page.',
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.trim(),
+        v.check(
+          (origins) => origins.split(/\s+/).every((origin) => origin === '' || isOrigin(origin)),
+          'Invalid input: expected https origins such as https://app.example.com, without path or final slash; http is for localhost only',
+        ),
+      ),
+      '',
     ),
-    '',
   ),
-  /** Where every event is posted to, e.g. `https://app.example.com/events`. Without it events are on the bus only. */
-  eventsUrl: v.optional(httpsUrl),
-  /** What a full refund means for its appointment: cancel, or keep it in the calendar. */
-  onFullRefund: v.optional(v.picklist(['cancel', 'keep']), 'cancel'),
-  /** The same for a dispute that is lost. */
-  onDisputeLost: v.optional(v.picklist(['cancel', 'keep']), 'cancel'),
-  /** Where something else stands at the time of a booking: create it all the same, create and flag it, or hold it. To see that, optionalScopes must have free-busy. */
-  onConflict: v.optional(v.picklist(['create', 'flag', 'hold']), 'create'),
-  /** The mode of Stripe whose payments count: live, test, or both. Events of the other one are ignored. */
-  stripeMode: v.optional(v.picklist(['live', 'test', 'both']), 'live'),
-  /** Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only. */
-  alarmEmail: v.optional(emailAddress('Invalid input: expected an email address')),
+  throttleRate: option(
+    'Requests per second that the API accepts, over all clients.',
+    v.optional(v.pipe(number, v.gtValue(0)), 100),
+  ),
+  throttleBurst: option(
+    'Requests that the API accepts in one instant beyond that rate.',
+    v.optional(whole(1, Number.MAX_SAFE_INTEGER), 200),
+  ),
+  logRetentionDays: option(
+    'Days for which logs are kept: a period that CloudWatch offers.',
+    v.optional(
+      v.pipe(
+        number,
+        v.check(
+          (days) => days in RetentionDays && days !== RetentionDays.INFINITE,
+          'Invalid input: expected a period that CloudWatch offers, such as 7, 14, 30, 60, 90, 180 or 365',
+        ),
+      ),
+      30,
+    ),
+  ),
+  syncConcurrency: option(
+    'Concurrent runs of booking-sync. Bounds the calls to Google, whose quota is per project.',
+    v.optional(whole(2, 1000), 20),
+  ),
+  reservedConcurrency: option(
+    'Concurrent runs of oauth-callback, and as many of connections: bounds the calls to Google that users can cause. With it, token-refresh runs once at a time. 0 reserves nothing, for an account whose quota is too small.',
+    v.optional(whole(0, 400), 20),
+  ),
+  refreshEveryMinutes: option('Minutes between two runs of token-refresh.', v.optional(whole(1, 1440), 5)),
+  keepAliveDays: option(
+    'Days between two refreshes of a connection that is not in use. Google ends a grant after six months without use.',
+    v.optional(v.pipe(number, v.gtValue(0), v.maxValue(90)), 3),
+  ),
+  refreshMarginMinutes: option(
+    'Minutes before its expiry at which the access token of a connection in use is replaced. Google issues them for an hour.',
+    v.optional(v.pipe(number, v.minValue(2), v.maxValue(45)), 15),
+  ),
+  refreshConcurrency: option(
+    'Concurrent refreshes in one run of token-refresh.',
+    v.optional(whole(1, 200), 20),
+  ),
+  indexShards: option(
+    'Shards of the due indexes, each good for a thousand changes a second. May be raised at any time, never lowered.',
+    v.optional(whole(1, 256), 4),
+  ),
+  calendarAccess: option(
+    'Calendars that users give access to: their own, or also those that others share with them. Google asks for less with `owned`.',
+    v.optional(v.picklist(['owned', 'shared']), 'owned'),
+  ),
+  optionalScopes: option(
+    'Scopes that connect asks for beyond creating events, separated by spaces: `calendar-list`, `free-busy`. Google then shows a box for each.',
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.transform((names) => names.split(/\s+/).filter(Boolean)),
+        v.array(v.picklist(['calendar-list', 'free-busy'])),
+      ),
+      '',
+    ),
+  ),
+  eventsUrl: option(
+    'The https URL to which every event is posted, see [integrate](integrate.md#events). Without it events are on the bus only.',
+    v.optional(httpsUrl),
+  ),
+  onFullRefund: option(
+    'What a full refund does with the calendar event: cancel it, or keep it.',
+    v.optional(cancelOrKeep, 'cancel'),
+  ),
+  onDisputeLost: option('The same for a lost dispute.', v.optional(cancelOrKeep, 'cancel')),
+  onConflict: option(
+    'What to do if another event exists at the time of a booking, see [conflicts](integrate.md#conflicts). `flag` and `hold` need `free-busy` in `optionalScopes`.',
+    v.optional(v.picklist(['create', 'flag', 'hold']), 'create'),
+  ),
+  stripeMode: option(
+    'The mode of Stripe whose payments count; events of the other one are ignored. `npm start` serves both.',
+    v.optional(v.picklist(['live', 'test', 'both']), 'live'),
+  ),
+  alarmEmail: option(
+    'Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only.',
+    v.optional(emailAddress('Invalid input: expected an email address')),
+  ),
 });
+
+function option<const Schema extends v.GenericSchema>(description: string, schema: Schema) {
+  return v.pipe(schema, v.description(description));
+}
 
 export type StackConfig = v.InferOutput<typeof stackConfig>;
 

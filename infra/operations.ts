@@ -43,11 +43,11 @@ export type SchemaName = keyof typeof schemas | 'BookingPatch';
 
 /** How a function knows whom it serves, since no authorizer of the gateway comes before it. */
 export const guards = {
-  none: 'Public: it only says that it is available.',
-  link: 'A signed link token in the query.',
-  state: 'An encrypted state, bound to a cookie of that browser.',
-  signature: "The provider's signature over the raw body.",
-  user: "A bearer token, signed by LeadsCalendar's backend for one user.",
+  none: 'public: it only says that it is available',
+  link: 'a signed link token in the query',
+  state: 'an encrypted state, bound to a cookie of that browser',
+  signature: "the provider's signature over the raw body",
+  user: 'a bearer token, signed by the backend for one user',
 } as const;
 
 export type Parameter = {
@@ -380,7 +380,7 @@ const health: Operation[] = [
     function: 'health',
     guard: 'none',
     summary: 'Says that API and Lambda are available',
-    success: { 200: { description: 'They are.', schema: 'Health' } },
+    success: { 200: { description: 'Both are available.', schema: 'Health' } },
     errors: [],
   },
   {
@@ -390,7 +390,7 @@ const health: Operation[] = [
     function: 'health',
     guard: 'none',
     summary: 'The same without a body: some monitors send nothing but HEAD',
-    success: { 200: { description: 'They are.' } },
+    success: { 200: { description: 'Both are available.' } },
     errors: [],
   },
 ];

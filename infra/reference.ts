@@ -218,7 +218,7 @@ export const errorCodes = {
     status: [],
     meaning:
       'a payment in the queue has no valid MAC: it does not come from the webhook, or its key was retired',
-    remedy: 'operator: see [operate](operate.md)',
+    remedy: 'operator: see [operate](operate.md#payments-that-are-not-verified)',
   },
   not_configured: {
     status: [503],
@@ -247,7 +247,7 @@ export const bookingStatuses = {
   deleted_by_user: 'its owner has deleted the event by hand; left so unless the booking changes',
   cancelled: 'no event exists: you cancelled it, or a payment paid for it once and none does any more',
   missed:
-    'attempts failed until the deadline (see [integrate](integrate.md)), or the appointment was over, before it or its last change was in the calendar',
+    'attempts failed until the [deadline](integrate.md#retries), or the appointment was over, before it or its last change was in the calendar',
   failed:
     'it cannot be carried out as it is; `problems` says why. Any `PUT` or `PATCH`, also an unchanged one, tries it again',
 } as const satisfies Record<BookingStatus, string>;
@@ -421,7 +421,7 @@ export const problems: Record<string, ProblemReference> = {
     meaning:
       'an earlier event of the booking is in the calendar of the Google account that the user connected before',
     follows:
-      'created in the connected account, or cancelled; the owner deletes the older event by hand, or connects that account again',
+      'created in the connected account, or cancelled; the owner deletes the older event by hand, or [connects that account again](integrate.md#events-in-a-former-account)',
   },
   meet_refused: partRefused,
   guests_refused: {

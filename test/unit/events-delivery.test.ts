@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest';
 import { readConfig } from '../../infra/config.ts';
-import { eventsJsonSchema } from '../../infra/docs.ts';
+import { eventsJsonSchema } from '../../infra/events-schema.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { eventSource } from '../../shared/names.ts';
 import { type TemplateView, viewOf } from './template.ts';
