@@ -1,6 +1,6 @@
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import * as v from 'valibot';
-import { discreetly, emailAddress } from '../shared/schemas.ts';
+import { emailAddress, redactedMessages } from '../shared/schemas.ts';
 
 const number = v.pipe(v.unknown(), v.transform(Number), v.number(), v.finite());
 const whole = (least: number, most: number) =>
@@ -162,7 +162,7 @@ export type StackConfig = v.InferOutput<typeof stackConfig>;
  */
 export function readConfig(contextValue: (key: string) => unknown): StackConfig {
   const given = Object.keys(stackConfig.entries).map((key) => [key, contextValue(key)]);
-  const parsed = v.safeParse(stackConfig, Object.fromEntries(given), discreetly);
+  const parsed = v.safeParse(stackConfig, Object.fromEntries(given), redactedMessages);
   if (parsed.success) return parsed.output;
   throw new Error(`The CDK context cannot be used; see infra/config.ts.\n${v.summarize(parsed.issues)}`);
 }

@@ -2,30 +2,30 @@
 import { toIso } from '../shared/clock.ts';
 import { type KeysSecret, parseKeys } from '../shared/keys.ts';
 import type { KeyPurpose } from '../shared/names.ts';
-import { stateLifetime } from '../shared/oauth-state.ts';
+import { stateLifetimeSeconds } from '../shared/oauth-state.ts';
 import { parseSecretObject } from '../shared/secret-json.ts';
-import { secretTimeToLive } from '../shared/secrets.ts';
-import { maxLifetime } from '../shared/user-token.ts';
+import { secretTtlSeconds } from '../shared/secrets.ts';
+import { maxLifetimeSeconds } from '../shared/user-token.ts';
 import { messageRetentionDays } from './message-retention.ts';
 
 /**
  * Seconds from adding a key to using it: longer than any function keeps the secret, so that all of them know the key
  * before the first one uses it. The rest is for a write that is not visible everywhere at once, and for clock skew.
  */
-export const rotationLead = secretTimeToLive + 60;
+export const rotationLeadSeconds = secretTtlSeconds + 60;
 
 /**
  * Seconds after the change of keys in which something outside the tables may need the old key. A function may use its
  * copy of the secret until that expires, and what it made last may live on.
  */
-export const settlingTime: Record<KeyPurpose, number> = {
+export const propagationSeconds: Record<KeyPurpose, number> = {
   // Stored tokens may need the key for longer: the table says which.
-  'token-encryption': rotationLead,
-  'state-encryption': rotationLead + stateLifetime,
-  'link-signing': rotationLead + maxLifetime,
-  'api-signing': rotationLead + maxLifetime,
+  'token-encryption': rotationLeadSeconds,
+  'state-encryption': rotationLeadSeconds + stateLifetimeSeconds,
+  'link-signing': rotationLeadSeconds + maxLifetimeSeconds,
+  'api-signing': rotationLeadSeconds + maxLifetimeSeconds,
   // First in the queue, then in its dead-letter queue, where SQS may count the days again.
-  'payment-messages': rotationLead + 2 * messageRetentionDays * 86_400,
+  'payment-messages': rotationLeadSeconds + 2 * messageRetentionDays * 86_400,
 };
 
 /** What may still need an old key until then. */
@@ -58,11 +58,11 @@ export type Rotation = {
   /** When the new key comes into use. */
   from: number;
   /** When the previous key may be retired, if no stored token needs it. */
-  settledAt: number;
+  propagatedAt: number;
 };
 
 /**
- * Adds a key that comes into use after `rotationLead`, or at once in an emergency.
+ * Adds a key that comes into use after `rotationLeadSeconds`, or at once in an emergency.
  * Errors: a rotation that is not in force yet, unless this is an emergency; `not_configured`.
  * @param newKey 64 random characters
  */
@@ -74,22 +74,22 @@ export function rotate(
   options: { atOnce?: boolean } = {},
 ): Rotation {
   const keys = parseKeys(purpose, text);
-  const settled = fold(parse(purpose, text), now);
-  if (settled.next && !options.atOnce) {
+  const folded = fold(parse(purpose, text), now);
+  if (folded.next && !options.atOnce) {
     throw new Error(
-      `The key "${settled.next.id}" was added already and comes into use at ${toIso(settled.next.from)}. ` +
+      `The key "${folded.next.id}" was added already and comes into use at ${toIso(folded.next.from)}. ` +
         'Rotate again after that, or with --now if a key has leaked.',
     );
   }
   const id = newId(now, keys.ids);
-  const from = options.atOnce ? now : now + rotationLead;
-  const { current, next: _, ...others } = settled;
+  const from = options.atOnce ? now : now + rotationLeadSeconds;
+  const { current, next: _, ...others } = folded;
   return {
     text: JSON.stringify({ current, next: { id, from }, ...others, [id]: newKey() }),
     id,
     previous: keys.current(now),
     from,
-    settledAt: from + settlingTime[purpose],
+    propagatedAt: from + propagationSeconds[purpose],
   };
 }
 
@@ -120,13 +120,13 @@ export function retire(
   if (key.use === 'next') {
     throw new Error(`The key "${id}" comes into use at ${toIso(secret.next?.from ?? now)}. Keep it.`);
   }
-  const settledAt = secret.next
-    ? secret.next.from + (options.atOnce ? rotationLead : settlingTime[purpose])
+  const propagatedAt = secret.next
+    ? secret.next.from + (options.atOnce ? rotationLeadSeconds : propagationSeconds[purpose])
     : now;
-  if (now < settledAt) {
+  if (now < propagatedAt) {
     const what = options.atOnce ? 'functions use copies of the secret' : inUse[purpose];
     throw new Error(
-      `It may be that ${what} with older keys until ${toIso(settledAt)}. Retire "${id}" after that.`,
+      `It may be that ${what} with older keys until ${toIso(propagatedAt)}. Retire "${id}" after that.`,
     );
   }
   const { [id]: _, ...others } = secret;

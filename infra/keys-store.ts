@@ -27,12 +27,12 @@ export type KeysStore = {
 /** The stored tokens, by the keys that encrypt them. */
 export type TokensByKey = {
   /** How many connections hold tokens that are sealed with a key, by the index, which may lag. */
-  countSealedWith(keyId: string): Promise<{ count: number; complete: boolean }>;
+  countEncryptedWith(keyId: string): Promise<{ count: number; complete: boolean }>;
   /**
    * How many connections hold a token that is sealed with a key, by what the tokens themselves say. Reads the whole
    * table, consistently: right before a key is destroyed, and nowhere else.
    */
-  findSealedWith(keyId: string): Promise<number>;
+  findEncryptedWith(keyId: string): Promise<number>;
 };
 
 /** Pages of the index, some ten thousand connections each, after which counting stops. */
@@ -67,7 +67,7 @@ export function keysStore(secrets: SecretsManagerClient, secretId: string): Keys
 /** @param table the table of connections */
 export function tokensByKey(dynamo: DynamoDBClient, table: string): TokensByKey {
   return {
-    async countSealedWith(keyId) {
+    async countEncryptedWith(keyId) {
       const pages = paginateQuery(
         { client: dynamo },
         {
@@ -87,7 +87,7 @@ export function tokensByKey(dynamo: DynamoDBClient, table: string): TokensByKey 
       return { count, complete: true };
     },
 
-    async findSealedWith(keyId) {
+    async findEncryptedWith(keyId) {
       const pages = paginateScan(
         { client: dynamo },
         {

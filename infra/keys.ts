@@ -5,7 +5,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { toIso } from '../shared/clock.ts';
 import { type KeyPurpose, keySecrets } from '../shared/names.ts';
-import { secretMinimumAge, secretTimeToLive } from '../shared/secrets.ts';
+import { minReloadIntervalSeconds, secretTtlSeconds } from '../shared/secrets.ts';
 import { type KeyView, type Rotation, retire, rotate, viewKeys } from './keys-rotation.ts';
 import {
   type KeysStore,
@@ -75,7 +75,7 @@ async function list({ purpose, store, tokens }: Target, now: number): Promise<vo
       console.log(columns.join('  '));
       continue;
     }
-    const { count, complete } = await tokens.countSealedWith(key.id);
+    const { count, complete } = await tokens.countEncryptedWith(key.id);
     const connections = `${complete ? '' : 'at least '}${count} connection${count === 1 ? '' : 's'}`;
     console.log([columns[0], columns[1]?.padEnd(34), connections].join('  '));
   }
@@ -100,7 +100,7 @@ ${nextSteps(purpose, rotation)}`);
 }
 
 /** What has to happen before the previous key may be retired. */
-function nextSteps(purpose: KeyPurpose, { previous, settledAt }: Rotation): string {
+function nextSteps(purpose: KeyPurpose, { previous, propagatedAt }: Rotation): string {
   const afterThat = '  after that          ';
   const retirement = `npm run keys -- retire ${previous}${purpose === 'token-encryption' ? '' : ` --secret ${purpose}`}`;
   const condition: Record<KeyPurpose, string> = {
@@ -117,7 +117,7 @@ function nextSteps(purpose: KeyPurpose, { previous, settledAt }: Rotation): stri
     'api-signing': giveKey,
   };
   const step = steps[purpose];
-  return `${step ? `${step}\n` : ''}${toIso(settledAt)}  At the earliest, ${condition[purpose]}: ${retirement}`;
+  return `${step ? `${step}\n` : ''}${toIso(propagatedAt)}  At the earliest, ${condition[purpose]}: ${retirement}`;
 }
 
 /** What happens while functions do not know the new key yet. */
@@ -131,9 +131,9 @@ function ofEmergency(purpose: KeyPurpose): string {
     'payment-messages': 'leaves the payment in the queue for 3 minutes (the alarm OperatorError may ring)',
   };
   return `
-  at first            A function whose copy of the keys is older than ${secretMinimumAge} s reads them again when it meets the new key.
+  at first            A function whose copy of the keys is older than ${minReloadIntervalSeconds} s reads them again when it meets the new key.
                       A younger one ${answers[purpose]} until its copy is that old.
-                      One that does not meet the new key uses the old one for up to ${secretTimeToLive / 60} minutes.`;
+                      One that does not meet the new key uses the old one for up to ${secretTtlSeconds / 60} minutes.`;
 }
 
 async function removeKey(target: Target, now: number, id: string, atOnce: boolean): Promise<void> {
@@ -142,7 +142,7 @@ async function removeKey(target: Target, now: number, id: string, atOnce: boolea
   const text = retire(purpose, known.text, id, now, { atOnce });
   if (tokens) await requireUnused(tokens, id);
   const warning = await store.replace(known, text);
-  console.log(`Removed the key ${id} from ${purpose}. Within ${secretTimeToLive / 60} minutes no function accepts it any more.
+  console.log(`Removed the key ${id} from ${purpose}. Within ${secretTtlSeconds / 60} minutes no function accepts it any more.
 Was that too early? The previous value is still kept as AWSPREVIOUS: see docs/rotate-keys.md.`);
   if (warning) throw new Error(warning);
 }
@@ -150,7 +150,7 @@ Was that too early? The previous value is still kept as AWSPREVIOUS: see docs/ro
 /** @throws Error while a stored token needs the key */
 async function requireUnused(tokens: TokensByKey, id: string): Promise<void> {
   // The index answers at once and may lag; what decides are the tokens themselves.
-  const { count, complete } = await tokens.countSealedWith(id);
+  const { count, complete } = await tokens.countEncryptedWith(id);
   if (count > 0) {
     throw new Error(
       `${complete ? '' : 'At least '}${count} connection${count === 1 ? ' has' : 's have'} tokens that only the key "${id}" opens. ` +
@@ -158,7 +158,7 @@ async function requireUnused(tokens: TokensByKey, id: string): Promise<void> {
         'If the number does not fall, its log says why ("Tokens not re-encrypted").',
     );
   }
-  const found = await tokens.findSealedWith(id);
+  const found = await tokens.findEncryptedWith(id);
   if (found > 0) {
     throw new Error(
       `${found} connection${found === 1 ? ' holds' : 's hold'} a token that only the key "${id}" opens, mostly of an ` +

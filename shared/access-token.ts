@@ -6,25 +6,25 @@ import { type Clock, type Random, type Sleep, toIso } from './clock.ts';
 import {
   type Connection,
   type GrantedConnection,
-  linksInUse,
   nextRefresh,
   type RefreshPolicy,
   type Revocation,
+  unexpiredLinks,
 } from './connection.ts';
 import type { ConnectionStore, Lease } from './connection-store.ts';
 import type { GoogleClient } from './google-client-secret.ts';
-import type { GoogleTokens, GrantedTokens } from './google-oauth.ts';
+import type { GoogleTokens, TokenResponse } from './google-oauth.ts';
 import type { Keys } from './keys.ts';
 import { log, metric } from './observability.ts';
-import { type Secret, useSecret } from './secrets.ts';
-import { openTokens, sealTokens, type Tokens } from './token-vault.ts';
+import { type CachedSecret, withSecret } from './secrets.ts';
+import { decryptTokens, encryptTokens, type Tokens } from './token-vault.ts';
 
 /** Dependencies of everything that reads, refreshes or revokes tokens. */
 export type TokenDeps = {
   connections: ConnectionStore;
   google: GoogleTokens;
-  googleClient: Secret<GoogleClient>;
-  tokenKeys: Secret<Keys<'token-encryption'>>;
+  googleClient: CachedSecret<GoogleClient>;
+  tokenKeys: CachedSecret<Keys<'token-encryption'>>;
   bus: Bus;
   clock: Clock;
   random: Random;
@@ -36,15 +36,15 @@ export type TokenDeps = {
 export type Access = { connection: GrantedConnection; accessToken: string };
 
 /** Seconds for which an access token must still be valid to be used. */
-const usableFor = 60;
+const minRemainingSeconds = 60;
 /** Seconds of a lease: longer than a refresh call can take, so that a slow one stays the only one. */
-const leaseDuration = 20;
+const leaseSeconds = 20;
 /** Seconds to wait for another worker's refresh. After that the worker has probably crashed: the caller retries later. */
-const waitForOthers = 10;
+const leaseWaitSeconds = 10;
 /** Milliseconds between two reads of a connection that another worker refreshes. */
-const lookAgainAfter = 250;
+const leasePollIntervalMs = 250;
 /** Seconds between two records of use, so that a busy user costs one small write in that time. */
-const useRecordedFor = 6 * 3600;
+const recordUseIntervalSeconds = 6 * 3600;
 
 /**
  * A valid access token of the connection, refreshed where necessary. `refused` is the version of a token that Calendar
@@ -54,12 +54,14 @@ const useRecordedFor = 6 * 3600;
 export async function getAccess(
   deps: TokenDeps,
   connection: GrantedConnection,
-  refused?: number,
+  rejectedVersion?: number,
 ): Promise<Access> {
   const now = deps.clock();
-  const fresh = connection.accessTokenExpiresAt > now + usableFor && connection.tokenVersion !== refused;
+  const fresh =
+    connection.accessTokenExpiresAt > now + minRemainingSeconds &&
+    connection.tokenVersion !== rejectedVersion;
   if (!fresh) return refresh(deps, connection, { used: true });
-  const { accessToken } = await open(deps, connection, connection.tokens);
+  const { accessToken } = await decryptStoredTokens(deps, connection, connection.tokens);
   return { connection, accessToken };
 }
 
@@ -79,19 +81,19 @@ export async function callWithTokenRefresh<T>(
 }
 
 /** Decrypts tokens. Reads the keys again where another worker has encrypted with a key that is not known here yet. */
-export function open(
+export function decryptStoredTokens(
   deps: Pick<TokenDeps, 'tokenKeys'>,
   { userId }: { userId: string },
-  sealed: string,
+  encrypted: string,
 ): Promise<Tokens> {
-  return useSecret(deps.tokenKeys, ['token_unreadable'], (keys) => openTokens(keys, userId, sealed));
+  return withSecret(deps.tokenKeys, ['token_unreadable'], (keys) => decryptTokens(keys, userId, encrypted));
 }
 
 /**
  * The revocation of a connection, encrypted again with the current key: a connection names one key for all it holds.
  * One that cannot be decrypted stays as it is, since it must not prevent a new grant.
  */
-export async function resealedRevocation(
+export async function reencryptRevocation(
   deps: Pick<TokenDeps, 'tokenKeys' | 'clock'>,
   userId: string,
   revocation: Revocation | undefined,
@@ -99,8 +101,8 @@ export async function resealedRevocation(
   if (!revocation) return {};
   const keys = await deps.tokenKeys.get();
   try {
-    const opened = await open(deps, { userId }, revocation.tokens);
-    const { tokens } = await sealTokens(keys, deps.clock(), userId, opened);
+    const decrypted = await decryptStoredTokens(deps, { userId }, revocation.tokens);
+    const { tokens } = await encryptTokens(keys, deps.clock(), userId, decrypted);
     return { revocation: { ...revocation, tokens } };
   } catch (error) {
     if (!hasCode(error, 'token_unreadable')) throw error;
@@ -108,10 +110,10 @@ export async function resealedRevocation(
   }
 }
 
-/** Records that the connection is in use, at most once per `useRecordedFor`. */
+/** Records that the connection is in use, at most once per `recordUseIntervalSeconds`. */
 export async function recordUse(deps: TokenDeps, connection: GrantedConnection): Promise<void> {
   const now = deps.clock();
-  if (now - connection.lastUsedAt < useRecordedFor) return;
+  if (now - connection.lastUsedAt < recordUseIntervalSeconds) return;
   const refreshAt = nextRefresh({ ...connection, lastUsedAt: now }, now, deps.random, deps.refreshPolicy);
   await deps.connections.recordUse(connection.userId, connection.tokenVersion, now, refreshAt);
 }
@@ -126,15 +128,15 @@ export async function refresh(
   options: { used: boolean },
 ): Promise<Access> {
   const { userId } = connection;
-  const giveUpAt = deps.clock() + waitForOthers;
+  const deadline = deps.clock() + leaseWaitSeconds;
   let current = connection;
   for (;;) {
-    const leased = await deps.connections.takeLease(userId, current.tokenVersion, newLease(deps));
+    const leased = await deps.connections.acquireLease(userId, current.tokenVersion, newLease(deps));
     if (leased) return refreshUnderLease(deps, leased, options);
 
-    const seen = await readActive(deps, userId);
-    if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
-    if (deps.clock() >= giveUpAt) {
+    const latest = await requireActive(deps, userId);
+    if (latest.tokenVersion !== connection.tokenVersion) return getAccess(deps, latest);
+    if (deps.clock() >= deadline) {
       throw new AppError(
         'refresh_in_progress',
         'Another worker is still refreshing this connection. Try again in a few seconds.',
@@ -144,19 +146,19 @@ export async function refresh(
         },
       );
     }
-    current = seen;
-    await deps.sleep(lookAgainAfter * (0.75 + 0.5 * deps.random()));
+    current = latest;
+    await deps.sleep(leasePollIntervalMs * (0.75 + 0.5 * deps.random()));
   }
 }
 
 /** A lease that starts now. Its end has a random fraction and identifies it. */
 export function newLease(deps: Pick<TokenDeps, 'clock' | 'random'>): Lease {
   const now = deps.clock();
-  return { until: now + leaseDuration + Math.floor(deps.random() * 1e6) / 1e6, now };
+  return { until: now + leaseSeconds + Math.floor(deps.random() * 1e6) / 1e6, now };
 }
 
 /** The current connection. Errors: `reauthorization_required` where it is not active. */
-async function readActive(deps: TokenDeps, userId: string): Promise<GrantedConnection> {
+async function requireActive(deps: TokenDeps, userId: string): Promise<GrantedConnection> {
   const connection = await deps.connections.get(userId);
   if (connection?.status === 'active') return connection;
   const reason = connection?.status === 'reauthorization_required' ? connection.reason : undefined;
@@ -170,30 +172,31 @@ export async function refreshUnderLease(
   options: { used: boolean },
 ): Promise<Access> {
   try {
-    const { refreshToken } = await open(deps, connection, connection.tokens);
-    const granted = await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
+    const { refreshToken } = await decryptStoredTokens(deps, connection, connection.tokens);
+    const granted = await withSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
       deps.google.refresh(client, refreshToken),
     );
-    return await saveGranted(deps, connection, granted, refreshToken, options);
+    return await saveRefreshedTokens(deps, connection, granted, refreshToken, options);
   } catch (error) {
-    if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);
+    if (hasCode(error, 'google_grant_invalid'))
+      return handleInvalidGrant(deps, connection, error.details.reason);
     // Any other failure is ours or Google's, never the user's: keep the connection and retry later.
-    await postpone(deps, connection);
+    await scheduleRetry(deps, connection);
     throw error;
   }
 }
 
 /** Schedules a retry of a refresh or revocation, and releases the lease. */
-export async function postpone(deps: TokenDeps, connection: Connection): Promise<void> {
+export async function scheduleRetry(deps: TokenDeps, connection: Connection): Promise<void> {
   const failures = connection.refreshFailures + 1;
   const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
-  await deps.connections.postpone(connection, deps.clock() + wait, failures);
+  await deps.connections.releaseLeaseForRetry(connection, deps.clock() + wait, failures);
 }
 
-async function saveGranted(
+async function saveRefreshedTokens(
   deps: TokenDeps,
   connection: GrantedConnection,
-  granted: GrantedTokens,
+  granted: TokenResponse,
   usedRefreshToken: string,
   options: { used: boolean },
 ): Promise<Access> {
@@ -204,15 +207,15 @@ async function saveGranted(
   const accessTokenExpiresAt = now + granted.expiresIn;
   const refreshed = {
     // Both are encrypted again, even without a new refresh token, so that every token moves to the current key.
-    ...(await sealTokens(keys, now, userId, {
+    ...(await encryptTokens(keys, now, userId, {
       accessToken: granted.accessToken,
       refreshToken: granted.refreshToken ?? usedRefreshToken,
     })),
-    ...(await resealedRevocation(deps, userId, connection.revocation)),
+    ...(await reencryptRevocation(deps, userId, connection.revocation)),
     accessTokenExpiresAt,
     lastUsedAt,
     lastRefreshedAt: now,
-    usedLinks: linksInUse(connection, now),
+    usedLinks: unexpiredLinks(connection, now),
     refreshAt: nextRefresh({ lastUsedAt, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
   };
   if (await deps.connections.saveTokens(userId, tokenVersion, refreshed)) {
@@ -223,18 +226,18 @@ async function saveGranted(
     };
   }
   // The user connected again in the meantime: the stored tokens are newer than ours.
-  return getAccess(deps, await readActive(deps, userId));
+  return getAccess(deps, await requireActive(deps, userId));
 }
 
 /** Google answered `invalid_grant`. The grant may have been replaced during the call, so the connection is read again. */
-async function grantRefused(
+async function handleInvalidGrant(
   deps: TokenDeps,
   connection: GrantedConnection,
   reason = 'invalid_grant',
 ): Promise<never | Access> {
-  const seen = await readActive(deps, connection.userId);
-  if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);
-  await requireReauthorization(deps, connection, reason);
+  const latest = await requireActive(deps, connection.userId);
+  if (latest.tokenVersion !== connection.tokenVersion) return getAccess(deps, latest);
+  await recordReauthorizationRequired(deps, connection, reason);
   throw reauthorizationRequired(reason);
 }
 
@@ -242,7 +245,7 @@ async function grantRefused(
  * Marks a connection as broken and publishes that. Published first: after a crash in between, the status is published
  * again rather than never.
  */
-export async function requireReauthorization(
+export async function recordReauthorizationRequired(
   deps: TokenDeps,
   connection: GrantedConnection,
   reason: string,
@@ -256,7 +259,7 @@ export async function requireReauthorization(
     userId,
     reason,
   });
-  await deps.connections.requireReauthorization(userId, tokenVersion, reason, now);
+  await deps.connections.markReauthorizationRequired(userId, tokenVersion, reason, now);
   log.warn('Connection requires reauthorization', { userId, reason });
   metric('ReauthorizationRequired', 1);
 }

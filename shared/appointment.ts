@@ -7,25 +7,25 @@ import { omitUndefined } from './omit-undefined.ts';
 import { isTimeZone } from './time-zone.ts';
 
 /** An appointment as a payment carries it: texts by field. Other fields are ignored. */
-export type AppointmentTexts = Record<string, string>;
+export type AppointmentFields = Record<string, string>;
 
-type Moment = { time: EventTime; at: number };
+type ParsedTime = { time: EventTime; at: number };
 
 /** Maximum characters of a field, in the API and in payments. */
-export const longest = { summary: 1024, location: 1024, description: 8192 };
+export const maxLengths = { summary: 1024, location: 1024, description: 8192 };
 
 const required = (field: string) =>
   v.pipe(v.string(`"${field}" is missing.`), v.minLength(1, `"${field}" is empty.`));
-const atMost = (field: keyof typeof longest) =>
+const atMost = (field: keyof typeof maxLengths) =>
   v.maxLength<string, number, string>(
-    longest[field],
-    `"${field}" must not be longer than ${longest[field]} characters.`,
+    maxLengths[field],
+    `"${field}" must not be longer than ${maxLengths[field]} characters.`,
   );
 
 /** Whether a description is short enough for Google, which gets it with its markup escaped. */
 export const descriptionFits = (text: string): boolean =>
-  toEventDescription(text).length <= longest.description;
-export const descriptionLimit = `must not be longer than ${longest.description} characters, where "&" counts as 5 and "<" as 4`;
+  toEventDescription(text).length <= maxLengths.description;
+export const descriptionLimit = `must not be longer than ${maxLengths.description} characters, where "&" counts as 5 and "<" as 4`;
 
 const schema = v.object(
   {
@@ -45,8 +45,8 @@ const schema = v.object(
  * The appointment that a payment describes, or all its problems.
  * @param zoneField the provider's name for the field of the time zone
  */
-export async function readAppointment(
-  texts: AppointmentTexts,
+export async function parseAppointment(
+  texts: AppointmentFields,
   zoneField = 'time_zone',
 ): Promise<{ appointment?: Appointment; problems: Problem[] }> {
   const parsed = v.safeParse(schema, texts);
@@ -66,8 +66,8 @@ export async function readAppointment(
       ],
     };
   }
-  const start = withinReach('start', await readMoment('start', parsed.output.start, zone, zoneField));
-  const end = withinReach('end', await readMoment('end', parsed.output.end, zone, zoneField));
+  const start = checkRange('start', await parseTime('start', parsed.output.start, zone, zoneField));
+  const end = checkRange('end', await parseTime('end', parsed.output.end, zone, zoneField));
   if ('code' in start || 'code' in end)
     return { problems: [start, end].filter((it): it is Problem => 'code' in it) };
   if ('date' in start.time !== 'date' in end.time) {
@@ -92,7 +92,7 @@ export async function readAppointment(
 }
 
 /** The message for an end that is not after the start, with an end that would be. */
-function endAfter({ time, at }: Moment): string {
+function endAfter({ time, at }: ParsedTime): string {
   if (!('date' in time))
     return `"end" must be later than "start", which is ${time.dateTime}. Send both to move an appointment.`;
   const nextDay = toIso(at + 86_400).slice(0, 10);
@@ -104,11 +104,11 @@ export const isLocalTime = (time: EventTime): boolean =>
   'dateTime' in time && !/(?:Z|[+-]\d\d:\d\d)$/.test(time.dateTime);
 
 /** Range of instants whose year has four digits in every zone, as RFC 3339 requires. */
-const first = Date.parse('0001-01-02T00:00:00Z') / 1000;
-const last = Date.parse('9999-12-30T00:00:00Z') / 1000;
+const earliest = Date.parse('0001-01-02T00:00:00Z') / 1000;
+const latest = Date.parse('9999-12-30T00:00:00Z') / 1000;
 
-function withinReach(field: string, moment: Moment | Problem): Moment | Problem {
-  if ('code' in moment || (moment.at >= first && moment.at <= last)) return moment;
+function checkRange(field: string, moment: ParsedTime | Problem): ParsedTime | Problem {
+  if ('code' in moment || (moment.at >= earliest && moment.at <= latest)) return moment;
   return problem(field, `"${field}" must be within the years 1 to 9999.`);
 }
 
@@ -121,13 +121,13 @@ const withOffset = new RegExp(`^${date}([Zz]|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)$`)
  * Reads RFC 3339 with an offset, a local time with its zone, or a date for an appointment of whole days. A local time
  * that exists twice means the earlier one, written with its offset; one that does not exist is a problem.
  */
-async function readMoment(
+async function parseTime(
   field: string,
   text: string,
   zone: string | undefined,
   zoneField: string,
-): Promise<Moment | Problem> {
-  if (wholeDay.test(text)) return readDay(field, text);
+): Promise<ParsedTime | Problem> {
+  if (wholeDay.test(text)) return parseDay(field, text);
   const [, day, hour, minute, second = '00', offset] = withOffset.exec(text) ?? local.exec(text) ?? [];
   if (day === undefined) {
     return problem(
@@ -137,8 +137,8 @@ async function readMoment(
   }
   if (!dayExists(day)) return problem(field, noSuchDay(field, day));
   const clockTime = `${day}T${hour}:${minute}:${second}`;
-  if (offset !== undefined) return readInstant(clockTime + offset.toUpperCase(), zone);
-  if (zone !== undefined) return readLocal(field, clockTime, zone);
+  if (offset !== undefined) return parseInstant(clockTime + offset.toUpperCase(), zone);
+  if (zone !== undefined) return parseLocalTime(field, clockTime, zone);
   return problem(
     field,
     `"${field}" has no offset from UTC. Add one, or say in "${zoneField}" where the time is meant.`,
@@ -146,23 +146,23 @@ async function readMoment(
 }
 
 /** A day of the user's calendar. Until sync knows the zone of that calendar, the day begins at midnight UTC. */
-function readDay(field: string, day: string): Moment | Problem {
+function parseDay(field: string, day: string): ParsedTime | Problem {
   if (!dayExists(day)) return problem(field, noSuchDay(field, day));
   return { time: { date: day }, at: Date.parse(`${day}T00:00:00Z`) / 1000 };
 }
 
-async function readInstant(dateTime: string, zone: string | undefined): Promise<Moment> {
+async function parseInstant(dateTime: string, zone: string | undefined): Promise<ParsedTime> {
   const milliseconds = Date.parse(dateTime);
   if (zone === undefined) return { time: { dateTime }, at: milliseconds / 1000 };
   const { Temporal } = await import('temporal-polyfill');
-  return moment(Temporal.Instant.fromEpochMilliseconds(milliseconds).toZonedDateTimeISO(zone));
+  return toParsedTime(Temporal.Instant.fromEpochMilliseconds(milliseconds).toZonedDateTimeISO(zone));
 }
 
 /**
  * A local time is stored as one, since Google's time zone data decides which instant it is. The instant from our own
  * data is used for deadlines only.
  */
-async function readLocal(field: string, clockTime: string, zone: string): Promise<Moment | Problem> {
+async function parseLocalTime(field: string, clockTime: string, zone: string): Promise<ParsedTime | Problem> {
   const { Temporal } = await import('temporal-polyfill');
   const wanted = Temporal.PlainDateTime.from(clockTime);
   const found = wanted.toZonedDateTime(zone, { disambiguation: 'earlier' });
@@ -173,7 +173,7 @@ async function readLocal(field: string, clockTime: string, zone: string): Promis
     );
   }
   const later = wanted.toZonedDateTime(zone, { disambiguation: 'later' });
-  if (!later.equals(found) || !hasWholeOffset(found)) return moment(found);
+  if (!later.equals(found) || !hasWholeOffset(found)) return toParsedTime(found);
   const at = found.epochMilliseconds / 1000;
   return { time: { dateTime: clockTime, timeZone: found.timeZoneId }, at };
 }
@@ -182,12 +182,12 @@ async function readLocal(field: string, clockTime: string, zone: string): Promis
 const hasWholeOffset = ({ offsetNanoseconds }: { offsetNanoseconds: number }): boolean =>
   offsetNanoseconds % 60e9 === 0;
 
-function moment(zoned: {
+function toParsedTime(zoned: {
   toString(options: object): string;
   epochMilliseconds: number;
   offsetNanoseconds: number;
   timeZoneId: string;
-}): Moment {
+}): ParsedTime {
   const at = zoned.epochMilliseconds / 1000;
   const dateTime = hasWholeOffset(zoned)
     ? zoned.toString({ timeZoneName: 'never', smallestUnit: 'second' })

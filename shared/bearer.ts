@@ -4,7 +4,7 @@ import type { HttpRequest } from './http.ts';
 import type { Keys } from './keys.ts';
 import { audiences } from './names.ts';
 import { metric } from './observability.ts';
-import { type Secret, useSecret } from './secrets.ts';
+import { type CachedSecret, withSecret } from './secrets.ts';
 import { verifyUserToken } from './user-token.ts';
 
 /**
@@ -12,7 +12,7 @@ import { verifyUserToken } from './user-token.ts';
  * Errors (401): `token_missing`, `token_invalid`, `token_expired`.
  */
 export async function authenticate(
-  deps: { apiKeys: Secret<Keys<'api-signing'>>; clock: Clock },
+  deps: { apiKeys: CachedSecret<Keys<'api-signing'>>; clock: Clock },
   request: HttpRequest,
 ): Promise<string> {
   const token = /^Bearer ([\w.-]+)$/i.exec(request.headers.authorization ?? '')?.[1];
@@ -25,7 +25,7 @@ export async function authenticate(
       },
     );
   }
-  const { userId, keyId } = await useSecret(deps.apiKeys, ['token_invalid'], (keys) =>
+  const { userId, keyId } = await withSecret(deps.apiKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.api, now: deps.clock() }),
   );
   metric('UserTokenVerified', 1, { purpose: 'api-signing', key: keyId });

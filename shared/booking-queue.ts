@@ -5,7 +5,7 @@ import { type Clock, systemClock } from './clock.ts';
 import type { Keys } from './keys.ts';
 import type { PaymentFacts } from './payment.ts';
 import { withMac } from './payment-mac.ts';
-import type { Secret } from './secrets.ts';
+import type { CachedSecret } from './secrets.ts';
 
 /** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
 export type PaymentReported = {
@@ -16,11 +16,11 @@ export type PaymentReported = {
   eventId: string;
   facts: PaymentFacts;
   /** The booking that the payment names. Refunds and disputes need not: the payment leads to it. */
-  booking?: NamedBooking;
+  booking?: BookingFromPayment;
 };
 
 /** A booking as a payment names it. Without an appointment the problems say why there is none. */
-export type NamedBooking = {
+export type BookingFromPayment = {
   bookingId: string;
   /** Only a declared booking is meant: the payment does not create one, since its payer may have chosen the id. */
   mustExist?: true;
@@ -81,14 +81,17 @@ export const batchSize = 10;
 
 /** The queue at `queueUrl`. */
 export function bookingQueue(queueUrl: string, clock: Clock = systemClock, client?: SQSClient): BookingQueue {
-  const sqs = whenNeeded(client);
+  const sqs = lazyClient(client);
   return {
     async send(message) {
-      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...entry(message, clock()) }));
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...toSqsEntry(message, clock()) }));
     },
     async sendBatch(messages) {
       if (messages.length === 0) return 0;
-      const Entries = messages.map((message, index) => ({ Id: String(index), ...entry(message, clock()) }));
+      const Entries = messages.map((message, index) => ({
+        Id: String(index),
+        ...toSqsEntry(message, clock()),
+      }));
       const { Successful = [] } = await sqs().send(
         new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }),
       );
@@ -100,16 +103,16 @@ export function bookingQueue(queueUrl: string, clock: Clock = systemClock, clien
 /** The queue at `queueUrl` for payments. `keys` make the MACs. */
 export function paymentQueue(
   queueUrl: string,
-  keys: Secret<Keys<'payment-messages'>>,
+  keys: CachedSecret<Keys<'payment-messages'>>,
   clock: Clock = systemClock,
   client?: SQSClient,
 ): PaymentQueue {
-  const sqs = whenNeeded(client);
+  const sqs = lazyClient(client);
   return {
     prepare: keys.get,
     async send(message) {
       const now = clock();
-      const sending = entry(message, now);
+      const sending = toSqsEntry(message, now);
       const MessageBody = withMac(await keys.get(), sending.MessageBody, now);
       await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...sending, MessageBody }));
     },
@@ -117,7 +120,7 @@ export function paymentQueue(
 }
 
 /** A client that is made when it is first used: sync holds a queue that it seldom uses. */
-function whenNeeded(client: SQSClient | undefined): () => SQSClient {
+function lazyClient(client: SQSClient | undefined): () => SQSClient {
   let made = client;
   return () => {
     made ??= new SQSClient();
@@ -129,7 +132,7 @@ function whenNeeded(client: SQSClient | undefined): () => SQSClient {
  * Group: one per booking, so that two workers seldom meet on one. Deduplication (five minutes) by content: a second
  * delivery of the same event is dropped early; nothing depends on it.
  */
-function entry(
+function toSqsEntry(
   message: BookingMessage,
   sentAt: number,
 ): {

@@ -10,13 +10,13 @@ import type { Booking, PaymentPointer } from './booking.ts';
 import type { Connection } from './connection.ts';
 import {
   type Cursor,
-  conditionally,
   fromItem,
   type IndexQuery,
   type Item,
   queryIndex,
   shardOf,
   toItem,
+  tryConditionalWrite,
 } from './dynamo.ts';
 import { indexes } from './names.ts';
 
@@ -49,19 +49,19 @@ export type BookingStore = {
   /** The same for what is known under a payment's id. */
   savePointer(pointer: PaymentPointer): Promise<boolean>;
   /** One page of bookings whose next attempt is due. From an index: it may lag. */
-  due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
+  listDue(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
   /** One page of bookings with work to do once this user connects or chooses a calendar. From an index: it may lag. */
-  waiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
+  listWaiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
 };
 
 /** What sync decides on, as it is now (strongly consistent), in one call. */
-export type ReadForSync = (names: {
+export type LoadSnapshot = (names: {
   bookingId?: string | undefined;
   userId?: string | undefined;
   paymentId?: string | undefined;
-}) => Promise<Seen>;
+}) => Promise<SyncSnapshot>;
 
-export type Seen = { booking?: Booking; connection?: Connection; pointer?: PaymentPointer };
+export type SyncSnapshot = { booking?: Booking; connection?: Connection; pointer?: PaymentPointer };
 
 const prefix = 'booking#';
 const key = (bookingId: string): string => `${prefix}${bookingId}`;
@@ -71,7 +71,7 @@ const pointerKey = (paymentId: string): string => `payment#${paymentId}`;
 export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: number): BookingStore {
   /** Writes an item over the version it was read at, and counts its version up. */
   function put(item: Item & { version: number }): Promise<boolean> {
-    return conditionally(
+    return tryConditionalWrite(
       dynamo.send(
         new PutItemCommand({
           TableName: table,
@@ -120,7 +120,7 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
       const { [table]: found = [] } = await readBatch(dynamo, {
         ...(keys.length > 0 ? { [table]: { Keys: keys, ConsistentRead: true } } : {}),
       });
-      const bookings = found.map(toBooking).sort(byStart);
+      const bookings = found.map(toBooking).sort(compareByStart);
       if (!cursor) return { bookings };
       const { startsAt, id } = cursor as { startsAt: number; id: string };
       return { bookings, next: { startsAt, bookingId: id.slice(prefix.length) } };
@@ -134,7 +134,7 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
       return put({ ...pointer, id: pointerKey(pointer.paymentId) });
     },
 
-    due(shard, now, limit, cursor) {
+    listDue(shard, now, limit, cursor) {
       const condition = 'syncShard = :shard AND syncDueAt <= :now';
       return page({
         index: indexes.syncDue,
@@ -145,7 +145,7 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
       });
     },
 
-    async waiting(userId, limit, cursor) {
+    async listWaiting(userId, limit, cursor) {
       const condition = 'waitingUserId = :userId';
       const values = { ':userId': userId };
       const { bookings, ...rest } = await page({ index: indexes.waiting, condition, values, limit, cursor });
@@ -155,10 +155,10 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
 }
 
 /** The read that sync starts with, across the tables of bookings and connections. */
-export function syncReader(
+export function snapshotLoader(
   dynamo: DynamoDBClient,
   tables: { bookings: string; connections: string },
-): ReadForSync {
+): LoadSnapshot {
   return async ({ bookingId, userId, paymentId }) => {
     const bookingKeys = [
       ...(bookingId === undefined ? [] : [key(bookingId)]),
@@ -170,15 +170,15 @@ export function syncReader(
         ? {}
         : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
     });
-    const seen: Seen = {};
+    const snapshot: SyncSnapshot = {};
     for (const item of found[tables.bookings] ?? []) {
       const { id, ...rest } = fromItem<{ id: string }>(item);
-      if (id.startsWith(prefix)) seen.booking = rest as unknown as Booking;
-      else seen.pointer = rest as unknown as PaymentPointer;
+      if (id.startsWith(prefix)) snapshot.booking = rest as unknown as Booking;
+      else snapshot.pointer = rest as unknown as PaymentPointer;
     }
     const [connection] = found[tables.connections] ?? [];
-    if (connection) seen.connection = fromItem<Connection>(connection);
-    return seen;
+    if (connection) snapshot.connection = fromItem<Connection>(connection);
+    return snapshot;
   };
 }
 
@@ -205,7 +205,7 @@ function toBooking(item: Record<string, AttributeValue>): Booking {
   return booking;
 }
 
-function byStart(one: Booking, other: Booking): number {
+function compareByStart(one: Booking, other: Booking): number {
   const difference = (one.appointment?.startsAt ?? 0) - (other.appointment?.startsAt ?? 0);
   return difference || (one.bookingId < other.bookingId ? -1 : 1);
 }

@@ -202,7 +202,7 @@ export type TimelineEntry = { at: string; what: string; code?: string };
 const timelineLength = 20;
 
 /** `timeline` with one more entry, bounded. */
-export function withEntry(
+export function appendTimeline(
   timeline: TimelineEntry[],
   now: number,
   what: string,

@@ -54,7 +54,7 @@ const booking = {
 };
 
 /** Where the event of a booking stands. */
-const standing = {
+const eventLocation = {
   calendarId: text("Google's id of the calendar.", ['primary']),
   eventId: text("Google's id of the calendar event."),
   htmlLink: text('The calendar event as a web page, for those who may see it.'),
@@ -104,13 +104,13 @@ export const busEventSchema = v.variant('type', [
   event('booking.scheduled', "The event exists in the user's calendar.", {
     userId,
     ...booking,
-    ...standing,
+    ...eventLocation,
     problems: v.optional(problems),
   }),
   event(
     'booking.rescheduled',
     "The event in the user's calendar shows a change: another time, other words, or its Meet link.",
-    { userId, ...booking, ...standing, problems: v.optional(problems) },
+    { userId, ...booking, ...eventLocation, problems: v.optional(problems) },
   ),
   event(
     'booking.cancelled',

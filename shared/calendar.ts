@@ -71,7 +71,7 @@ export type CalendarAnswer<T> = { ok: true; value: T } | { ok: false; failure: C
 export type Calendar = { id: string; summary: string; primary: boolean; isOwned: boolean; timeZone?: string };
 
 /** Milliseconds to wait for an answer. Two such waits and a token refresh fit into one run of booking-sync. */
-const timeout = 8_000;
+const timeoutMs = 8_000;
 
 /** Inserts an event under the id it carries. `409` means that an event of that id exists or existed. */
 export function insertEvent(
@@ -179,7 +179,7 @@ const freeBusySchema = v.object({
  * Whether a calendar has an event between two instants (RFC 3339). Google answers 200 even where it could not read the
  * calendar: that is `unknown`, which is not `free`.
  */
-export async function freeOrBusy(
+export async function queryFreeBusy(
   api: CalendarApi,
   accessToken: string,
   calendarId: string,
@@ -189,10 +189,10 @@ export async function freeOrBusy(
   const body = JSON.stringify({ timeMin: from, timeMax: to, items: [{ id: calendarId }] });
   const answer = await call(api, accessToken, '/freeBusy', freeBusySchema, { method: 'POST', body });
   if (!answer.ok) return answer;
-  const seen = Object.values(answer.value.calendars);
-  if (seen.length === 0 || seen.some(({ errors }) => errors.length > 0))
+  const calendars = Object.values(answer.value.calendars);
+  if (calendars.length === 0 || calendars.some(({ errors }) => errors.length > 0))
     return { ok: true, value: 'unknown' };
-  return { ok: true, value: seen.some(({ busy }) => busy.length > 0) ? 'busy' : 'free' };
+  return { ok: true, value: calendars.some(({ busy }) => busy.length > 0) ? 'busy' : 'free' };
 }
 
 const accessSchema = v.object({ accessRole: v.string(), timeZone: v.optional(v.string()) });
@@ -284,12 +284,12 @@ async function call<T>(
         ...(init.body ? { 'content-type': 'application/json' } : {}),
       },
       redirect: 'error',
-      signal: AbortSignal.timeout(timeout),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     ({ status, headers } = response);
     text = await response.text();
   } catch (error) {
-    return { ok: false, failure: networkFailure(error, timeout) };
+    return { ok: false, failure: networkFailure(error, timeoutMs) };
   }
   if (status !== 200 && status !== 204) return { ok: false, failure: httpFailure(status, headers, text) };
   const value = v.safeParse(schema, text === '' ? undefined : parseJson(text));

@@ -76,7 +76,7 @@ export function stripeMode(): StripeMode {
 
 /** Scopes that connect requests in addition to those that a connection needs. */
 export function optionalScopes(): string[] {
-  return words(process.env[env.optionalScopes]);
+  return splitWords(process.env[env.optionalScopes]);
 }
 
 /** Base URL of Stripe's API or of a simulator, without a trailing slash. */
@@ -86,9 +86,9 @@ export function stripeUrl(): string {
 
 /** Origins to which a browser may return, e.g. `https://app.example.com`. */
 export function returnOrigins(): string[] {
-  return words(process.env[env.returnOrigins]);
+  return splitWords(process.env[env.returnOrigins]);
 }
 
-function words(text = ''): string[] {
+function splitWords(text = ''): string[] {
   return text.split(/\s+/).filter(Boolean);
 }

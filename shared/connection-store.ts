@@ -7,12 +7,12 @@ import {
 import type { Connection, GrantedConnection, Revocation } from './connection.ts';
 import {
   type Cursor,
-  conditionally,
   fromItem,
   type IndexQuery,
   queryIndex,
   shardOf,
   toItem,
+  tryConditionalWrite,
   tryUpdate,
   type Update,
 } from './dynamo.ts';
@@ -25,7 +25,7 @@ type RefreshedTokens = Pick<
 > & { keyId: string; refreshAt: number; revocation?: Revocation };
 
 /** The same tokens, encrypted with another key. */
-export type ResealedTokens = {
+export type ReencryptedTokens = {
   keyId: string;
   tokens?: string;
   revocation?: Revocation;
@@ -35,7 +35,7 @@ export type ResealedTokens = {
 export type Lease = { until: number; now: number };
 
 /** A connection and the lease that its reader holds on it. */
-type Leased = Pick<Connection, 'userId' | 'tokenVersion' | 'leaseUntil'>;
+type LeasedConnection = Pick<Connection, 'userId' | 'tokenVersion' | 'leaseUntil'>;
 
 /**
  * The table of connections. Every write is fenced by the token version that was read, and answers whether it took
@@ -49,27 +49,27 @@ export type ConnectionStore = {
     read: Pick<Connection, 'tokenVersion' | 'choices'> | undefined,
   ): Promise<boolean>;
   /** Counts an attempt to connect with a link; the count expires at `expiresAt`. False for more than `most` attempts. */
-  countAttempt(link: string, most: number, expiresAt: number): Promise<boolean>;
+  countAttempt(link: string, limit: number, expiresAt: number): Promise<boolean>;
   /** Takes the lease on an active connection of this version, and answers the connection. */
-  takeLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
+  acquireLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
   /** Takes the lease on a connection with a due refresh or revocation, and answers the connection. */
-  takeLeaseIfDue(userId: string, lease: Lease): Promise<Connection | undefined>;
+  acquireLeaseIfDue(userId: string, lease: Lease): Promise<Connection | undefined>;
   /** Saves new tokens and releases the lease. */
   saveTokens(userId: string, version: number, tokens: RefreshedTokens): Promise<boolean>;
   /** Releases the lease that was read, if any, and schedules a retry at `refreshAt`. */
-  postpone(read: Leased, refreshAt: number, failures: number): Promise<boolean>;
+  releaseLeaseForRetry(read: LeasedConnection, refreshAt: number, failures: number): Promise<boolean>;
   /** Records that the user must consent again. */
-  requireReauthorization(userId: string, version: number, reason: string, now: number): Promise<boolean>;
+  markReauthorizationRequired(userId: string, version: number, reason: string, now: number): Promise<boolean>;
   /** Removes a completed revocation. A disconnected connection is then due once more at `forgetAt`, for `forget`. */
-  endRevocation(userId: string, version: number, forgetAt?: number): Promise<boolean>;
+  completeRevocation(userId: string, version: number, forgetAt?: number): Promise<boolean>;
   /** Removes the expired fields of a disconnected connection, and releases the lease. */
-  forget(read: Leased): Promise<boolean>;
+  deleteRetained(read: LeasedConnection): Promise<boolean>;
   /** Records use, and the next refresh: a connection in use is refreshed before its access token expires. */
   recordUse(userId: string, version: number, lastUsedAt: number, refreshAt: number): Promise<boolean>;
   /** Saves the settings of an active connection. */
-  choose(userId: string, read: Fence, choice: Choice): Promise<boolean>;
+  updateSettings(userId: string, read: ExpectedVersions, choice: ConnectionSettings): Promise<boolean>;
   /** Records the time zone of a calendar, while that is the chosen one. */
-  keepTimeZone(
+  saveTimeZone(
     userId: string,
     version: number,
     known: { calendarId: string; timeZone: string },
@@ -77,23 +77,23 @@ export type ConnectionStore = {
   /** Records that Google limits the rate of calls to this calendar, unless a pause is recorded. */
   pauseCalendar(userId: string, until: number, now: number): Promise<boolean>;
   /** Replaces tokens by the same ones, encrypted with another key. */
-  reseal(userId: string, version: number, tokens: ResealedTokens): Promise<boolean>;
+  replaceCiphertext(userId: string, version: number, tokens: ReencryptedTokens): Promise<boolean>;
   /** One page of users whose connection has a due refresh or revocation. From an index: it may lag. */
-  due(shard: string, now: number, limit: number, cursor?: Cursor): Promise<UserPage>;
+  listDue(shard: string, now: number, limit: number, cursor?: Cursor): Promise<UserPage>;
   /** One page of users whose tokens are encrypted with a key. From an index: it may lag. */
-  sealedWith(keyId: string, limit: number, cursor?: Cursor): Promise<UserPage>;
+  listByKeyId(keyId: string, limit: number, cursor?: Cursor): Promise<UserPage>;
   /** Other users with an active connection to this Google account, at most 50. From an index: it may lag. */
-  othersOnAccount(googleSub: string, userId: string): Promise<string[]>;
+  listOtherUsers(googleSub: string, userId: string): Promise<string[]>;
 };
 
 /** The settings of a connection that its user may change. */
-type Choice = Pick<GrantedConnection, 'calendarId' | 'formerCalendars' | 'updatedAt'> & {
+type ConnectionSettings = Pick<GrantedConnection, 'calendarId' | 'formerCalendars' | 'updatedAt'> & {
   /** The zone of that calendar; removed where it is unknown. */
   timeZone?: string | undefined;
 };
 
 /** What must be unchanged since a connection was read: tokens and status, and the user's settings. */
-type Fence = Pick<Connection, 'tokenVersion' | 'choices'>;
+type ExpectedVersions = Pick<Connection, 'tokenVersion' | 'choices'>;
 
 type UserPage = { userIds: string[]; cursor?: Cursor };
 
@@ -106,13 +106,13 @@ type UserPage = { userIds: string[]; cursor?: Cursor };
 //
 // A callback or a second worker in between raises the version; the later steps then do nothing.
 // A sweep needs no read: it takes the lease where a refresh is due, and gets the connection with it.
-const stillVersion = 'tokenVersion = :version';
-const sameChoice = ({ choices }: Fence): string =>
+const versionUnchanged = 'tokenVersion = :version';
+const settingsUnchanged = ({ choices }: ExpectedVersions): string =>
   choices === undefined ? 'attribute_not_exists(choices)' : 'choices = :seen';
 const isActive = '#status = :active';
 const isDue = 'refreshAt <= :now';
 const leaseIsFree = '(attribute_not_exists(leaseUntil) OR leaseUntil <= :now)';
-const endOfLease = 'leaseUntil';
+const leaseAttribute = 'leaseUntil';
 
 /** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
 export function connectionStore(dynamo: DynamoDBClient, table: string, shardCount: number): ConnectionStore {
@@ -141,7 +141,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       // Shard and `refreshAt` are stored together or not at all, which keeps the index sparse.
       const refreshShard =
         connection.refreshAt === undefined ? undefined : shardOf(connection.userId, shardCount);
-      return conditionally(
+      return tryConditionalWrite(
         dynamo.send(
           new PutItemCommand({
             TableName: table,
@@ -149,7 +149,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
             ...(read === undefined
               ? { ConditionExpression: 'attribute_not_exists(userId)' }
               : {
-                  ConditionExpression: `${stillVersion} AND ${sameChoice(read)}`,
+                  ConditionExpression: `${versionUnchanged} AND ${settingsUnchanged(read)}`,
                   ExpressionAttributeValues: toItem({
                     ':version': read.tokenVersion,
                     ':seen': read.choices,
@@ -160,8 +160,8 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       );
     },
 
-    countAttempt(link, most, expiresAt) {
-      return conditionally(
+    countAttempt(link, limit, expiresAt) {
+      return tryConditionalWrite(
         dynamo.send(
           new UpdateItemCommand({
             TableName: table,
@@ -169,22 +169,22 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
             Key: toItem({ userId: `link#${link}` }),
             UpdateExpression: 'SET expiresAt = :expiresAt ADD attempts :one',
             ConditionExpression: 'attribute_not_exists(attempts) OR attempts < :most',
-            ExpressionAttributeValues: toItem({ ':expiresAt': expiresAt, ':one': 1, ':most': most }),
+            ExpressionAttributeValues: toItem({ ':expiresAt': expiresAt, ':one': 1, ':most': limit }),
           }),
         ),
       );
     },
 
-    async takeLease(userId, version, { until, now }) {
+    async acquireLease(userId, version, { until, now }) {
       const leased = await update(userId, {
         set: { leaseUntil: until },
-        condition: `${isActive} AND ${stillVersion} AND ${leaseIsFree}`,
+        condition: `${isActive} AND ${versionUnchanged} AND ${leaseIsFree}`,
         values: { ':active': 'active', ':version': version, ':now': now },
       });
       return leased as GrantedConnection | undefined;
     },
 
-    takeLeaseIfDue(userId, { until, now }) {
+    acquireLeaseIfDue(userId, { until, now }) {
       return update(userId, {
         set: { leaseUntil: until },
         condition: `${isDue} AND ${leaseIsFree}`,
@@ -201,47 +201,47 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
           tokenVersion: version + 1,
           updatedAt: tokens.lastRefreshedAt,
         },
-        remove: [endOfLease],
-        condition: stillVersion,
+        remove: [leaseAttribute],
+        condition: versionUnchanged,
         values: { ':version': version },
       });
     },
 
-    postpone({ userId, tokenVersion, leaseUntil }, refreshAt, failures) {
+    releaseLeaseForRetry({ userId, tokenVersion, leaseUntil }, refreshAt, failures) {
       // The SDK may send this twice: without the condition it would end the lease of the next worker.
       const stillLeased =
         leaseUntil === undefined ? 'attribute_not_exists(leaseUntil)' : 'leaseUntil = :lease';
       return changed(userId, {
         set: { refreshAt, refreshFailures: failures },
-        remove: [endOfLease],
-        condition: `${stillVersion} AND ${stillLeased}`,
+        remove: [leaseAttribute],
+        condition: `${versionUnchanged} AND ${stillLeased}`,
         values: { ':version': tokenVersion, ':lease': leaseUntil },
       });
     },
 
-    requireReauthorization(userId, version, reason, now) {
+    markReauthorizationRequired(userId, version, reason, now) {
       return changed(userId, {
         set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },
-        remove: ['refreshAt', 'refreshShard', endOfLease],
-        condition: stillVersion,
+        remove: ['refreshAt', 'refreshShard', leaseAttribute],
+        condition: versionUnchanged,
         values: { ':version': version },
       });
     },
 
-    endRevocation(userId, version, forgetAt) {
+    completeRevocation(userId, version, forgetAt) {
       return changed(userId, {
         set: { refreshAt: forgetAt },
-        remove: forgetAt === undefined ? ['revocation'] : ['revocation', 'keyId', endOfLease],
-        condition: stillVersion,
+        remove: forgetAt === undefined ? ['revocation'] : ['revocation', 'keyId', leaseAttribute],
+        condition: versionUnchanged,
         values: { ':version': version },
       });
     },
 
-    forget({ userId, tokenVersion }) {
+    deleteRetained({ userId, tokenVersion }) {
       return changed(userId, {
         set: { usedLinks: [] },
-        remove: ['formerCalendars', 'hashedCalendars', 'refreshAt', 'refreshShard', endOfLease],
-        condition: stillVersion,
+        remove: ['formerCalendars', 'hashedCalendars', 'refreshAt', 'refreshShard', leaseAttribute],
+        condition: versionUnchanged,
         values: { ':version': tokenVersion },
       });
     },
@@ -249,26 +249,26 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
     recordUse(userId, version, lastUsedAt, refreshAt) {
       return changed(userId, {
         set: { lastUsedAt, refreshAt },
-        condition: stillVersion,
+        condition: versionUnchanged,
         values: { ':version': version },
       });
     },
 
-    choose(userId, read, choice) {
+    updateSettings(userId, read, choice) {
       const { tokenVersion, choices } = read;
       return changed(userId, {
         set: { ...choice, choices: (choices ?? 0) + 1 },
         // The zone of the calendar before would be wrong.
         remove: choice.timeZone === undefined ? ['timeZone'] : [],
-        condition: `${isActive} AND ${stillVersion} AND ${sameChoice(read)}`,
+        condition: `${isActive} AND ${versionUnchanged} AND ${settingsUnchanged(read)}`,
         values: { ':active': 'active', ':version': tokenVersion, ':seen': choices },
       });
     },
 
-    keepTimeZone(userId, version, { calendarId, timeZone }) {
+    saveTimeZone(userId, version, { calendarId, timeZone }) {
       return changed(userId, {
         set: { timeZone },
-        condition: `${stillVersion} AND calendarId = :calendarId`,
+        condition: `${versionUnchanged} AND calendarId = :calendarId`,
         values: { ':version': version, ':calendarId': calendarId },
       });
     },
@@ -282,15 +282,15 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       });
     },
 
-    reseal(userId, version, tokens) {
+    replaceCiphertext(userId, version, tokens) {
       return changed(userId, {
         set: tokens,
-        condition: stillVersion,
+        condition: versionUnchanged,
         values: { ':version': version },
       });
     },
 
-    due(shard, now, limit, cursor) {
+    listDue(shard, now, limit, cursor) {
       const condition = 'refreshShard = :shard AND refreshAt <= :now';
       return userPage({
         index: indexes.refreshDue,
@@ -301,12 +301,12 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       });
     },
 
-    sealedWith(keyId, limit, cursor) {
+    listByKeyId(keyId, limit, cursor) {
       const condition = 'keyId = :keyId';
       return userPage({ index: indexes.tokenKey, condition, values: { ':keyId': keyId }, limit, cursor });
     },
 
-    async othersOnAccount(googleSub, userId) {
+    async listOtherUsers(googleSub, userId) {
       const { items } = await queryIndex<Pick<Connection, 'userId' | 'status'>>(dynamo, {
         table,
         index: indexes.googleAccount,

@@ -10,7 +10,7 @@ import type { Random } from './clock.ts';
  */
 export type Connection = GrantedConnection | DisconnectedConnection;
 
-type Common = {
+type ConnectionBase = {
   userId: string;
   /** Grows with each change of tokens or status: the fence against stale writers. */
   tokenVersion: number;
@@ -34,7 +34,7 @@ type Common = {
   updatedAt: number;
 };
 
-export type GrantedConnection = Common & {
+export type GrantedConnection = ConnectionBase & {
   status: 'active' | 'reauthorization_required';
   /** Why the status is not `active`: Google's reason. */
   reason?: string;
@@ -59,7 +59,7 @@ export type GrantedConnection = Common & {
 };
 
 /** The remainder of a connection that the user has ended: without tokens and account. */
-export type DisconnectedConnection = Common & {
+export type DisconnectedConnection = ConnectionBase & {
   status: 'disconnected';
   disconnectedAt: number;
   /** Former calendars whose ids may be email addresses, by their hash. */
@@ -73,9 +73,9 @@ export type DisconnectedConnection = Common & {
 type FormerCalendar = { calendarId: string; until: number; account?: string };
 
 /** Former calendars that are kept at most. */
-const rememberedCalendars = 3;
+const maxFormerCalendars = 3;
 /** Seconds for which a former calendar is kept: longer than any message lives. */
-const rememberedFor = 15 * 86_400;
+const formerCalendarTtlSeconds = 15 * 86_400;
 
 /** The former calendars of a connection whose events go to another calendar from `now` on. */
 export function formerCalendarsOf(
@@ -87,7 +87,10 @@ export function formerCalendarsOf(
   const others = formerCalendars.filter(
     (former) => (former.calendarId !== calendarId || former.account !== account) && former.until > now,
   );
-  return [{ calendarId, until: now + rememberedFor, account }, ...others].slice(0, rememberedCalendars);
+  return [{ calendarId, until: now + formerCalendarTtlSeconds, account }, ...others].slice(
+    0,
+    maxFormerCalendars,
+  );
 }
 
 /** Ids without personal data: the alias, and generated ids of secondary calendars. */
@@ -126,9 +129,9 @@ export function withoutAddresses(
 }
 
 /** The former calendars of a connection that is made again. The hash of `email` becomes an id again. */
-export function formerCalendarsAgain(known: Connection, email: string, now: number): FormerCalendar[] {
-  const { userId, formerCalendars = [] } = known;
-  const hashed = known.status === 'disconnected' ? (known.hashedCalendars ?? []) : [];
+export function restoreFormerCalendars(existing: Connection, email: string, now: number): FormerCalendar[] {
+  const { userId, formerCalendars = [] } = existing;
+  const hashed = existing.status === 'disconnected' ? (existing.hashedCalendars ?? []) : [];
   const resolved = hashed
     .filter(({ hash }) => hash === hashOf(userId, email))
     .map(({ until }) => ({ calendarId: email, until }));
@@ -136,13 +139,16 @@ export function formerCalendarsAgain(known: Connection, email: string, now: numb
 }
 
 /** When the last field of a disconnected connection expires. */
-export function forgottenAt({ formerCalendars = [], usedLinks, ...rest }: Connection, now: number): number {
+export function retentionEndsAt(
+  { formerCalendars = [], usedLinks, ...rest }: Connection,
+  now: number,
+): number {
   const hashed = rest.status === 'disconnected' ? (rest.hashedCalendars ?? []) : [];
   return Math.max(now, ...[...formerCalendars, ...hashed, ...usedLinks].map(({ until }) => until));
 }
 
 /** The used links that have not expired. */
-export function linksInUse(
+export function unexpiredLinks(
   { usedLinks }: Pick<Connection, 'usedLinks'>,
   now: number,
 ): Connection['usedLinks'] {

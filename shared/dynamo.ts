@@ -63,7 +63,7 @@ export async function queryIndex<T>(
 }
 
 /** Whether the conditional write took place. Any failure but a condition that did not hold is thrown. */
-export async function conditionally(write: Promise<unknown>): Promise<boolean> {
+export async function tryConditionalWrite(write: Promise<unknown>): Promise<boolean> {
   try {
     await write;
     return true;

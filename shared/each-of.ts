@@ -2,18 +2,18 @@
  * Runs `work` for each item, `width` at a time, and takes the next item when a place is free. Waits for all started
  * work, then throws the first error.
  */
-export async function eachOf<T>(
+export async function forEachConcurrent<T>(
   items: Iterable<T> | AsyncIterable<T>,
-  width: number,
+  concurrency: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   const queue = (async function* () {
     yield* items;
   })();
-  const lane = async (): Promise<void> => {
+  const worker = async (): Promise<void> => {
     for await (const item of queue) await work(item);
   };
-  const lanes = await Promise.allSettled(Array.from({ length: width }, lane));
+  const lanes = await Promise.allSettled(Array.from({ length: concurrency }, worker));
   const failed = lanes.find(({ status }) => status === 'rejected');
   if (failed?.status === 'rejected') throw failed.reason;
 }

@@ -103,7 +103,7 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
 };
 
 /** Errors for which the page offers another attempt. */
-const worthAnotherTry: ErrorCode[] = [
+const retryableCodes: ErrorCode[] = [
   'access_denied',
   'authorization_failed',
   'calendar_permission_missing',
@@ -125,7 +125,7 @@ export function errorPage(error: AppError, request: HttpRequest): HttpResponse {
   const { status, code, message } = error;
   const { title, text = [message] } = explanations[code] ?? { title: 'Your calendar was not connected' };
   const state = new URLSearchParams(request.rawQueryString).get('state');
-  const retry = state !== null && worthAnotherTry.includes(code);
+  const retry = state !== null && retryableCodes.includes(code);
   // Relative to the callback, so that it works under any base URL.
   const href = `connect?${new URLSearchParams({ retry: state ?? '' })}`;
   return page({

@@ -2,11 +2,11 @@ import * as v from 'valibot';
 import { emailAddress } from './schemas.ts';
 
 // Google's documented limits: the API rejects what Google would reject, with a clear message.
-const text = (longest: number) =>
+const text = (maxLength: number) =>
   v.pipe(
     v.string('It must be text.'),
     v.minLength(1, 'It must not be empty.'),
-    v.maxLength(longest, `It must not be longer than ${longest} characters.`),
+    v.maxLength(maxLength, `It must not be longer than ${maxLength} characters.`),
   );
 const flag = v.boolean('It must be true or false.');
 const oneOf = <const Options extends readonly string[]>(...options: Options) =>

@@ -29,7 +29,7 @@ export function coveredCalendars(scopes: string[]): CalendarScope | 'none' {
 }
 
 /** A success of Google's token endpoint. `expiresIn` in seconds; `refreshToken` only when Google issued one. */
-export type GrantedTokens = {
+export type TokenResponse = {
   accessToken: string;
   expiresIn: number;
   refreshToken?: string;
@@ -53,8 +53,8 @@ export type GoogleOAuth = {
   exchangeCode(
     client: GoogleClient,
     request: CodeExchange,
-  ): Promise<GrantedTokens & { identity: GoogleIdentity }>;
-  refresh(client: GoogleClient, refreshToken: string): Promise<GrantedTokens>;
+  ): Promise<TokenResponse & { identity: GoogleIdentity }>;
+  refresh(client: GoogleClient, refreshToken: string): Promise<TokenResponse>;
   /** Revokes a grant: all tokens of this account for this client. A grant that was revoked before is a success. */
   revoke(refreshToken: string): Promise<void>;
 };
@@ -65,7 +65,7 @@ export type GoogleTokens = Pick<GoogleOAuth, 'refresh' | 'revoke'>;
 type CodeExchange = { code: string; verifier: string; redirectUri: string };
 
 /** Milliseconds to wait for the token endpoint; the refresh lease is longer. */
-export const tokenTimeout = 8_000;
+export const tokenTimeoutMs = 8_000;
 
 /**
  * Google's token endpoint without google-auth-library, which loads another HTTP client (30 ms of a cold start), repeats
@@ -92,28 +92,28 @@ export async function requestTokens(
   endpoints: GoogleEndpoints,
   { clientId, clientSecret }: GoogleClient,
   fields: Record<string, string>,
-): Promise<{ granted: GrantedTokens; idToken: unknown }> {
+): Promise<{ granted: TokenResponse; idToken: unknown }> {
   const form = { client_id: clientId, client_secret: clientSecret, ...fields };
   const { status, body } = await postForm(endpoints.token, form);
-  if (status !== 200) throw refusal(status, body);
-  return { granted: readTokens(body), idToken: body.id_token };
+  if (status !== 200) throw tokenEndpointError(status, body);
+  return { granted: parseTokens(body), idToken: body.id_token };
 }
 
 /** The fields of Google's JSON object, of any type; empty for any other body. */
-type TokenAnswer = Record<string, unknown>;
+type RawTokenResponse = Record<string, unknown>;
 
 /** Posts a form; secrets are in the body, never in the URL. Errors: `google_unreachable`. */
 async function postForm(
   url: string,
   fields: Record<string, string>,
-): Promise<{ status: number; body: TokenAnswer }> {
+): Promise<{ status: number; body: RawTokenResponse }> {
   try {
     const response = await lightFetch(url, {
       method: 'POST',
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
       body: new URLSearchParams(fields).toString(),
       redirect: 'error',
-      signal: AbortSignal.timeout(tokenTimeout),
+      signal: AbortSignal.timeout(tokenTimeoutMs),
     });
     const { status } = response;
     const isJson = /\bjson\b/i.test(response.headers.get('content-type') ?? '');
@@ -132,7 +132,7 @@ async function postForm(
   }
 }
 
-function readTokens({ access_token, expires_in, refresh_token, scope }: TokenAnswer): GrantedTokens {
+function parseTokens({ access_token, expires_in, refresh_token, scope }: RawTokenResponse): TokenResponse {
   if (typeof access_token !== 'string' || !access_token || typeof expires_in !== 'number') {
     throw new AppError(
       'google_unexpected_body',
@@ -180,7 +180,7 @@ export const operatorOAuthErrors: ReadonlySet<string> = new Set([
 const grantErrors = new Set(['invalid_grant', 'admin_policy_enforced', 'invalid_rapt']);
 
 /** The error of a failed token request. */
-function refusal(status: number, { error, error_subtype: subtype }: TokenAnswer): AppError {
+function tokenEndpointError(status: number, { error, error_subtype: subtype }: RawTokenResponse): AppError {
   if (typeof error !== 'string' || status < 400 || status >= 500) return unexpectedStatus(status);
   const details = { status: String(status), error: /^[\w.-]{1,60}$/.test(error) ? error : 'other' };
   if (grantErrors.has(error)) {

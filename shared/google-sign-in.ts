@@ -7,7 +7,7 @@ import {
   type GoogleOAuth,
   googleTokens,
   requestTokens,
-  tokenTimeout,
+  tokenTimeoutMs,
 } from './google-oauth.ts';
 import { lightFetch } from './light-fetch.ts';
 import { omitUndefined } from './omit-undefined.ts';
@@ -32,7 +32,7 @@ export function googleOAuth(endpoints: GoogleEndpoints): GoogleOAuth {
 /** Google uses both forms. */
 const issuers = ['https://accounts.google.com', 'accounts.google.com'];
 /** Seconds for which an id token may be valid: an hour, and five minutes of clock skew. */
-const longestLife = 3900;
+const maxIdTokenLifetimeSeconds = 3900;
 
 /** Google's library checks signature, issuer, audience and times; the caller checks the nonce. */
 async function verifyIdentity(
@@ -43,14 +43,14 @@ async function verifyIdentity(
   // Loaded late, since most failing callbacks end before this.
   const { OAuth2Client } = await import('google-auth-library');
   const verifier = new OAuth2Client();
-  const verify = async (published: Published) => {
+  const verify = async (published: CertificatesByKeyId) => {
     const audience = client.clientId;
     const ticket = await verifier.verifySignedJwtWithCertsAsync(
       String(idToken),
       published,
       audience,
       issuers,
-      longestLife,
+      maxIdTokenLifetimeSeconds,
     );
     return ticket.getPayload();
   };
@@ -67,35 +67,35 @@ async function verifyIdentity(
 }
 
 /** PEM certificates by key id. */
-type Published = Record<string, string>;
+type CertificatesByKeyId = Record<string, string>;
 /** Runs `verify` with the certificates that Google publishes. */
-type Certificates = <T>(verify: (published: Published) => Promise<T>) => Promise<T>;
+type Certificates = <T>(verify: (published: CertificatesByKeyId) => Promise<T>) => Promise<T>;
 
 /**
  * The certificates of Google's signing keys, cached for as long as Google says. Read again where none verifies the
  * token, since Google may use a new key.
  */
 function googleCertificates(url: string): Certificates {
-  let kept: { published: Published; until: number } | undefined;
+  let cached: { published: CertificatesByKeyId; until: number } | undefined;
 
-  async function read(): Promise<Published> {
+  async function read(): Promise<CertificatesByKeyId> {
     const { status, headers, text } = await lightFetch(url, {
       method: 'GET',
       headers: {},
       redirect: 'error',
-      signal: AbortSignal.timeout(tokenTimeout),
+      signal: AbortSignal.timeout(tokenTimeoutMs),
     });
     if (status !== 200) throw new Error(`Google answered ${status} to a request for its certificates.`);
-    const published = JSON.parse(await text()) as Published;
+    const published = JSON.parse(await text()) as CertificatesByKeyId;
     const seconds = /max-age=(\d+)/.exec(headers.get('cache-control') ?? '')?.[1] ?? 0;
-    kept = { published, until: systemMilliseconds() + Number(seconds) * 1000 };
+    cached = { published, until: systemMilliseconds() + Number(seconds) * 1000 };
     return published;
   }
 
   return async (verify) => {
-    if (!kept || systemMilliseconds() >= kept.until) return verify(await read());
+    if (!cached || systemMilliseconds() >= cached.until) return verify(await read());
     try {
-      return await verify(kept.published);
+      return await verify(cached.published);
     } catch {
       return verify(await read());
     }
@@ -108,18 +108,18 @@ function idTokenInvalid(cause?: unknown): AppError {
     "Google's proof of who consented could not be verified. Nothing was stored.",
     {
       status: 502,
-      cause: cause instanceof Error ? new Error(withoutTokens(cause.message)) : undefined,
+      cause: cause instanceof Error ? new Error(redactTokens(cause.message)) : undefined,
     },
   );
 }
 
 /** Characters of a message that are read: it may quote input of any length. */
-const longestMessage = 2_000;
+const maxMessageLength = 2_000;
 
 /** The message without tokens and their content, which the library quotes. A part of a token is removed too. */
-export function withoutTokens(message: string): string {
+export function redactTokens(message: string): string {
   return message
-    .slice(0, longestMessage)
+    .slice(0, maxMessageLength)
     .replace(/[\w.-]{30,}/g, '(token)')
     .replace(/\{.*/s, '(content)')
     .slice(0, 200);

@@ -8,7 +8,7 @@ export type HttpRequest = APIGatewayProxyEventV2;
 export type HttpResponse = APIGatewayProxyStructuredResultV2;
 
 /** Maximum bytes of a JSON body. */
-const largestJson = 64 * 1024;
+const maxJsonBytes = 64 * 1024;
 
 /** A JSON answer. */
 export function json(statusCode: number, body: unknown, headers: Record<string, string> = {}): HttpResponse {
@@ -60,7 +60,7 @@ function challenge(code: ErrorCode): string {
 }
 
 /** The operation for the route of a request. A route without one is a fault of the stack. */
-export function operationFor<Operation>(
+export function matchRoute<Operation>(
   operations: Record<string, Operation>,
   request: HttpRequest,
 ): Operation {
@@ -77,8 +77,8 @@ export function rawBody(request: HttpRequest): Buffer {
 /** The body as JSON. Errors: `payload_too_large` (413), `invalid_json` (400). */
 export function jsonBody(request: HttpRequest): unknown {
   const body = rawBody(request);
-  if (body.length > largestJson) {
-    throw new AppError('payload_too_large', `The body is too large. Send at most ${largestJson} bytes.`, {
+  if (body.length > maxJsonBytes) {
+    throw new AppError('payload_too_large', `The body is too large. Send at most ${maxJsonBytes} bytes.`, {
       status: 413,
     });
   }
@@ -103,7 +103,7 @@ export function wantsHtml(request: HttpRequest): boolean {
  * Middleware that answers errors by `render`. An AppError is answered with its message; any other error is logged and
  * answered as `internal_error` without particulars.
  */
-export function answerErrors(
+export function errorHandler(
   render: (error: AppError, request: HttpRequest) => HttpResponse = problem,
 ): MiddlewareObj<HttpRequest, HttpResponse> {
   return {
@@ -111,7 +111,7 @@ export function answerErrors(
       setLogContext({ requestId: context.awsRequestId, route: event.routeKey });
     },
     onError: (request) => {
-      const error = understood(request.error);
+      const error = toAppError(request.error);
       if (isOperatorError(request.error)) reportOperatorError('Service is not set up', request.error);
       else if (error.status >= 500) log.error('Request failed', { error: describeError(request.error) });
       else log.info('Request refused', { code: error.code, status: error.status });
@@ -122,7 +122,7 @@ export function answerErrors(
   };
 }
 
-function understood(error: unknown): AppError {
+function toAppError(error: unknown): AppError {
   if (error instanceof AppError) {
     if (!isOperatorError(error)) return error;
     // The message for the operator goes to the log; the caller learns that the request was right.

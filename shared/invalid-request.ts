@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { AppError } from './app-error.ts';
 import type { Problem } from './booking.ts';
-import { discreetly, isJsonObject } from './schemas.ts';
+import { isJsonObject, redactedMessages } from './schemas.ts';
 
 type RequestSchema = v.StrictObjectSchema<v.ObjectEntries, v.ErrorMessage<v.StrictObjectIssue> | undefined>;
 
@@ -13,7 +13,7 @@ export function parseRequest<Schema extends RequestSchema>(
   if (!isJsonObject(input)) {
     throw invalidRequest([{ code: 'invalid_field', field: 'body', message: 'It must be an object.' }]);
   }
-  const parsed = v.safeParse(schema, input, discreetly);
+  const parsed = v.safeParse(schema, input, redactedMessages);
   if (parsed.success) return parsed.output;
   // valibot reports only the first unknown field.
   const unknown = Object.keys(input).filter((name) => !Object.hasOwn(schema.entries, name));

@@ -5,7 +5,7 @@ import { required } from './config.ts';
 import { type KeyPurpose, keySecrets } from './names.ts';
 import { reportOperatorError } from './observability.ts';
 import { parseSecretObject, unusableSecret } from './secret-json.ts';
-import { type Secret, secret } from './secrets.ts';
+import { type CachedSecret, secret } from './secrets.ts';
 
 /**
  * The keys of one purpose. Each purpose has its own secret with one generated string per key id and the current id:
@@ -105,7 +105,7 @@ export function keyText(keys: Keys<'link-signing' | 'api-signing'>, id: string):
 }
 
 /** The keys of a purpose, from the secret in the function's environment. */
-export function keysOf<Purpose extends KeyPurpose>(purpose: Purpose): Secret<Keys<Purpose>> {
+export function keysOf<Purpose extends KeyPurpose>(purpose: Purpose): CachedSecret<Keys<Purpose>> {
   const report = (error: AppError): void => reportOperatorError('An entry of a secret cannot be used', error);
   return secret(required(keySecrets[purpose]), (value) => parseKeys(purpose, value, report), systemClock);
 }

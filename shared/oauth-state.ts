@@ -4,28 +4,28 @@ import { AppError } from './app-error.ts';
 import type { Clock } from './clock.ts';
 import { fingerprint, hasOneSpelling } from './fingerprint.ts';
 import type { Keys } from './keys.ts';
-import { type Secret, useSecret } from './secrets.ts';
+import { type CachedSecret, withSecret } from './secrets.ts';
 
 /** The data that the callback needs. It travels through Google encrypted, so that connect stores nothing. */
 export type OAuthState = {
   userId: string;
   /** Fingerprint of the link token: a link connects once. */
-  link: string;
+  linkTokenHash: string;
   /** PKCE code verifier. */
   verifier: string;
   /** Echoed by Google in the id token. */
   nonce: string;
   /** Fingerprint of the cookie of the browser that started the attempt. */
-  browser: string;
+  browserSecretHash: string;
   /** URL to which the browser returns; absent: our result page. */
   returnTo?: string;
 };
 
 /** Seconds that a user has for Google's pages. */
-export const stateLifetime = 600;
+export const stateLifetimeSeconds = 600;
 
 /** Encrypts the state (JWE, dir, A256GCM). `now` and `expiresAt` in epoch seconds. */
-export async function sealState(
+export async function encryptState(
   keys: Keys<'state-encryption'>,
   state: OAuthState,
   now: number,
@@ -40,15 +40,15 @@ export async function sealState(
 }
 
 /** Decrypts a state. Errors: `state_expired`, `state_invalid` (both 400). */
-export async function openState(
+export async function decryptState(
   keys: Keys<'state-encryption'>,
-  sealed: string,
+  encrypted: string,
   now: number,
 ): Promise<OAuthState & { exp: number }> {
   try {
-    if (!hasOneSpelling(sealed, 5)) throw new Error('not the one spelling of a JWE');
+    if (!hasOneSpelling(encrypted, 5)) throw new Error('not the one spelling of a JWE');
     const { payload } = await jwtDecrypt<OAuthState>(
-      sealed,
+      encrypted,
       ({ kid }) => keys.key(kid ?? '') ?? Promise.reject(new Error('unknown key id')),
       {
         keyManagementAlgorithms: ['dir'],
@@ -78,17 +78,17 @@ export async function openState(
 
 /**
  * Decrypts a state, and checks that it comes from the browser it is bound to.
- * Errors: those of `openState`, and `wrong_browser` (403).
+ * Errors: those of `decryptState`, and `wrong_browser` (403).
  */
-export async function openBoundState(
-  deps: { stateKeys: Secret<Keys<'state-encryption'>>; clock: Clock },
-  sealed: string,
+export async function verifyState(
+  deps: { stateKeys: CachedSecret<Keys<'state-encryption'>>; clock: Clock },
+  encrypted: string,
   browser: string | undefined,
 ): Promise<OAuthState & { exp: number }> {
-  const state = await useSecret(deps.stateKeys, ['state_invalid'], (keys) =>
-    openState(keys, sealed, deps.clock()),
+  const state = await withSecret(deps.stateKeys, ['state_invalid'], (keys) =>
+    decryptState(keys, encrypted, deps.clock()),
   );
-  if (browser && sameSecret(fingerprint(browser), state.browser)) return state;
+  if (browser && constantTimeEqual(fingerprint(browser), state.browserSecretHash)) return state;
   throw new AppError(
     'wrong_browser',
     'This connection was started in another browser, or cookies are blocked. Please start again from LeadsCalendar in this browser.',
@@ -97,7 +97,7 @@ export async function openBoundState(
 }
 
 /** Compares two secrets in constant time. */
-export function sameSecret(one: string, other: string): boolean {
+export function constantTimeEqual(one: string, other: string): boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(one), digest(other));
 }

@@ -70,7 +70,7 @@ let sink = (line: string): void => {
 };
 
 /** Redirects every line, for tests. */
-export function logTo(write: (line: string) => void): void {
+export function setLogSink(write: (line: string) => void): void {
   sink = write;
 }
 

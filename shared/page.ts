@@ -46,7 +46,7 @@ const signs = {
 
 /** The page as HTML without scripts, for light and dark, at any size. */
 export function page({ status, title, text, good, action, code }: Page): HttpResponse {
-  const mood = good ? 'good' : 'bad';
+  const tone = good ? 'good' : 'bad';
   const body = `<!doctype html>
 <html lang="en">
 <head>
@@ -58,7 +58,7 @@ export function page({ status, title, text, good, action, code }: Page): HttpRes
 </head>
 <body>
 <main>
-<svg class="sign ${mood}" viewBox="0 0 24 24" aria-hidden="true">${signs[mood]}</svg>
+<svg class="sign ${tone}" viewBox="0 0 24 24" aria-hidden="true">${signs[tone]}</svg>
 <h1>${escapeHtml(title)}</h1>
 ${text.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`).join('\n')}
 ${action ? `<a class="action" href="${escapeHtml(action.href)}">${escapeHtml(action.label)}</a>` : ''}

@@ -55,24 +55,24 @@ export type PaymentStanding =
 /** The facts of both. */
 export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): PaymentFacts {
   return omitUndefined({
-    confirmedAt: pick(one.confirmedAt, other.confirmedAt, (a, b) => (a < b ? a : b)),
-    failedAt: pick(one.failedAt, other.failedAt, (a, b) => (a > b ? a : b)),
-    amount: pick(one.amount, other.amount, Math.max),
-    captured: pick(one.captured, other.captured, Math.max),
-    refundedTotal: pick(one.refundedTotal, other.refundedTotal, Math.max),
-    refunds: pick(one.refunds, other.refunds, (a, b) =>
+    confirmedAt: combine(one.confirmedAt, other.confirmedAt, (a, b) => (a < b ? a : b)),
+    failedAt: combine(one.failedAt, other.failedAt, (a, b) => (a > b ? a : b)),
+    amount: combine(one.amount, other.amount, Math.max),
+    captured: combine(one.captured, other.captured, Math.max),
+    refundedTotal: combine(one.refundedTotal, other.refundedTotal, Math.max),
+    refunds: combine(one.refunds, other.refunds, (a, b) =>
       mergeRecords(
         a,
         b,
         (x, y) => ({
           amount: Math.max(x.amount, y.amount),
-          state: later(refundStates, x.state, y.state),
+          state: furthest(refundStates, x.state, y.state),
         }),
         ({ amount }) => amount,
       ),
     ),
     refundsIncludeRemainder: one.refundsIncludeRemainder ?? other.refundsIncludeRemainder,
-    disputes: pick(one.disputes, other.disputes, (a, b) =>
+    disputes: combine(one.disputes, other.disputes, (a, b) =>
       mergeRecords(a, b, mergeDisputes, ({ state }) => disputeStates.indexOf(state)),
     ),
   });
@@ -131,11 +131,15 @@ function lostAmount({ disputes = {} }: PaymentFacts): number {
 }
 
 function mergeDisputes(one: Dispute, other: Dispute): Dispute {
-  const amount = pick(one.amount, other.amount, Math.max);
-  return omitUndefined({ amount, state: later(disputeStates, one.state, other.state) });
+  const amount = combine(one.amount, other.amount, Math.max);
+  return omitUndefined({ amount, state: furthest(disputeStates, one.state, other.state) });
 }
 
-function pick<T>(one: T | undefined, other: T | undefined, choose: (one: T, other: T) => T): T | undefined {
+function combine<T>(
+  one: T | undefined,
+  other: T | undefined,
+  choose: (one: T, other: T) => T,
+): T | undefined {
   if (one === undefined) return other;
   return other === undefined ? one : choose(one, other);
 }
@@ -153,12 +157,12 @@ function mergeRecords<T>(
   const ids = [...new Set([...Object.keys(one), ...Object.keys(other)])].sort();
   // An id may be `constructor`, which every object inherits.
   const own = (record: Record<string, T>, id: string) => (Object.hasOwn(record, id) ? record[id] : undefined);
-  const merged = ids.map((id): [string, T] => [id, pick(own(one, id), own(other, id), merge) as T]);
+  const merged = ids.map((id): [string, T] => [id, combine(own(one, id), own(other, id), merge) as T]);
   if (merged.length <= maxRecords) return Object.fromEntries(merged);
   const kept = merged.sort(([, a], [, b]) => rank(b) - rank(a)).slice(0, maxRecords);
   return Object.fromEntries(kept.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function later<T>(order: readonly T[], one: T, other: T): T {
+function furthest<T>(order: readonly T[], one: T, other: T): T {
   return order.indexOf(one) > order.indexOf(other) ? one : other;
 }

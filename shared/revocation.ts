@@ -1,7 +1,7 @@
-import { open, postpone, type TokenDeps } from './access-token.ts';
+import { decryptStoredTokens, scheduleRetry, type TokenDeps } from './access-token.ts';
 import { AppError } from './app-error.ts';
 import { toIso } from './clock.ts';
-import { type Connection, forgottenAt, type Revocation } from './connection.ts';
+import { type Connection, type Revocation, retentionEndsAt } from './connection.ts';
 import { describeError, log, metric } from './observability.ts';
 
 /**
@@ -17,34 +17,34 @@ export type RevocationOutcome = 'done' | 'shared' | 'pending' | 'abandoned';
 const maxTries = 30;
 
 /** Revokes the grant that a connection holds for revocation, and records the outcome. A failure of Google never throws. */
-export async function takeBackGrant(
+export async function revokeGrant(
   deps: TokenDeps,
   connection: Connection & { revocation: Revocation },
 ): Promise<RevocationOutcome> {
   const { userId, tokenVersion, revocation, status } = connection;
-  const outcome = await ask(deps, connection, revocation);
+  const outcome = await tryRevoke(deps, connection, revocation);
   metric('GrantRevocation', 1, { outcome });
   if (outcome !== 'pending') {
-    const forgetAt = status === 'disconnected' ? forgottenAt(connection, deps.clock()) : undefined;
-    await deps.connections.endRevocation(userId, tokenVersion, forgetAt);
+    const forgetAt = status === 'disconnected' ? retentionEndsAt(connection, deps.clock()) : undefined;
+    await deps.connections.completeRevocation(userId, tokenVersion, forgetAt);
     return outcome;
   }
   // An active connection is due for its refresh anyway.
   if (status !== 'disconnected') return outcome;
-  await postpone(deps, connection);
+  await scheduleRetry(deps, connection);
   return outcome;
 }
 
-async function ask(
+async function tryRevoke(
   deps: TokenDeps,
   connection: Connection,
   revocation: Revocation,
 ): Promise<RevocationOutcome> {
   const { userId, refreshFailures } = connection;
-  const others = await deps.connections.othersOnAccount(revocation.googleSub, userId);
+  const others = await deps.connections.listOtherUsers(revocation.googleSub, userId);
   if (others.length > 0) return (await publishShared(deps, connection, others)) ? 'shared' : 'pending';
   try {
-    const { refreshToken } = await open(deps, connection, revocation.tokens);
+    const { refreshToken } = await decryptStoredTokens(deps, connection, revocation.tokens);
     await deps.google.revoke(refreshToken);
     return 'done';
   } catch (error) {

@@ -6,7 +6,7 @@ import { dayExists } from './clock.ts';
  * Options for parsing input from outside: one problem per field, which names what was expected and never quotes the
  * value, which may be long or personal.
  */
-export const discreetly = {
+export const redactedMessages = {
   abortPipeEarly: true,
   message: ({ expected, path }) => {
     if (path?.[0].origin === 'key')
@@ -31,14 +31,14 @@ export function parseJson(text: string): unknown {
 /** Any object. It goes before a schema with optional fields only, for which valibot would accept an array. */
 export const anyObject = v.custom<Record<string, unknown>>(isJsonObject, 'It must be an object.');
 
-const instantForm =
+const rfc3339Pattern =
   /^(\d{4}-\d\d-\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/;
 
 /** RFC 3339 with seconds and an offset, of an existing day. valibot's own timestamp accepts other forms too. */
 export const instant = (message: string) =>
   v.pipe(
     v.string(message),
-    v.regex(instantForm, message),
+    v.regex(rfc3339Pattern, message),
     v.check((text) => dayExists(text.slice(0, 10)), message),
     v.metadata({ format: 'date-time' }),
   );
@@ -47,17 +47,17 @@ export const instant = (message: string) =>
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
 const topLevel = '(?:[A-Za-z]{2,63}|[Xx][Nn]--[A-Za-z0-9-]{0,58}[A-Za-z0-9])';
-const addressForm = new RegExp(`^${atom}(\\.${atom})*@(${label}\\.)+${topLevel}$`);
+const emailPattern = new RegExp(`^${atom}(\\.${atom})*@(${label}\\.)+${topLevel}$`);
 /** Maximum characters of an address, and of the part before the @ (RFC 5321). */
-const longestAddress = 254;
-const longestLocalPart = 64;
+const maxAddressLength = 254;
+const maxLocalPartLength = 64;
 
 /** An email address. valibot's own rejects an apostrophe. */
 export const emailAddress = (message: string) =>
   v.pipe(
     v.string(message),
-    v.maxLength(longestAddress, message),
-    v.regex(addressForm, message),
-    v.check((address) => address.indexOf('@') <= longestLocalPart, message),
+    v.maxLength(maxAddressLength, message),
+    v.regex(emailPattern, message),
+    v.check((address) => address.indexOf('@') <= maxLocalPartLength, message),
     v.metadata({ format: 'email' }),
   );

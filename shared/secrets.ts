@@ -8,26 +8,26 @@ import type { Clock } from './clock.ts';
 import { describeError, log, reportOperatorError } from './observability.ts';
 
 /** A parsed secret, read at first use and cached. */
-export type Secret<T> = {
+export type CachedSecret<T> = {
   get(): Promise<T>;
   /**
    * Reads the secret again, for use after the cached value was refused: a rotated secret then works at once. Undefined
    * where the cached value is younger than 30 seconds.
    */
-  getNewer(): Promise<T | undefined>;
+  reload(): Promise<T | undefined>;
 };
 
 /** Seconds for which a secret is cached. */
-export const secretTimeToLive = 300;
+export const secretTtlSeconds = 300;
 /** Minimum seconds between two reads, also after many refusals. */
-export const secretMinimumAge = 30;
+export const minReloadIntervalSeconds = 30;
 
 /**
  * Runs `use` with a secret, and once more with a newer value where it fails with one of `codes`: a rotated secret works
  * at once, without a read each time.
  */
-export async function useSecret<T, R>(
-  secret: Secret<T>,
+export async function withSecret<T, R>(
+  secret: CachedSecret<T>,
   codes: ErrorCode[],
   use: (value: T) => R | Promise<R>,
 ): Promise<R> {
@@ -35,9 +35,9 @@ export async function useSecret<T, R>(
     return await use(await secret.get());
   } catch (error) {
     if (!hasCode(error, ...codes)) throw error;
-    const newer = await secret.getNewer();
-    if (newer === undefined) throw error;
-    return use(newer);
+    const reloaded = await secret.reload();
+    if (reloaded === undefined) throw error;
+    return use(reloaded);
   }
 }
 
@@ -52,15 +52,15 @@ export function secret<T>(
   parse: (value: string) => T,
   clock: Clock,
   read: (id: string) => Promise<string> = fetchSecret,
-): Secret<T> {
-  let kept: { value: T; readAt: number } | undefined;
+): CachedSecret<T> {
+  let cached: { value: T; readAt: number } | undefined;
   let reading: Promise<T> | undefined;
 
-  const readAgain = (): Promise<T> => {
+  const load = (): Promise<T> => {
     reading ??= read(id)
       .then((text) => {
-        kept = { value: parse(text), readAt: clock() };
-        return kept.value;
+        cached = { value: parse(text), readAt: clock() };
+        return cached.value;
       })
       .finally(() => {
         reading = undefined;
@@ -70,22 +70,22 @@ export function secret<T>(
 
   return {
     async get() {
-      if (kept && clock() - kept.readAt < secretTimeToLive) return kept.value;
+      if (cached && clock() - cached.readAt < secretTtlSeconds) return cached.value;
       try {
-        return await readAgain();
+        return await load();
       } catch (error) {
-        if (!kept) throw error;
+        if (!cached) throw error;
         // While Secrets Manager is unavailable, the old value still works.
         const message = 'Secret not reloaded, cached value used';
         // A malformed value would fail the next cold start.
         if (isOperatorError(error)) reportOperatorError(message, error);
         else log.warn(message, { secret: id, error: describeError(error) });
-        return kept.value;
+        return cached.value;
       }
     },
-    async getNewer() {
-      if (kept && clock() - kept.readAt < secretMinimumAge) return undefined;
-      return readAgain();
+    async reload() {
+      if (cached && clock() - cached.readAt < minReloadIntervalSeconds) return undefined;
+      return load();
     },
   };
 }

@@ -14,9 +14,9 @@ import type { Audience } from './names.ts';
 
 const algorithm = 'HS256';
 /** Maximum lifetime of a token in seconds: it travels in a URL or a header and cannot be revoked. */
-export const maxLifetime = 600;
+export const maxLifetimeSeconds = 600;
 /** Seconds by which the backend's clock may be ahead of ours. */
-const clockTolerance = 30;
+const clockToleranceSeconds = 30;
 
 /** The backend signs links and bearer tokens with different keys. */
 type UserTokenKeys = Keys<'link-signing' | 'api-signing'>;
@@ -32,7 +32,7 @@ export async function signUserToken(
     .setSubject(token.userId)
     .setAudience(token.audience)
     .setIssuedAt(token.now)
-    .setExpirationTime(token.now + (token.lifetime ?? maxLifetime))
+    .setExpirationTime(token.now + (token.lifetime ?? maxLifetimeSeconds))
     .sign(keys.key(kid) as Uint8Array);
 }
 
@@ -53,12 +53,12 @@ export async function verifyUserToken(
     algorithms: [algorithm],
     audience: check.audience,
     currentDate: new Date(check.now * 1000),
-    clockTolerance,
-    maxTokenAge: maxLifetime,
+    clockTolerance: clockToleranceSeconds,
+    maxTokenAge: maxLifetimeSeconds,
     requiredClaims: ['sub', 'exp', 'iat'],
   });
   const { sub, exp = 0, iat = 0 } = payload;
-  if (exp - iat > maxLifetime) throw invalid(`It lives longer than ${maxLifetime} seconds.`);
+  if (exp - iat > maxLifetimeSeconds) throw invalid(`It lives longer than ${maxLifetimeSeconds} seconds.`);
   if (!isIdentifier(sub)) throw invalid('Its "sub" is not a user id.');
   const signed = token.slice(0, token.lastIndexOf('.'));
   return { userId: sub, keyId, fingerprint: fingerprint(signed) };
@@ -70,7 +70,7 @@ async function verifySignature(
   token: string,
   options: JWTVerifyOptions,
 ): Promise<{ payload: JWTPayload; keyId: string }> {
-  const named = namedKey(token);
+  const named = keyIdOf(token);
   const candidates = named !== undefined && keys.ids.includes(named) ? [named] : keys.ids;
   for (const keyId of candidates) {
     try {
@@ -78,13 +78,13 @@ async function verifySignature(
       return { payload, keyId };
     } catch (error) {
       // Another key can only help against a wrong signature.
-      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw refusal(error);
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw userTokenError(error);
     }
   }
   throw invalid('Its signature is not right: links and bearer tokens are signed with different keys.');
 }
 
-function namedKey(token: string): string | undefined {
+function keyIdOf(token: string): string | undefined {
   try {
     return decodeProtectedHeader(token).kid;
   } catch {
@@ -92,7 +92,7 @@ function namedKey(token: string): string | undefined {
   }
 }
 
-function refusal(error: unknown): AppError {
+function userTokenError(error: unknown): AppError {
   if (error instanceof errors.JWTExpired) {
     return new AppError(
       'token_expired',

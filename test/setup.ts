@@ -1,5 +1,5 @@
-import { logTo } from '../shared/observability.ts';
+import { setLogSink } from '../shared/observability.ts';
 
 /** Log of the code under test in this file, one JSON object per line. Tests read it; the terminal stays quiet. */
 export const logged: string[] = [];
-logTo((line) => logged.push(line));
+setLogSink((line) => logged.push(line));

@@ -6,7 +6,7 @@ import { log, metric } from '../../shared/observability.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
 
 export type ReconcileDeps = {
-  bookings: Pick<BookingStore, 'due'>;
+  bookings: Pick<BookingStore, 'listDue'>;
   queue: BookingQueue;
   clock: Clock;
   indexShards: number;
@@ -20,35 +20,35 @@ const pageSize = 100;
  * Puts due bookings back on the queue, all shards concurrently; the rest stays due for the next run. Idempotent, since
  * sync decides from the table.
  */
-export async function handBackDueBookings(deps: ReconcileDeps): Promise<{ handedBack: number }> {
-  const counts = await Promise.all(shards(deps.indexShards).map((shard) => handBackShard(deps, shard)));
-  const handedBack = counts.reduce((sum, count) => sum + count, 0);
-  if (handedBack > 0) log.info('Due bookings requeued', { handedBack });
-  metric('BookingsHandedBack', handedBack);
-  return { handedBack };
+export async function requeueDueBookings(deps: ReconcileDeps): Promise<{ requeued: number }> {
+  const counts = await Promise.all(shards(deps.indexShards).map((shard) => requeueShard(deps, shard)));
+  const requeued = counts.reduce((sum, count) => sum + count, 0);
+  if (requeued > 0) log.info('Due bookings requeued', { requeued });
+  metric('BookingsRequeued', requeued);
+  return { requeued };
 }
 
-async function handBackShard(deps: ReconcileDeps, shard: string): Promise<number> {
+async function requeueShard(deps: ReconcileDeps, shard: string): Promise<number> {
   const now = deps.clock();
-  let handedBack = 0;
+  let requeued = 0;
   let cursor: Cursor | undefined;
   do {
-    const page = await deps.bookings.due(shard, now, pageSize, cursor);
-    handedBack += await handBack(deps.queue, page.bookings);
+    const page = await deps.bookings.listDue(shard, now, pageSize, cursor);
+    requeued += await requeue(deps.queue, page.bookings);
     cursor = page.cursor;
   } while (cursor && deps.timeLeft());
-  return handedBack;
+  return requeued;
 }
 
-async function handBack(queue: BookingQueue, bookings: BookingRef[]): Promise<number> {
-  let taken = 0;
+async function requeue(queue: BookingQueue, bookings: BookingRef[]): Promise<number> {
+  let accepted = 0;
   for (let first = 0; first < bookings.length; first += batchSize) {
     const batch = bookings.slice(first, first + batchSize);
-    taken += await queue.sendBatch(
+    accepted += await queue.sendBatch(
       batch.map(({ bookingId, userId, syncDueAt }) =>
         omitUndefined({ type: 'sync' as const, bookingId, userId, cause: `due-${syncDueAt}` }),
       ),
     );
   }
-  return taken;
+  return accepted;
 }

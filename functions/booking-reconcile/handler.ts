@@ -6,7 +6,7 @@ import { required, requiredNumber } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
-import { handBackDueBookings } from './hand-back-due.ts';
+import { requeueDueBookings } from './hand-back-due.ts';
 
 const indexShards = requiredNumber(env.indexShards);
 const deps = {
@@ -17,10 +17,13 @@ const deps = {
 };
 
 /** Milliseconds reserved for finishing the current page. */
-const reserve = 5_000;
+const shutdownMarginMs = 5_000;
 
 /** Each minute. */
 export const handler = middy({ timeoutEarlyInMillis: 0 }).handler(async (_event: unknown, context) => {
   setLogContext({ requestId: context.awsRequestId });
-  return handBackDueBookings({ ...deps, timeLeft: () => context.getRemainingTimeInMillis() > reserve });
+  return requeueDueBookings({
+    ...deps,
+    timeLeft: () => context.getRemainingTimeInMillis() > shutdownMarginMs,
+  });
 });

@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
+  appendTimeline,
   type Booking,
   type BookingStatus,
   type OrphanedPayment,
   type OrphanReason,
   type PaymentPointer,
-  withEntry,
 } from '../../shared/booking.ts';
 import {
   holdsMoney,
@@ -16,7 +16,7 @@ import {
   withOrphaned,
   withoutOldFailures,
 } from '../../shared/booking-payments.ts';
-import type { NamedBooking, PaymentReported } from '../../shared/booking-queue.ts';
+import type { BookingFromPayment, PaymentReported } from '../../shared/booking-queue.ts';
 import { toIso } from '../../shared/clock.ts';
 import { mergeFacts, type PaymentFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
 
@@ -79,7 +79,7 @@ export function isNewFailure(booking: Booking, stored: Booking | undefined): boo
   return !stored || (isPaid(booking) && !isPaid(stored)) || booking.userId !== stored.userId;
 }
 
-function mayCreate(named: NamedBooking | undefined): named is NamedBooking {
+function mayCreate(named: BookingFromPayment | undefined): named is BookingFromPayment {
   return named !== undefined && !named.mustExist;
 }
 
@@ -131,7 +131,7 @@ function noteStanding(
   const what = after.replace('_', ' ');
   const unusable = !stored && !orphan && !booking?.appointment ? ', but the booking is not usable' : '';
   const text = isSecond ? `${what}: also ${paymentId}` : `${what}${unusable}`;
-  return withEntry(timeline, now, text, added && orphanedProblem(added).code);
+  return appendTimeline(timeline, now, text, added && orphanedProblem(added).code);
 }
 
 /**
@@ -160,7 +160,7 @@ export function rejectPayment(
       payments,
       orphaned,
       ...(stored.appointment ? { syncDueAt: now } : { problems: [orphanedProblem(entry)] }),
-      timeline: withEntry(stored.timeline, now, `payment does not count: ${paymentId}`, code),
+      timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, code),
       updatedAt: toIso(now),
     };
   }
@@ -170,12 +170,12 @@ export function rejectPayment(
   return {
     ...stored,
     orphaned,
-    timeline: withEntry(stored.timeline, now, `payment does not count: ${paymentId}`, code),
+    timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, code),
     updatedAt: toIso(now),
   };
 }
 
-function rejectedBooking(named: NamedBooking, entry: OrphanedPayment, now: number): Booking {
+function rejectedBooking(named: BookingFromPayment, entry: OrphanedPayment, now: number): Booking {
   const problem = orphanedProblem(entry);
   const { bookingId, userId, appointment, problems } = named;
   return {
@@ -190,7 +190,7 @@ function rejectedBooking(named: NamedBooking, entry: OrphanedPayment, now: numbe
     problems: [...problems, problem],
     generation: 0,
     attempts: 0,
-    timeline: withEntry([], now, 'failed', problem.code),
+    timeline: appendTimeline([], now, 'failed', problem.code),
     createdAt: toIso(now),
     updatedAt: toIso(now),
     version: 0,

@@ -1,4 +1,4 @@
-import { requireReauthorization } from '../../shared/access-token.ts';
+import { recordReauthorizationRequired } from '../../shared/access-token.ts';
 import type { Booking } from '../../shared/booking.ts';
 import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
 import { log, metric, reportOperatorError } from '../../shared/observability.ts';
@@ -16,7 +16,7 @@ export async function concede(
   const found =
     failure.kind === 'permission_missing' ? await checkPermission(deps, session, failure) : failure;
   if (found === 'permission is gone') {
-    await requireReauthorization(deps, session.access.connection, failure.reason);
+    await recordReauthorizationRequired(deps, session.access.connection, failure.reason);
     return waiting(booking, deps.clock(), deps.random);
   }
   reportRefusal(booking, found);

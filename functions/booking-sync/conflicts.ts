@@ -1,5 +1,5 @@
 import { type Appointment, type Booking, calendarEventId } from '../../shared/booking.ts';
-import { type CalendarFailure, freeOrBusy, getEvent } from '../../shared/calendar.ts';
+import { type CalendarFailure, getEvent, queryFreeBusy } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import { daySpan, widestSpan } from '../../shared/day-span.ts';
 import { optionalScopes } from '../../shared/names.ts';
@@ -26,7 +26,9 @@ export async function lookForConflict(
   const { calendarId, scopes, timeZone } = session.access.connection;
   if (!scopes.includes(optionalScopes.freeBusy)) return 'unknown';
   const { from, to, isExact } = await rangeOf(appointment, timeZone);
-  const answer = await ask(deps, session, (token) => freeOrBusy(deps.calendar, token, calendarId, from, to));
+  const answer = await ask(deps, session, (token) =>
+    queryFreeBusy(deps.calendar, token, calendarId, from, to),
+  );
   if (!answer.ok) return 'unknown';
   if (answer.value !== 'busy') return answer.value;
   // It may be our own event, from a run that was cut off.

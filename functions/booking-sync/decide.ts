@@ -1,11 +1,11 @@
 import { backoff } from '../../shared/backoff.ts';
 import {
+  appendTimeline,
   type Blocked,
   type Booking,
   type BookingStatus,
   type ObservedEvent,
   type Problem,
-  withEntry,
 } from '../../shared/booking.ts';
 import { statusWithoutEvent } from '../../shared/booking-payments.ts';
 import type { BusEventType } from '../../shared/bus.ts';
@@ -291,7 +291,7 @@ export function scheduled(
         ...olderEventProblems(booking),
       ],
       attempts: 0,
-      timeline: isNews || tentative ? withEntry(booking.timeline, now, what) : booking.timeline,
+      timeline: isNews || tentative ? appendTimeline(booking.timeline, now, what) : booking.timeline,
       updatedAt: toIso(now),
     },
     ...(isNews ? { event: what === 'changed' ? 'booking.rescheduled' : 'booking.scheduled' } : {}),
@@ -318,7 +318,7 @@ export function verified(booking: Booking, event: CalendarEvent | undefined, now
       observed: seen,
       ...nextLook(booking, meet?.state === 'pending', now),
       attempts: meet?.state === 'pending' ? booking.attempts + 1 : 0,
-      timeline: hasCome ? withEntry(booking.timeline, now, 'Meet link made') : booking.timeline,
+      timeline: hasCome ? appendTimeline(booking.timeline, now, 'Meet link made') : booking.timeline,
       updatedAt: toIso(now),
     },
     ...(hasCome ? { event: 'booking.rescheduled' } : {}),
@@ -366,7 +366,7 @@ export function conflicting(booking: Booking, now: number, unsettled: boolean): 
       problems: [conflictProblems.busy],
       attempts: 0,
       ...(unsettled ? toBeSettled(now) : {}),
-      timeline: isNews ? withEntry(booking.timeline, now, 'conflict') : booking.timeline,
+      timeline: isNews ? appendTimeline(booking.timeline, now, 'conflict') : booking.timeline,
       updatedAt: toIso(now),
     },
     ...(isNews ? { event: 'booking.conflict' } : {}),
@@ -432,7 +432,7 @@ export function deletedByUser(
       ...(olderEvents ? { olderEvents } : {}),
       status: 'deleted_by_user',
       problems: [...others, ...older],
-      timeline: withEntry(booking.timeline, now, 'deleted by its owner'),
+      timeline: appendTimeline(booking.timeline, now, 'deleted by its owner'),
       updatedAt: toIso(now),
     },
     event: 'booking.deleted_by_user',
@@ -468,7 +468,7 @@ export function cancelled(booking: Booking, generation: number, now: number, uns
       problems: [...olderEventProblems(booking), ...end.problems],
       attempts: 0,
       ...(unsettled || hasJustGivenUp(booking, now) ? toBeSettled(now) : {}),
-      timeline: isNews ? withEntry(booking.timeline, now, end.what) : booking.timeline,
+      timeline: isNews ? appendTimeline(booking.timeline, now, end.what) : booking.timeline,
       updatedAt: toIso(now),
     },
     ...(isNews && end.event ? { event: end.event } : {}),
@@ -500,7 +500,7 @@ function failed(booking: Booking, problem: Problem, now: number): Outcome {
       status: 'failed',
       attempts: booking.attempts + 1,
       problems: [problem],
-      timeline: withEntry(booking.timeline, now, 'failed', problem.code),
+      timeline: appendTimeline(booking.timeline, now, 'failed', problem.code),
       updatedAt: toIso(now),
     },
     event: 'booking.failed',
@@ -514,7 +514,7 @@ export function missed(booking: Booking, now: number): Outcome {
     booking: {
       ...rest,
       status: 'missed',
-      timeline: withEntry(booking.timeline, now, 'missed'),
+      timeline: appendTimeline(booking.timeline, now, 'missed'),
       updatedAt: toIso(now),
     },
     event: 'booking.missed',
@@ -541,7 +541,7 @@ export function waiting(booking: Booking, now: number, random: Random): Outcome 
       syncDueAt: dueAt(booking, now, backoff(attempts, random, retryRanges.connection)),
       timeline: alreadyWaiting
         ? booking.timeline
-        : withEntry(booking.timeline, now, 'waiting for a connection'),
+        : appendTimeline(booking.timeline, now, 'waiting for a connection'),
       updatedAt: toIso(now),
     },
     ...(alreadyWaiting ? {} : { event: 'booking.waiting' }),
@@ -564,7 +564,7 @@ function retryLater(booking: Booking, problem: Problem, wait: number, now: numbe
       attempts: booking.attempts + 1,
       triedSince: booking.attempts > 0 ? (booking.triedSince ?? now) : now,
       syncDueAt: dueAt(booking, now, wait),
-      timeline: withEntry(booking.timeline, now, 'attempt failed', problem.code),
+      timeline: appendTimeline(booking.timeline, now, 'attempt failed', problem.code),
       updatedAt: toIso(now),
     },
   };

@@ -1,4 +1,4 @@
-import { type Booking, type EventPlace, type Problem, withEntry } from '../../shared/booking.ts';
+import { appendTimeline, type Booking, type EventPlace, type Problem } from '../../shared/booking.ts';
 import { type Random, toIso } from '../../shared/clock.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { isInFormerAccount } from '../../shared/former-account.ts';
@@ -63,7 +63,7 @@ export function inDoubt(
       syncDueAt,
       timeline: isKnown
         ? booking.timeline
-        : withEntry(booking.timeline, now, 'event not found', problem.code),
+        : appendTimeline(booking.timeline, now, 'event not found', problem.code),
       updatedAt: toIso(now),
     },
   };

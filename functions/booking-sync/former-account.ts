@@ -1,4 +1,4 @@
-import { type Booking, type EventPlace, withEntry } from '../../shared/booking.ts';
+import { appendTimeline, type Booking, type EventPlace } from '../../shared/booking.ts';
 import { accountFingerprint, type GrantedConnection } from '../../shared/connection.ts';
 import { formerAccountProblems, isInFormerAccount } from '../../shared/former-account.ts';
 import type { Outcome } from './decide.ts';
@@ -17,7 +17,10 @@ export function leaveInFormerAccount(booking: Booking, now: number): Booking {
   const event: EventPlace = { calendarId, eventId, ...(account === undefined ? {} : { account }) };
   const left: Booking = { ...rest, formerAccountEvents: [...formerAccountEvents, event].slice(-keptEvents) };
   const [problem] = formerAccountProblems(left);
-  return { ...left, timeline: withEntry(left.timeline, now, 'event left in former account', problem?.code) };
+  return {
+    ...left,
+    timeline: appendTimeline(left.timeline, now, 'event left in former account', problem?.code),
+  };
 }
 
 /** The events left in a former account that is connected again. */

@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { bookingQueue } from '../../shared/booking-queue.ts';
-import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import { bookingStore, snapshotLoader } from '../../shared/booking-store.ts';
 import {
   conflictPolicy,
   googleEndpoints,
@@ -25,7 +25,7 @@ const tables = { bookings: required(env.bookingsTable), connections: required(en
 const deps = {
   ...tokenDeps(dynamo),
   messageKeys: keysOf('payment-messages'),
-  readForSync: syncReader(dynamo, tables),
+  readForSync: snapshotLoader(dynamo, tables),
   bookings: bookingStore(dynamo, tables.bookings, requiredNumber(env.indexShards)),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   paymentPolicy: paymentPolicy(),

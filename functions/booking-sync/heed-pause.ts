@@ -1,4 +1,4 @@
-import { type Booking, withEntry } from '../../shared/booking.ts';
+import { appendTimeline, type Booking } from '../../shared/booking.ts';
 import type { CalendarFailureKind } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import { dueAt, isToBeSettled, type Situation, type Step } from './decide.ts';
@@ -36,7 +36,9 @@ export function heedPause(step: Step, { stored, suspect, now, random }: Situatio
     status: 'pending',
     problems: [paused],
     ...(suspect ? { unheard: true } : {}),
-    timeline: isKnown ? booking.timeline : withEntry(booking.timeline, now, 'calendar paused', paused.code),
+    timeline: isKnown
+      ? booking.timeline
+      : appendTimeline(booking.timeline, now, 'calendar paused', paused.code),
   };
   return { do: 'record', outcome: { booking: waiting } };
 }

@@ -1,7 +1,7 @@
 import type { Booking, PaymentPointer } from '../../shared/booking.ts';
 import { holdsMoney, orphanedProblem, paymentOf } from '../../shared/booking-payments.ts';
-import type { NamedBooking, PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
-import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
+import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
+import type { BookingStore, LoadSnapshot, SyncSnapshot } from '../../shared/booking-store.ts';
 import type { Bus } from '../../shared/bus.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { mergeFacts, type PaymentFacts } from '../../shared/payment.ts';
@@ -12,14 +12,14 @@ import { contended, maxRounds } from './contention.ts';
 /** From a payment to its booking: the payment pointer, and what is read and written through it. */
 
 export type PointerDeps = {
-  readForSync: ReadForSync;
+  readForSync: LoadSnapshot;
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
   bus: Bus;
   clock: Clock;
 };
 
 /** What a run has read. `payment`: the message, with the booking that the payment is recorded in. */
-export type Snapshot = Seen & { payment?: RoutedPayment };
+export type Snapshot = SyncSnapshot & { payment?: RoutedPayment };
 
 /** Seconds for which a tombstone is kept: facts of a payment that references no booking yet. */
 const rememberedFor = 90 * 86_400;
@@ -48,7 +48,11 @@ export async function see(deps: PointerDeps, message: PaymentReported | SyncRequ
 }
 
 /** The snapshot with the connection of the booking's owner, where that is another user than the one who was read. */
-async function withOwner(deps: PointerDeps, seen: Seen, userId: string | undefined): Promise<Seen> {
+async function withOwner(
+  deps: PointerDeps,
+  seen: SyncSnapshot,
+  userId: string | undefined,
+): Promise<SyncSnapshot> {
   const { booking } = seen;
   if (!booking?.appointment || booking.userId === userId) return seen;
   const { connection: _, ...rest } = seen;
@@ -61,7 +65,7 @@ type Route = RoutedPayment & { bookingId?: string | undefined; userId?: string |
  * The booking that records a payment, and its user. The first booking that a confirmed payment references stays the
  * one; a booking of another user than the payment names is never it, and none is where the named user is unusable.
  */
-function routeOf(message: PaymentReported, { booking, pointer }: Seen): Route {
+function routeOf(message: PaymentReported, { booking, pointer }: SyncSnapshot): Route {
   const { booking: named, paymentId, ...rest } = message;
   const paid = pointer?.bookingId;
   if (!named) return { ...message, bookingId: paid, userId: pointer?.userId };
@@ -76,14 +80,17 @@ function routeOf(message: PaymentReported, { booking, pointer }: Seen): Route {
 }
 
 /** Whether a payment names an unusable user. One that may pay for declared bookings only needs one to be judged. */
-function countsForNoUser({ unusableUser, mustExist }: NamedBooking, booking: Booking | undefined): boolean {
+function countsForNoUser(
+  { unusableUser, mustExist }: BookingFromPayment,
+  booking: Booking | undefined,
+): boolean {
   return unusableUser === true && !(mustExist && !booking);
 }
 
 /** The booking of its own for a payment that names another user than the booking has, or an unusable one. */
 function routeApart(
   message: PaymentReported,
-  { bookingId, userId, unusableUser, problems: unusable }: NamedBooking,
+  { bookingId, userId, unusableUser, problems: unusable }: BookingFromPayment,
   { booking, paid }: { booking: Booking | undefined; paid: string | undefined },
 ): Route {
   const { paymentId } = message;

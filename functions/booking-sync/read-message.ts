@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { BookingMessage } from '../../shared/booking-queue.ts';
 import { eventDetails } from '../../shared/event-details.ts';
-import { anyObject, discreetly } from '../../shared/schemas.ts';
+import { anyObject, redactedMessages } from '../../shared/schemas.ts';
 
 const time = v.union([
   v.object({ dateTime: v.string(), timeZone: v.optional(v.string()) }),
@@ -85,7 +85,7 @@ const schema = v.variant('type', [
 
 /** Reads a message. Throws on a body that is not ours, which sends it to the dead-letter queue for a person to look at. */
 export function parseBookingMessage(body: string): BookingMessage {
-  const parsed = v.safeParse(schema, JSON.parse(body), discreetly);
+  const parsed = v.safeParse(schema, JSON.parse(body), redactedMessages);
   if (parsed.success) return parsed.output as BookingMessage;
   throw new Error(v.summarize(parsed.issues));
 }

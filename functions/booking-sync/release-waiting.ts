@@ -2,7 +2,7 @@ import { type BookingQueue, batchSize, type ConnectionActivated } from '../../sh
 import type { BookingStore } from '../../shared/booking-store.ts';
 import { log } from '../../shared/observability.ts';
 
-export type ReleaseDeps = { bookings: Pick<BookingStore, 'waiting'>; queue: BookingQueue };
+export type ReleaseDeps = { bookings: Pick<BookingStore, 'listWaiting'>; queue: BookingQueue };
 
 /**
  * A user has connected: hands the bookings that waited for it back to the queue, one page a message. A booking that
@@ -10,7 +10,7 @@ export type ReleaseDeps = { bookings: Pick<BookingStore, 'waiting'>; queue: Book
  */
 export async function releaseWaiting(deps: ReleaseDeps, message: ConnectionActivated): Promise<void> {
   const { userId, tokenVersion, choices = 0, page, after } = message;
-  const { bookings, cursor } = await deps.bookings.waiting(userId, batchSize, after);
+  const { bookings, cursor } = await deps.bookings.listWaiting(userId, batchSize, after);
   await deps.queue.sendBatch(
     bookings.map(({ bookingId }) => ({
       type: 'sync',

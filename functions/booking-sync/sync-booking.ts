@@ -8,7 +8,7 @@ import {
   type OptionalPart,
 } from '../../shared/booking.ts';
 import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
-import type { BookingStore, ReadForSync, Seen } from '../../shared/booking-store.ts';
+import type { BookingStore, LoadSnapshot, SyncSnapshot } from '../../shared/booking-store.ts';
 import type { BusEventType } from '../../shared/bus.ts';
 import {
   type CalendarApi,
@@ -82,7 +82,7 @@ import { placeStored, placeWholeDays, placeWithGoogle } from './whole-days.ts';
 import { writtenOf } from './written-event.ts';
 
 export type SyncDeps = TokenDeps & {
-  readForSync: ReadForSync;
+  readForSync: LoadSnapshot;
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
   queue: Pick<BookingQueue, 'send'>;
   calendar: CalendarApi;
@@ -182,7 +182,7 @@ type Run = {
 async function syncOnce(
   deps: SyncDeps,
   booking: Booking,
-  { booking: stored, connection }: Seen,
+  { booking: stored, connection }: SyncSnapshot,
   { run, ...reading }: { suspect: boolean; checkSlot: boolean; readAt: number; run: Run },
 ): Promise<'done' | 'more to do' | 'overtaken' | 'overtaken after a change'> {
   const { random, paymentPolicy: policy } = deps;

@@ -2,13 +2,13 @@ import { hasCode } from '../../shared/app-error.ts';
 import type { Keys } from '../../shared/keys.ts';
 import { reportOperatorError } from '../../shared/observability.ts';
 import { splitMac, verifyMac } from '../../shared/payment-mac.ts';
-import { type Secret, useSecret } from '../../shared/secrets.ts';
+import { type CachedSecret, withSecret } from '../../shared/secrets.ts';
 import type { ReadMessage } from './process-batch.ts';
 import { parseBookingMessage } from './read-message.ts';
 
 export type VerifyDeps = {
-  messageKeys: Secret<Keys<'payment-messages'>>;
-  tokenKeys: Secret<Keys<'token-encryption'>>;
+  messageKeys: CachedSecret<Keys<'payment-messages'>>;
+  tokenKeys: CachedSecret<Keys<'token-encryption'>>;
 };
 
 /**
@@ -21,7 +21,7 @@ export function verifiedMessages({ messageKeys, tokenKeys }: VerifyDeps): ReadMe
     const { message: text, mac } = splitMac(body);
     const message = parseBookingMessage(text);
     if (message.type !== 'payment') return message;
-    const verifying = useSecret(messageKeys, ['payment_message_invalid'], (keys) =>
+    const verifying = withSecret(messageKeys, ['payment_message_invalid'], (keys) =>
       verifyMac(keys, text, mac),
     );
     // Sync needs the token keys next: read together, the two secrets cost a new environment one wait.

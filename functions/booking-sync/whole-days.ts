@@ -1,5 +1,5 @@
 import type { Booking } from '../../shared/booking.ts';
-import type { Seen } from '../../shared/booking-store.ts';
+import type { SyncSnapshot } from '../../shared/booking-store.ts';
 import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection.ts';
 import { daySpan, isWholeDays } from '../../shared/day-span.ts';
@@ -11,7 +11,7 @@ import type { SyncDeps } from './sync-booking.ts';
 /** A day is a day in the zone of its calendar, which only sync knows. */
 
 /** What was read, whole days with their instants in the zone of the calendar. They are stored with the next save. */
-export async function placeStored<Read extends Seen>(read: Read): Promise<Read> {
+export async function placeStored<Read extends SyncSnapshot>(read: Read): Promise<Read> {
   const { booking, connection } = read;
   return booking ? { ...read, booking: await placeWholeDays(booking, connection) } : read;
 }
@@ -58,7 +58,7 @@ async function keepTimeZone(
   timeZone: string,
 ): Promise<void> {
   const { userId, tokenVersion } = connection;
-  await connections.keepTimeZone(userId, tokenVersion, { calendarId, timeZone }).catch((error: unknown) => {
+  await connections.saveTimeZone(userId, tokenVersion, { calendarId, timeZone }).catch((error: unknown) => {
     log.warn('Time zone of a calendar was not stored', { userId, reason: String(error) });
   });
 }

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { BookingView } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
-import { type Appointment, type Booking, withEntry } from '../../shared/booking.ts';
+import { type Appointment, appendTimeline, type Booking } from '../../shared/booking.ts';
 import { holdsSlot, latestFailure, statusWithoutEvent } from '../../shared/booking-payments.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BookingStore } from '../../shared/booking-store.ts';
@@ -9,8 +9,8 @@ import { type Clock, toIso } from '../../shared/clock.ts';
 import { describeError, log } from '../../shared/observability.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
-import { type Desired, readDesired, readPatched } from './requests.ts';
-import { bookingNotFound, ownBooking, toView } from './view-booking.ts';
+import { type Desired, parseDesired, parsePatch } from './requests.ts';
+import { bookingNotFound, requireOwnBooking, toView } from './view-booking.ts';
 
 export type BookingsDeps = {
   bookings: Pick<BookingStore, 'get' | 'list' | 'save'>;
@@ -22,7 +22,7 @@ export type BookingsDeps = {
 export type Target = { userId: string; bookingId: string; ifMatch?: string | undefined };
 
 /** `accepted`: a sync was requested; `changed`: none was necessary. */
-export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged'; booking: BookingView };
+export type WriteResult = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged'; booking: BookingView };
 
 /**
  * Declares a booking, or replaces the desired state of an existing one. A repetition changes nothing; it retries at once
@@ -30,12 +30,16 @@ export type Written = { outcome: 'created' | 'accepted' | 'changed' | 'unchanged
  * Errors: `invalid_request` (400), `booking_not_found` (404: another user's), `booking_cancelled` and `concurrent_update`
  * (409), `revision_mismatch` (412).
  */
-export async function declareBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<Written> {
-  const desired = await readDesired(body);
-  return write(deps, target, async (stored) => {
-    if (!stored) return declared(target, desired, deps.clock());
+export async function declareBooking(
+  deps: BookingsDeps,
+  target: Target,
+  body: unknown,
+): Promise<WriteResult> {
+  const desired = await parseDesired(body);
+  return applyChange(deps, target, async (stored) => {
+    if (!stored) return newBooking(target, desired, deps.clock());
     // Also for a booking without a user: otherwise any user could take a paid booking by declaring its id.
-    return desire(ownBooking(stored, target.userId), desired, deps.clock()) ?? stored;
+    return withDesired(requireOwnBooking(stored, target.userId), desired, deps.clock()) ?? stored;
   });
 }
 
@@ -43,11 +47,11 @@ export async function declareBooking(deps: BookingsDeps, target: Target, body: u
  * Changes the desired state of a booking by a merge patch.
  * Errors: those of declareBooking, and `booking_not_found` (404) for an unknown id.
  */
-export async function patchBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<Written> {
-  return write(deps, target, async (stored) => {
-    const booking = ownBooking(stored, target.userId);
-    if (booking.cancelledAt !== undefined) throw isCancelled();
-    return desire(booking, await readPatched(booking, body), deps.clock()) ?? booking;
+export async function patchBooking(deps: BookingsDeps, target: Target, body: unknown): Promise<WriteResult> {
+  return applyChange(deps, target, async (stored) => {
+    const booking = requireOwnBooking(stored, target.userId);
+    if (booking.cancelledAt !== undefined) throw bookingCancelled();
+    return withDesired(booking, await parsePatch(booking, body), deps.clock()) ?? booking;
   });
 }
 
@@ -55,24 +59,24 @@ export async function patchBooking(deps: BookingsDeps, target: Target, body: unk
  * Cancels a booking, also a paid one. Idempotent.
  * Errors: `booking_not_found` (404), `concurrent_update` (409), `revision_mismatch` (412).
  */
-export async function cancelBooking(deps: BookingsDeps, target: Target): Promise<Written> {
-  const written = await write(deps, target, async (stored) => {
-    const booking = ownBooking(stored, target.userId);
-    return booking.cancelledAt === undefined ? cancel(booking, deps.clock()) : booking;
+export async function cancelBooking(deps: BookingsDeps, target: Target): Promise<WriteResult> {
+  const result = await applyChange(deps, target, async (stored) => {
+    const booking = requireOwnBooking(stored, target.userId);
+    return booking.cancelledAt === undefined ? withCancellation(booking, deps.clock()) : booking;
   });
-  const underWay = written.booking.status !== 'cancelled';
-  return { ...written, outcome: underWay ? 'accepted' : written.outcome };
+  const underWay = result.booking.status !== 'cancelled';
+  return { ...result, outcome: underWay ? 'accepted' : result.outcome };
 }
 
 /**
  * Reads, decides, and saves under the version that was read, then requests a sync. The stored booking is due at once, so
  * while the queue is unavailable booking-reconcile requests it within a minute.
  */
-async function write(
+async function applyChange(
   deps: BookingsDeps,
   { bookingId, userId, ifMatch }: Target,
   decide: (stored: Booking | undefined) => Promise<Booking>,
-): Promise<Written> {
+): Promise<WriteResult> {
   return retryOnConflict('booking', async () => {
     const stored = await deps.bookings.get(bookingId);
     checkRevision(stored, userId, ifMatch);
@@ -100,7 +104,7 @@ async function requestSync(
     );
 }
 
-function declared({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
+function newBooking({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
   return {
     bookingId,
     userId,
@@ -111,7 +115,7 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
     problems: [],
     generation: 0,
     attempts: 0,
-    timeline: withEntry([], now, 'declared'),
+    timeline: appendTimeline([], now, 'declared'),
     createdAt: toIso(now),
     updatedAt: toIso(now),
     version: 0,
@@ -122,23 +126,27 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
  * The booking with another appointment or hold, or with its hold declared again; undefined where it is desired so
  * already, and nothing is to be retried.
  */
-function desire(booking: Booking, { appointment: given, hold }: Desired, now: number): Booking | undefined {
-  if (booking.cancelledAt !== undefined) throw isCancelled();
+function withDesired(
+  booking: Booking,
+  { appointment: given, hold }: Desired,
+  now: number,
+): Booking | undefined {
+  if (booking.cancelledAt !== undefined) throw bookingCancelled();
   const appointment = withKnownInstants(given, booking.appointment);
   const { hold: held = false, heldAt: _, fromPayment: __, ...rest } = booking;
-  const holding = hold ? { hold, heldAt: holdFrom(booking, now) } : {};
+  const holding = hold ? { hold, heldAt: holdStart(booking, now) } : {};
   const changed = { ...rest, appointment, ...holding };
   if (!isDeepStrictEqual(booking.appointment, appointment) || held !== hold)
-    return renewed(changed, now, booking.appointment ? 'change requested' : 'declared');
-  if (holdsSlot(changed) && !holdsSlot(booking)) return renewed(changed, now, 'hold declared again');
-  const retry = retried(changed, now);
+    return withNextRevision(changed, now, booking.appointment ? 'change requested' : 'declared');
+  if (holdsSlot(changed) && !holdsSlot(booking)) return withNextRevision(changed, now, 'hold declared again');
+  const retry = withRetry(changed, now);
   if (retry) return retry;
   // The time counts: a failure of before that is reported later does not end the hold.
   return holdsSlot(changed) && changed.heldAt !== booking.heldAt ? changed : undefined;
 }
 
 /** When a hold that is declared now begins: after all failures that are known, even if the provider's clock is ahead. */
-function holdFrom(booking: Booking, now: number): string {
+function holdStart(booking: Booking, now: number): string {
   const failedAt = latestFailure(booking);
   const afterFailure = failedAt === undefined ? now : Math.floor(Date.parse(failedAt) / 1000) + 1;
   return toIso(Math.max(now, afterFailure));
@@ -148,10 +156,10 @@ function holdFrom(booking: Booking, now: number): string {
  * The same desired state again: what failed, waits for Google's consent or is in conflict is due at once, at the same
  * revision. Undefined where a retry cannot help.
  */
-function retried(booking: Booking, now: number): Booking | undefined {
+function withRetry(booking: Booking, now: number): Booking | undefined {
   const { status, attempts, appointment } = booking;
-  const isRetried = status === 'failed' || status === 'conflict' || (status === 'pending' && attempts > 0);
-  if (!isRetried || !appointment) return undefined;
+  const canRetry = status === 'failed' || status === 'conflict' || (status === 'pending' && attempts > 0);
+  if (!canRetry || !appointment) return undefined;
   const { blocked: _, unsettled, ...rest } = booking;
   return {
     ...rest,
@@ -159,7 +167,7 @@ function retried(booking: Booking, now: number): Booking | undefined {
     status: 'pending',
     attempts: 0,
     syncDueAt: now,
-    timeline: withEntry(booking.timeline, now, 'retry requested'),
+    timeline: appendTimeline(booking.timeline, now, 'retry requested'),
     updatedAt: toIso(now),
   };
 }
@@ -171,20 +179,20 @@ function withKnownInstants(given: Appointment, stored: Appointment | undefined):
   return { ...given, startsAt, endsAt };
 }
 
-function cancel(booking: Booking, now: number): Booking {
-  return renewed({ ...booking, cancelledAt: toIso(now) }, now, 'cancel requested');
+function withCancellation(booking: Booking, now: number): Booking {
+  return withNextRevision({ ...booking, cancelledAt: toIso(now) }, now, 'cancel requested');
 }
 
 /** A booking of which something else is desired than before: the next revision, due at once where sync has work. */
-function renewed(booking: Booking, now: number, what: string): Booking {
+function withNextRevision(booking: Booking, now: number, what: string): Booking {
   const { syncDueAt, unsettled, blocked: _, ...rest } = booking;
   const next = {
     ...rest,
     revision: booking.revision + 1,
-    timeline: withEntry(booking.timeline, now, what),
+    timeline: appendTimeline(booking.timeline, now, what),
     updatedAt: toIso(now),
   };
-  if (!concernsCalendar(next)) {
+  if (!needsSync(next)) {
     const settling = unsettled && syncDueAt !== undefined ? { unsettled, syncDueAt } : {};
     return { ...next, ...settling, problems: [], status: statusWithoutEvent(next) };
   }
@@ -197,7 +205,7 @@ function renewed(booking: Booking, now: number, what: string): Booking {
 }
 
 /** Whether sync has anything to do for it: there may be an event, or there is to be one. */
-function concernsCalendar(booking: Booking): boolean {
+function needsSync(booking: Booking): boolean {
   const { appointment, observed, status } = booking;
   if (!appointment) return false;
   if (observed || (status !== 'declared' && status !== 'cancelled')) return true;
@@ -226,7 +234,7 @@ export function etagOf({ revision }: { revision: number }): string {
   return `"${revision}"`;
 }
 
-function isCancelled(): AppError {
+function bookingCancelled(): AppError {
   return new AppError(
     'booking_cancelled',
     'The booking was cancelled, which is permanent. Declare a new one under another id.',

@@ -3,12 +3,12 @@ import { type HttpRequest, type HttpResponse, json } from '../../shared/http.ts'
 import { isIdentifier } from '../../shared/identifier.ts';
 import { invalidRequest } from '../../shared/invalid-request.ts';
 import { routes } from '../../shared/names.ts';
-import { etagOf, type Target, type Written } from './change-booking.ts';
+import { etagOf, type Target, type WriteResult } from './change-booking.ts';
 
 const statuses = { created: 201, accepted: 202, changed: 200, unchanged: 200 };
 
 /** The answer to a write: the booking, its URL and its ETag. */
-export function answer({ outcome, booking }: Written): HttpResponse {
+export function toResponse({ outcome, booking }: WriteResult): HttpResponse {
   return json(statuses[outcome], booking, {
     etag: etagOf(booking),
     location: routes.booking.replace('{id}', encodeURIComponent(booking.bookingId)),
@@ -16,7 +16,7 @@ export function answer({ outcome, booking }: Written): HttpResponse {
 }
 
 /** The target of a request. Errors: `invalid_request` (400). */
-export function targetOf(userId: string, request: HttpRequest): Target {
+export function parseTarget(userId: string, request: HttpRequest): Target {
   const bookingId = request.pathParameters?.id;
   if (isIdentifier(bookingId)) return { userId, bookingId, ifMatch: request.headers['if-match'] };
   const message = 'It must be 1 to 128 characters of A-Z a-z 0-9 _ . : @ -';

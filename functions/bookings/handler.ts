@@ -6,17 +6,17 @@ import { systemClock } from '../../shared/clock.ts';
 import { required, requiredNumber } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import {
-  answerErrors,
+  errorHandler,
   type HttpRequest,
   type HttpResponse,
   json,
   jsonBody,
-  operationFor,
+  matchRoute,
 } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
 import { env, routes } from '../../shared/names.ts';
 import { cancelBooking, declareBooking, etagOf, patchBooking } from './change-booking.ts';
-import { answer, checkPatchType, targetOf } from './exchange.ts';
+import { checkPatchType, parseTarget, toResponse } from './exchange.ts';
 import { listBookings, viewBooking } from './view-booking.ts';
 
 const deps = {
@@ -28,17 +28,17 @@ const deps = {
 
 const operations: Record<string, (userId: string, request: HttpRequest) => Promise<HttpResponse>> = {
   [`PUT ${routes.booking}`]: async (userId, request) =>
-    answer(await declareBooking(deps, targetOf(userId, request), jsonBody(request))),
+    toResponse(await declareBooking(deps, parseTarget(userId, request), jsonBody(request))),
   [`GET ${routes.booking}`]: async (userId, request) => {
-    const booking = await viewBooking(deps, userId, targetOf(userId, request).bookingId);
+    const booking = await viewBooking(deps, userId, parseTarget(userId, request).bookingId);
     return json(200, booking, { etag: etagOf(booking) });
   },
   [`PATCH ${routes.booking}`]: async (userId, request) => {
     checkPatchType(request);
-    return answer(await patchBooking(deps, targetOf(userId, request), jsonBody(request)));
+    return toResponse(await patchBooking(deps, parseTarget(userId, request), jsonBody(request)));
   },
   [`DELETE ${routes.booking}`]: async (userId, request) =>
-    answer(await cancelBooking(deps, targetOf(userId, request))),
+    toResponse(await cancelBooking(deps, parseTarget(userId, request))),
   [`GET ${routes.bookings}`]: async (userId, request) =>
     json(
       200,
@@ -48,8 +48,8 @@ const operations: Record<string, (userId: string, request: HttpRequest) => Promi
 
 /** The bookings of the user of the bearer token. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
-  .use(answerErrors())
+  .use(errorHandler())
   .handler(async (request: HttpRequest) => {
     const userId = await authenticate(deps, request);
-    return operationFor(operations, request)(userId, request);
+    return matchRoute(operations, request)(userId, request);
   });

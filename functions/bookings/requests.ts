@@ -4,8 +4,8 @@ import {
   descriptionFits,
   descriptionLimit,
   isLocalTime,
-  longest,
-  readAppointment,
+  maxLengths,
+  parseAppointment,
 } from '../../shared/appointment.ts';
 import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking.ts';
 import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
@@ -25,10 +25,10 @@ const text = (most: number) =>
 
 /** The body of PUT: an appointment, and whether its slot is held until it is paid. */
 export const bookingSchema = v.strictObject({
-  summary: v.pipe(text(longest.summary), v.minLength(1, 'It must not be empty.')),
-  location: v.optional(text(longest.location)),
+  summary: v.pipe(text(maxLengths.summary), v.minLength(1, 'It must not be empty.')),
+  location: v.optional(text(maxLengths.location)),
   description: v.optional(
-    v.pipe(text(longest.description), v.check(descriptionFits, `It ${descriptionLimit}.`)),
+    v.pipe(text(maxLengths.description), v.check(descriptionFits, `It ${descriptionLimit}.`)),
   ),
   start: text(64),
   end: text(64),
@@ -44,13 +44,13 @@ type BookingBody = v.InferOutput<typeof bookingSchema>;
  * The desired state in the body of PUT.
  * Errors (400): `invalid_request` with a problem for each field.
  */
-export async function readDesired(body: unknown): Promise<Desired> {
+export async function parseDesired(body: unknown): Promise<Desired> {
   const { summary, location, description, start, end, timeZone, hold, ...details } = parseRequest(
     bookingSchema,
     body,
   );
   const texts = omitUndefined({ summary, location, description, start, end, timeZone });
-  const { appointment, problems } = await readAppointment(texts as Record<string, string>, 'timeZone');
+  const { appointment, problems } = await parseAppointment(texts as Record<string, string>, 'timeZone');
   if (!appointment) throw invalidRequest(problems.map((problem) => ({ ...problem, code: 'invalid_field' })));
   const wanted = omitUndefined(details);
   return {
@@ -61,16 +61,16 @@ export async function readDesired(body: unknown): Promise<Desired> {
 
 /**
  * The desired state after a merge patch (RFC 7396) of the booking's body. A patch of the time zone alone keeps the
- * instants, and shows them in that zone. Errors: those of readDesired.
+ * instants, and shows them in that zone. Errors: those of parseDesired.
  */
-export function readPatched(booking: Booking, patch: unknown): Promise<Desired> {
+export function parsePatch(booking: Booking, patch: unknown): Promise<Desired> {
   const body = toBody(booking);
   const changesZone = isJsonObject(patch) && patch.timeZone !== undefined && patch.timeZone !== body.timeZone;
-  return readDesired(mergePatch(changesZone ? { ...body, ...momentsOf(booking) } : body, patch));
+  return parseDesired(mergePatch(changesZone ? { ...body, ...timesOf(booking) } : body, patch));
 }
 
 /** The local times of a booking as instants. */
-function momentsOf({ appointment }: Booking): { start?: string; end?: string } {
+function timesOf({ appointment }: Booking): { start?: string; end?: string } {
   if (!appointment) return {};
   const { start, end, startsAt, endsAt } = appointment;
   return omitUndefined({
@@ -80,13 +80,13 @@ function momentsOf({ appointment }: Booking): { start?: string; end?: string } {
 }
 
 /** Depth of objects in the body of a booking: the body itself, and `source` in it. */
-const deepest = 2;
+const maxPatchDepth = 2;
 
 /**
  * Merges by RFC 7396: null removes a member. A patch deeper than any booking is not merged, so that it cannot exhaust
  * the stack; the schema rejects it.
  */
-function mergePatch(target: unknown, patch: unknown, depth = deepest): unknown {
+function mergePatch(target: unknown, patch: unknown, depth = maxPatchDepth): unknown {
   if (!isJsonObject(patch) || depth === 0) return patch;
   const merged = new Map(Object.entries(isJsonObject(target) ? target : {}));
   for (const [name, value] of Object.entries(patch)) {
@@ -128,10 +128,10 @@ const statuses = {
   missed: true,
   failed: true,
 } satisfies Record<BookingStatus, true>;
-const aTime = 'It must be a time such as 2026-12-01T10:00:00Z, in a URL with %2B for a plus sign.';
-const fewest = 1;
-const most = 100;
-const howMany = `It must be a whole number from ${fewest} to ${most}.`;
+const timeMessage = 'It must be a time such as 2026-12-01T10:00:00Z, in a URL with %2B for a plus sign.';
+const minLimit = 1;
+const maxLimit = 100;
+const limitMessage = `It must be a whole number from ${minLimit} to ${maxLimit}.`;
 
 /** The query of the list. */
 export const listSchema = v.strictObject({
@@ -141,16 +141,16 @@ export const listSchema = v.strictObject({
       `It must be one of ${Object.keys(statuses).join(', ')}.`,
     ),
   ),
-  from: v.optional(instant(aTime)),
-  to: v.optional(instant(aTime)),
+  from: v.optional(instant(timeMessage)),
+  to: v.optional(instant(timeMessage)),
   cursor: v.optional(text(512)),
   limit: v.optional(
     v.pipe(
       v.unknown(),
-      v.toNumber(howMany),
-      v.integer(howMany),
-      v.minValue(fewest, howMany),
-      v.maxValue(most, howMany),
+      v.toNumber(limitMessage),
+      v.integer(limitMessage),
+      v.minValue(minLimit, limitMessage),
+      v.maxValue(maxLimit, limitMessage),
     ),
     50,
   ),
@@ -160,47 +160,47 @@ export const listSchema = v.strictObject({
  * Reads the query of the list: `from` is included, `to` is not.
  * Errors (400): `invalid_request` with a problem for each field.
  */
-export function readListQuery(
+export function parseListQuery(
   query: unknown,
 ): Required<Omit<ListQuery, 'userId' | 'after'>> &
   Pick<ListQuery, 'after'> & { status?: BookingStatus | undefined } {
   const { status, from, to, cursor, limit } = parseRequest(listSchema, query);
-  const first = from === undefined ? Number.MIN_SAFE_INTEGER : secondOf(from);
-  const last = to === undefined ? Number.MAX_SAFE_INTEGER : secondOf(to) - 1;
+  const first = from === undefined ? Number.MIN_SAFE_INTEGER : toEpochSeconds(from);
+  const last = to === undefined ? Number.MAX_SAFE_INTEGER : toEpochSeconds(to) - 1;
   if (last < first) {
     throw invalidRequest([{ code: 'invalid_field', field: 'to', message: 'It must be later than "from".' }]);
   }
-  const after = cursor === undefined ? undefined : readCursor(cursor);
+  const after = cursor === undefined ? undefined : parseCursor(cursor);
   // A cursor of another range: DynamoDB would reject it too.
-  if (after && (after.startsAt < first || after.startsAt > last)) throw badCursor();
+  if (after && (after.startsAt < first || after.startsAt > last)) throw invalidCursor();
   return { status, from: first, to: last, limit, after };
 }
 
 /** Rounded up, since appointments begin on whole seconds. */
-const secondOf = (time: string): number => Math.ceil(Date.parse(time) / 1000);
+const toEpochSeconds = (time: string): number => Math.ceil(Date.parse(time) / 1000);
 
 const cursorSchema = v.strictTuple([v.pipe(v.number(), v.safeInteger()), v.custom<string>(isIdentifier)]);
 
 /** A position as an opaque cursor. It has no user: the bearer token decides whose list it is. */
-export function writeCursor({ startsAt, bookingId }: ListPosition): string {
+export function formatCursor({ startsAt, bookingId }: ListPosition): string {
   return Buffer.from(JSON.stringify([startsAt, bookingId])).toString('base64url');
 }
 
-function readCursor(cursor: string): ListPosition {
+function parseCursor(cursor: string): ListPosition {
   try {
     const [startsAt, bookingId] = v.parse(
       cursorSchema,
       JSON.parse(Buffer.from(cursor, 'base64url').toString()),
     );
     const position = { startsAt, bookingId };
-    if (writeCursor(position) === cursor) return position;
+    if (formatCursor(position) === cursor) return position;
   } catch {
     // Not a cursor: reported below.
   }
-  throw badCursor();
+  throw invalidCursor();
 }
 
-function badCursor(): AppError {
+function invalidCursor(): AppError {
   return invalidRequest([
     {
       code: 'invalid_field',

@@ -6,7 +6,7 @@ import type { BookingStore } from '../../shared/booking-store.ts';
 import { toIso } from '../../shared/clock.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { standingOf } from '../../shared/payment.ts';
-import { readListQuery, toBody, writeCursor } from './requests.ts';
+import { formatCursor, parseListQuery, toBody } from './requests.ts';
 
 /** Reads a booking of a user. Errors: `booking_not_found` (404), also for a booking of another user. */
 export async function viewBooking(
@@ -14,7 +14,7 @@ export async function viewBooking(
   userId: string,
   bookingId: string,
 ): Promise<BookingView> {
-  return toView(ownBooking(await deps.bookings.get(bookingId), userId));
+  return toView(requireOwnBooking(await deps.bookings.get(bookingId), userId));
 }
 
 /**
@@ -26,7 +26,7 @@ export async function listBookings(
   userId: string,
   query: unknown,
 ): Promise<BookingsView> {
-  const { status, ...range } = readListQuery(query);
+  const { status, ...range } = parseListQuery(query);
   const page = await deps.bookings.list({ userId, ...range });
   // The index may lag: the current bookings are filtered again.
   const bookings = page.bookings.filter(({ userId: owner, status: current, appointment }) => {
@@ -37,12 +37,12 @@ export async function listBookings(
   });
   return omitUndefined({
     bookings: bookings.map(toView),
-    nextCursor: page.next && writeCursor(page.next),
+    nextCursor: page.next && formatCursor(page.next),
   });
 }
 
 /** The booking of this user. Errors: `booking_not_found` (404), also for a booking of another user. */
-export function ownBooking(booking: Booking | undefined, userId: string): Booking {
+export function requireOwnBooking(booking: Booking | undefined, userId: string): Booking {
   if (booking?.userId === userId) return booking;
   throw bookingNotFound();
 }

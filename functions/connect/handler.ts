@@ -10,10 +10,10 @@ import {
 } from '../../shared/config.ts';
 import { errorPage } from '../../shared/error-page.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
-import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
+import { errorHandler, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
 import { env } from '../../shared/names.ts';
-import { stateLifetime } from '../../shared/oauth-state.ts';
+import { stateLifetimeSeconds } from '../../shared/oauth-state.ts';
 import { secret } from '../../shared/secrets.ts';
 import { startConnection } from './start-connection.ts';
 
@@ -34,7 +34,7 @@ const deps = {
 
 /** GET /google/connect?token=…[&return_to=…], and ?retry=… from a page of ours */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
-  .use(answerErrors(errorPage))
+  .use(errorHandler(errorPage))
   .handler(async (request: HttpRequest) => {
     const query = new URLSearchParams(request.rawQueryString);
     const { location, browser } = await startConnection(deps, {
@@ -43,5 +43,5 @@ export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 
       returnTo: query.get('return_to') ?? undefined,
       browser: binding.read(request.cookies),
     });
-    return redirect(location, [binding.cookie(browser, stateLifetime)]);
+    return redirect(location, [binding.cookie(browser, stateLifetimeSeconds)]);
   });

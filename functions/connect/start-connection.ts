@@ -6,16 +6,21 @@ import type { GoogleClient } from '../../shared/google-client-secret.ts';
 import { type CalendarScope, requestedScopes } from '../../shared/google-oauth.ts';
 import type { Keys } from '../../shared/keys.ts';
 import { audiences, routes } from '../../shared/names.ts';
-import { type OAuthState, openBoundState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
+import {
+  encryptState,
+  type OAuthState,
+  stateLifetimeSeconds,
+  verifyState,
+} from '../../shared/oauth-state.ts';
 import { metric } from '../../shared/observability.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { type Secret, useSecret } from '../../shared/secrets.ts';
+import { type CachedSecret, withSecret } from '../../shared/secrets.ts';
 import { verifyUserToken } from '../../shared/user-token.ts';
 
 export type ConnectDeps = {
-  linkKeys: Secret<Keys<'link-signing'>>;
-  stateKeys: Secret<Keys<'state-encryption'>>;
-  googleClient: Secret<GoogleClient>;
+  linkKeys: CachedSecret<Keys<'link-signing'>>;
+  stateKeys: CachedSecret<Keys<'state-encryption'>>;
+  googleClient: CachedSecret<GoogleClient>;
   clock: Clock;
   randomSecret: () => string;
   /** Google's consent page. */
@@ -38,7 +43,10 @@ type ConnectRequest = {
 };
 
 /** An attempt to connect: the first one of its link, or a retry. */
-type Attempt = Pick<OAuthState, 'userId' | 'link' | 'returnTo'> & { browser: string; expiresAt: number };
+type AuthorizationAttempt = Pick<OAuthState, 'userId' | 'linkTokenHash' | 'returnTo'> & {
+  browser: string;
+  expiresAt: number;
+};
 
 /**
  * Starts a connection: answers Google's consent page and the value that binds the browser. Stores nothing, since the
@@ -51,12 +59,12 @@ export async function startConnection(
 ): Promise<{ location: string; browser: string }> {
   const { browser, expiresAt, ...attempt } =
     request.retry === undefined
-      ? await firstAttempt(deps, request)
-      : await nextAttempt(deps, request.retry, request);
+      ? await fromLinkToken(deps, request)
+      : await fromRetryState(deps, request.retry, request);
   const [keys, { clientId }] = await Promise.all([deps.stateKeys.get(), deps.googleClient.get()]);
   const verifier = deps.randomSecret();
   const nonce = deps.randomSecret();
-  const state = { ...attempt, verifier, nonce, browser: fingerprint(browser) };
+  const state = { ...attempt, verifier, nonce, browserSecretHash: fingerprint(browser) };
   const query = new URLSearchParams({
     client_id: clientId,
     redirect_uri: `${deps.publicUrl}${routes.callback}`,
@@ -66,7 +74,7 @@ export async function startConnection(
     access_type: 'offline',
     // The user chooses the account each time. A login hint would reveal the user to a finder of the link.
     prompt: 'consent select_account',
-    state: await sealState(keys, state, deps.clock(), expiresAt),
+    state: await encryptState(keys, state, deps.clock(), expiresAt),
     nonce,
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
@@ -74,35 +82,39 @@ export async function startConnection(
   return { location: `${deps.authorizationUrl}?${query}`, browser };
 }
 
-async function firstAttempt(
+async function fromLinkToken(
   deps: ConnectDeps,
   { token, returnTo, browser }: ConnectRequest,
-): Promise<Attempt> {
+): Promise<AuthorizationAttempt> {
   if (!token) throw new AppError('token_missing', 'Open this page from LeadsCalendar.', { status: 401 });
   const now = deps.clock();
   const {
     userId,
     keyId,
-    fingerprint: link,
-  } = await useSecret(deps.linkKeys, ['token_invalid'], (keys) =>
+    fingerprint: linkTokenHash,
+  } = await withSecret(deps.linkKeys, ['token_invalid'], (keys) =>
     verifyUserToken(keys, token, { audience: audiences.connect, now }),
   );
   metric('UserTokenVerified', 1, { purpose: 'link-signing', key: keyId });
   if (returnTo !== undefined) checkReturnTo(returnTo, deps.returnOrigins);
   return omitUndefined({
     userId,
-    link,
+    linkTokenHash,
     returnTo,
     // An existing value is kept, so that two tabs can connect at the same time.
     browser: browser ?? deps.randomSecret(),
-    expiresAt: now + stateLifetime,
+    expiresAt: now + stateLifetimeSeconds,
   });
 }
 
 /** A retry of the same link in the same browser, with the expiry of the first attempt. */
-async function nextAttempt(deps: ConnectDeps, retry: string, { browser }: ConnectRequest): Promise<Attempt> {
-  const { userId, link, returnTo, exp } = await openBoundState(deps, retry, browser);
-  return omitUndefined({ userId, link, returnTo, browser: browser as string, expiresAt: exp });
+async function fromRetryState(
+  deps: ConnectDeps,
+  retry: string,
+  { browser }: ConnectRequest,
+): Promise<AuthorizationAttempt> {
+  const { userId, linkTokenHash, returnTo, exp } = await verifyState(deps, retry, browser);
+  return omitUndefined({ userId, linkTokenHash, returnTo, browser: browser as string, expiresAt: exp });
 }
 
 function checkReturnTo(returnTo: string, allowed: string[]): void {

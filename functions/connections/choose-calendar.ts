@@ -1,7 +1,7 @@
 import {
   callWithTokenRefresh,
   getAccess,
-  requireReauthorization,
+  recordReauthorizationRequired,
   type TokenDeps,
 } from '../../shared/access-token.ts';
 import { AppError } from '../../shared/app-error.ts';
@@ -20,7 +20,7 @@ import { isTimeZone } from '../../shared/time-zone.ts';
 export type CalendarDeps = TokenDeps & { calendar: CalendarApi };
 
 /** Checks that events can be created in a calendar, and answers its settings: `timeZone` where Google sends it. */
-export async function readChoice(
+export async function fetchChosenCalendar(
   deps: CalendarDeps,
   connection: GrantedConnection,
   calendarId: string,
@@ -28,7 +28,7 @@ export async function readChoice(
   const { answer, access } = await read(deps, connection, calendarId);
   if (!answer.ok) {
     const { failure } = answer;
-    const refused = refusalOf(failure, calendarId, connection.scopes);
+    const refused = refusalMessage(failure, calendarId, connection.scopes);
     throw refused ?? (await generalError(deps, access.connection, { calendarId, failure }));
   }
   const { isWritable, isOwned, timeZone } = answer.value;
@@ -70,7 +70,7 @@ export async function googleFailure(
   { kind, reason }: CalendarFailure,
 ): Promise<AppError> {
   if (kind === 'permission_missing') {
-    await requireReauthorization(deps, connection, reason);
+    await recordReauthorizationRequired(deps, connection, reason);
     return new AppError(
       'reauthorization_required',
       'Google no longer lets this service use the calendar. The user must connect the calendar again.',
@@ -97,7 +97,7 @@ export async function googleFailure(
 }
 
 /** The error of a failure about this calendar; undefined for any other failure. */
-function refusalOf(
+function refusalMessage(
   { kind, status, reason }: CalendarFailure,
   calendarId: string,
   scopes: string[],

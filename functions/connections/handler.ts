@@ -4,12 +4,12 @@ import { bookingQueue } from '../../shared/booking-queue.ts';
 import { googleEndpoints, required } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import {
-  answerErrors,
+  errorHandler,
   type HttpRequest,
   type HttpResponse,
   json,
   jsonBody,
-  operationFor,
+  matchRoute,
 } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
@@ -33,8 +33,8 @@ const operations: Record<string, (userId: string, request: HttpRequest) => Promi
 
 /** The connection of the user of the bearer token. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
-  .use(answerErrors())
+  .use(errorHandler())
   .handler(async (request: HttpRequest) => {
     const userId = await authenticate(deps, request);
-    return json(200, await operationFor(operations, request)(userId, request));
+    return json(200, await matchRoute(operations, request)(userId, request));
   });

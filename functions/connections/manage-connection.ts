@@ -18,8 +18,8 @@ import { optionalScopes } from '../../shared/names.ts';
 import { describeError, log } from '../../shared/observability.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
-import { type RevocationOutcome, takeBackGrant } from '../../shared/revocation.ts';
-import { type CalendarDeps, googleFailure, readChoice } from './choose-calendar.ts';
+import { type RevocationOutcome, revokeGrant } from '../../shared/revocation.ts';
+import { type CalendarDeps, fetchChosenCalendar, googleFailure } from './choose-calendar.ts';
 
 export type ConnectionsDeps = CalendarDeps & { queue: BookingQueue };
 
@@ -27,7 +27,7 @@ type ListedCalendar = Omit<Calendar, 'isOwned'>;
 
 /** Reads the connection of a user. Errors: `connection_not_found` (404). */
 export async function viewConnection(deps: ConnectionsDeps, userId: string): Promise<ConnectionView> {
-  return toView(await find(deps, userId));
+  return toView(await requireConnection(deps, userId));
 }
 
 /**
@@ -38,7 +38,7 @@ export async function listCalendars(
   deps: ConnectionsDeps,
   userId: string,
 ): Promise<{ calendars: ListedCalendar[] }> {
-  const connection = await findActive(deps, userId);
+  const connection = await requireActiveConnection(deps, userId);
   if (!connection.scopes.includes(optionalScopes.calendarList)) throw listPermissionMissing();
   const { answer, access } = await callWithTokenRefresh(
     deps,
@@ -83,15 +83,15 @@ export async function changeConnection(
   body: unknown,
 ): Promise<ConnectionView> {
   const { calendarId } = parseRequest(changeSchema, body);
-  const connection = await findActive(deps, userId);
+  const connection = await requireActiveConnection(deps, userId);
   if (calendarId === undefined) return toView(connection);
-  const chosen = await save(deps, userId, await readChoice(deps, connection, calendarId));
-  await releaseWaiting(deps, chosen);
+  const chosen = await saveSettings(deps, userId, await fetchChosenCalendar(deps, connection, calendarId));
+  await enqueueActivated(deps, chosen);
   return toView(chosen);
 }
 
 /** Requests the sync of bookings that wait for a calendar. Without it, they are synced when they are due. */
-async function releaseWaiting(
+async function enqueueActivated(
   { queue }: ConnectionsDeps,
   { userId, tokenVersion, choices = 0 }: Connection,
 ): Promise<void> {
@@ -111,23 +111,23 @@ export async function disconnect(
   userId: string,
 ): Promise<{ status: 'disconnected'; revocation: RevocationOutcome }> {
   return retryOnConflict('connection', async () => {
-    const connection = await find(deps, userId);
+    const connection = await requireConnection(deps, userId);
     if (connection.status === 'disconnected') {
       return { status: 'disconnected', revocation: connection.revocation ? 'pending' : 'done' };
     }
-    const ended = endOf(connection, deps.clock());
+    const ended = toDisconnected(connection, deps.clock());
     // Published first: a crash after the write would lose the event.
     await publishDisconnected(deps, ended);
     if (!(await deps.connections.put(ended, connection))) return undefined;
     log.info('Connection ended', { userId });
-    return { status: 'disconnected', revocation: await takeBackGrant(deps, ended) };
+    return { status: 'disconnected', revocation: await revokeGrant(deps, ended) };
   });
 }
 
 /** Seconds after which token-refresh takes over a revocation that was not completed here. */
-const takeOverAfter = 60;
+const takeoverAfterSeconds = 60;
 
-function endOf(
+function toDisconnected(
   connection: GrantedConnection,
   now: number,
 ): DisconnectedConnection & Required<Pick<Connection, 'revocation'>> {
@@ -140,7 +140,7 @@ function endOf(
     keyId,
     revocation: { tokens, googleSub },
     ...withoutAddresses(userId, formerCalendarsOf(connection, now)),
-    refreshAt: now + takeOverAfter,
+    refreshAt: now + takeoverAfterSeconds,
     refreshFailures: 0,
     usedLinks,
     updatedAt: now,
@@ -160,7 +160,7 @@ function publishDisconnected(
   });
 }
 
-async function find(deps: ConnectionsDeps, userId: string): Promise<Connection> {
+async function requireConnection(deps: ConnectionsDeps, userId: string): Promise<Connection> {
   const connection = await deps.connections.get(userId);
   if (connection) return connection;
   throw new AppError(
@@ -172,8 +172,8 @@ async function find(deps: ConnectionsDeps, userId: string): Promise<Connection> 
   );
 }
 
-async function findActive(deps: ConnectionsDeps, userId: string): Promise<GrantedConnection> {
-  const connection = await find(deps, userId);
+async function requireActiveConnection(deps: ConnectionsDeps, userId: string): Promise<GrantedConnection> {
+  const connection = await requireConnection(deps, userId);
   if (connection.status === 'active') return connection;
   throw new AppError(
     'reauthorization_required',
@@ -185,19 +185,19 @@ async function findActive(deps: ConnectionsDeps, userId: string): Promise<Grante
   );
 }
 
-async function save(
+async function saveSettings(
   deps: ConnectionsDeps,
   userId: string,
   { calendarId, timeZone }: { calendarId: string; timeZone?: string },
 ): Promise<GrantedConnection> {
   return retryOnConflict('connection', async () => {
     // Read again: the call to Google may have refreshed the tokens.
-    const connection = await findActive(deps, userId);
+    const connection = await requireActiveConnection(deps, userId);
     const now = deps.clock();
     const moves = calendarId !== connection.calendarId;
     const former = moves ? { formerCalendars: formerCalendarsOf(connection, now) } : {};
     const choice = { calendarId, timeZone, ...former, updatedAt: now };
-    if (!(await deps.connections.choose(userId, connection, choice))) return undefined;
+    if (!(await deps.connections.updateSettings(userId, connection, choice))) return undefined;
     const { timeZone: _, ...unchanged } = connection;
     const choices = (connection.choices ?? 0) + 1;
     return { ...unchanged, ...omitUndefined(choice), choices };

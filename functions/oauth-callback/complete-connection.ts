@@ -1,4 +1,4 @@
-import { open, resealedRevocation, type TokenDeps } from '../../shared/access-token.ts';
+import { decryptStoredTokens, reencryptRevocation, type TokenDeps } from '../../shared/access-token.ts';
 import { AppError, hasCode } from '../../shared/app-error.ts';
 import type { BookingQueue } from '../../shared/booking-queue.ts';
 import type { BusEvent, BusEventType } from '../../shared/bus.ts';
@@ -6,36 +6,41 @@ import type { CalendarApi } from '../../shared/calendar.ts';
 import { toIso } from '../../shared/clock.ts';
 import {
   type Connection,
-  formerCalendarsAgain,
   formerCalendarsOf,
   type GrantedConnection,
-  linksInUse,
   nextRefresh,
   type Revocation,
+  restoreFormerCalendars,
+  unexpiredLinks,
 } from '../../shared/connection.ts';
 import {
   coveredCalendars,
   type GoogleIdentity,
   type GoogleOAuth,
-  type GrantedTokens,
   scopesToKeep,
+  type TokenResponse,
 } from '../../shared/google-oauth.ts';
 import type { Keys } from '../../shared/keys.ts';
 import { routes } from '../../shared/names.ts';
-import { type OAuthState, openBoundState, sameSecret, stateLifetime } from '../../shared/oauth-state.ts';
+import {
+  constantTimeEqual,
+  type OAuthState,
+  stateLifetimeSeconds,
+  verifyState,
+} from '../../shared/oauth-state.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
 import { omitUndefined } from '../../shared/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
-import { type Secret, useSecret } from '../../shared/secrets.ts';
-import { sealTokens } from '../../shared/token-vault.ts';
+import { type CachedSecret, withSecret } from '../../shared/secrets.ts';
+import { encryptTokens } from '../../shared/token-vault.ts';
 import { type LearnedCalendar, learnCalendar } from './learn-calendar.ts';
-import { consentError, readCode } from './read-code.ts';
+import { consentError, parseCode } from './read-code.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;
   calendar: CalendarApi;
   queue: BookingQueue;
-  stateKeys: Secret<Keys<'state-encryption'>>;
+  stateKeys: CachedSecret<Keys<'state-encryption'>>;
   publicUrl: string;
 };
 
@@ -47,12 +52,12 @@ type CallbackRequest = {
 };
 
 /** The user's consent, and the settings of the calendar that was `chosen` before. */
-type Consent = GrantedTokens & { identity: GoogleIdentity; learned: LearnedCalendar & { chosen: string } };
+type Consent = TokenResponse & { identity: GoogleIdentity; learned: LearnedCalendar & { chosen: string } };
 
 export type Connected = { connection: GrantedConnection; returnTo?: string };
 
 /** Seconds for which a used link is kept: the lifetime of a link and of a state made from it in its last second. */
-const usedLinkKept = 2 * stateLifetime + 60;
+const usedLinkTtlSeconds = 2 * stateLifetimeSeconds + 60;
 /** Codes that one link may redeem, since all users share the rate limit of Google's token endpoint. */
 const maxExchanges = 5;
 
@@ -60,41 +65,45 @@ const maxExchanges = 5;
  * Completes a connection: verifies browser and link, redeems the code once, verifies identity and scopes, reads the
  * calendar, and stores the connection with encrypted tokens.
  * Errors, each with nothing stored: `state_missing`, `state_invalid`, `state_expired`, `state_used`, `wrong_browser`,
- * those of `readCode`, `id_token_invalid`, `calendar_permission_missing`, `refresh_token_missing`,
+ * those of `parseCode`, `id_token_invalid`, `calendar_permission_missing`, `refresh_token_missing`,
  * and those of Google's token endpoint.
  */
 export async function completeConnection(
   deps: CallbackDeps,
   { query, browser }: CallbackRequest,
 ): Promise<Connected> {
-  const state = await openBoundState(deps, query.get('state') ?? stateMissing(), browser);
-  const code = readCode(query);
+  const state = await verifyState(deps, query.get('state') ?? stateMissing(), browser);
+  const code = parseCode(query);
 
   // The keys are read early: a failure to read them after the code is redeemed would waste the code.
-  const [known] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
-  if (isUsed(known, state)) throw stateUsed();
-  const mayAsk = await deps.connections.countAttempt(state.link, maxExchanges, deps.clock() + usedLinkKept);
-  if (!mayAsk) throw triedTooOften();
+  const [existing] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
+  if (isLinkUsed(existing, state)) throw stateUsed();
+  const mayAsk = await deps.connections.countAttempt(
+    state.linkTokenHash,
+    maxExchanges,
+    deps.clock() + usedLinkTtlSeconds,
+  );
+  if (!mayAsk) throw tooManyAttempts();
 
-  const { identity, ...granted } = await redeem(deps, code, state.verifier);
-  if (!identity.nonce || !sameSecret(identity.nonce, state.nonce)) throw nonceMismatch();
+  const { identity, ...granted } = await redeemCode(deps, code, state.verifier);
+  if (!identity.nonce || !constantTimeEqual(identity.nonce, state.nonce)) throw nonceMismatch();
   if (coveredCalendars(granted.scopes) === 'none') throw permissionMissing();
 
-  const chosen = accountOf(known, identity)?.calendarId ?? 'primary';
+  const chosen = ifSameAccount(existing, identity)?.calendarId ?? 'primary';
   const learned = { chosen, ...(await learnCalendar(deps.calendar, granted, chosen)) };
-  const connection = await store(deps, state, { ...granted, identity, learned }, known);
-  await releaseWaiting(deps, connection);
+  const connection = await saveConnection(deps, state, { ...granted, identity, learned }, existing);
+  await enqueueActivated(deps, connection);
   return omitUndefined({ connection, returnTo: state.returnTo });
 }
 
-async function redeem(
+async function redeemCode(
   deps: CallbackDeps,
   code: string,
   verifier: string,
-): Promise<GrantedTokens & { identity: GoogleIdentity }> {
+): Promise<TokenResponse & { identity: GoogleIdentity }> {
   const redirectUri = `${deps.publicUrl}${routes.callback}`;
   try {
-    return await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
+    return await withSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
       deps.google.exchangeCode(client, { code, verifier, redirectUri }),
     );
   } catch (error) {
@@ -112,19 +121,19 @@ async function redeem(
  * Stores the connection, again where another writer changed it in the meantime. Published first: after a crash in
  * between, the event is published again rather than never.
  */
-async function store(
+async function saveConnection(
   deps: CallbackDeps,
   state: OAuthState,
   consent: Consent,
-  firstKnown: Connection | undefined,
+  firstRead: Connection | undefined,
 ): Promise<GrantedConnection> {
-  let known = firstKnown;
+  let existing = firstRead;
   const stored = await retryOnConflict('connection', async () => {
-    const connection = await toConnection(deps, state, consent, known);
-    await announce(deps, connection, known);
-    if (await deps.connections.put(connection, known)) return connection;
-    known = await deps.connections.get(state.userId);
-    if (isUsed(known, state)) throw stateUsed();
+    const connection = await buildConnection(deps, state, consent, existing);
+    await publishActivated(deps, connection, existing);
+    if (await deps.connections.put(connection, existing)) return connection;
+    existing = await deps.connections.get(state.userId);
+    if (isLinkUsed(existing, state)) throw stateUsed();
     return undefined;
   });
   metric('ConnectionActivated', 1);
@@ -132,18 +141,18 @@ async function store(
   return stored;
 }
 
-async function toConnection(
+async function buildConnection(
   deps: CallbackDeps,
   state: OAuthState,
   { identity, learned, ...granted }: Consent,
-  known: Connection | undefined,
+  existing: Connection | undefined,
 ): Promise<GrantedConnection> {
   const { userId } = state;
   const now = deps.clock();
   const keys = await deps.tokenKeys.get();
-  const before = known?.status === 'disconnected' ? undefined : known;
-  const sameAccount = accountOf(known, identity);
-  const refreshToken = granted.refreshToken ?? (await stillWorking(deps, sameAccount));
+  const before = existing?.status === 'disconnected' ? undefined : existing;
+  const sameAccount = ifSameAccount(existing, identity);
+  const refreshToken = granted.refreshToken ?? (await verifyStoredRefreshToken(deps, sameAccount));
   const accessTokenExpiresAt = now + granted.expiresIn;
   const accountChangedAt = before && !sameAccount ? now : before?.accountChangedAt;
   return omitUndefined({
@@ -153,41 +162,49 @@ async function toConnection(
     email: identity.email,
     scopes: scopesToKeep(granted.scopes),
     ...calendarOf(sameAccount, learned),
-    ...formerOf(known, identity, granted.scopes, now),
-    ...(await sealTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
+    ...toFormerCalendars(existing, identity, granted.scopes, now),
+    ...(await encryptTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,
-    tokenVersion: (known?.tokenVersion ?? 0) + 1,
+    tokenVersion: (existing?.tokenVersion ?? 0) + 1,
     lastUsedAt: now,
     lastRefreshedAt: now,
     refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
     refreshFailures: 0,
-    usedLinks: [...(known ? linksInUse(known, now) : []), { link: state.link, until: now + usedLinkKept }],
+    usedLinks: [
+      ...(existing ? unexpiredLinks(existing, now) : []),
+      { link: state.linkTokenHash, until: now + usedLinkTtlSeconds },
+    ],
     accountChangedAt,
-    ...(await resealedRevocation(deps, userId, grantToTakeBack(known, identity))),
+    ...(await reencryptRevocation(deps, userId, grantToRevoke(existing, identity))),
     connectedAt: now,
     updatedAt: now,
   });
 }
 
 /** The existing connection to the same Google account; a connection to another account has other calendars. */
-function accountOf(known: Connection | undefined, identity: GoogleIdentity): GrantedConnection | undefined {
-  return known && known.status !== 'disconnected' && known.googleSub === identity.sub ? known : undefined;
+function ifSameAccount(
+  existing: Connection | undefined,
+  identity: GoogleIdentity,
+): GrantedConnection | undefined {
+  return existing && existing.status !== 'disconnected' && existing.googleSub === identity.sub
+    ? existing
+    : undefined;
 }
 
 /** Former calendars that may have orphans, as far as the new grant covers them. */
-function formerOf(
-  known: Connection | undefined,
+function toFormerCalendars(
+  existing: Connection | undefined,
   { email, sub }: GoogleIdentity,
   scopes: string[],
   now: number,
 ): Pick<GrantedConnection, 'formerCalendars'> {
-  if (known && known.status !== 'disconnected' && known.googleSub !== sub)
-    return { formerCalendars: formerCalendarsOf(known, now) };
-  const former = known ? formerCalendarsAgain(known, email, now) : [];
+  if (existing && existing.status !== 'disconnected' && existing.googleSub !== sub)
+    return { formerCalendars: formerCalendarsOf(existing, now) };
+  const former = existing ? restoreFormerCalendars(existing, email, now) : [];
   const narrowed =
-    known !== undefined &&
-    known.status !== 'disconnected' &&
-    coveredCalendars(known.scopes) === 'shared' &&
+    existing !== undefined &&
+    existing.status !== 'disconnected' &&
+    coveredCalendars(existing.scopes) === 'shared' &&
     coveredCalendars(scopes) === 'owned';
   const covered = narrowed ? former.filter(({ calendarId }) => calendarId === 'primary') : former;
   return covered.length > 0 ? { formerCalendars: covered } : {};
@@ -198,29 +215,32 @@ function calendarOf(
   sameAccount: GrantedConnection | undefined,
   { chosen, calendarId, timeZone }: Consent['learned'],
 ): Pick<GrantedConnection, 'calendarId' | 'timeZone'> {
-  const { calendarId: current = 'primary', timeZone: known } = sameAccount ?? {};
+  const { calendarId: current = 'primary', timeZone: existing } = sameAccount ?? {};
   const isCurrent = current === chosen;
-  const zone = isCurrent ? (timeZone ?? (calendarId === current ? known : undefined)) : known;
+  const zone = isCurrent ? (timeZone ?? (calendarId === current ? existing : undefined)) : existing;
   return omitUndefined({ calendarId: isCurrent ? calendarId : current, timeZone: zone });
 }
 
 /** The unused grant of another account. Never one of this account, with which Google would revoke the new grant. */
-function grantToTakeBack(known: Connection | undefined, identity: GoogleIdentity): Revocation | undefined {
+function grantToRevoke(existing: Connection | undefined, identity: GoogleIdentity): Revocation | undefined {
   const abandoned =
-    known && known.status !== 'disconnected' && known.googleSub !== identity.sub
-      ? { tokens: known.tokens, googleSub: known.googleSub }
-      : known?.revocation;
+    existing && existing.status !== 'disconnected' && existing.googleSub !== identity.sub
+      ? { tokens: existing.tokens, googleSub: existing.googleSub }
+      : existing?.revocation;
   return abandoned?.googleSub === identity.sub ? undefined : abandoned;
 }
 
 /**
  * The stored refresh token of the same account, for a consent to which Google issued none. A refresh verifies it.
  */
-async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undefined): Promise<string> {
-  if (known) {
+async function verifyStoredRefreshToken(
+  deps: CallbackDeps,
+  existing: GrantedConnection | undefined,
+): Promise<string> {
+  if (existing) {
     try {
-      const { refreshToken } = await open(deps, known, known.tokens);
-      await useSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
+      const { refreshToken } = await decryptStoredTokens(deps, existing, existing.tokens);
+      await withSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
         deps.google.refresh(client, refreshToken),
       );
       return refreshToken;
@@ -236,10 +256,10 @@ async function stillWorking(deps: CallbackDeps, known: GrantedConnection | undef
 }
 
 /** Publishes the connection, and the change to another Google account. */
-async function announce(
+async function publishActivated(
   deps: CallbackDeps,
   { userId, tokenVersion, googleSub, connectedAt }: GrantedConnection,
-  known: Connection | undefined,
+  existing: Connection | undefined,
 ): Promise<void> {
   const event = (type: BusEventType, reason: string): BusEvent => ({
     type,
@@ -248,15 +268,15 @@ async function announce(
     userId,
     reason,
   });
-  const isOther = known && known.status !== 'disconnected' && known.googleSub !== googleSub;
+  const isOtherAccount = existing && existing.status !== 'disconnected' && existing.googleSub !== googleSub;
   await deps.bus.publish(
-    event('connection.activated', known ? 'consented_again' : 'first_consent'),
-    ...(isOther ? [event('connection.account_changed', 'other_account')] : []),
+    event('connection.activated', existing ? 'consented_again' : 'first_consent'),
+    ...(isOtherAccount ? [event('connection.account_changed', 'other_account')] : []),
   );
 }
 
 /** Requests the sync of bookings that wait for this user. Without it, they are synced when they are due. */
-async function releaseWaiting(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
+async function enqueueActivated(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
   try {
     await deps.queue.send({ type: 'connection.activated', userId, tokenVersion, page: 0 });
   } catch (error) {
@@ -264,8 +284,8 @@ async function releaseWaiting(deps: CallbackDeps, { userId, tokenVersion }: Conn
   }
 }
 
-function isUsed(known: Connection | undefined, state: OAuthState): boolean {
-  return known?.usedLinks.some(({ link }) => link === state.link) ?? false;
+function isLinkUsed(existing: Connection | undefined, state: OAuthState): boolean {
+  return existing?.usedLinks.some(({ link }) => link === state.linkTokenHash) ?? false;
 }
 
 function stateMissing(): never {
@@ -286,7 +306,7 @@ function stateUsed(): AppError {
   );
 }
 
-function triedTooOften(): AppError {
+function tooManyAttempts(): AppError {
   return new AppError(
     'state_used',
     'This link was tried too often. Nothing was changed now. Start again from LeadsCalendar: it gives you a new link.',

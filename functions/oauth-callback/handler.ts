@@ -5,7 +5,7 @@ import { googleEndpoints, required } from '../../shared/config.ts';
 import { dynamoClient } from '../../shared/dynamo.ts';
 import { errorPage } from '../../shared/error-page.ts';
 import { googleOAuth } from '../../shared/google-sign-in.ts';
-import { answerErrors, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
+import { errorHandler, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 import { env } from '../../shared/names.ts';
@@ -26,7 +26,7 @@ const deps = {
 
 /** GET /google/callback */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
-  .use(answerErrors(errorPage))
+  .use(errorHandler(errorPage))
   .handler(async (request: HttpRequest) => {
     const { connection, returnTo } = await completeConnection(deps, {
       query: new URLSearchParams(request.rawQueryString),

@@ -4,7 +4,7 @@ import {
   type CalendarApi,
   readCalendar,
 } from '../../shared/calendar.ts';
-import { coveredCalendars, type GrantedTokens } from '../../shared/google-oauth.ts';
+import { coveredCalendars, type TokenResponse } from '../../shared/google-oauth.ts';
 import { log, reportOperatorError } from '../../shared/observability.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 
@@ -19,7 +19,7 @@ const primary = 'primary';
  */
 export async function learnCalendar(
   api: CalendarApi,
-  { accessToken, scopes }: Pick<GrantedTokens, 'accessToken' | 'scopes'>,
+  { accessToken, scopes }: Pick<TokenResponse, 'accessToken' | 'scopes'>,
   chosen: string,
 ): Promise<LearnedCalendar> {
   const read = (calendarId: string) => readCalendar(api, accessToken, calendarId);

@@ -5,7 +5,7 @@ import { operatorOAuthErrors } from '../../shared/google-oauth.ts';
  * The authorization code of Google's answer. Errors: `access_denied`, `administrator_denied`, `browser_unsupported`,
  * `google_client_misconfigured`, and `authorization_failed` for all others.
  */
-export function readCode(query: URLSearchParams): string {
+export function parseCode(query: URLSearchParams): string {
   const error = query.get('error');
   const code = query.get('code');
   if (error === null && code) return code;

@@ -1,7 +1,7 @@
 import type { IgnoredReason } from '../../shared/api-answers.ts';
 import { AppError, type ErrorCode, hasCode } from '../../shared/app-error.ts';
 import { log, metric } from '../../shared/observability.ts';
-import { useSecret } from '../../shared/secrets.ts';
+import { withSecret } from '../../shared/secrets.ts';
 import type { ParsedEvent } from './parse-event.ts';
 import type { PaymentProvider, Webhook, WebhookDeps } from './payment-provider.ts';
 import { signingSecrets } from './webhook-secrets.ts';
@@ -36,7 +36,7 @@ async function verify(deps: WebhookDeps, provider: PaymentProvider, webhook: Web
     });
   }
   const verifying = countRejected(provider, () =>
-    useSecret(deps.secrets, ['signature_mismatch', 'provider_not_configured'], (secrets) =>
+    withSecret(deps.secrets, ['signature_mismatch', 'provider_not_configured'], (secrets) =>
       provider.verify(webhook, signingSecrets(secrets, provider.name), deps.clock()),
     ),
   );

@@ -1,6 +1,6 @@
-import { type AppointmentTexts, readAppointment } from '../../shared/appointment.ts';
+import { type AppointmentFields, parseAppointment } from '../../shared/appointment.ts';
 import type { Appointment, Problem } from '../../shared/booking.ts';
-import type { NamedBooking } from '../../shared/booking-queue.ts';
+import type { BookingFromPayment } from '../../shared/booking-queue.ts';
 import { isIdentifier } from '../../shared/identifier.ts';
 import { reportOperatorError } from '../../shared/observability.ts';
 
@@ -12,10 +12,10 @@ export type FieldNames = { bookingId: string; userId: string; timeZone: string }
  * by its payment, and so does one whose id cannot be used: it is paid for, so never dropped.
  */
 export async function parseBooking(
-  texts: AppointmentTexts,
+  texts: AppointmentFields,
   names: FieldNames,
   paymentId: string,
-): Promise<NamedBooking | undefined> {
+): Promise<BookingFromPayment | undefined> {
   const named = (field: string): boolean => Object.hasOwn(texts, field);
   const hasOwnId = named(names.bookingId);
   if (!hasOwnId && !(named(names.userId) && named('start'))) return undefined;
@@ -23,7 +23,7 @@ export async function parseBooking(
   const bookingId = hasOwnId ? texts[names.bookingId] : paymentId;
   const userId = texts[names.userId];
   const user = userOf(texts, names.userId);
-  const { appointment, problems } = await readSafely(() => readAppointment(texts, names.timeZone));
+  const { appointment, problems } = await parseSafely(() => parseAppointment(texts, names.timeZone));
   const allProblems = [
     ...checkIdentifier(names.bookingId, bookingId),
     ...checkIdentifier(names.userId, userId),
@@ -44,9 +44,9 @@ export async function parseBooking(
  */
 export function parseReference(
   reference: string | undefined,
-  metadata: AppointmentTexts,
+  metadata: AppointmentFields,
   names: FieldNames,
-): NamedBooking | undefined {
+): BookingFromPayment | undefined {
   if (!isIdentifier(reference)) return undefined;
   const user = userOf(metadata, names.userId);
   const problems = user.unusableUser ? checkIdentifier(names.userId, metadata[names.userId]) : [];
@@ -54,7 +54,10 @@ export function parseReference(
 }
 
 /** The user whom a payment names. One that cannot be used is not the same as none. */
-function userOf(texts: AppointmentTexts, field: string): Pick<NamedBooking, 'userId' | 'unusableUser'> {
+function userOf(
+  texts: AppointmentFields,
+  field: string,
+): Pick<BookingFromPayment, 'userId' | 'unusableUser'> {
   if (!Object.hasOwn(texts, field)) return {};
   const userId = texts[field];
   return isIdentifier(userId) ? { userId } : { unusableUser: true };
@@ -66,11 +69,11 @@ type Reading = { appointment?: Appointment; problems: Problem[] };
  * What `read` answers. An error that it did not foresee becomes a problem: the money has been taken, so an answer of
  * 5xx at every delivery would lose the payment.
  */
-export async function readSafely(read: () => Promise<Reading>): Promise<Reading> {
+export async function parseSafely(read: () => Promise<Reading>): Promise<Reading> {
   try {
     return await read();
   } catch (error) {
-    reportOperatorError('Appointment of a payment could not be read', withoutTexts(error));
+    reportOperatorError('Appointment of a payment could not be read', redactError(error));
     return {
       problems: [
         {
@@ -84,7 +87,7 @@ export async function readSafely(read: () => Promise<Reading>): Promise<Reading>
 }
 
 /** The error without its message, in which libraries quote what they were given: texts of an appointment. */
-function withoutTexts(error: unknown): Error {
+function redactError(error: unknown): Error {
   const { name = 'Error', stack = '' } = error instanceof Error ? error : {};
   const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
   const safe = new Error('(its message is left out: it may quote the payment)');

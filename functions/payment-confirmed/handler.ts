@@ -3,11 +3,11 @@ import { paymentQueue } from '../../shared/booking-queue.ts';
 import { systemClock } from '../../shared/clock.ts';
 import { required, stripeMode, stripeUrl } from '../../shared/config.ts';
 import {
-  answerErrors,
+  errorHandler,
   type HttpRequest,
   type HttpResponse,
   json,
-  operationFor,
+  matchRoute,
   rawBody,
 } from '../../shared/http.ts';
 import { keysOf } from '../../shared/keys.ts';
@@ -32,9 +32,9 @@ const providerOf: Record<string, PaymentProvider> = Object.fromEntries(
 
 /** Webhooks of payment providers. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
-  .use(answerErrors())
+  .use(errorHandler())
   .handler(async (request: HttpRequest) => {
-    const provider = operationFor(providerOf, request);
+    const provider = matchRoute(providerOf, request);
     return json(
       200,
       await acceptWebhook(deps, provider, { body: rawBody(request), headers: request.headers }),

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { IgnoredReason } from '../../shared/api-answers.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { PaymentReported } from '../../shared/booking-queue.ts';
-import { discreetly } from '../../shared/schemas.ts';
+import { redactedMessages } from '../../shared/schemas.ts';
 
 /** What to do with an event: queue what it says of a payment, or ignore it. */
 export type ParsedEvent = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });
@@ -15,7 +15,7 @@ export function parsePart<Schema extends v.GenericSchema>(
   part: unknown,
   message: string,
 ): v.InferOutput<Schema> {
-  const parsed = v.safeParse(schema, part, discreetly);
+  const parsed = v.safeParse(schema, part, redactedMessages);
   if (parsed.success) return parsed.output;
   throw new AppError('unsupported_event_format', message, {
     status: 400,

@@ -1,7 +1,7 @@
 import type { PaymentQueue } from '../../shared/booking-queue.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { StripeMode } from '../../shared/config.ts';
-import type { Secret } from '../../shared/secrets.ts';
+import type { CachedSecret } from '../../shared/secrets.ts';
 import type { ParsedEvent } from './parse-event.ts';
 import type { StripeApi } from './stripe/api.ts';
 
@@ -18,7 +18,7 @@ export type WebhookSecrets = Readonly<Record<string, string[]>>;
 export type SecretFormat = { pattern: RegExp; is: string };
 
 export type WebhookDeps = {
-  secrets: Secret<WebhookSecrets>;
+  secrets: CachedSecret<WebhookSecrets>;
   queue: PaymentQueue;
   clock: Clock;
   /** The mode of Stripe whose payments count. */

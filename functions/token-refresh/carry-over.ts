@@ -1,12 +1,12 @@
-import { open, resealedRevocation, type TokenDeps } from '../../shared/access-token.ts';
+import { decryptStoredTokens, reencryptRevocation, type TokenDeps } from '../../shared/access-token.ts';
 import type { Connection } from '../../shared/connection.ts';
-import type { ResealedTokens } from '../../shared/connection-store.ts';
-import { eachOf } from '../../shared/each-of.ts';
+import type { ReencryptedTokens } from '../../shared/connection-store.ts';
+import { forEachConcurrent } from '../../shared/each-of.ts';
 import type { Keys } from '../../shared/keys.ts';
 import { describeError, log, metric } from '../../shared/observability.ts';
-import { sealTokens } from '../../shared/token-vault.ts';
+import { encryptTokens } from '../../shared/token-vault.ts';
 
-type CarryOverDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
+type ReencryptDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
 
 const pageSize = 100;
 
@@ -14,31 +14,31 @@ const pageSize = 100;
  * Encrypts all tokens under older keys again with the current one, without calling Google. The old key can be removed
  * minutes after a rotation, since idle and broken connections are included.
  */
-export async function carryOverTokens(deps: CarryOverDeps): Promise<{ carriedOver: number }> {
+export async function reencryptTokens(deps: ReencryptDeps): Promise<{ reencrypted: number }> {
   const keys = await deps.tokenKeys.get();
   const current = keys.current(deps.clock());
-  let carriedOver = 0;
+  let reencrypted = 0;
   for (const keyId of keys.ids.filter((id) => id !== current)) {
     let left = 0;
     // Always the first page, which re-encrypted tokens leave. A page without success, or a key that has become the
     // current one, ends the loop until the next run.
     const isOld = () => keyId !== keys.current(deps.clock());
-    for (let before = -1; isOld() && before !== carriedOver && deps.timeLeft(); ) {
-      before = carriedOver;
-      const { userIds } = await deps.connections.sealedWith(keyId, pageSize);
+    for (let before = -1; isOld() && before !== reencrypted && deps.timeLeft(); ) {
+      before = reencrypted;
+      const { userIds } = await deps.connections.listByKeyId(keyId, pageSize);
       left = userIds.length;
-      await eachOf(userIds, deps.concurrency, async (userId) => {
-        if (await carryOver(deps, keys, userId, keyId)) carriedOver++;
+      await forEachConcurrent(userIds, deps.concurrency, async (userId) => {
+        if (await reencryptOne(deps, keys, userId, keyId)) reencrypted++;
       });
     }
     metric('TokensOnOldKey', left, { key: keyId });
   }
-  if (carriedOver > 0) log.info('Tokens re-encrypted', { carriedOver, current });
-  return { carriedOver };
+  if (reencrypted > 0) log.info('Tokens re-encrypted', { reencrypted, current });
+  return { reencrypted };
 }
 
-async function carryOver(
-  deps: CarryOverDeps,
+async function reencryptOne(
+  deps: ReencryptDeps,
   keys: Keys<'token-encryption'>,
   userId: string,
   from: string,
@@ -46,10 +46,10 @@ async function carryOver(
   try {
     const connection = await deps.connections.get(userId);
     if (connection?.keyId !== from) return false;
-    return await deps.connections.reseal(
+    return await deps.connections.replaceCiphertext(
       userId,
       connection.tokenVersion,
-      await resealed(deps, keys, connection),
+      await reencryptedTokens(deps, keys, connection),
     );
   } catch (error) {
     log.warn('Tokens not re-encrypted', { userId, error: describeError(error) });
@@ -57,15 +57,15 @@ async function carryOver(
   }
 }
 
-async function resealed(
-  deps: CarryOverDeps,
+async function reencryptedTokens(
+  deps: ReencryptDeps,
   keys: Keys<'token-encryption'>,
   connection: Connection,
-): Promise<ResealedTokens> {
+): Promise<ReencryptedTokens> {
   const now = deps.clock();
   const { userId } = connection;
-  const revocation = await resealedRevocation(deps, userId, connection.revocation);
+  const revocation = await reencryptRevocation(deps, userId, connection.revocation);
   if (connection.status === 'disconnected') return { keyId: keys.current(now), ...revocation };
-  const tokens = await open(deps, connection, connection.tokens);
-  return { ...(await sealTokens(keys, now, userId, tokens)), ...revocation };
+  const tokens = await decryptStoredTokens(deps, connection, connection.tokens);
+  return { ...(await encryptTokens(keys, now, userId, tokens)), ...revocation };
 }

@@ -4,7 +4,7 @@ import { dynamoClient } from '../../shared/dynamo.ts';
 import { env } from '../../shared/names.ts';
 import { setLogContext } from '../../shared/observability.ts';
 import { tokenDeps } from '../../shared/token-deps.ts';
-import { carryOverTokens } from './carry-over.ts';
+import { reencryptTokens } from './carry-over.ts';
 import { refreshDueConnections } from './refresh-due.ts';
 
 const deps = {
@@ -14,12 +14,12 @@ const deps = {
 };
 
 /** Milliseconds reserved for the running refreshes: longer than the timeout of Google's token endpoint. */
-const reserve = 20_000;
+const shutdownMarginMs = 20_000;
 
 /** Every few minutes. */
 export const handler = middy({ timeoutEarlyInMillis: 0 }).handler(async (_event: unknown, context) => {
   setLogContext({ requestId: context.awsRequestId });
-  const timeLeft = (): boolean => context.getRemainingTimeInMillis() > reserve;
+  const timeLeft = (): boolean => context.getRemainingTimeInMillis() > shutdownMarginMs;
   const report = await refreshDueConnections({ ...deps, timeLeft });
-  return { ...report, ...(await carryOverTokens({ ...deps, timeLeft })) };
+  return { ...report, ...(await reencryptTokens({ ...deps, timeLeft })) };
 });

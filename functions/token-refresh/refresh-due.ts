@@ -1,9 +1,9 @@
 import { newLease, refreshUnderLease, type TokenDeps } from '../../shared/access-token.ts';
 import { hasCode, isOperatorError } from '../../shared/app-error.ts';
 import { type Cursor, shards } from '../../shared/dynamo.ts';
-import { eachOf } from '../../shared/each-of.ts';
+import { forEachConcurrent } from '../../shared/each-of.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
-import { takeBackGrant } from '../../shared/revocation.ts';
+import { revokeGrant } from '../../shared/revocation.ts';
 
 export type SweepDeps = TokenDeps & {
   indexShards: number;
@@ -23,12 +23,12 @@ export type SweepReport = {
   /** Failures with an OAuth error that this service does not know. */
   unknownOAuthErrors: number;
   /** Why the sweep ended early; the remaining connections stay due. */
-  endedEarly?: 'time' | 'operator' | 'storm';
+  endedEarly?: 'time' | 'operator' | 'outage';
 };
 
 const pageSize = 100;
 /** Failures, if more than successes, after which Google is considered unavailable. */
-const stormAfter = 20;
+const outageThreshold = 20;
 /** Connections with an unknown OAuth error in one sweep after which the cause is probably this service. */
 const unknownFromOperator = 5;
 
@@ -44,7 +44,9 @@ export async function refreshDueConnections(deps: SweepDeps): Promise<SweepRepor
     skipped: 0,
     unknownOAuthErrors: 0,
   };
-  await eachOf(dueUserIds(deps, report), deps.concurrency, (userId) => handleOne(deps, userId, report));
+  await forEachConcurrent(dueUserIds(deps, report), deps.concurrency, (userId) =>
+    handleOne(deps, userId, report),
+  );
   log.info('Sweep ended', report);
   metric('RefreshSweepFailures', report.failed);
   return report;
@@ -52,7 +54,7 @@ export async function refreshDueConnections(deps: SweepDeps): Promise<SweepRepor
 
 /** Users with a due connection, until the sweep ends. */
 async function* dueUserIds(deps: SweepDeps, report: SweepReport): AsyncGenerator<string> {
-  for await (const userIds of readAhead(duePages(deps))) {
+  for await (const userIds of prefetch(duePages(deps))) {
     for (const userId of userIds) {
       if (!deps.timeLeft()) report.endedEarly ??= 'time';
       if (report.endedEarly) return;
@@ -67,14 +69,14 @@ async function* duePages(deps: SweepDeps): AsyncGenerator<string[]> {
   const unread: { shard: string; cursor?: Cursor }[] = shards(deps.indexShards).map((shard) => ({ shard }));
   for (let next = unread.shift(); next; next = unread.shift()) {
     const { shard } = next;
-    const { userIds, cursor } = await deps.connections.due(shard, now, pageSize, next.cursor);
+    const { userIds, cursor } = await deps.connections.listDue(shard, now, pageSize, next.cursor);
     if (cursor) unread.push({ shard, cursor });
     yield userIds;
   }
 }
 
 /** The same pages, each read while the one before is processed. */
-async function* readAhead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
+async function* prefetch<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
   let next = pages.next();
   for (;;) {
     const page = await next;
@@ -89,23 +91,24 @@ async function* readAhead<T>(pages: AsyncGenerator<T>): AsyncGenerator<T> {
 /** Refreshes or revokes one connection, with two calls to the table: the lease and the result. */
 async function handleOne(deps: SweepDeps, userId: string, report: SweepReport): Promise<void> {
   try {
-    const connection = await deps.connections.takeLeaseIfDue(userId, newLease(deps));
+    const connection = await deps.connections.acquireLeaseIfDue(userId, newLease(deps));
     if (!connection) {
       report.skipped++;
       return;
     }
     const { revocation } = connection;
-    if (revocation && (await takeBackGrant(deps, { ...connection, revocation })) === 'done') report.revoked++;
-    if (connection.status === 'disconnected' && !revocation) await deps.connections.forget(connection);
+    if (revocation && (await revokeGrant(deps, { ...connection, revocation })) === 'done') report.revoked++;
+    if (connection.status === 'disconnected' && !revocation)
+      await deps.connections.deleteRetained(connection);
     if (connection.status !== 'active') return;
     await refreshUnderLease(deps, connection, { used: false });
     report.refreshed++;
   } catch (error) {
-    noteFailure(error, userId, report);
+    recordFailure(error, userId, report);
   }
 }
 
-function noteFailure(error: unknown, userId: string, report: SweepReport): void {
+function recordFailure(error: unknown, userId: string, report: SweepReport): void {
   if (hasCode(error, 'reauthorization_required')) {
     report.reauthorizationRequired++;
     return;
@@ -119,7 +122,7 @@ function noteFailure(error: unknown, userId: string, report: SweepReport): void 
     report.endedEarly = 'operator';
   } else if (isOperatorError(error)) {
     reportOperatorError('Token cannot be refreshed', error);
-  } else if (report.failed >= stormAfter && report.failed > report.refreshed) {
-    report.endedEarly ??= 'storm';
+  } else if (report.failed >= outageThreshold && report.failed > report.refreshed) {
+    report.endedEarly ??= 'outage';
   }
 }

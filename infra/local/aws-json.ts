@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import * as v from 'valibot';
-import { discreetly } from '../../shared/schemas.ts';
+import { redactedMessages } from '../../shared/schemas.ts';
 import { closeServer, listen } from './ports.ts';
 
 /** An error as AWS answers it. */
@@ -27,7 +27,7 @@ export function operation<Schema extends v.GenericSchema>(
   run: (input: v.InferOutput<Schema>) => unknown,
 ): (input: unknown) => unknown {
   return (input) => {
-    const parsed = v.safeParse(schema, input, discreetly);
+    const parsed = v.safeParse(schema, input, redactedMessages);
     if (!parsed.success) throw awsError('ValidationException', v.summarize(parsed.issues));
     return run(parsed.output);
   };

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
-import { discreetly } from '../../shared/schemas.ts';
+import { redactedMessages } from '../../shared/schemas.ts';
 import type { BusEvent } from './event-bus.ts';
 import type { ResolvedResource } from './resources.ts';
 
@@ -82,7 +82,7 @@ function read<Schema extends v.GenericSchema>(
   schema: Schema,
   resource: ResolvedResource,
 ): v.InferOutput<Schema> {
-  const parsed = v.safeParse(schema, resource.properties, discreetly);
+  const parsed = v.safeParse(schema, resource.properties, redactedMessages);
   if (parsed.success) return parsed.output;
   throw new Error(
     `The local stack cannot deliver events as ${resource.logicalId} says; see infra/local/event-delivery.ts.\n${v.summarize(parsed.issues)}`,

@@ -10,7 +10,7 @@ export type Narrator = {
   onLog(line: LogLine): void;
 };
 
-const stories: Record<string, string> = {
+const texts: Record<string, string> = {
   [`GET ${routes.connect}`]: 'sent a browser to Google',
   [`GET ${routes.callback}`]: 'Google sent a browser back',
   [`POST ${webhookRoute('stripe')}`]: 'payment webhook',
@@ -21,8 +21,8 @@ const stories: Record<string, string> = {
 export function createNarrator(say: (line: string) => void): Narrator {
   return {
     onAccess({ method, path, status, ms }) {
-      const story = stories[`${method} ${path}`];
-      say(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${story ? `  (${story})` : ''}`);
+      const text = texts[`${method} ${path}`];
+      say(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${text ? `  (${text})` : ''}`);
     },
     onEvent({ detailType, detail }) {
       const names = ['userId', 'bookingId', 'reason', 'code'] as const;

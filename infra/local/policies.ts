@@ -4,7 +4,7 @@
  * Source: docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
  */
 import * as v from 'valibot';
-import { discreetly } from '../../shared/schemas.ts';
+import { redactedMessages } from '../../shared/schemas.ts';
 import type { ResolvedResource } from './resources.ts';
 
 /** Keys that statements may set conditions on. */
@@ -91,7 +91,7 @@ export function readRole(role: ResolvedResource, policies: ResolvedResource[]): 
 }
 
 function readPolicy(role: ResolvedResource, document: unknown): Statement[] {
-  const parsed = v.safeParse(Policy, document, discreetly);
+  const parsed = v.safeParse(Policy, document, redactedMessages);
   if (parsed.success) return parsed.output.Statement;
   throw new Error(
     `A policy of the role ${role.logicalId} has something that the local stack does not evaluate. ` +

@@ -47,13 +47,13 @@ export async function startQueues(kind: QueuesKind = 'fauxqs', path?: string): P
     ...(path ? { dataDir: path } : {}),
   });
   // fauxqs always listens on every interface; connections from other machines are closed here.
-  const turnAway = (message: unknown) => {
+  const reject = (message: unknown) => {
     const { socket } = message as { socket: Socket };
     if (socket.localPort === fauxqs.port && !/^(::ffff:)?127\.|^::1$/.test(socket.remoteAddress ?? '')) {
       socket.destroy();
     }
   };
-  subscribe('net.server.socket', turnAway);
+  subscribe('net.server.socket', reject);
   return {
     endpoint: `http://127.0.0.1:${fauxqs.port}`,
     messages(name) {
@@ -65,7 +65,7 @@ export async function startQueues(kind: QueuesKind = 'fauxqs', path?: string): P
       };
     },
     async close() {
-      unsubscribe('net.server.socket', turnAway);
+      unsubscribe('net.server.socket', reject);
       await fauxqs.stop();
     },
   };

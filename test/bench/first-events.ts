@@ -117,7 +117,7 @@ const rightAnswers: Record<FunctionName, (answer: Record<string, unknown>) => bo
   'payment-confirmed': ({ statusCode }) => statusCode === 200,
   'booking-sync': ({ batchItemFailures }) =>
     Array.isArray(batchItemFailures) && batchItemFailures.length === 0,
-  'booking-reconcile': ({ handedBack }) => handedBack === 1,
+  'booking-reconcile': ({ requeued }) => requeued === 1,
   'token-refresh': ({ refreshed }) => refreshed === 1,
 };
 

@@ -11,9 +11,9 @@ import { connectionStore } from '../../shared/connection-store.ts';
 import { shardOf, toItem } from '../../shared/dynamo.ts';
 import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { indexes } from '../../shared/names.ts';
-import { logTo } from '../../shared/observability.ts';
-import { sealTokens } from '../../shared/token-vault.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { setLogSink } from '../../shared/observability.ts';
+import { encryptTokens } from '../../shared/token-vault.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { createScheduler, type Process, type Random, randomOf } from '../simulation/scheduler.ts';
 
@@ -45,7 +45,7 @@ export async function simulatedSweep({
   tableLatency: number;
   tokenLatency: number;
 }): Promise<Simulated> {
-  logTo(() => {});
+  setLogSink(() => {});
   const startsAt = Date.parse('2026-11-23T09:00:00Z');
   const { now, at, operate, run } = createScheduler(startsAt);
   const clock = (): number => Math.floor(now() / 1000);
@@ -92,8 +92,8 @@ export async function simulatedSweep({
         return { accessToken: 'access'.padEnd(220, '.'), expiresIn: 3599, scopes: [] };
       },
     },
-    googleClient: heldSecret({ clientId: 'bench', clientSecret: 'bench' }),
-    tokenKeys: heldSecret(keys),
+    googleClient: cachedSecret({ clientId: 'bench', clientSecret: 'bench' }),
+    tokenKeys: cachedSecret(keys),
     bus: { publish: unused },
     clock,
     random,
@@ -129,7 +129,7 @@ export async function fill(
   },
 ): Promise<void> {
   const seal = (userId: string) =>
-    sealTokens(keys, now, userId, {
+    encryptTokens(keys, now, userId, {
       accessToken: 'access'.padEnd(220, '.'),
       refreshToken: 'refresh'.padEnd(103, '.'),
     });

@@ -18,7 +18,7 @@ import { synthesize } from '../../infra/synthesize.ts';
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { env, type KeyPurpose, keySecrets, routes, webhookRoute } from '../../shared/names.ts';
-import { openState } from '../../shared/oauth-state.ts';
+import { decryptState } from '../../shared/oauth-state.ts';
 import { type Canary, findLeaks, type Observation, spellings } from '../canaries.ts';
 import { temporaryDirectory } from '../integration/local-assembly.ts';
 import { dispute, refund, snapshot, thin } from '../unit/stripe.ts';
@@ -237,7 +237,7 @@ async function begin(userId: string, walk: Walk = { account: personal.email }, q
   const state = new URL(visit.location).searchParams.get('state') ?? '';
   plantJwt('state', state);
   const keys = parseKeys('state-encryption', keysText('state-encryption'));
-  const { verifier, nonce } = await openState(keys, state, Math.floor(Date.now() / 1000));
+  const { verifier, nonce } = await decryptState(keys, state, Math.floor(Date.now() / 1000));
   plant('PKCE verifier', verifier);
   plant('nonce', nonce);
   return { ...visit, link, state, callback: await walkConsent(visit.location, walk) };
@@ -529,7 +529,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
     // Concurrently, so that one of them is a new environment.
     await Promise.all([run('token-refresh'), run('token-refresh')]);
     const results = observations.filter(({ where }) => where === 'result of token-refresh');
-    expect(results.some(({ text }) => /"carriedOver":[1-9]/.test(text))).toBe(true);
+    expect(results.some(({ text }) => /"reencrypted":[1-9]/.test(text))).toBe(true);
     for (const { purpose, text, previous } of rotations)
       stack.secrets.put(stack.secretNames.keys[purpose], retire(purpose, text, previous, now));
     await newEnvironments(200, (userId) => call(userId, 'GET', routes.connection));

@@ -4,16 +4,16 @@ import type { Bus, BusEvent } from '../../shared/bus.ts';
 import { busEventSchema } from '../../shared/bus-events.ts';
 
 /** An in-memory bus that can be unavailable. Rejects undocumented events. */
-export type RecordedBus = Bus & { events: BusEvent[]; types(): string[]; away: boolean };
+export type RecordedBus = Bus & { events: BusEvent[]; types(): string[]; unavailable: boolean };
 
 export function recordedBus(): RecordedBus {
   const events: BusEvent[] = [];
   return {
     events,
     types: () => events.map(({ type }) => type),
-    away: false,
+    unavailable: false,
     async publish(...published) {
-      if (this.away) throw new Error('The bus is away.');
+      if (this.unavailable) throw new Error('The bus is away.');
       // Parsing drops fields that are not documented.
       for (const event of published) expect(v.parse(busEventSchema, event)).toEqual(event);
       events.push(...published);

@@ -3,7 +3,7 @@ import type { BookingMessage } from '../../shared/booking-queue.ts';
 /** An in-memory queue that can be unavailable. */
 export type RecordedQueue = {
   messages: BookingMessage[];
-  away: boolean;
+  unavailable: boolean;
   prepare(): Promise<void>;
   send(message: BookingMessage): Promise<void>;
   sendBatch(messages: BookingMessage[]): Promise<number>;
@@ -13,14 +13,14 @@ export function recordedQueue(): RecordedQueue {
   const messages: BookingMessage[] = [];
   return {
     messages,
-    away: false,
+    unavailable: false,
     async prepare() {},
     async send(message) {
-      if (this.away) throw new Error('The queue is away.');
+      if (this.unavailable) throw new Error('The queue is away.');
       messages.push(message);
     },
     async sendBatch(batch) {
-      if (this.away) throw new Error('The queue is away.');
+      if (this.unavailable) throw new Error('The queue is away.');
       messages.push(...batch);
       return batch.length;
     },

@@ -1,14 +1,14 @@
-import type { Secret } from '../../shared/secrets.ts';
+import type { CachedSecret } from '../../shared/secrets.ts';
 
 /** A secret in memory. `newer` is the value of the next reload, once. */
-export function heldSecret<T>(value: T): Secret<T> & { value: T; newer: T | undefined } {
+export function cachedSecret<T>(value: T): CachedSecret<T> & { value: T; newer: T | undefined } {
   return {
     value,
     newer: undefined,
     async get() {
       return this.value;
     },
-    async getNewer() {
+    async reload() {
       const { newer } = this;
       if (newer !== undefined) this.value = newer;
       this.newer = undefined;

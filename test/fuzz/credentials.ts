@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { fingerprint } from '../../shared/fingerprint.ts';
 import { type Keys as KeysOf, keyText } from '../../shared/keys.ts';
 import { audiences } from '../../shared/names.ts';
-import { sealState } from '../../shared/oauth-state.ts';
+import { encryptState } from '../../shared/oauth-state.ts';
 import { tampered, texts } from './values.ts';
 
 /** Values of the service's secrets. */
@@ -297,12 +297,12 @@ export async function makeState(
   const { verifier, nonce, browser } = attempt;
   const state = {
     userId,
-    link,
+    linkTokenHash: link,
     verifier,
     nonce,
-    browser: fingerprint(browser),
+    browserSecretHash: fingerprint(browser),
     ...(returnTo === undefined ? {} : { returnTo }),
   };
-  const sealed = await sealState(states, state, now, now + expires);
+  const sealed = await encryptState(states, state, now, now + expires);
   return damage ? spoil(sealed, damage) : sealed;
 }

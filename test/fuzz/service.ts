@@ -25,9 +25,9 @@ import { calendarScopes } from '../../shared/google-oauth.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { keyText, parseKeys } from '../../shared/keys.ts';
 import { env, type KeyPurpose, keySecrets, optionalScopes, routes } from '../../shared/names.ts';
-import { logTo } from '../../shared/observability.ts';
+import { setLogSink } from '../../shared/observability.ts';
 import { splitMac, withMac } from '../../shared/payment-mac.ts';
-import { sealTokens } from '../../shared/token-vault.ts';
+import { encryptTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { attempt, challenge, type Keys, usedLink } from './credentials.ts';
 import { appointment, details } from './requests.ts';
@@ -139,7 +139,7 @@ export async function startService(assembly: string) {
   });
   starting.defer(() => stopRecording.forEach((stop) => void stop()));
   const lines: string[] = [];
-  logTo((line) => lines.push(line));
+  setLogSink((line) => lines.push(line));
 
   const handlers = new Map<string, Handler>();
   const load = async (name: string): Promise<Handler> => {
@@ -246,7 +246,7 @@ export async function startService(assembly: string) {
       email,
       scopes,
       calendarId: 'primary',
-      ...(await sealTokens(keys.tokens, now(), userId, { accessToken, refreshToken })),
+      ...(await encryptTokens(keys.tokens, now(), userId, { accessToken, refreshToken })),
       accessTokenExpiresAt: now() + 1e7,
       tokenVersion: 1,
       lastUsedAt: now(),

@@ -3,10 +3,10 @@ import { beforeEach, describe, expect, inject, it } from 'vitest';
 import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
 import { type ProviderName, providers } from '../../functions/payment-confirmed/providers.ts';
 import { readAssembly } from '../../infra/local/template.ts';
-import { answerErrors, type HttpRequest, type HttpResponse, json } from '../../shared/http.ts';
+import { errorHandler, type HttpRequest, type HttpResponse, json } from '../../shared/http.ts';
 import { metricNamespace, webhookRoute } from '../../shared/names.ts';
 import { recordedQueue } from '../fakes/queue.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/sign-webhook.ts';
 import { logged } from '../setup.ts';
 
@@ -25,7 +25,7 @@ const stripeSecret = 'whsec_of_stripe_0123456789abcdef';
 const standardSecret = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
 const queue = recordedQueue();
 const deps = {
-  secrets: heldSecret({ stripe: [stripeSecret], standard: [standardSecret] }),
+  secrets: cachedSecret({ stripe: [stripeSecret], standard: [standardSecret] }),
   queue,
   clock: () => now,
   stripeMode: 'both' as const,
@@ -45,7 +45,7 @@ async function send(name: ProviderName, body: string, secret: string): Promise<n
   const provider = providers.find((one) => one.name === name) as (typeof providers)[number];
   const webhook = { body: Buffer.from(body), headers: signWebhook[name](body, secret, now) };
   const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
-    .use(answerErrors())
+    .use(errorHandler())
     .handler(async () => json(200, await acceptWebhook(deps, provider, webhook)));
   const request = { routeKey: `POST ${webhookRoute(name)}`, headers: {} } as HttpRequest;
   const answer = await handler(request, { awsRequestId: '1' } as never);
@@ -88,7 +88,7 @@ function rings(name: string): boolean {
 
 beforeEach(() => {
   logged.length = 0;
-  queue.away = false;
+  queue.unavailable = false;
 });
 
 describe.each([
@@ -110,7 +110,7 @@ describe.each([
 
   it('raises the webhook alarm when a webhook is answered 5xx', async () => {
     expect(rings('WebhookErrors')).toBe(false);
-    queue.away = true;
+    queue.unavailable = true;
     expect(await send(provider, provider === 'stripe' ? paidEvent() : body, secret)).toBe(500);
     expect(rings('WebhookErrors')).toBe(true);
   });

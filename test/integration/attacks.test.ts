@@ -22,9 +22,9 @@ import { randomSecret } from '../../shared/browser-binding.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { type Audience, audiences } from '../../shared/names.ts';
-import { sealState, stateLifetime } from '../../shared/oauth-state.ts';
+import { encryptState, stateLifetimeSeconds } from '../../shared/oauth-state.ts';
 import { signUserToken } from '../../shared/user-token.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 import { logged } from '../setup.ts';
 import { ben, startWorld, type World } from './world.ts';
 
@@ -166,7 +166,7 @@ describe('the OAuth state', () => {
     await finish(callback, browser);
     await disconnect(world.deps, user);
     await refused('state_used', () => finish(callback, browser));
-    world.time.now += stateLifetime + 1;
+    world.time.now += stateLifetimeSeconds + 1;
     await refused('state_expired', () => finish(callback, browser));
   });
 
@@ -192,7 +192,13 @@ describe('the OAuth state', () => {
   it('refuses a state that is encrypted with another key or not at all', async () => {
     const { browser } = await begin(user);
     const { stateKeys, linkKeys, tokenKeys } = world.deps;
-    const claims = { userId: user, link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
+    const claims = {
+      userId: user,
+      linkTokenHash: 'l',
+      verifier: 'v'.repeat(43),
+      nonce: 'n',
+      browserSecretHash: 'b',
+    };
     const exp = world.time.now + 60;
     const keyOf = (secret: { value: { key(id: string): Uint8Array | undefined } }) =>
       secret.value.key('k1') as Uint8Array;
@@ -212,7 +218,7 @@ describe('the OAuth state', () => {
       await new SignJWT({ ...claims, exp })
         .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
         .sign(keyOf(stateKeys)),
-      await sealState(stranger, claims, world.time.now, exp),
+      await encryptState(stranger, claims, world.time.now, exp),
       Buffer.from(JSON.stringify({ ...claims, exp })).toString('base64url'),
     ];
     for (const state of forged) {
@@ -431,7 +437,7 @@ describe('webhooks', () => {
   };
   const deps = () => ({
     ...world.deps,
-    secrets: heldSecret({ stripe: [secret], standard: [secret] }),
+    secrets: cachedSecret({ stripe: [secret], standard: [secret] }),
     stripeMode: 'both' as const,
     stripeApi: { fetch, baseUrl: 'http://127.0.0.1:9' },
   });

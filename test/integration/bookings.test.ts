@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import {
   cancelBooking,
   declareBooking,
   patchBooking,
-  type Written,
+  type WriteResult,
 } from '../../functions/bookings/change-booking.ts';
 import { listBookings, viewBooking } from '../../functions/bookings/view-booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
@@ -26,7 +26,7 @@ beforeEach(() => {
   number += 1;
   bookingId = `booking-${number}`;
   world.queue.messages.length = 0;
-  world.queue.away = false;
+  world.queue.unavailable = false;
 });
 
 const day = '2027-03-01';
@@ -37,10 +37,11 @@ const meeting = (change: Record<string, unknown> = {}) => ({
   ...change,
 });
 const target = (change: { userId?: string; ifMatch?: string } = {}) => ({ userId, bookingId, ...change });
-const declare = (change: Record<string, unknown> = {}, who = {}): Promise<Written> =>
+const declare = (change: Record<string, unknown> = {}, who = {}): Promise<WriteResult> =>
   declareBooking(world.deps, target(who), meeting(change));
-const patch = (change: unknown, who = {}): Promise<Written> => patchBooking(world.deps, target(who), change);
-const cancel = (who = {}): Promise<Written> => cancelBooking(world.deps, target(who));
+const patch = (change: unknown, who = {}): Promise<WriteResult> =>
+  patchBooking(world.deps, target(who), change);
+const cancel = (who = {}): Promise<WriteResult> => cancelBooking(world.deps, target(who));
 const view = () => viewBooking(world.deps, userId, bookingId);
 const event = () => world.events().find(({ summary }) => summary?.endsWith(bookingId));
 
@@ -376,10 +377,10 @@ describe('write conflicts and outages', () => {
   });
 
   it('a change that could not be queued comes due by itself', async () => {
-    world.queue.away = true;
+    world.queue.unavailable = true;
     expect(await declare({ hold: true })).toMatchObject({ outcome: 'accepted' });
-    world.queue.away = false;
-    await handBackDueBookings({ ...world.deps, timeLeft: () => true });
+    world.queue.unavailable = false;
+    await requeueDueBookings({ ...world.deps, timeLeft: () => true });
     const ours = world.queue.messages.filter(
       (message) => 'bookingId' in message && message.bookingId === bookingId,
     );

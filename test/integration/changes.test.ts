@@ -137,7 +137,7 @@ describe('a rescheduled booking', () => {
   });
 
   it('a rescheduled event stays in its calendar when the user chooses another one', async () => {
-    await world.deps.connections.choose(
+    await world.deps.connections.updateSettings(
       'user-1',
       { tokenVersion: 1 },
       { calendarId: 'another', updatedAt: 0 },

@@ -15,8 +15,8 @@ import { calendarScopes } from '../../shared/google-oauth.ts';
 import type { HttpRequest } from '../../shared/http.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { audiences, optionalScopes } from '../../shared/names.ts';
-import { takeBackGrant } from '../../shared/revocation.ts';
-import { openTokens } from '../../shared/token-vault.ts';
+import { revokeGrant } from '../../shared/revocation.ts';
+import { decryptTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { logged } from '../setup.ts';
 import { otherSpellings } from '../spellings.ts';
@@ -71,7 +71,7 @@ async function connect(userId: string, walk?: Walk, change?: Partial<ConnectDeps
 }
 const refreshTokenOf = async (userId: string): Promise<string> => {
   const { tokens } = (await world.connection(userId)) as GrantedConnection;
-  return (await openTokens(world.tokenKeys.value, userId, tokens)).refreshToken;
+  return (await decryptTokens(world.tokenKeys.value, userId, tokens)).refreshToken;
 };
 
 describe('a connection', () => {
@@ -93,13 +93,13 @@ describe('a connection', () => {
   });
 
   it('connects when waiting bookings cannot be requeued at once: they come due', async () => {
-    world.queue.away = true;
+    world.queue.unavailable = true;
     await connect('user-1');
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });
 
   it('does not connect when the bus is unavailable', async () => {
-    world.bus.away = true;
+    world.bus.unavailable = true;
     await expect(connect('user-1')).rejects.toThrow('The bus is away.');
     expect(await world.connection('user-1')).toBeUndefined();
   });
@@ -131,7 +131,7 @@ describe('a connection', () => {
 
   it('a reconnect to the same account keeps the chosen calendar', async () => {
     await connect('user-1');
-    await world.deps.connections.choose(
+    await world.deps.connections.updateSettings(
       'user-1',
       { tokenVersion: 1 },
       {
@@ -151,7 +151,7 @@ describe('a connection', () => {
     world.time.now += 60;
     const { location, browser } = await begin('user-1');
     const callback = await walkConsent(location);
-    const { get, choose } = world.deps.connections;
+    const { get, updateSettings } = world.deps.connections;
     let chosen = false;
     const connections = {
       ...world.deps.connections,
@@ -159,7 +159,7 @@ describe('a connection', () => {
         const seen = await get(userId);
         if (!chosen) {
           chosen = true;
-          await choose(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: 0 });
+          await updateSettings(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: 0 });
         }
         return seen;
       },
@@ -180,8 +180,8 @@ describe('a connection', () => {
     expect(world.bus.types().slice(1)).toEqual(['connection.activated', 'connection.account_changed']);
     const { revocation } = connection;
     if (!revocation) throw new Error('nothing to take back');
-    expect((await openTokens(world.tokenKeys.value, 'user-1', revocation.tokens)).refreshToken).toBe(old);
-    expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('done');
+    expect((await decryptTokens(world.tokenKeys.value, 'user-1', revocation.tokens)).refreshToken).toBe(old);
+    expect(await revokeGrant(world.deps, { ...connection, revocation })).toBe('done');
     expect(world.google.control.grants().map(({ email }) => email)).toEqual([ben]);
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
   });
@@ -214,7 +214,7 @@ describe('a connection', () => {
     expect(connection).toMatchObject({ status: 'active', email: ben, keyId: 'k2' });
     const { revocation } = connection;
     if (!revocation) throw new Error('nothing to take back');
-    expect(await takeBackGrant(world.deps, { ...connection, revocation })).toBe('pending');
+    expect(await revokeGrant(world.deps, { ...connection, revocation })).toBe('pending');
   });
 
   it('a return to an account cancels its pending revocation, which would end the new grant', async () => {
@@ -405,7 +405,7 @@ describe('the calendar of a connection', () => {
   /** Connects, chooses a calendar, and connects again. */
   async function again(calendarId: string, prepare: () => void, walk?: Walk): Promise<GrantedConnection> {
     await connect('user-1');
-    await world.deps.connections.choose(
+    await world.deps.connections.updateSettings(
       'user-1',
       { tokenVersion: 1 },
       { calendarId, timeZone: 'Asia/Tokyo', updatedAt: world.time.now },
@@ -490,7 +490,7 @@ describe('the calendar of a connection', () => {
     async (_, __, passed, expected) => {
       const permission = { calendarScope: 'shared' } as const;
       await connect('user-1', {}, permission);
-      await world.deps.connections.choose(
+      await world.deps.connections.updateSettings(
         'user-1',
         { tokenVersion: 1 },
         { calendarId: secondCalendar, updatedAt: world.time.now },
@@ -516,7 +516,7 @@ describe('the calendar of a connection', () => {
     for (const [index, calendarId] of former.entries()) {
       const userId = `user-${index}`;
       await connect(userId);
-      await world.deps.connections.choose(userId, { tokenVersion: 1 }, { calendarId, updatedAt: 0 });
+      await world.deps.connections.updateSettings(userId, { tokenVersion: 1 }, { calendarId, updatedAt: 0 });
       await disconnect(world.deps, userId);
       world.time.now += 60;
       const { connection } = await connect(userId);

@@ -43,7 +43,7 @@ describe('viewing a connection', () => {
 
   it('shows why a connection is broken', async () => {
     await world.connect('user-1');
-    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    await world.deps.connections.markReauthorizationRequired('user-1', 1, 'invalid_grant', world.time.now);
     expect(await viewConnection(world.deps, 'user-1')).toMatchObject({
       status: 'reauthorization_required',
       reason: 'invalid_grant',
@@ -100,7 +100,7 @@ describe('the list of calendars', () => {
     await world.connect('user-1', withList);
     world.google.control.fail({ on: 'calendarList.list', how: { status: 503 } });
     await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(coded('calendar_unavailable', 503));
-    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    await world.deps.connections.markReauthorizationRequired('user-1', 1, 'invalid_grant', world.time.now);
     await expect(listCalendars(world.deps, 'user-1')).rejects.toThrow(coded('reauthorization_required', 409));
   });
 });
@@ -204,7 +204,7 @@ describe('changing a connection', () => {
   it('stores a chosen calendar when waiting bookings cannot be requeued at once', async () => {
     const calendarId = await idOf('Appointments');
     await world.connect('user-1');
-    world.queue.away = true;
+    world.queue.unavailable = true;
     expect(await changeConnection(world.deps, 'user-1', { calendarId })).toMatchObject({ calendarId });
   });
 
@@ -422,7 +422,7 @@ describe('disconnecting', () => {
   it('a disconnect publishes which users keep access to a shared account', async () => {
     for (const userId of ['user-1', 'user-2', 'user-3', 'user-4']) await world.connect(userId);
     await world.connect('elsewhere', { googleSub: 'ben-sub' });
-    await world.deps.connections.requireReauthorization('user-4', 1, 'invalid_grant', world.time.now);
+    await world.deps.connections.markReauthorizationRequired('user-4', 1, 'invalid_grant', world.time.now);
     await disconnect(world.deps, 'user-1');
     expect(world.bus.types()).toEqual(['connection.disconnected', 'connection.account_shared']);
     expect(world.bus.events[1]).toMatchObject({
@@ -507,7 +507,7 @@ describe('disconnecting', () => {
 
   it('does not disconnect when the bus is unavailable', async () => {
     await world.connect('user-1');
-    world.bus.away = true;
+    world.bus.unavailable = true;
     await expect(disconnect(world.deps, 'user-1')).rejects.toThrow('The bus is away.');
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });

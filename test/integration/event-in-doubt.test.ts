@@ -262,7 +262,7 @@ describe('a calendar that is not shared for a while', () => {
     await move();
     await runWhenDue();
     const { tokenVersion, choices } = (await world.connection('user-1')) ?? { tokenVersion: 0 };
-    await world.deps.connections.choose(
+    await world.deps.connections.updateSettings(
       'user-1',
       { tokenVersion, ...(choices === undefined ? {} : { choices }) },
       { calendarId: 'primary', updatedAt: world.time.now },

@@ -15,7 +15,7 @@ import { functionConfig } from '../../infra/local/wiring.ts';
 import { type PaymentReported, paymentQueue } from '../../shared/booking-queue.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { chaosAssembly } from '../chaos/assembly.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 import { temporaryDirectory } from './local-assembly.ts';
 import { ada } from './world.ts';
 
@@ -115,7 +115,7 @@ test('the permissions of booking-reconcile do not suffice to forge a payment', a
 
   // The keys are unavailable for a while: the webhook's message becomes a dead letter, and is not trusted either.
   const good = secrets.get(name) as string;
-  const keys = heldSecret(parseKeys('payment-messages', good));
+  const keys = cachedSecret(parseKeys('payment-messages', good));
   secrets.put(name, '{}');
   const queueUrl = `${endpoints.sqs}/${accountId}/BookingsQueue.fifo`;
   await paymentQueue(queueUrl, keys, undefined, sqs).send(payment('paid-before'));

@@ -270,7 +270,7 @@ it("a stale run does not look for the former account's event in the connected ac
 
 it('does not search calendars of the former account in the connected one', async () => {
   const { tokenVersion = 0 } = (await world.connection('user-1')) ?? {};
-  await world.deps.connections.choose(
+  await world.deps.connections.updateSettings(
     'user-1',
     { tokenVersion },
     { calendarId: secondCalendar, formerCalendars: [], updatedAt: 0 },

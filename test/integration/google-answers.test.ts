@@ -5,7 +5,7 @@ import { declareBooking, patchBooking } from '../../functions/bookings/change-bo
 import type { FaultEffect, RouteName } from '../../infra/local/google/faults.ts';
 import type { Booking } from '../../shared/booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { logTo } from '../../shared/observability.ts';
+import { setLogSink } from '../../shared/observability.ts';
 import { startWorld, type World } from './world.ts';
 
 /** One answer of Google is not knowledge: what is believed, what waits, and what ends the wait. */
@@ -30,11 +30,11 @@ const body = (booking: Booking | undefined, hours = 0) => ({
 /** Lines of the log while `work` runs. */
 async function logged(work: () => Promise<void>): Promise<Record<string, unknown>[]> {
   const lines: Record<string, unknown>[] = [];
-  logTo((line) => lines.push(JSON.parse(line)));
+  setLogSink((line) => lines.push(JSON.parse(line)));
   try {
     await work();
   } finally {
-    logTo(() => {});
+    setLogSink(() => {});
   }
   return lines;
 }
@@ -149,7 +149,10 @@ describe("a refusal of the user's account or calendar", () => {
     await sync(again());
     expect(world.calls()).toEqual(['events.insert']);
     const read = { tokenVersion: 1 };
-    await world.deps.connections.choose('user-1', read, { calendarId: 'primary', updatedAt: world.time.now });
+    await world.deps.connections.updateSettings('user-1', read, {
+      calendarId: 'primary',
+      updatedAt: world.time.now,
+    });
     await releaseWaiting(world.deps, {
       type: 'connection.activated',
       userId: 'user-1',

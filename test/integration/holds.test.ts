@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { declareBooking, patchBooking, type Written } from '../../functions/bookings/change-booking.ts';
+import { declareBooking, patchBooking, type WriteResult } from '../../functions/bookings/change-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
 import { toIso } from '../../shared/clock.ts';
@@ -36,12 +36,12 @@ async function drain(): Promise<void> {
   for (const message of world.queue.messages.splice(0))
     await syncBooking(world.deps, message as SyncRequested);
 }
-async function put(change: object = {}): Promise<Written> {
+async function put(change: object = {}): Promise<WriteResult> {
   const written = await declareBooking(world.deps, target(), body(change));
   await drain();
   return written;
 }
-async function patch(change: object): Promise<Written> {
+async function patch(change: object): Promise<WriteResult> {
   const written = await patchBooking(world.deps, target(), change);
   await drain();
   return written;

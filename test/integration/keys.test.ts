@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { settlingTime } from '../../infra/keys-rotation.ts';
+import { propagationSeconds } from '../../infra/keys-rotation.ts';
 import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
 import { demoBooking } from '../../infra/local/payment.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
@@ -77,13 +77,13 @@ test('a manual rotation removes no needed key, and everything works with the new
   });
   expect(await run('retire', id)).toMatchObject({ code: 1, output: expect.stringContaining('Keep it') });
 
-  const from = Math.floor(Date.now() / 1000) - settlingTime['token-encryption'];
+  const from = Math.floor(Date.now() / 1000) - propagationSeconds['token-encryption'];
   put('token-encryption', { ...held(), next: { id, from } });
   expect(await run('retire', 'initial')).toMatchObject({
     code: 1,
     output: expect.stringContaining('1 connection has tokens that only the key "initial" opens'),
   });
-  expect(await stack.invoke('token-refresh', {})).toMatchObject({ payload: { carriedOver: 1 } });
+  expect(await stack.invoke('token-refresh', {})).toMatchObject({ payload: { reencrypted: 1 } });
   expect(await run('retire', 'initial')).toMatchObject({ code: 0 });
   expect(parseKeys('token-encryption', JSON.stringify(held())).ids).toEqual([id]);
   expect((await run('list')).output).toMatch(new RegExp(`^${id} +current.+ 1 connection\n$`));
@@ -114,7 +114,7 @@ test('rotates and retires the keys of each purpose separately', { timeout: 120_0
       output: expect.stringContaining(`to ${purpose}`),
     });
     const { id } = held(purpose).next;
-    const from = Math.floor(Date.now() / 1000) - settlingTime[purpose];
+    const from = Math.floor(Date.now() / 1000) - propagationSeconds[purpose];
     put(purpose, { ...held(purpose), next: { id, from } });
     expect(await run('retire', 'initial')).toMatchObject({ code: 0 });
     expect(parseKeys(purpose, JSON.stringify(held(purpose))).ids).toEqual([id]);

@@ -452,10 +452,10 @@ describe('a payment for a cancelled booking', () => {
   it('is published after the bus was unavailable', async () => {
     await declare('p6');
     await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'p6' });
-    world.bus.away = true;
+    world.bus.unavailable = true;
     await expect(sync(paid('p6', 'pi_6'))).rejects.toThrow();
     expect(await payments('p6')).toEqual([]);
-    world.bus.away = false;
+    world.bus.unavailable = false;
     await sync(paid('p6', 'pi_6'), true);
     expect(orphaned()).toHaveLength(1);
   });

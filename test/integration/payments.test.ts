@@ -160,7 +160,7 @@ describe('a full refund', () => {
   it('a refund waits while the connection is broken, and is completed after a reconnect', async () => {
     await sync(world.payment('b1'));
     const connection = await world.connection('user-1');
-    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    await world.deps.connections.markReauthorizationRequired('user-1', 1, 'invalid_grant', world.time.now);
     await sync(world.reported('b1', fullRefund));
     expect(await status('b1')).toBe('waiting_for_connection');
     await world.deps.connections.put({ ...connection, tokenVersion: 3 } as never, { tokenVersion: 2 });

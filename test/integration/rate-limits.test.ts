@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { seededRandom } from '../../infra/local/google/faults.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
@@ -88,7 +88,7 @@ it('enters three times as many bookings as a minute allows with few refused call
   while (world.events().length < bookings.length && world.time.now < start + 600) {
     world.time.now += 60;
     world.queue.messages.length = 0;
-    await handBackDueBookings({ ...world.deps, timeLeft: () => true });
+    await requeueDueBookings({ ...world.deps, timeLeft: () => true });
     const due = world.queue.messages as SyncRequested[];
     for (let first = 0; first < due.length; first += atOnce)
       await Promise.all(due.slice(first, first + atOnce).map((message) => syncBooking(deps, message)));

@@ -6,9 +6,9 @@ import { verifiedMessages } from '../../functions/booking-sync/verified-message.
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
-import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
+import { reencryptTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
-import { type Rotation, retire, rotate, settlingTime } from '../../infra/keys-rotation.ts';
+import { propagationSeconds, type Rotation, retire, rotate } from '../../infra/keys-rotation.ts';
 import { keysStore, tokensByKey } from '../../infra/keys-store.ts';
 import { startAwsJsonServer } from '../../infra/local/aws-json.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
@@ -21,8 +21,8 @@ import { randomSecret } from '../../shared/browser-binding.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { audiences } from '../../shared/names.ts';
-import { secret, secretMinimumAge, secretTimeToLive } from '../../shared/secrets.ts';
-import { openTokens } from '../../shared/token-vault.ts';
+import { minReloadIntervalSeconds, secret, secretTtlSeconds } from '../../shared/secrets.ts';
+import { decryptTokens } from '../../shared/token-vault.ts';
 import { signUserToken } from '../../shared/user-token.ts';
 import { logged } from '../setup.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
@@ -106,9 +106,9 @@ function startEnvironment(onSurprise = () => {}) {
     const keys = secret(secretIds[purpose], (text) => parseKeys(purpose, text), world.deps.clock);
     return {
       get: keys.get,
-      getNewer() {
+      reload() {
         onSurprise();
-        return keys.getNewer();
+        return keys.reload();
       },
     };
   };
@@ -145,7 +145,7 @@ async function finish(environment: Environment, userId: string, begun: Awaited<R
 }
 const sweep = async (environment: Environment) => ({
   ...(await refreshDueConnections(environment)),
-  ...(await carryOverTokens(environment)),
+  ...(await reencryptTokens(environment)),
 });
 const codesInLog = () =>
   logged.filter((line) => /token_unreadable|state_invalid|token_invalid|payment_message_invalid/.test(line));
@@ -232,16 +232,16 @@ describe('a rotation under traffic', () => {
     const rotations = {} as Record<Rotated, Rotation>;
     for (const purpose of rotatedPurposes) rotations[purpose] = await rotateKeys({ purpose });
     const rotation = rotations['token-encryption'];
-    expect(rotation.from - time.now).toBeGreaterThan(secretTimeToLive);
+    expect(rotation.from - time.now).toBeGreaterThan(secretTtlSeconds);
     await traffic(rotation.from + 300);
     backendKeys = keysText('link-signing');
     // A key of payment messages stays for four weeks.
     for (const purpose of ['token-encryption', 'state-encryption', 'link-signing'] as const) {
-      await traffic(Math.max(time.now + 20, rotations[purpose].settledAt));
+      await traffic(Math.max(time.now + 20, rotations[purpose].propagatedAt));
       const known = await operator(purpose).read();
       const text = retire(purpose, known.text, 'k1', time.now);
-      expect(await tokensOf().countSealedWith('k1')).toEqual({ count: 0, complete: true });
-      expect(await tokensOf().findSealedWith('k1')).toBe(0);
+      expect(await tokensOf().countEncryptedWith('k1')).toEqual({ count: 0, complete: true });
+      expect(await tokensOf().findEncryptedWith('k1')).toBe(0);
       await operator(purpose).replace(known, text);
       expect(parseKeys(purpose, keysText(purpose)).ids).toEqual([rotations[purpose].id]);
     }
@@ -254,7 +254,7 @@ describe('a rotation under traffic', () => {
     // No environment met an unknown key, so none had to read the keys again.
     expect(surprises).toBe(0);
     expect(links).toBeGreaterThan(50);
-    expect(await tokensOf().countSealedWith(rotation.id)).toEqual({ count: users.length, complete: true });
+    expect(await tokensOf().countEncryptedWith(rotation.id)).toEqual({ count: users.length, complete: true });
     for (const userId of users) {
       expect(await world.connection(userId)).toMatchObject({ status: 'active', keyId: rotation.id });
     }
@@ -274,7 +274,7 @@ describe('an emergency rotation', () => {
       refreshAt: world.time.now - 1,
     });
     await Promise.all([informed.tokenKeys.get(), informed.stateKeys.get()]);
-    pass(secretTimeToLive);
+    pass(secretTtlSeconds);
     await Promise.all([unaware.tokenKeys.get(), unaware.stateKeys.get()]);
     const { id } = await rotateKeys({ atOnce: true });
     await rotateKeys({ purpose: 'state-encryption', atOnce: true });
@@ -293,7 +293,7 @@ describe('an emergency rotation', () => {
     await sweep(unaware);
     expect(await world.connection('user-1')).toEqual(connection);
 
-    pass(secretMinimumAge);
+    pass(minReloadIntervalSeconds);
     expect((await getAccess(unaware, connection)).connection.tokenVersion).toBe(2);
     await finish(unaware, 'user-2', begun);
     await syncBooking(unaware, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
@@ -324,11 +324,11 @@ describe('re-encryption of tokens', () => {
       refreshAt: now + 2 * 86_400,
     });
     await world.connect('broken');
-    await world.deps.connections.requireReauthorization('broken', 1, 'invalid_grant', now);
+    await world.deps.connections.markReauthorizationRequired('broken', 1, 'invalid_grant', now);
     const broken = await world.connection('broken');
     const { id } = await rotated();
 
-    expect(await carryOverTokens(startEnvironment())).toEqual({ carriedOver: 2 });
+    expect(await reencryptTokens(startEnvironment())).toEqual({ reencrypted: 2 });
     expect(world.calls()).toEqual([]);
     const sealedAnew = { keyId: id, tokens: expect.any(String) };
     expect(await world.connection('idle')).toEqual({ ...idle, ...sealedAnew });
@@ -338,8 +338,8 @@ describe('re-encryption of tokens', () => {
       ['broken', broken as GrantedConnection],
     ] as const) {
       const { tokens } = (await world.connection(userId)) as GrantedConnection;
-      expect(await openTokens(onlyKey(id), userId, tokens)).toEqual(
-        await openTokens(world.tokenKeys.value, userId, before.tokens),
+      expect(await decryptTokens(onlyKey(id), userId, tokens)).toEqual(
+        await decryptTokens(world.tokenKeys.value, userId, before.tokens),
       );
     }
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 0 })]);
@@ -350,15 +350,15 @@ describe('re-encryption of tokens', () => {
     world.google.control.fail({ on: 'revoke', how: { status: 503 } });
     expect(await disconnect(world.deps, 'user-1')).toMatchObject({ revocation: 'pending' });
     const { id } = await rotated();
-    expect(await tokensOf().findSealedWith('k1')).toBe(1);
-    await carryOverTokens(startEnvironment());
-    expect(await tokensOf().findSealedWith('k1')).toBe(0);
+    expect(await tokensOf().findEncryptedWith('k1')).toBe(1);
+    await reencryptTokens(startEnvironment());
+    expect(await tokensOf().findEncryptedWith('k1')).toBe(0);
 
-    pass(settlingTime['token-encryption']);
+    pass(propagationSeconds['token-encryption']);
     secrets.put(secretIds['token-encryption'], retire('token-encryption', keysText(), 'k1', world.time.now));
     expect(await sweep(startEnvironment())).toMatchObject({ revoked: 1, failed: 0 });
     expect(await world.connection('user-1')).not.toHaveProperty('revocation');
-    expect(await tokensOf().findSealedWith(id)).toBe(0);
+    expect(await tokensOf().findEncryptedWith(id)).toBe(0);
   });
 
   it('a re-encryption never undoes a concurrent refresh', async () => {
@@ -366,7 +366,7 @@ describe('re-encryption of tokens', () => {
     await rotated();
     const environment = startEnvironment();
     const stale = heldBack(environment);
-    const carrying = carryOverTokens({ ...environment, connections: stale.connections });
+    const carrying = reencryptTokens({ ...environment, connections: stale.connections });
     await stale.read;
     const { accessToken } = await refresh(
       { ...environment, tokenKeys: world.tokenKeys },
@@ -374,14 +374,16 @@ describe('re-encryption of tokens', () => {
       { used: false },
     );
     stale.goOn();
-    expect(await carrying).toEqual({ carriedOver: 0 });
+    expect(await carrying).toEqual({ reencrypted: 0 });
     const stored = (await world.connection('user-1')) as GrantedConnection;
     expect(stored).toMatchObject({ tokenVersion: 2, keyId: 'k1' });
-    expect(await openTokens(world.tokenKeys.value, 'user-1', stored.tokens)).toMatchObject({ accessToken });
+    expect(await decryptTokens(world.tokenKeys.value, 'user-1', stored.tokens)).toMatchObject({
+      accessToken,
+    });
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 1 })]);
 
-    expect(await carryOverTokens(environment)).toEqual({ carriedOver: 1 });
-    expect(await tokensOf().findSealedWith('k1')).toBe(0);
+    expect(await reencryptTokens(environment)).toEqual({ reencrypted: 1 });
+    expect(await tokensOf().findEncryptedWith('k1')).toBe(0);
   });
 
   it('counts the connections that remain when the time limit is reached', async () => {
@@ -389,10 +391,10 @@ describe('re-encryption of tokens', () => {
     await rotated();
     let pages = 1;
     const timeLeft = () => pages-- > 0;
-    const failing = { ...world.deps.connections, reseal: async () => false };
-    await carryOverTokens({ ...startEnvironment(), connections: failing, timeLeft });
+    const failing = { ...world.deps.connections, replaceCiphertext: async () => false };
+    await reencryptTokens({ ...startEnvironment(), connections: failing, timeLeft });
     expect(tokensOnOldKey()).toEqual([expect.objectContaining({ key: 'k1', TokensOnOldKey: 3 })]);
-    expect(await tokensOf().countSealedWith('k1')).toEqual({ count: 3, complete: true });
+    expect(await tokensOf().countEncryptedWith('k1')).toEqual({ count: 3, complete: true });
   });
 
   /** A store whose reads are answered when the test says so. */
@@ -427,12 +429,12 @@ describe('the keys of a stack', () => {
     const before = await world.connect('user-1');
     const { id, from } = await rotateKeys();
     passTo(from);
-    await carryOverTokens(startEnvironment());
+    await reencryptTokens(startEnvironment());
     const connection = (await world.connection('user-1')) as GrantedConnection;
     const revocation = { tokens: before.tokens, googleSub: 'another' };
     await world.deps.connections.put({ ...connection, revocation }, connection);
-    expect(await tokensOf().countSealedWith('k1')).toEqual({ count: 0, complete: true });
-    expect(await tokensOf().findSealedWith('k1')).toBe(1);
-    expect(await tokensOf().findSealedWith(id)).toBe(1);
+    expect(await tokensOf().countEncryptedWith('k1')).toEqual({ count: 0, complete: true });
+    expect(await tokensOf().findEncryptedWith('k1')).toBe(1);
+    expect(await tokensOf().findEncryptedWith(id)).toBe(1);
   });
 });

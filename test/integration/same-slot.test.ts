@@ -21,7 +21,7 @@ afterAll(() => world?.close());
 beforeEach(() => {
   slot += 1;
   world.queue.messages.length = 0;
-  world.queue.away = false;
+  world.queue.unavailable = false;
   world.bus.events.length = 0;
   world.google.control.clearFaults();
   world.google.control.clearRequests();
@@ -306,7 +306,7 @@ describe('a booking that must yield', () => {
 
   it('a booking whose rival cannot be asked to check, with the queue unavailable, is unknown', async () => {
     const taking = takingTurns(['b', 'a', 'a', 'a', 'b', 'b', 'b']);
-    world.queue.away = true;
+    world.queue.unavailable = true;
     await Promise.all([taking.run('a', 'hold', payment('a', 1)), taking.run('b', 'hold', payment('b', 0))]);
     expect(await stateOf('b')).toEqual({ ...keeps, codes: ['calendar_conflict_unknown'] });
   });

@@ -5,8 +5,8 @@ import {
   type BookingStore,
   bookingStore,
   type ListPosition,
-  type ReadForSync,
-  syncReader,
+  type LoadSnapshot,
+  snapshotLoader,
 } from '../../shared/booking-store.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../shared/connection-store.ts';
@@ -35,7 +35,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     let tables: Pick<Awaited<ReturnType<typeof startTables>>, 'dynamo' | 'names' | 'close'>;
     let connections: ConnectionStore;
     let bookings: BookingStore;
-    let read: ReadForSync;
+    let read: LoadSnapshot;
     let userId: string;
     let bookingId: string;
 
@@ -43,7 +43,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       tables = engine === 'the simulation' ? simulatedTables() : await startTables(engine);
       connections = connectionStore(tables.dynamo, tables.names.connections, indexShards);
       bookings = bookingStore(tables.dynamo, tables.names.bookings, indexShards);
-      read = syncReader(tables.dynamo, tables.names);
+      read = snapshotLoader(tables.dynamo, tables.names);
     });
     afterAll(() => tables?.close());
     beforeEach(() => {
@@ -88,11 +88,13 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       ...change,
     });
     const dueUsers = async (at: number) => {
-      const pages = await Promise.all(shards(indexShards).map((shard) => connections.due(shard, at, 100)));
+      const pages = await Promise.all(
+        shards(indexShards).map((shard) => connections.listDue(shard, at, 100)),
+      );
       return pages.flatMap((page) => page.userIds);
     };
     const dueBookings = async (at: number) => {
-      const pages = await Promise.all(shards(indexShards).map((shard) => bookings.due(shard, at, 100)));
+      const pages = await Promise.all(shards(indexShards).map((shard) => bookings.listDue(shard, at, 100)));
       return pages.flatMap((page) => page.bookings);
     };
     const lease = (change: object = {}) => ({ until: now + 20, now, ...change });
@@ -163,7 +165,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
 
     it("puts a connection over a user's choice only if the choice was read", async () => {
       await connections.put(connection(), undefined);
-      await connections.choose(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: now });
+      await connections.updateSettings(userId, { tokenVersion: 1 }, { calendarId: 'team', updatedAt: now });
       const again = connection({ tokenVersion: 2 });
       expect(await connections.put(again, { tokenVersion: 1 })).toBe(false);
       expect(await connections.put(again, { tokenVersion: 1, choices: 2 })).toBe(false);
@@ -173,30 +175,30 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
 
     it('grants a lease to one worker at a time, and to the next once it has expired', async () => {
       await connections.put(connection(), undefined);
-      expect(await connections.takeLease(userId, 1, lease())).toMatchObject({
+      expect(await connections.acquireLease(userId, 1, lease())).toMatchObject({
         leaseUntil: now + 20,
         tokens: 'sealed',
       });
       const another = (change: object = {}) => lease({ until: now + 20.5, ...change });
-      expect(await connections.takeLease(userId, 1, another())).toBeUndefined();
-      expect(await connections.takeLease(userId, 1, another({ now: now + 19 }))).toBeUndefined();
-      expect(await connections.takeLease(userId, 1, another({ now: now + 20 }))).toMatchObject({
+      expect(await connections.acquireLease(userId, 1, another())).toBeUndefined();
+      expect(await connections.acquireLease(userId, 1, another({ now: now + 19 }))).toBeUndefined();
+      expect(await connections.acquireLease(userId, 1, another({ now: now + 20 }))).toMatchObject({
         leaseUntil: now + 20.5,
       });
     });
 
     it('grants no lease on another version, a broken connection or a missing one', async () => {
-      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
+      expect(await connections.acquireLease(userId, 1, lease())).toBeUndefined();
       expect(await connections.get(userId)).toBeUndefined();
       await connections.put(connection({ status: 'reauthorization_required' }), undefined);
-      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
+      expect(await connections.acquireLease(userId, 1, lease())).toBeUndefined();
       await connections.put(connection({ tokenVersion: 2 }), { tokenVersion: 1 });
-      expect(await connections.takeLease(userId, 1, lease())).toBeUndefined();
+      expect(await connections.acquireLease(userId, 1, lease())).toBeUndefined();
     });
 
     it('saves tokens once per version and ends the lease', async () => {
       await connections.put(connection({ refreshFailures: 3 }), undefined);
-      await connections.takeLease(userId, 1, lease());
+      await connections.acquireLease(userId, 1, lease());
       const refreshed = {
         tokens: 'sealed anew',
         keyId: 'k2',
@@ -221,8 +223,8 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('removes a connection that needs reauthorization from the refresh index', async () => {
       await connections.put(connection({ refreshAt: now - 1 }), undefined);
       expect(await dueUsers(now)).toContain(userId);
-      expect(await connections.requireReauthorization(userId, 7, 'invalid_grant', now)).toBe(false);
-      expect(await connections.requireReauthorization(userId, 1, 'invalid_grant', now)).toBe(true);
+      expect(await connections.markReauthorizationRequired(userId, 7, 'invalid_grant', now)).toBe(false);
+      expect(await connections.markReauthorizationRequired(userId, 1, 'invalid_grant', now)).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         status: 'reauthorization_required',
         reason: 'invalid_grant',
@@ -243,7 +245,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       for (const shard of shards(indexShards)) {
         let cursor: Record<string, unknown> | undefined;
         do {
-          const page = await connections.due(shard, now + 5, 2, cursor);
+          const page = await connections.listDue(shard, now + 5, 2, cursor);
           expect(page.userIds.length).toBeLessThanOrEqual(2);
           seen.push(...page.userIds);
           cursor = page.cursor;
@@ -255,28 +257,30 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
 
     it('postpones a refresh and records a use or a zone only over the version that was read', async () => {
       await connections.put(connection(), undefined);
-      await connections.takeLease(userId, 1, lease());
+      await connections.acquireLease(userId, 1, lease());
       const leased = { userId, tokenVersion: 1, leaseUntil: now + 20 };
-      expect(await connections.postpone({ ...leased, leaseUntil: now + 19 }, now + 60, 1)).toBe(false);
-      expect(await connections.postpone({ userId, tokenVersion: 1 }, now + 60, 1)).toBe(false);
-      expect(await connections.postpone({ ...leased, tokenVersion: 2 }, now + 60, 1)).toBe(false);
-      expect(await connections.postpone(leased, now + 60, 1)).toBe(true);
-      expect(await connections.postpone(leased, now + 60, 1)).toBe(false);
+      expect(await connections.releaseLeaseForRetry({ ...leased, leaseUntil: now + 19 }, now + 60, 1)).toBe(
+        false,
+      );
+      expect(await connections.releaseLeaseForRetry({ userId, tokenVersion: 1 }, now + 60, 1)).toBe(false);
+      expect(await connections.releaseLeaseForRetry({ ...leased, tokenVersion: 2 }, now + 60, 1)).toBe(false);
+      expect(await connections.releaseLeaseForRetry(leased, now + 60, 1)).toBe(true);
+      expect(await connections.releaseLeaseForRetry(leased, now + 60, 1)).toBe(false);
       expect(await connections.get(userId)).toMatchObject({
         refreshAt: now + 60,
         refreshFailures: 1,
         tokenVersion: 1,
       });
-      expect(await connections.takeLease(userId, 1, lease())).toMatchObject({ leaseUntil: now + 20 });
+      expect(await connections.acquireLease(userId, 1, lease())).toMatchObject({ leaseUntil: now + 20 });
       expect(await connections.recordUse(userId, 1, now + 5, now + 99)).toBe(true);
       expect(await connections.recordUse(userId, 2, now + 6, now + 99)).toBe(false);
       const { calendarId } = connection();
       const timeZone = 'Asia/Tokyo';
       const other = { calendarId: 'other@example.com', timeZone };
-      expect(await connections.keepTimeZone(userId, 1, other)).toBe(false);
-      expect(await connections.keepTimeZone(userId, 2, { calendarId, timeZone })).toBe(false);
+      expect(await connections.saveTimeZone(userId, 1, other)).toBe(false);
+      expect(await connections.saveTimeZone(userId, 2, { calendarId, timeZone })).toBe(false);
       expect(await connections.get(userId)).not.toHaveProperty('timeZone');
-      expect(await connections.keepTimeZone(userId, 1, { calendarId, timeZone })).toBe(true);
+      expect(await connections.saveTimeZone(userId, 1, { calendarId, timeZone })).toBe(true);
       expect(await connections.get(userId)).toMatchObject({
         lastUsedAt: now + 5,
         refreshAt: now + 99,
@@ -286,23 +290,23 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
 
     it('grants the lease on a due connection without a prior read, for any status', async () => {
       await connections.put(connection({ refreshAt: now + 1 }), undefined);
-      expect(await connections.takeLeaseIfDue(userId, lease())).toBeUndefined();
-      expect(await connections.takeLeaseIfDue(userId, lease({ now: now + 1 }))).toMatchObject({
+      expect(await connections.acquireLeaseIfDue(userId, lease())).toBeUndefined();
+      expect(await connections.acquireLeaseIfDue(userId, lease({ now: now + 1 }))).toMatchObject({
         userId,
         leaseUntil: now + 20,
       });
       expect(
-        await connections.takeLeaseIfDue(userId, lease({ now: now + 2, until: now + 22 })),
+        await connections.acquireLeaseIfDue(userId, lease({ now: now + 2, until: now + 22 })),
       ).toBeUndefined();
-      expect(await connections.takeLeaseIfDue('nobody', lease())).toBeUndefined();
+      expect(await connections.acquireLeaseIfDue('nobody', lease())).toBeUndefined();
       expect(await connections.get('nobody')).toBeUndefined();
     });
 
     it('ending a revocation deletes a disconnected record and keeps an active one', async () => {
       const revocation = { tokens: 'sealed', googleSub: 'old' };
       await connections.put(connection({ revocation }), undefined);
-      expect(await connections.endRevocation(userId, 2)).toBe(false);
-      expect(await connections.endRevocation(userId, 1)).toBe(true);
+      expect(await connections.completeRevocation(userId, 2)).toBe(false);
+      expect(await connections.completeRevocation(userId, 1)).toBe(true);
       expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
 
       const ended = {
@@ -316,28 +320,30 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       };
       await connections.put({ ...ended, keyId: 'k1', revocation, refreshAt: now }, { tokenVersion: 1 });
       expect(await dueUsers(now)).toContain(userId);
-      expect(await connections.endRevocation(userId, 2, now + 900)).toBe(true);
+      expect(await connections.completeRevocation(userId, 2, now + 900)).toBe(true);
       const kept = { ...ended, refreshAt: now + 900, refreshShard: expect.any(String) };
       expect(await connections.get(userId)).toEqual(kept);
       expect(await dueUsers(now)).not.toContain(userId);
       expect(await dueUsers(now + 900)).toContain(userId);
-      expect(await connections.forget({ userId, tokenVersion: 1 })).toBe(false);
-      expect(await connections.forget({ userId, tokenVersion: 2 })).toBe(true);
+      expect(await connections.deleteRetained({ userId, tokenVersion: 1 })).toBe(false);
+      expect(await connections.deleteRetained({ userId, tokenVersion: 2 })).toBe(true);
       expect(await connections.get(userId)).toEqual(ended);
       expect(await dueUsers(now + 900)).not.toContain(userId);
     });
 
     it('finds users by the key of their tokens, until they are re-encrypted', async () => {
       await connections.put(connection({ keyId: `key-of-${userId}` }), undefined);
-      expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([userId]);
-      expect(await connections.reseal(userId, 2, { keyId: 'k2', tokens: 'late' })).toBe(false);
-      expect(await connections.reseal(userId, 1, { keyId: 'k2', tokens: 'sealed anew' })).toBe(true);
+      expect((await connections.listByKeyId(`key-of-${userId}`, 10)).userIds).toEqual([userId]);
+      expect(await connections.replaceCiphertext(userId, 2, { keyId: 'k2', tokens: 'late' })).toBe(false);
+      expect(await connections.replaceCiphertext(userId, 1, { keyId: 'k2', tokens: 'sealed anew' })).toBe(
+        true,
+      );
       expect(await connections.get(userId)).toMatchObject({
         keyId: 'k2',
         tokens: 'sealed anew',
         tokenVersion: 1,
       });
-      expect((await connections.sealedWith(`key-of-${userId}`, 10)).userIds).toEqual([]);
+      expect((await connections.listByKeyId(`key-of-${userId}`, 10)).userIds).toEqual([]);
     });
 
     it('counts attempts of a link up to a limit, also concurrent ones, apart from connections', async () => {
@@ -353,21 +359,21 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('names the other users with an active connection to a Google account', async () => {
       const googleSub = `sub-of-${userId}`;
       await connections.put(connection({ googleSub }), undefined);
-      expect(await connections.othersOnAccount(googleSub, userId)).toEqual([]);
+      expect(await connections.listOtherUsers(googleSub, userId)).toEqual([]);
       await connections.put(
         connection({ userId: `${userId}-b`, googleSub, status: 'reauthorization_required' }),
         undefined,
       );
-      expect(await connections.othersOnAccount(googleSub, userId)).toEqual([]);
+      expect(await connections.listOtherUsers(googleSub, userId)).toEqual([]);
       await connections.put(connection({ userId: `${userId}-c`, googleSub }), undefined);
-      expect(await connections.othersOnAccount(googleSub, userId)).toEqual([`${userId}-c`]);
+      expect(await connections.listOtherUsers(googleSub, userId)).toEqual([`${userId}-c`]);
     });
 
     it("records a user's choice on an active connection, and changes nothing else", async () => {
       await connections.put(connection(), undefined);
-      await connections.takeLease(userId, 1, lease());
+      await connections.acquireLease(userId, 1, lease());
       expect(
-        await connections.choose(
+        await connections.updateSettings(
           userId,
           { tokenVersion: 1 },
           { calendarId: 'team', timeZone: 'UTC', updatedAt: now + 1 },
@@ -379,17 +385,17 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
         tokenVersion: 1,
       });
       expect(
-        await connections.choose(userId, { tokenVersion: 2 }, { calendarId: 'team', updatedAt: now }),
+        await connections.updateSettings(userId, { tokenVersion: 2 }, { calendarId: 'team', updatedAt: now }),
       ).toBe(false);
-      await connections.choose(
+      await connections.updateSettings(
         userId,
         { tokenVersion: 1, choices: 1 },
         { calendarId: 'home', updatedAt: now },
       );
       expect(await connections.get(userId)).not.toHaveProperty('timeZone');
-      await connections.requireReauthorization(userId, 1, 'invalid_grant', now);
+      await connections.markReauthorizationRequired(userId, 1, 'invalid_grant', now);
       expect(
-        await connections.choose(userId, { tokenVersion: 2 }, { calendarId: 'team', updatedAt: now }),
+        await connections.updateSettings(userId, { tokenVersion: 2 }, { calendarId: 'team', updatedAt: now }),
       ).toBe(false);
     });
 
@@ -423,11 +429,11 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
 
     it("keeps a booking in its user's waiting index exactly while it waits", async () => {
       await bookings.save(booking({ status: 'waiting_for_connection', syncDueAt: now }));
-      expect((await bookings.waiting(userId, 10)).bookings).toEqual([{ bookingId, userId }]);
-      expect((await bookings.waiting('somebody else', 10)).bookings).toEqual([]);
+      expect((await bookings.listWaiting(userId, 10)).bookings).toEqual([{ bookingId, userId }]);
+      expect((await bookings.listWaiting('somebody else', 10)).bookings).toEqual([]);
       const held = (await read({ bookingId })).booking as Booking;
       await bookings.save({ ...held, status: 'scheduled' });
-      expect((await bookings.waiting(userId, 10)).bookings).toEqual([]);
+      expect((await bookings.listWaiting(userId, 10)).bookings).toEqual([]);
     });
   });
 });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { auth, calendar } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
@@ -125,7 +125,7 @@ describe('a confirmed payment', () => {
     await sync(world.payment('b1'));
     await world.connect('user-1');
     world.time.now += 61;
-    await handBackDueBookings({ ...world.deps, timeLeft: () => true });
+    await requeueDueBookings({ ...world.deps, timeLeft: () => true });
     expect(world.queue.messages).toHaveLength(1);
     await sync(world.queue.messages[0] as SyncRequested);
     expect((await world.booking('b1'))?.status).toBe('scheduled');
@@ -252,11 +252,11 @@ describe('when Google answers', () => {
     });
 
     world.time.now += 23;
-    expect(await handBackDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ handedBack: 1 });
+    expect(await requeueDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ requeued: 1 });
     await sync(world.queue.messages[0] as SyncRequested);
     expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', attempts: 0, problems: [] });
     expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
-    expect(await handBackDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ handedBack: 0 });
+    expect(await requeueDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ requeued: 0 });
   });
 
   it.each<[string, FaultEffect, number]>([
@@ -332,13 +332,13 @@ describe('when something here is away', () => {
   beforeEach(() => world.connect('user-1'));
 
   it('the bus, after Google took the event: it is tried again without the message, found and published', async () => {
-    world.bus.away = true;
+    world.bus.unavailable = true;
     await sync(world.payment('b1'));
     expect(world.events()).toHaveLength(1);
     const untold = await world.booking('b1');
     expect(untold).toMatchObject({ status: 'pending', attempts: 1, problems: [{ code: 'not_published' }] });
     expect(untold).not.toHaveProperty('observed');
-    world.bus.away = false;
+    world.bus.unavailable = false;
     world.time.now = untold?.syncDueAt as number;
     await sync(again());
     expect(world.bus.types()).toEqual(['booking.scheduled']);
@@ -347,13 +347,13 @@ describe('when something here is away', () => {
   });
 
   it('the bus, before Google was asked anything: the message stays', async () => {
-    world.bus.away = true;
+    world.bus.unavailable = true;
     const { appointment: _, ...booking } = world.payment('b2').booking;
     const problems = [{ code: 'invalid_booking', message: '"start" is missing.' }];
     const unusable = { ...world.payment('b2'), booking: { ...booking, problems } };
     await expect(sync(unusable)).rejects.toThrow('The bus is away.');
     expect(await world.booking('b2')).toBeUndefined();
-    world.bus.away = false;
+    world.bus.unavailable = false;
     await sync(unusable);
     expect(world.bus.types()).toEqual(['booking.failed']);
   });

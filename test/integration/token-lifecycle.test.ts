@@ -5,7 +5,7 @@ import { getAccess, recordUse } from '../../shared/access-token.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
 import { shardOf, shards } from '../../shared/dynamo.ts';
 import { parseKeys } from '../../shared/keys.ts';
-import { openTokens, type Tokens } from '../../shared/token-vault.ts';
+import { decryptTokens, type Tokens } from '../../shared/token-vault.ts';
 import { logged } from '../setup.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -20,7 +20,7 @@ const coded = (code: string) => expect.objectContaining({ code });
 const tokenCalls = () => world.calls().filter((route) => route === 'token').length;
 const sweep = (timeLeft = () => true) => refreshDueConnections({ ...world.deps, timeLeft });
 const opened = ({ userId, tokens }: GrantedConnection): Promise<Tokens> =>
-  openTokens(world.tokenKeys.value, userId, tokens);
+  decryptTokens(world.tokenKeys.value, userId, tokens);
 const expired = (userId: string) =>
   world.connect(userId, { accessTokenExpiresAt: world.time.now + 30, refreshAt: world.time.now - 1 });
 
@@ -56,7 +56,7 @@ describe('an access token', () => {
   it('the next worker refreshes when the lease of a crashed one has expired', async () => {
     const connection = await expired('user-1');
     const { now } = world.time;
-    await world.deps.connections.takeLease('user-1', 1, { until: now + 20, now });
+    await world.deps.connections.acquireLease('user-1', 1, { until: now + 20, now });
     setTimeout(() => {
       world.time.now += 11;
     }, 60);
@@ -69,7 +69,7 @@ describe('an access token', () => {
 
   it('gives no token to a worker when the connection broke in the meantime', async () => {
     const connection = await expired('user-1');
-    await world.deps.connections.requireReauthorization('user-1', 1, 'invalid_grant', world.time.now);
+    await world.deps.connections.markReauthorizationRequired('user-1', 1, 'invalid_grant', world.time.now);
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));
     expect(tokenCalls()).toBe(0);
   });
@@ -120,7 +120,7 @@ describe('a refresh token', () => {
     };
     await sweep();
     const stored = (await world.connection('user-1')) as GrantedConnection;
-    expect(await openTokens(onlyNew, 'user-1', stored.tokens)).toEqual({
+    expect(await decryptTokens(onlyNew, 'user-1', stored.tokens)).toEqual({
       accessToken: expect.stringMatching(/.+/),
       refreshToken: expect.stringMatching(/.+/),
     });
@@ -194,7 +194,7 @@ describe('a revoked grant', () => {
   it('does not mark a revoked grant while the bus is unavailable', async () => {
     const connection = await expired('user-1');
     world.google.control.revokeGrant(ada);
-    world.bus.away = true;
+    world.bus.unavailable = true;
     await expect(getAccess(world.deps, connection)).rejects.toThrow('The bus is away.');
     expect(await world.connection('user-1')).toMatchObject({ status: 'active' });
   });
@@ -328,7 +328,7 @@ describe('a refresh sweep', () => {
   it('a sweep stops in a storm of failures, and the rest stays due', async () => {
     for (let index = 0; index < 80; index++) await expired(`due-${index}`);
     world.google.control.fail({ on: 'token', times: 1000, how: { status: 503 } });
-    expect(await sweep()).toMatchObject({ refreshed: 0, endedEarly: 'storm' });
+    expect(await sweep()).toMatchObject({ refreshed: 0, endedEarly: 'outage' });
     expect(tokenCalls()).toBeLessThanOrEqual(40);
   });
 
@@ -372,8 +372,8 @@ describe('a refresh sweep', () => {
       concurrency: 2,
       connections: {
         ...connections,
-        async due(...query) {
-          const page = await connections.due(...query);
+        async listDue(...query) {
+          const page = await connections.listDue(...query);
           pages.push(page.userIds.length);
           furthest = Math.max(furthest, pages.reduce((sum, length) => sum + length) - refreshed);
           return page;
@@ -405,7 +405,7 @@ describe('a refresh sweep', () => {
       concurrency: 2,
       connections: {
         ...connections,
-        due: (shard, now, _limit, cursor) => connections.due(shard, now, 3, cursor),
+        listDue: (shard, now, _limit, cursor) => connections.listDue(shard, now, 3, cursor),
       },
       timeLeft: () => left-- > 0,
     });
@@ -429,10 +429,10 @@ describe('a refresh sweep', () => {
       ...world.deps,
       connections: {
         ...connections,
-        async due(...query) {
+        async listDue(...query) {
           pages += 1;
           if (pages === 2) throw new Error('The table is away.');
-          const page = await connections.due(...query);
+          const page = await connections.listDue(...query);
           onFirstPage = page.userIds.length;
           return page;
         },
@@ -457,10 +457,10 @@ describe('a refresh sweep', () => {
       ...world.deps,
       connections: {
         ...connections,
-        async due(...query) {
+        async listDue(...query) {
           pages += 1;
           if (pages > 1) throw new Error('The table is away.');
-          return connections.due(...query);
+          return connections.listDue(...query);
         },
       },
       timeLeft: () => left-- > 0,

@@ -6,7 +6,7 @@ import { changeConnection } from '../../functions/connections/manage-connection.
 import type { Booking } from '../../shared/booking.ts';
 import type { SyncRequested } from '../../shared/booking-queue.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
-import { sealTokens } from '../../shared/token-vault.ts';
+import { encryptTokens } from '../../shared/token-vault.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /**
@@ -32,7 +32,7 @@ async function reconnect(scopes: string[]): Promise<void> {
   const granted = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
   const { accessToken, refreshToken = '' } = granted;
   const now = world.time.now;
-  const sealed = await sealTokens(world.tokenKeys.value, now, 'user-1', { accessToken, refreshToken });
+  const sealed = await encryptTokens(world.tokenKeys.value, now, 'user-1', { accessToken, refreshToken });
   const accessTokenExpiresAt = now + 3599;
   const tokenVersion = known.tokenVersion + 1;
   const connection = { ...known, ...sealed, scopes, accessTokenExpiresAt, tokenVersion, connectedAt: now };

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import { listBookings } from '../../functions/bookings/view-booking.ts';
-import { readAppointment } from '../../shared/appointment.ts';
+import { parseAppointment } from '../../shared/appointment.ts';
 import { calendarScopes } from '../../shared/google-oauth.ts';
 import { optionalScopes } from '../../shared/names.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -14,7 +14,7 @@ const start = second('2030-01-01T12:00:00Z');
 const withFreeBusy = { scopes: ['openid', calendarScopes.owned, optionalScopes.freeBusy] };
 
 async function payment(bookingId: string, start: string, end: string) {
-  const { appointment } = await readAppointment({ summary: `Stay ${bookingId}`, start, end });
+  const { appointment } = await parseAppointment({ summary: `Stay ${bookingId}`, start, end });
   if (!appointment) throw new Error('The appointment of this test is not usable.');
   return world.payment(bookingId, { appointment });
 }
@@ -89,7 +89,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
       tokenVersion: number;
     };
     const [calendarId, timeZone] = ['primary', 'Europe/Vienna'];
-    expect(await world.deps.connections.keepTimeZone(userId, tokenVersion, { calendarId, timeZone })).toBe(
+    expect(await world.deps.connections.saveTimeZone(userId, tokenVersion, { calendarId, timeZone })).toBe(
       true,
     );
     await syncBooking(world.deps, await payment('b1', '2030-03-01', '2030-03-02'), { repeated: true });
@@ -101,7 +101,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     await pay('b1', '2030-03-01', '2030-03-02');
     const read = await world.connection('user-1');
     await world.connect('user-2');
-    await world.deps.connections.choose('user-1', read as never, {
+    await world.deps.connections.updateSettings('user-1', read as never, {
       calendarId: 'other@example.com',
       timeZone: 'Asia/Tokyo',
       updatedAt: world.time.now,
@@ -245,7 +245,7 @@ describe('conflicts of whole days', () => {
     world.google.control.changeCalendar(ada, 'primary', { timeZone: zone });
     const { tokenVersion } = (await world.connection('user-1')) as { tokenVersion: number };
     const [calendarId, timeZone] = ['primary', zone];
-    await world.deps.connections.keepTimeZone('user-1', tokenVersion, { calendarId, timeZone });
+    await world.deps.connections.saveTimeZone('user-1', tokenVersion, { calendarId, timeZone });
     number += 2;
     await pay(`b${number}`, ...first, { conflictPolicy: 'hold' });
     await pay(`b${number + 1}`, ...then, { conflictPolicy: 'hold' });

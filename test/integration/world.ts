@@ -11,8 +11,8 @@ import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/go
 import { resolveResources } from '../../infra/local/resources.ts';
 import { readAssembly } from '../../infra/local/template.ts';
 import type { Booking } from '../../shared/booking.ts';
-import type { NamedBooking, PaymentReported } from '../../shared/booking-queue.ts';
-import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import type { BookingFromPayment, PaymentReported } from '../../shared/booking-queue.ts';
+import { bookingStore, snapshotLoader } from '../../shared/booking-store.ts';
 import { toIso } from '../../shared/clock.ts';
 import { googleEndpoints } from '../../shared/config.ts';
 import type { GrantedConnection } from '../../shared/connection.ts';
@@ -24,10 +24,10 @@ import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { lightFetch } from '../../shared/light-fetch.ts';
 import type { KeyPurpose } from '../../shared/names.ts';
 import type { PaymentFacts } from '../../shared/payment.ts';
-import { sealTokens } from '../../shared/token-vault.ts';
+import { encryptTokens } from '../../shared/token-vault.ts';
 import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 
 export const indexShards = 4;
 export const ada = 'ada@example.com';
@@ -37,7 +37,7 @@ export const redirectUri = 'http://localhost:3000/google/callback';
 /** A secret in memory with one random key, `k1`. */
 export function newKeys<Purpose extends KeyPurpose>(purpose: Purpose) {
   const text = JSON.stringify({ current: 'k1', k1: randomBytes(32).toString('hex') });
-  return heldSecret<Keys<Purpose>>(parseKeys(purpose, text));
+  return cachedSecret<Keys<Purpose>>(parseKeys(purpose, text));
 }
 
 /** The tables of the template on a real DynamoDB engine. */
@@ -75,9 +75,9 @@ export async function startWorld() {
   const bus: RecordedBus = recordedBus();
   const queue: RecordedQueue = recordedQueue();
   const tokenKeys = newKeys('token-encryption');
-  const googleClient = heldSecret<GoogleClient>(client);
+  const googleClient = cachedSecret<GoogleClient>(client);
   const store = connectionStore(tables.dynamo, tables.names.connections, indexShards);
-  const read = syncReader(tables.dynamo, tables.names);
+  const read = snapshotLoader(tables.dynamo, tables.names);
   const deps = {
     connections: store,
     bookings: bookingStore(tables.dynamo, tables.names.bookings, indexShards),
@@ -123,7 +123,7 @@ export async function startWorld() {
         email: ada,
         scopes,
         calendarId: 'primary',
-        ...(await sealTokens(tokenKeys.value, time.now, userId, {
+        ...(await encryptTokens(tokenKeys.value, time.now, userId, {
           accessToken: granted.accessToken,
           refreshToken: granted.refreshToken as string,
         })),
@@ -144,8 +144,8 @@ export async function startWorld() {
     /** A payment of 9000 that names a booking for tomorrow. */
     payment(
       bookingId: string,
-      change: Partial<NamedBooking> = {},
-    ): PaymentReported & { booking: NamedBooking } {
+      change: Partial<BookingFromPayment> = {},
+    ): PaymentReported & { booking: BookingFromPayment } {
       const startsAt = time.now + 86_400;
       const iso = (seconds: number) => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`;
       return {

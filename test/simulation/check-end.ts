@@ -1,5 +1,5 @@
 import { parseKeys } from '../../shared/keys.ts';
-import { openTokens } from '../../shared/token-vault.ts';
+import { decryptTokens } from '../../shared/token-vault.ts';
 import { checkBooking } from './check-booking.ts';
 import { leaks } from './leaks.ts';
 import { checkPayments } from './payment-outcomes.ts';
@@ -47,7 +47,7 @@ export async function checkEnd(played: PlayedScenario, watch: Watch): Promise<vo
   const keys = parseKeys('token-encryption', world.texts['token-encryption'] as string);
   for (const { connection, alive } of watch.broken) {
     count('no connection is marked broken without cause');
-    const { refreshToken } = await openTokens(keys, connection.userId, connection.tokens);
+    const { refreshToken } = await decryptTokens(keys, connection.userId, connection.tokens);
     const scopeRefused = world.injected.some(({ fault }) => fault === '403 scope missing');
     if (alive.has(refreshToken) && !scopeRefused)
       violations.push(`the connection of ${connection.userId} was marked broken although its grant is alive`);
@@ -63,7 +63,7 @@ export async function checkEnd(played: PlayedScenario, watch: Watch): Promise<vo
     if (connection.keyId !== undefined && connection.keyId !== current)
       violations.push(`tokens of ${connection.userId} are still encrypted with ${connection.keyId}`);
     if (connection.status !== 'disconnected')
-      await openTokens(keys, connection.userId, connection.tokens).catch(() =>
+      await decryptTokens(keys, connection.userId, connection.tokens).catch(() =>
         violations.push(`the tokens of ${connection.userId} cannot be decrypted`),
       );
     if (connection.leaseUntil !== undefined && connection.leaseUntil * 1000 > world.now())

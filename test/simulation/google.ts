@@ -29,7 +29,7 @@ import {
 import { authenticateClient, type Granted, redeem, revoke } from '../../infra/local/google/token-endpoint.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { GoogleClient } from '../../shared/google-client-secret.ts';
-import type { GrantedTokens } from '../../shared/google-oauth.ts';
+import type { TokenResponse } from '../../shared/google-oauth.ts';
 
 /** The simulated Google of infra/local without HTTP in between: the same state, the same rules. */
 
@@ -158,7 +158,7 @@ export function simulatedGoogle(options: {
     },
 
     /** A request to the token endpoint. Throws what our adapter throws. */
-    token(client: GoogleClient, form: Record<string, string>): GrantedTokens & { granted: Granted } {
+    token(client: GoogleClient, form: Record<string, string>): TokenResponse & { granted: Granted } {
       return orOurError(() => {
         const { clientId: client_id, clientSecret: client_secret } = client;
         const request = new URLSearchParams({ client_id, client_secret, ...form });

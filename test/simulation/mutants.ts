@@ -63,18 +63,18 @@ export const mutants: Mutant[] = [
   {
     name: 'a connection is marked broken at the first failure of any kind',
     file: tokens,
-    from: "if (hasCode(error, 'google_grant_invalid')) return grantRefused(deps, connection, error.details.reason);",
-    to: "return grantRefused(deps, connection, 'invalid_grant');",
+    from: "if (hasCode(error, 'google_grant_invalid'))\n      return handleInvalidGrant(deps, connection, error.details.reason);",
+    to: "return handleInvalidGrant(deps, connection, 'invalid_grant');",
   },
   {
     name: 'a connection is marked broken without a second look, over any version',
     file: tokens,
-    from: 'if (seen.tokenVersion !== connection.tokenVersion) return getAccess(deps, seen);\n  await requireReauthorization',
-    to: 'await requireReauthorization',
+    from: 'if (latest.tokenVersion !== connection.tokenVersion) return getAccess(deps, latest);\n  await recordReauthorizationRequired',
+    to: 'await recordReauthorizationRequired',
     also: {
       file: 'shared/connection-store.ts',
-      from: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', endOfLease],\n        condition: stillVersion,",
-      to: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', endOfLease],\n        condition: '(tokenVersion <= :version OR tokenVersion >= :version)',",
+      from: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', leaseAttribute],\n        condition: versionUnchanged,",
+      to: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', leaseAttribute],\n        condition: '(tokenVersion <= :version OR tokenVersion >= :version)',",
     },
   },
   {
@@ -92,8 +92,8 @@ export const mutants: Mutant[] = [
   {
     name: 'refreshed tokens are saved over any version',
     file: 'shared/connection-store.ts',
-    from: "const stillVersion = 'tokenVersion = :version';",
-    to: "const stillVersion = '(tokenVersion <= :version OR tokenVersion >= :version)';",
+    from: "const versionUnchanged = 'tokenVersion = :version';",
+    to: "const versionUnchanged = '(tokenVersion <= :version OR tokenVersion >= :version)';",
   },
   {
     name: 'news is published after it is stored',
@@ -116,8 +116,8 @@ export const mutants: Mutant[] = [
   {
     name: 'an attempt that failed has no next one',
     file: decide,
-    from: "      syncDueAt: dueAt(booking, now, wait),\n      timeline: withEntry(booking.timeline, now, 'attempt failed', problem.code),",
-    to: "      timeline: withEntry(booking.timeline, now, 'attempt failed', problem.code),",
+    from: "      syncDueAt: dueAt(booking, now, wait),\n      timeline: appendTimeline(booking.timeline, now, 'attempt failed', problem.code),",
+    to: "      timeline: appendTimeline(booking.timeline, now, 'attempt failed', problem.code),",
   },
   {
     name: 'nothing is looked for before a booking is cancelled without an event on record',
@@ -242,8 +242,8 @@ export const mutants: Mutant[] = [
   {
     name: 'repeating the PUT retries nothing',
     file: 'functions/bookings/change-booking.ts',
-    from: 'const retry = retried(changed, now);',
-    to: 'const retry = undefined as Booking | undefined; void retried;',
+    from: 'const retry = withRetry(changed, now);',
+    to: 'const retry = undefined as Booking | undefined; void withRetry;',
   },
   {
     name: 'a whole day is given up when it begins',

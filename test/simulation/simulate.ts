@@ -1,4 +1,4 @@
-import { logTo } from '../../shared/observability.ts';
+import { setLogSink } from '../../shared/observability.ts';
 import { checkEnd } from './check-end.ts';
 import { useImmediateCrypto } from './crypto.ts';
 import type { Profile } from './faults.ts';
@@ -59,7 +59,7 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
   useImmediateCrypto();
   let watch: Watch = { violations: [], checks: {}, broken: [] };
   const leaked: string[] = [];
-  logTo((line) => {
+  setLogSink((line) => {
     watch.checks['no secret in a log line'] = (watch.checks['no secret in a log line'] ?? 0) + 1;
     leaked.push(...leaks('a log line', line));
   });

@@ -1,9 +1,9 @@
-import { handBackDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
-import { carryOverTokens } from '../../functions/token-refresh/carry-over.ts';
+import { reencryptTokens } from '../../functions/token-refresh/carry-over.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import type { Ended } from './invocations.ts';
 import type { PlayedScenario } from './played-scenario.ts';
@@ -106,7 +106,7 @@ export const reconcile = (world: World): Promise<Ended<unknown>> =>
     `reconcile at ${seconds(world.now() - startsAt)} s`,
     'reconcile',
     timeouts.reconcile * second,
-    handBackDueBookings,
+    requeueDueBookings,
   );
 
 export const sweep = (world: World): Promise<Ended<unknown>> =>
@@ -116,6 +116,6 @@ export const sweep = (world: World): Promise<Ended<unknown>> =>
     timeouts.sweep * second,
     async (deps) => {
       await refreshDueConnections(deps);
-      await carryOverTokens(deps);
+      await reencryptTokens(deps);
     },
   );

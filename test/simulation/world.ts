@@ -11,7 +11,7 @@ import type { WebhookDeps, WebhookSecrets } from '../../functions/payment-confir
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { SweepDeps } from '../../functions/token-refresh/refresh-due.ts';
 import type { Booking } from '../../shared/booking.ts';
-import { bookingStore, syncReader } from '../../shared/booking-store.ts';
+import { bookingStore, snapshotLoader } from '../../shared/booking-store.ts';
 import type { BusEvent } from '../../shared/bus.ts';
 import type { Connection } from '../../shared/connection.ts';
 import { connectionStore } from '../../shared/connection-store.ts';
@@ -19,7 +19,7 @@ import { fromItem } from '../../shared/dynamo.ts';
 import { type GoogleClient, parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { type Keys, parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, keySecrets, optionalScopes } from '../../shared/names.ts';
-import { type Secret, secret } from '../../shared/secrets.ts';
+import { type CachedSecret, secret } from '../../shared/secrets.ts';
 import { createClients, type Hooks } from './clients.ts';
 import { watchDoubts } from './doubts.ts';
 import { simulatedDynamo, tableShapes, type Written } from './dynamodb.ts';
@@ -55,12 +55,12 @@ export type WorldOptions = {
 export type Injected = { operation: string; fault: FaultName; target: Target; at: number };
 
 export type Secrets = {
-  tokenKeys: Secret<Keys<'token-encryption'>>;
-  stateKeys: Secret<Keys<'state-encryption'>>;
-  linkKeys: Secret<Keys<'link-signing'>>;
-  messageKeys: Secret<Keys<'payment-messages'>>;
-  googleClient: Secret<GoogleClient>;
-  webhooks: Secret<WebhookSecrets>;
+  tokenKeys: CachedSecret<Keys<'token-encryption'>>;
+  stateKeys: CachedSecret<Keys<'state-encryption'>>;
+  linkKeys: CachedSecret<Keys<'link-signing'>>;
+  messageKeys: CachedSecret<Keys<'payment-messages'>>;
+  googleClient: CachedSecret<GoogleClient>;
+  webhooks: CachedSecret<WebhookSecrets>;
 };
 
 /** What the use cases ask of the world. */
@@ -274,7 +274,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         queue,
         secrets: webhooks,
         bookings: bookingStore(client, 'bookings', indexShards),
-        readForSync: syncReader(client, { bookings: 'bookings', connections: 'connections' }),
+        readForSync: snapshotLoader(client, { bookings: 'bookings', connections: 'connections' }),
         stripeMode: 'live',
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
         sleep: async (milliseconds: number): Promise<void> => {

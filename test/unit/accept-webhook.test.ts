@@ -10,7 +10,7 @@ import { stripe as stripeProvider } from '../../functions/payment-confirmed/stri
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { StripeMode } from '../../shared/config.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/sign-webhook.ts';
 import { logged } from '../setup.ts';
 import { charge, created, intent, refund, session, snapshot, thin } from './stripe.ts';
@@ -35,11 +35,11 @@ afterAll(() => server.close());
 
 let mode: StripeMode;
 let queue: RecordedQueue;
-let secrets: ReturnType<typeof heldSecret<WebhookSecrets>>;
+let secrets: ReturnType<typeof cachedSecret<WebhookSecrets>>;
 beforeEach(() => {
   mode = 'both';
   queue = recordedQueue();
-  secrets = heldSecret<WebhookSecrets>({
+  secrets = cachedSecret<WebhookSecrets>({
     stripe: [stripeSecret, olderStripeSecret],
     standard: [standardSecret],
   });
@@ -123,7 +123,7 @@ describe('webhooks', () => {
   });
 
   it('answers an error while the queue is unavailable, so that the provider retries', async () => {
-    queue.away = true;
+    queue.unavailable = true;
     await expect(stripe(snapshot('refund.created', refund()))).rejects.toThrow('away');
   });
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { instantOf } from '../../infra/local/google/event-times.ts';
-import { readAppointment } from '../../shared/appointment.ts';
+import { parseAppointment } from '../../shared/appointment.ts';
 import type { Appointment } from '../../shared/booking.ts';
 
 const valid = {
@@ -11,13 +11,13 @@ const valid = {
   start: '2026-12-01T10:00:00+01:00',
   end: '2026-12-01T11:00:00+01:00',
 };
-const problemsOf = async (metadata: Record<string, string>) => (await readAppointment(metadata)).problems;
+const problemsOf = async (metadata: Record<string, string>) => (await parseAppointment(metadata)).problems;
 const fieldsOf = async (metadata: Record<string, string>) =>
   (await problemsOf(metadata)).map(({ field }) => field);
 
 describe('readAppointment', () => {
   it('reads appointment times with an offset', async () => {
-    expect(await readAppointment(valid)).toEqual({
+    expect(await parseAppointment(valid)).toEqual({
       problems: [],
       appointment: {
         summary: 'First meeting',
@@ -32,7 +32,7 @@ describe('readAppointment', () => {
   });
 
   it('keeps a local time with its zone and adds no offset', async () => {
-    const { appointment } = await readAppointment({
+    const { appointment } = await parseAppointment({
       ...valid,
       start: '2026-07-01T10:00',
       end: '2026-07-01T11:30:00.5',
@@ -44,13 +44,13 @@ describe('readAppointment', () => {
   });
 
   it('with both offset and zone keeps the instant and shows it in the zone', async () => {
-    const { appointment } = await readAppointment({ ...valid, time_zone: 'Asia/Kolkata' });
+    const { appointment } = await parseAppointment({ ...valid, time_zone: 'Asia/Kolkata' });
     expect(appointment?.start).toEqual({ dateTime: '2026-12-01T14:30:00+05:30', timeZone: 'Asia/Kolkata' });
   });
 
   it('computes the right instants before and after a clock change', async () => {
     const zone = { time_zone: 'Europe/Berlin' };
-    const { appointment } = await readAppointment({
+    const { appointment } = await parseAppointment({
       ...valid,
       start: '2026-03-29T01:30:00',
       end: '2026-03-29T03:30:00',
@@ -61,7 +61,7 @@ describe('readAppointment', () => {
   });
 
   it('reads whole days with an exclusive end date', async () => {
-    const { appointment } = await readAppointment({ ...valid, start: '2026-12-01', end: '2026-12-03' });
+    const { appointment } = await parseAppointment({ ...valid, start: '2026-12-01', end: '2026-12-03' });
     expect(appointment).toMatchObject({
       start: { date: '2026-12-01' },
       end: { date: '2026-12-03' },
@@ -85,14 +85,14 @@ describe('readAppointment', () => {
 
   it('keeps the instant in years whose zone offset had seconds', async () => {
     const berlin = { ...valid, start: '1800-01-01T10:00:00', time_zone: 'Europe/Berlin' };
-    const { appointment } = await readAppointment(berlin);
+    const { appointment } = await parseAppointment(berlin);
     const { start, startsAt } = appointment as Appointment;
     expect(start).toEqual({ dateTime: '1800-01-01T09:06:32Z', timeZone: 'Europe/Berlin' });
     expect(startsAt).toBe(Date.parse('1800-01-01T09:06:32Z') / 1000);
   });
 
   it('takes the earlier of two equal local times when clocks go back', async () => {
-    const { appointment } = await readAppointment({
+    const { appointment } = await parseAppointment({
       ...valid,
       start: '2026-10-25T02:30:00',
       end: '2026-10-25T04:00:00',
@@ -141,7 +141,7 @@ describe('readAppointment', () => {
       ),
     );
     expect(await fieldsOf(metadata)).toEqual(fields);
-    expect((await readAppointment(metadata)).appointment).toBeUndefined();
+    expect((await parseAppointment(metadata)).appointment).toBeUndefined();
   });
 
   it.each([
@@ -174,7 +174,7 @@ describe('readAppointment', () => {
     const localPart = (time: string) => time.slice(0, 19);
     const end = last ?? first.replace('T10', 'T11');
     const texts = { ...valid, start: localPart(first), end: localPart(end), time_zone: zone };
-    const { appointment, problems } = await readAppointment(texts);
+    const { appointment, problems } = await parseAppointment(texts);
     expect(problems).toEqual([]);
     const { start, end: until, startsAt, endsAt } = appointment as Appointment;
     expect([startsAt, endsAt]).toEqual([Date.parse(first) / 1000, Date.parse(end) / 1000]);
@@ -187,7 +187,7 @@ describe('readAppointment', () => {
 
   it('adds an offset only to local times that occur twice, in every zone', async () => {
     for (const zone of Intl.supportedValuesOf('timeZone')) {
-      const { appointment } = await readAppointment({
+      const { appointment } = await parseAppointment({
         ...valid,
         start: '2027-01-15T10:00:00',
         end: '2027-07-15T10:00:00',
@@ -196,7 +196,7 @@ describe('readAppointment', () => {
       expect(appointment?.start).toEqual({ dateTime: '2027-01-15T10:00:00', timeZone: zone });
       expect(appointment?.end).toEqual({ dateTime: '2027-07-15T10:00:00', timeZone: zone });
     }
-    const { appointment } = await readAppointment({
+    const { appointment } = await parseAppointment({
       ...valid,
       start: '2027-10-31T02:30:00',
       end: '2027-10-31T03:30:00',
@@ -211,7 +211,7 @@ describe('readAppointment', () => {
   it('treats an empty optional text as absent', async () => {
     for (const zoneField of ['time_zone', 'timeZone']) {
       const empty = { location: '', description: '', [zoneField]: '' };
-      const { appointment, problems } = await readAppointment({ ...valid, ...empty }, zoneField);
+      const { appointment, problems } = await parseAppointment({ ...valid, ...empty }, zoneField);
       expect(problems).toEqual([]);
       expect(appointment).not.toHaveProperty('location');
       expect(appointment).not.toHaveProperty('description');
@@ -276,7 +276,7 @@ describe('readAppointment', () => {
     );
     await fc.assert(
       fc.asyncProperty(metadata, async (input) => {
-        const { appointment, problems } = await readAppointment(input);
+        const { appointment, problems } = await parseAppointment(input);
         expect(appointment === undefined).toBe(problems.length > 0);
       }),
     );

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readDesired, readListQuery, readPatched } from '../../functions/bookings/requests.ts';
+import { parseDesired, parseListQuery, parsePatch } from '../../functions/bookings/requests.ts';
 import { AppError } from '../../shared/app-error.ts';
 import type { Booking } from '../../shared/booking.ts';
 
@@ -13,7 +13,7 @@ const booking = async (): Promise<Booking> => ({
   bookingId: 'booking-1',
   status: 'declared',
   revision: 1,
-  appointment: (await readDesired(body)).appointment,
+  appointment: (await parseDesired(body)).appointment,
   payments: {},
   problems: [],
   generation: 0,
@@ -65,9 +65,9 @@ describe('requests about bookings', () => {
     const stored = await booking();
     await fc.assert(
       fc.asyncProperty(anything, async (sent) => {
-        await isReadOrRefused(() => readDesired(sent));
-        await isReadOrRefused(() => readPatched(stored, sent));
-        await isReadOrRefused(() => readListQuery(sent));
+        await isReadOrRefused(() => parseDesired(sent));
+        await isReadOrRefused(() => parsePatch(stored, sent));
+        await isReadOrRefused(() => parseListQuery(sent));
       }),
       { numRuns: 500 },
     );
@@ -78,13 +78,13 @@ describe('requests about bookings', () => {
     async (name) => {
       const depth = 20_000;
       const deep = JSON.parse(`{"${name}":${'{"a":'.repeat(depth)}null${'}'.repeat(depth)}}`);
-      await expect(readPatched(await booking(), deep)).rejects.toMatchObject({ code: 'invalid_request' });
-      await expect(readDesired({ ...body, ...deep })).rejects.toMatchObject({ code: 'invalid_request' });
+      await expect(parsePatch(await booking(), deep)).rejects.toMatchObject({ code: 'invalid_request' });
+      await expect(parseDesired({ ...body, ...deep })).rejects.toMatchObject({ code: 'invalid_request' });
     },
   );
 
   it('reports a required field that is missing', async () => {
-    await expect(readDesired({})).rejects.toMatchObject({
+    await expect(parseDesired({})).rejects.toMatchObject({
       problems: ['summary', 'start', 'end'].map((field) => ({ field, message: 'It is missing.' })),
     });
   });
@@ -93,14 +93,14 @@ describe('requests about bookings', () => {
     const problem = (field: string, message: string) => ({ code: 'invalid_field', field, message });
     const guest = { email: 'ada@example.com', phone: 'secret' };
     const sent = { ...body, colour: 'secret', constructor: 1, attendees: [guest], visibility: 'secret' };
-    await expect(readDesired(sent)).rejects.toMatchObject({
+    await expect(parseDesired(sent)).rejects.toMatchObject({
       problems: [
         problem('attendees.0.phone', 'There is no such field.'),
         problem('visibility', 'It must be one of default, public, private, confidential.'),
         problem('colour, constructor', 'There is no such field.'),
       ],
     });
-    const query = async () => readListQuery({ limit: '0.5', from: '2027-02-29T10:00:00Z' });
+    const query = async () => parseListQuery({ limit: '0.5', from: '2027-02-29T10:00:00Z' });
     await expect(query()).rejects.toMatchObject({
       problems: [
         problem('from', 'It must be a time such as 2026-12-01T10:00:00Z, in a URL with %2B for a plus sign.'),
@@ -111,14 +111,14 @@ describe('requests about bookings', () => {
 
   it('an empty patch changes nothing', async () => {
     const stored = await booking();
-    const { appointment } = await readPatched(stored, {});
+    const { appointment } = await parsePatch(stored, {});
     expect(appointment).toEqual(stored.appointment);
   });
 });
 
 describe('guest addresses', () => {
   const label = 'a'.repeat(63);
-  const guest = (email: string) => readDesired({ ...body, attendees: [{ email }] });
+  const guest = (email: string) => parseDesired({ ...body, attendees: [{ email }] });
 
   it.each([
     'ada+calendar@example.com',
@@ -160,30 +160,30 @@ describe('guest addresses', () => {
   it('counts a guest once in any letter case, also for the limit of 200', async () => {
     const many = Array.from({ length: 200 }, (_, index) => ({ email: `guest${index}@example.com` }));
     const twice = [...many, ...many.map(({ email }) => ({ email: email.toUpperCase(), optional: true }))];
-    const { appointment } = await readDesired({ ...body, attendees: twice });
+    const { appointment } = await parseDesired({ ...body, attendees: twice });
     expect(appointment.details?.attendees).toEqual(many);
   });
 });
 
 describe('texts of a booking', () => {
   it('limits texts of a booking as they are encoded for Google', async () => {
-    await expect(readDesired({ ...body, description: '&'.repeat(8192) })).rejects.toMatchObject({
+    await expect(parseDesired({ ...body, description: '&'.repeat(8192) })).rejects.toMatchObject({
       problems: [
         { field: 'description', message: expect.stringContaining('where "&" counts as 5 and "<" as 4') },
       ],
     });
     const description = '&'.repeat(1638);
-    expect((await readDesired({ ...body, description })).appointment.description).toBe(description);
+    expect((await parseDesired({ ...body, description })).appointment.description).toBe(description);
   });
 
   it('accepts only true and false for guest permissions', async () => {
     const names = ['guestsCanSeeOtherGuests', 'guestsCanInviteOthers', 'guestsCanModify'];
     for (const name of names) {
       for (const value of [true, false])
-        expect((await readDesired({ ...body, [name]: value })).appointment.details).toEqual({
+        expect((await parseDesired({ ...body, [name]: value })).appointment.details).toEqual({
           [name]: value,
         });
-      await expect(readDesired({ ...body, [name]: 'no' })).rejects.toMatchObject({
+      await expect(parseDesired({ ...body, [name]: 'no' })).rejects.toMatchObject({
         problems: [{ field: name }],
       });
     }

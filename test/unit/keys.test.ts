@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { retire, rotate, rotationLead, settlingTime, viewKeys } from '../../infra/keys-rotation.ts';
+import {
+  propagationSeconds,
+  retire,
+  rotate,
+  rotationLeadSeconds,
+  viewKeys,
+} from '../../infra/keys-rotation.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { stateLifetime } from '../../shared/oauth-state.ts';
-import { secretTimeToLive } from '../../shared/secrets.ts';
-import { maxLifetime } from '../../shared/user-token.ts';
+import { stateLifetimeSeconds } from '../../shared/oauth-state.ts';
+import { secretTtlSeconds } from '../../shared/secrets.ts';
+import { maxLifetimeSeconds } from '../../shared/user-token.ts';
 
 const day = '2026-11-23';
 const now = Date.parse(`${day}T06:00:00Z`) / 1000;
@@ -17,7 +23,7 @@ describe.each(purposes)('rotation of %s', (purpose) => {
   it('a rotation keeps the old key current until every function has read the secret again', () => {
     const { text, id, previous, from } = rotate(purpose, initial, now, newKey);
     expect([id, previous]).toEqual([day, 'initial']);
-    expect(from - now).toBeGreaterThan(secretTimeToLive);
+    expect(from - now).toBeGreaterThan(secretTtlSeconds);
     const keys = parseKeys(purpose, text);
     expect([now, from - 1, from].map(keys.current)).toEqual(['initial', 'initial', day]);
     expect(keys.ids).toEqual(['initial', day]);
@@ -64,12 +70,12 @@ describe.each(purposes)('rotation of %s', (purpose) => {
 
   it('a rotation keeps the purpose in the value and refuses keys of another purpose', () => {
     const named = JSON.stringify({ purpose, current: 'initial', initial: key('a') });
-    const { text, settledAt } = rotate(purpose, named, now, newKey);
+    const { text, propagatedAt } = rotate(purpose, named, now, newKey);
     expect(JSON.parse(text)).toMatchObject({ purpose });
-    expect(JSON.parse(retire(purpose, text, 'initial', settledAt))).toMatchObject({ purpose });
+    expect(JSON.parse(retire(purpose, text, 'initial', propagatedAt))).toMatchObject({ purpose });
     for (const other of purposes.filter((each) => each !== purpose)) {
       expect(() => rotate(other, text, now, newKey)).toThrow(/keys of another purpose/);
-      expect(() => retire(other, text, 'initial', settledAt)).toThrow(/keys of another purpose/);
+      expect(() => retire(other, text, 'initial', propagatedAt)).toThrow(/keys of another purpose/);
     }
   });
 
@@ -87,22 +93,22 @@ describe.each(purposes)('rotation of %s', (purpose) => {
 });
 
 describe.each(purposes)('retiring a key of %s', (purpose) => {
-  const { text, from, settledAt } = rotate(purpose, initial, now, newKey);
+  const { text, from, propagatedAt } = rotate(purpose, initial, now, newKey);
 
   it('retires a key once nothing outside the tables needs it', () => {
-    expect(settledAt).toBe(from + settlingTime[purpose]);
-    expect(() => retire(purpose, text, 'initial', settledAt - 1)).toThrow(/with older keys until 20/);
-    const retired = retire(purpose, text, 'initial', settledAt);
+    expect(propagatedAt).toBe(from + propagationSeconds[purpose]);
+    expect(() => retire(purpose, text, 'initial', propagatedAt - 1)).toThrow(/with older keys until 20/);
+    const retired = retire(purpose, text, 'initial', propagatedAt);
     expect(Object.keys(JSON.parse(retired)).sort()).toEqual([day, 'current', 'next']);
     expect(parseKeys(purpose, retired).ids).toEqual([day]);
-    expect(parseKeys(purpose, retired).current(settledAt)).toBe(day);
+    expect(parseKeys(purpose, retired).current(propagatedAt)).toBe(day);
   });
 
   it.each([
-    ['unknown', 'other', settledAt, /The keys are initial, 2026-11-23/],
+    ['unknown', 'other', propagatedAt, /The keys are initial, 2026-11-23/],
     ['current', 'initial', from - 1, /"initial" is the current one/],
     ['the next one', day, from - 1, /comes into use at/],
-    ['the current one since the rotation', day, settledAt, /is the current one/],
+    ['the current one since the rotation', day, propagatedAt, /is the current one/],
   ])('refuses to retire a key that is %s', (_, id, at, message) => {
     expect(() => retire(purpose, text, id, at)).toThrow(message);
   });
@@ -110,17 +116,17 @@ describe.each(purposes)('retiring a key of %s', (purpose) => {
   it('refuses to retire any old key until the last rotation has settled', () => {
     const second = rotate(purpose, text, from, newKey);
     expect(() => retire(purpose, second.text, 'initial', from + 1)).toThrow(/until/);
-    const third = retire(purpose, second.text, 'initial', second.settledAt);
-    const last = retire(purpose, third, day, second.settledAt);
+    const third = retire(purpose, second.text, 'initial', second.propagatedAt);
+    const last = retire(purpose, third, day, second.propagatedAt);
     expect(parseKeys(purpose, last).ids).toEqual([`${day}b`]);
   });
 
   it('an emergency retirement waits only for copies cached by functions', () => {
     const emergency = rotate(purpose, initial, now, newKey, { atOnce: true });
-    expect(() => retire(purpose, emergency.text, 'initial', now + secretTimeToLive)).toThrow(/until/);
-    const early = () => retire(purpose, emergency.text, 'initial', now + secretTimeToLive, { atOnce: true });
+    expect(() => retire(purpose, emergency.text, 'initial', now + secretTtlSeconds)).toThrow(/until/);
+    const early = () => retire(purpose, emergency.text, 'initial', now + secretTtlSeconds, { atOnce: true });
     expect(early).toThrow(/functions use copies/);
-    const retired = retire(purpose, emergency.text, 'initial', now + rotationLead, { atOnce: true });
+    const retired = retire(purpose, emergency.text, 'initial', now + rotationLeadSeconds, { atOnce: true });
     expect(parseKeys(purpose, retired).ids).toEqual([day]);
   });
 });
@@ -129,18 +135,18 @@ describe('lifetime of results of an old key', () => {
   it('a key keeps its remaining time after another key was retired in an emergency', () => {
     const first = rotate('payment-messages', initial, now, newKey);
     const second = rotate('payment-messages', first.text, first.from, newKey, { atOnce: true });
-    const soon = second.from + rotationLead;
+    const soon = second.from + rotationLeadSeconds;
     const withoutLeaked = retire('payment-messages', second.text, 'initial', soon, { atOnce: true });
     expect(() => retire('payment-messages', withoutLeaked, day, soon)).toThrow(/dead-letter queue/);
   });
 
   it.each<[KeyPurpose, number]>([
-    ['state-encryption', stateLifetime],
-    ['link-signing', maxLifetime],
-    ['api-signing', maxLifetime],
+    ['state-encryption', stateLifetimeSeconds],
+    ['link-signing', maxLifetimeSeconds],
+    ['api-signing', maxLifetimeSeconds],
     ['payment-messages', 28 * 86_400],
   ])('a key of %s is kept longer than anything made with it lives', (purpose, lifetime) => {
     // Made at the end of the time for which a function caches its copy of the secret.
-    expect(settlingTime[purpose]).toBeGreaterThanOrEqual(secretTimeToLive + lifetime);
+    expect(propagationSeconds[purpose]).toBeGreaterThanOrEqual(secretTtlSeconds + lifetime);
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { applyPayment } from '../../functions/booking-sync/apply-payment.ts';
-import { parseBooking, readSafely } from '../../functions/payment-confirmed/booking-from-metadata.ts';
+import { parseBooking, parseSafely } from '../../functions/payment-confirmed/booking-from-metadata.ts';
 import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
-import { readAppointment } from '../../shared/appointment.ts';
+import { parseAppointment } from '../../shared/appointment.ts';
 import type { Booking } from '../../shared/booking.ts';
 import { standingOf } from '../../shared/payment.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
@@ -36,7 +36,7 @@ describe('the booking that a payment references', () => {
     const translation = await parseStripeEvent(Buffer.from(JSON.stringify(event)), 'both', async () => ({}));
     const { payment } = translation as Extract<typeof translation, { payment: unknown }>;
     expect(payment.booking?.problems).not.toEqual([]);
-    const { appointment } = await readAppointment(texts);
+    const { appointment } = await parseAppointment(texts);
     const declared = {
       ...{ bookingId: 'b1', userId: 'user-1', status: 'declared', revision: 1 },
       ...{ appointment, payments: {}, problems: [], timeline: [] },
@@ -51,7 +51,7 @@ describe('the booking that a payment references', () => {
     const unforeseen = async () => {
       throw new RangeError('Invalid time zone: Secret Street 1');
     };
-    const { appointment, problems } = await readSafely(unforeseen);
+    const { appointment, problems } = await parseSafely(unforeseen);
     expect(appointment).toBeUndefined();
     expect(problems).toEqual([expect.objectContaining({ code: 'appointment_unreadable' })]);
     const lines = logged.map((line) => JSON.parse(line));

@@ -6,7 +6,7 @@ import { bookingQueue, type PaymentReported, paymentQueue } from '../../shared/b
 import { parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
 import { splitMac, verifyMac, withMac } from '../../shared/payment-mac.ts';
-import { heldSecret } from '../fakes/secret.ts';
+import { cachedSecret } from '../fakes/secret.ts';
 import { logged } from '../setup.ts';
 
 const now = 1_790_000_000;
@@ -42,10 +42,10 @@ async function sent(send: (client: SQSClient) => Promise<void>): Promise<string>
   return body;
 }
 const queued = (keys = before, message = payment) =>
-  sent((client) => paymentQueue('url', heldSecret(keys), () => now, client).send(message));
+  sent((client) => paymentQueue('url', cachedSecret(keys), () => now, client).send(message));
 const readWith = (keys = before) => {
-  const messageKeys = heldSecret(keys);
-  const tokenKeys = heldSecret(keysOf('token-encryption', { k1: master('t') }));
+  const messageKeys = cachedSecret(keys);
+  const tokenKeys = cachedSecret(keysOf('token-encryption', { k1: master('t') }));
   return { messageKeys, tokenKeys, read: verifiedMessages({ messageKeys, tokenKeys }) };
 };
 const hmac = (key: string | Uint8Array, text: string) =>

@@ -19,7 +19,7 @@ const secret =
 /** Comparisons of values with secret-like names, each with the reason why its time may depend on them. */
 const harmless: Record<string, string> = {
   // Only a holder of the key can make a state with a link, so neither side is a guess.
-  'link === state.link': 'functions/oauth-callback/complete-connection.ts',
+  'link === state.linkTokenHash': 'functions/oauth-callback/complete-connection.ts',
   // Hashes of calendar ids: no caller sends one, both sides come from the table and from Google.
   'hash === hashOf': 'shared/connection.ts',
   // The Google account of an event: both sides are derived from the table.
@@ -51,7 +51,7 @@ describe('comparison of secrets', () => {
 
   it('compares signatures, nonces and cookies in constant time', () => {
     const using = files.filter((file) =>
-      /\b(timingSafeEqual|sameSecret)\(/.test(readFileSync(join(root, file), 'utf8')),
+      /\b(timingSafeEqual|constantTimeEqual)\(/.test(readFileSync(join(root, file), 'utf8')),
     );
     expect(using).toEqual([
       'functions/oauth-callback/complete-connection.ts',

@@ -4,7 +4,7 @@ import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-s
 import { parseGoogleClient } from '../../shared/google-client-secret.ts';
 import { parseKeys } from '../../shared/keys.ts';
 import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { secret, secretTimeToLive } from '../../shared/secrets.ts';
+import { secret, secretTtlSeconds } from '../../shared/secrets.ts';
 import { logged } from '../setup.ts';
 
 const stripe = 'whsec_of_stripe_0123456789abcdef';
@@ -166,7 +166,7 @@ describe('a secret that was read before', () => {
       async () => (reads.shift() as () => string)(),
     );
     await kept.get();
-    now += secretTimeToLive;
+    now += secretTtlSeconds;
     return kept.get();
   };
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { Temporal } from 'temporal-polyfill';
 import { describe, expect, it } from 'vitest';
-import { readDesired } from '../../functions/bookings/requests.ts';
-import { readAppointment } from '../../shared/appointment.ts';
+import { parseDesired } from '../../functions/bookings/requests.ts';
+import { parseAppointment } from '../../shared/appointment.ts';
 import { isTimeZone } from '../../shared/time-zone.ts';
 import { ianaNames, icuAbbreviations } from '../fixtures/time-zones.ts';
 
@@ -79,7 +79,7 @@ describe('isTimeZone', () => {
 
 describe('an appointment in any time zone', () => {
   const read = (zone: string, offset: '' | 'Z') =>
-    readAppointment({
+    parseAppointment({
       summary: 'First meeting',
       start: `2027-03-05T10:00:00${offset}`,
       end: `2027-03-05T11:00:00${offset}`,
@@ -114,7 +114,7 @@ describe('an appointment in any time zone', () => {
         end: '2027-03-05T11:00:00Z',
         timeZone,
       };
-      await expect(readDesired(body)).rejects.toMatchObject({
+      await expect(parseDesired(body)).rejects.toMatchObject({
         code: 'invalid_request',
         problems: [{ code: 'invalid_field', field: 'timeZone' }],
       });

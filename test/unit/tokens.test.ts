@@ -3,8 +3,8 @@ import { CompactEncrypt, compactDecrypt, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { type Keys, keyText, parseKeys } from '../../shared/keys.ts';
 import { audiences, type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { openState, sealState, stateLifetime } from '../../shared/oauth-state.ts';
-import { openTokens, sealTokens } from '../../shared/token-vault.ts';
+import { decryptState, encryptState, stateLifetimeSeconds } from '../../shared/oauth-state.ts';
+import { decryptTokens, encryptTokens } from '../../shared/token-vault.ts';
 import { signUserToken, verifyUserToken } from '../../shared/user-token.ts';
 import { otherSpellings, withEachCharacterChanged } from '../spellings.ts';
 
@@ -66,26 +66,28 @@ describe('token vault', () => {
   const { before, rotated, after } = rotation('token-encryption');
   const tokens = { accessToken: 'ya29.access', refreshToken: '1//refresh' };
   const seal = async (keys: Keys<'token-encryption'>, clear = tokens): Promise<string> =>
-    (await sealTokens(keys, now, 'ada', clear)).tokens;
+    (await encryptTokens(keys, now, 'ada', clear)).tokens;
 
   it('decrypts the tokens that it encrypted, and never shows them in clear', async () => {
     const canaries = { accessToken: 'ya29.canary', refreshToken: '1//canary' };
     const sealed = await seal(before, canaries);
     expect(sealed).not.toContain('canary');
-    expect(await openTokens(before, 'ada', sealed)).toEqual(canaries);
+    expect(await decryptTokens(before, 'ada', sealed)).toEqual(canaries);
   });
 
   it('encrypts with the current key and decrypts with any, so rotation needs no downtime', async () => {
     const sealed = await seal(before);
-    expect(await openTokens(rotated, 'ada', sealed)).toEqual(tokens);
-    const carriedOver = await sealTokens(rotated, now, 'ada', tokens);
-    expect(carriedOver.keyId).toBe('new');
-    expect(await openTokens(after, 'ada', carriedOver.tokens)).toEqual(tokens);
-    await expect(openTokens(after, 'ada', sealed)).rejects.toThrow(coded('token_unreadable'));
+    expect(await decryptTokens(rotated, 'ada', sealed)).toEqual(tokens);
+    const reencrypted = await encryptTokens(rotated, now, 'ada', tokens);
+    expect(reencrypted.keyId).toBe('new');
+    expect(await decryptTokens(after, 'ada', reencrypted.tokens)).toEqual(tokens);
+    await expect(decryptTokens(after, 'ada', sealed)).rejects.toThrow(coded('token_unreadable'));
   });
 
   it('does not decrypt tokens that were copied to another user', async () => {
-    await expect(openTokens(before, 'grace', await seal(before))).rejects.toThrow(coded('token_unreadable'));
+    await expect(decryptTokens(before, 'grace', await seal(before))).rejects.toThrow(
+      coded('token_unreadable'),
+    );
   });
 
   it('does not decrypt tokens whose header was changed to another user', async () => {
@@ -94,7 +96,7 @@ describe('token vault', () => {
     const forged = Buffer.from(Buffer.from(header, 'base64url').toString().replace('ada', 'eve')).toString(
       'base64url',
     );
-    await expect(openTokens(before, 'eve', [forged, ...rest].join('.'))).rejects.toThrow(
+    await expect(decryptTokens(before, 'eve', [forged, ...rest].join('.'))).rejects.toThrow(
       coded('token_unreadable'),
     );
   });
@@ -107,7 +109,7 @@ describe('token vault', () => {
     const { plaintext, protectedHeader } = await compactDecrypt(await seal(before, greetings), key);
     expect([new TextDecoder().decode(plaintext), protectedHeader]).toEqual([clear, header]);
     const foreign = new CompactEncrypt(new TextEncoder().encode(clear)).setProtectedHeader(header);
-    expect(await openTokens(before, 'ada', await foreign.encrypt(key))).toEqual(greetings);
+    expect(await decryptTokens(before, 'ada', await foreign.encrypt(key))).toEqual(greetings);
   });
 
   it('encrypts the same tokens differently each time', async () => {
@@ -130,14 +132,14 @@ describe('token vault', () => {
       [...sealed, ''],
     ];
     for (const forged of forgeries) {
-      await expect(openTokens(before, 'ada', forged.join('.'))).rejects.toThrow(coded('token_unreadable'));
+      await expect(decryptTokens(before, 'ada', forged.join('.'))).rejects.toThrow(coded('token_unreadable'));
     }
   });
 
   it.each(['', 'abc', 'a.b.c.d.e', 'a..b.c.d'])(
     'fails with a clear error on the stored tokens %j',
     async (text) => {
-      await expect(openTokens(before, 'ada', text)).rejects.toThrow(coded('token_unreadable'));
+      await expect(decryptTokens(before, 'ada', text)).rejects.toThrow(coded('token_unreadable'));
     },
   );
 });
@@ -247,31 +249,39 @@ describe('user tokens', () => {
 describe('OAuth state', () => {
   const { before, rotated } = rotation('state-encryption');
   const tokenKeys = rotation('token-encryption').before;
-  const state = { userId: 'ada', link: 'l', verifier: 'v'.repeat(43), nonce: 'n', browser: 'b' };
+  const state = {
+    userId: 'ada',
+    linkTokenHash: 'l',
+    verifier: 'v'.repeat(43),
+    nonce: 'n',
+    browserSecretHash: 'b',
+  };
 
   it('decrypts an OAuth state that is unreadable in between', async () => {
-    const sealed = await sealState(before, state, now, now + stateLifetime);
+    const sealed = await encryptState(before, state, now, now + stateLifetimeSeconds);
     expect(Buffer.from(sealed).toString('latin1')).not.toContain('vvvv');
-    expect(await openState(rotated, sealed, now + stateLifetime - 1)).toMatchObject(state);
+    expect(await decryptState(rotated, sealed, now + stateLifetimeSeconds - 1)).toMatchObject(state);
   });
 
   it('rejects an expired OAuth state', async () => {
-    const sealed = await sealState(before, state, now, now + stateLifetime);
-    await expect(openState(before, sealed, now + stateLifetime + 1)).rejects.toThrow(coded('state_expired'));
+    const sealed = await encryptState(before, state, now, now + stateLifetimeSeconds);
+    await expect(decryptState(before, sealed, now + stateLifetimeSeconds + 1)).rejects.toThrow(
+      coded('state_expired'),
+    );
   });
 
   it('rejects an OAuth state with any character changed', async () => {
-    const sealed = await sealState(before, state, now, now + stateLifetime);
+    const sealed = await encryptState(before, state, now, now + stateLifetimeSeconds);
     for (const changed of withEachCharacterChanged(sealed)) {
-      await expect(openState(before, changed, now), changed).rejects.toThrow(coded('state_invalid'));
+      await expect(decryptState(before, changed, now), changed).rejects.toThrow(coded('state_invalid'));
     }
   });
 
   it('rejects every other spelling of an OAuth state', async () => {
     for (const userId of ['a', 'ad', 'ada']) {
-      const sealed = await sealState(before, { ...state, userId }, now, now + stateLifetime);
+      const sealed = await encryptState(before, { ...state, userId }, now, now + stateLifetimeSeconds);
       for (const spelling of otherSpellings(sealed)) {
-        await expect(openState(before, spelling, now), JSON.stringify(spelling)).rejects.toThrow(
+        await expect(decryptState(before, spelling, now), JSON.stringify(spelling)).rejects.toThrow(
           coded('state_invalid'),
         );
       }
@@ -284,6 +294,6 @@ describe('OAuth state', () => {
     )
       .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: 'old' })
       .encrypt(tokenKeys.key('old') as Uint8Array);
-    await expect(openState(before, forged, now)).rejects.toThrow(coded('state_invalid'));
+    await expect(decryptState(before, forged, now)).rejects.toThrow(coded('state_invalid'));
   });
 });

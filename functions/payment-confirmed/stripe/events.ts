@@ -56,18 +56,18 @@ const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone
 /**
  * Translates the body of a verified Stripe webhook. A thin event that is for us and of a type that is read is completed
  * by `fetchObject`: its object is as it is now, which does no harm, since facts only grow.
- * @param served the mode whose payments count in this deployment
+ * @param acceptedMode the mode whose payments count in this deployment
  * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
  */
 export async function parseStripeEvent(
   body: Buffer,
-  served: StripeMode,
+  acceptedMode: StripeMode,
   fetchObject: FetchObject,
 ): Promise<ParsedEvent> {
   const event = parseEvent(parseJsonBody(body), fetchObject);
   const { id, type, at, apiVersion } = event;
   const about = { event: { id, type: type.slice(0, 100) } };
-  const notOurs = notForUs(event, served);
+  const notOurs = notForUs(event, acceptedMode);
   if (notOurs) return { ...notOurs, ...about };
   const read = objectParsers.get(type);
   if (!read) return { ...ignoredType(type, event.snapshot), ...about };

@@ -117,9 +117,9 @@ const paidReport = (
   at: string,
 ): StripeReport => ({
   paymentId: payment_intent ?? id,
-  facts: { confirmedAt: at, ...known({ amount: amount_total }) },
+  facts: { confirmedAt: at, ...omitUndefined({ amount: amount_total }) },
   metadata,
-  ...known({ reference: client_reference_id }),
+  ...omitUndefined({ reference: client_reference_id }),
 });
 
 const paidSession = ofPayment(paidReport);
@@ -143,7 +143,7 @@ const succeededIntent: ObjectParser = (object, { at }) => {
   const { id, amount, amount_received, metadata } = parseObject(paymentIntent, object);
   return {
     paymentId: id,
-    facts: { confirmedAt: at, ...known({ amount, captured: amount_received || undefined }) },
+    facts: { confirmedAt: at, ...omitUndefined({ amount, captured: amount_received || undefined }) },
     metadata,
   };
 };
@@ -166,7 +166,7 @@ const refundedCharge: ObjectParser = (object, { apiVersion }) => {
     paymentId: payment_intent ?? id,
     facts: {
       amount,
-      ...known({ captured: amount_captured }),
+      ...omitUndefined({ captured: amount_captured }),
       refundedTotal: refundedOfCaptured(it, apiVersion),
     },
   };
@@ -207,7 +207,7 @@ const changedDispute: ObjectParser = (object) => {
   const state = disputeStates.get(status) ?? 'open';
   return {
     paymentId: payment_intent ?? charge,
-    facts: { disputes: { [id]: { ...known({ amount }), state } } },
+    facts: { disputes: { [id]: { ...omitUndefined({ amount }), state } } },
   };
 };
 
@@ -235,7 +235,7 @@ function isPaymentMode(mode: string | null | undefined): boolean {
 }
 
 /** The fields that have a value: an amount that is not stated is no reason to reject who has paid. */
-function known<Fields extends Record<string, unknown>>(
+function omitUndefined<Fields extends Record<string, unknown>>(
   fields: Fields,
 ): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as never;

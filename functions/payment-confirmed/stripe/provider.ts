@@ -1,6 +1,6 @@
 import { AppError, hasCode } from '../../../shared/app-error.ts';
 import { reportOperatorError } from '../../../shared/observability.ts';
-import { useSecret } from '../../../shared/secrets.ts';
+import { withSecret } from '../../../shared/secrets.ts';
 import type { PaymentProvider, WebhookDeps } from '../payment-provider.ts';
 import { fetchStripeObject } from './api.ts';
 import { parseStripeEvent, type ThinEvent } from './events.ts';
@@ -26,7 +26,7 @@ export const stripe: PaymentProvider<'stripe'> = {
 /** The object that a thin event references. Without a key to fetch it, Stripe shows our answer and the operator gets an alarm. */
 async function fetchEventObject(deps: WebhookDeps, event: ThinEvent): Promise<unknown> {
   try {
-    return await useSecret(deps.secrets, ['unsupported_event_format', 'not_configured'], (secrets) => {
+    return await withSecret(deps.secrets, ['unsupported_event_format', 'not_configured'], (secrets) => {
       const [key] = secrets.stripeApiKey ?? [];
       if (key) return fetchStripeObject(deps.stripeApi, key, event);
       throw new AppError(

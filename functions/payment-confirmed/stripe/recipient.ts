@@ -15,11 +15,14 @@ export type Recipient = { livemode: boolean; account: string; context: string };
  * Why an event is not for this deployment; undefined where it is. An event without `livemode`, which Stripe always
  * sends, counts as test mode: what is not known to be real money must not become a real appointment.
  */
-export function notForUs({ livemode, account, context }: Recipient, served: StripeMode): Ignored | undefined {
+export function notForUs(
+  { livemode, account, context }: Recipient,
+  acceptedMode: StripeMode,
+): Ignored | undefined {
   const mode = livemode ? 'live' : 'test';
-  if (served !== 'both' && served !== mode) {
+  if (acceptedMode !== 'both' && acceptedMode !== mode) {
     return {
-      ignored: `an event of ${mode} mode, and this deployment serves ${served} mode: see the option stripeMode`,
+      ignored: `an event of ${mode} mode, and this deployment serves ${acceptedMode} mode: see the option stripeMode`,
       reason: 'other_mode',
     };
   }

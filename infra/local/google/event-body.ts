@@ -1,6 +1,6 @@
 import type { calendar_v3 } from '@googleapis/calendar';
 import * as v from 'valibot';
-import { discreetly } from '../../../shared/schemas.ts';
+import { redactedMessages } from '../../../shared/schemas.ts';
 import { checkTimes } from './event-times.ts';
 import { apiError, reported } from './google-errors.ts';
 import type { Switches } from './state.ts';
@@ -46,7 +46,7 @@ const writable = v.object({
 
 /** The writable part of a body. Reads a conference only if the request declares support for it. */
 export function readEventBody(body: unknown, options: { conferences: boolean }): Event {
-  const parsed = v.safeParse(writable, body, discreetly);
+  const parsed = v.safeParse(writable, body, redactedMessages);
   if (!parsed.success) {
     const [issue] = parsed.issues;
     throw apiError(reported.invalid(`Invalid value for: ${v.getDotPath(issue)}: ${issue.message}`));

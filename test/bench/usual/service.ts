@@ -160,7 +160,7 @@ export async function bookingReconcile() {
       .map((id, index) => ({ Id: String(index), ...message(id, { type: 'sync', id }) }));
     await sqs.send(new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }));
   }
-  return { handedBack: due.length };
+  return { requeued: due.length };
 }
 
 export async function tokenRefresh() {
