@@ -2,10 +2,11 @@ import { defineConfig } from 'vitest/config';
 
 /** Unit tests that look at the synthesized stack or its bundles. */
 const ofStack = ['access', 'bundle-size', 'events-delivery', 'openapi'].map(
-  (name) => `test/unit/${name}.test.ts`,
+  (name) => `test/project/${name}.test.ts`,
 );
+const ofUnit = ['test/{project,unit}/**/*.test.ts', 'test/bench/cost-model.test.ts'];
 const shared = {
-  setupFiles: ['test/setup.ts'],
+  setupFiles: ['test/support/setup.ts'],
   testTimeout: 30_000,
   hookTimeout: 60_000,
   // Long enough for a busy machine: polling ends as soon as the value is right.
@@ -15,13 +16,17 @@ const shared = {
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], exclude: ofStack } },
+      { test: { ...shared, name: 'unit', include: ofUnit, exclude: ofStack } },
       {
         test: {
           ...shared,
           name: 'stack',
-          include: ['test/{bench,chaos,e2e,fuzz,integration,simulation}/**/*.test.ts', ...ofStack],
-          globalSetup: ['test/global-setup.ts'],
+          include: [
+            'test/{bench,chaos,e2e,fuzz,integration,local-stack,simulation}/**/*.test.ts',
+            ...ofStack,
+          ],
+          exclude: ['test/bench/cost-model.test.ts'],
+          globalSetup: ['test/support/global-setup.ts'],
         },
       },
     ],

@@ -6,7 +6,7 @@ import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import type { CfnSecret } from 'aws-cdk-lib/aws-secretsmanager';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
-import { env, eventSource } from '../shared/names.ts';
+import { env, eventSource } from '../shared/lib/names.ts';
 
 /** What a function may do with one resource, and the environment variable by which it finds it. */
 export interface Access {

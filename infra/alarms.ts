@@ -18,8 +18,8 @@ import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { providers } from '../functions/payment-confirmed/providers.ts';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
-import type { ErrorCode } from '../shared/app-error.ts';
-import { metricNamespace, webhookRoute } from '../shared/names.ts';
+import type { ErrorCode } from '../shared/lib/app-error.ts';
+import { metricNamespace, webhookRoute } from '../shared/lib/names.ts';
 import { pascalCase } from './service-function.ts';
 
 export interface AlarmsProps {

@@ -1,6 +1,6 @@
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import * as v from 'valibot';
-import { emailAddress, redactedMessages } from '../shared/schemas.ts';
+import { emailAddress, redactedMessages } from '../shared/lib/schemas.ts';
 
 const number = v.pipe(v.unknown(), v.transform(Number), v.number(), v.finite());
 const whole = (least: number, most: number) =>

@@ -14,7 +14,7 @@ import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { eventSource } from '../shared/names.ts';
+import { eventSource } from '../shared/lib/names.ts';
 
 /** The header that carries the key by which the receiver knows us. */
 const eventsKeyHeader = 'X-Api-Key';

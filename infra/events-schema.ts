@@ -1,6 +1,6 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
-import { busEventSchema, problemSchema } from '../shared/bus-events.ts';
-import { eventSource } from '../shared/names.ts';
+import { busEventSchema, problemSchema } from '../shared/aws/bus-events.ts';
+import { eventSource } from '../shared/lib/names.ts';
 import { asDocumented } from './openapi.ts';
 
 /** The JSON Schema of every event on the bus. */

@@ -3,7 +3,7 @@ import type { EventBus } from 'aws-cdk-lib/aws-events';
 import { RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { env, indexes, type KeyPurpose, keySecrets, optionalScopes } from '../shared/names.ts';
+import { env, indexes, type KeyPurpose, keySecrets, optionalScopes } from '../shared/lib/names.ts';
 import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from './access.ts';
 import type { StackConfig } from './config.ts';
 import type { Secrets } from './secrets.ts';

@@ -1,7 +1,7 @@
 /** The HTTP API as OpenAPI 3.1, from the table of operations. */
 import { type ConversionConfig, toJsonSchema, toJsonSchemaDefs } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
-import type { ErrorCode } from '../shared/app-error.ts';
+import type { ErrorCode } from '../shared/lib/app-error.ts';
 import {
   type Body,
   headers,

@@ -18,9 +18,9 @@ import {
   healthSchema,
   problemSchema,
   receiptSchema,
-} from '../shared/api-answers.ts';
-import type { ErrorCode } from '../shared/app-error.ts';
-import { routes, webhookRoute } from '../shared/names.ts';
+} from '../shared/http/api-schemas.ts';
+import type { ErrorCode } from '../shared/lib/app-error.ts';
+import { routes, webhookRoute } from '../shared/lib/names.ts';
 
 /** Schemas that the documents name. */
 export const schemas = {

@@ -1,6 +1,6 @@
 import { CfnOutput } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
-import { routes, webhookRoute } from '../shared/names.ts';
+import { routes, webhookRoute } from '../shared/lib/names.ts';
 import type { Resources } from './functions.ts';
 
 /** What the setup asks for. */

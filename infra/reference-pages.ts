@@ -1,6 +1,6 @@
 /** The reference pages of docs/, from the OpenAPI document, the schemas of the bus events and the options of the stack. */
 import * as v from 'valibot';
-import { busEventSchema } from '../shared/bus-events.ts';
+import { busEventSchema } from '../shared/aws/bus-events.ts';
 import { stackConfig } from './config.ts';
 import { eventsJsonSchema } from './events-schema.ts';
 import type { JsonSchema } from './openapi.ts';

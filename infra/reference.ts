@@ -1,11 +1,11 @@
 /** What the codes of the public interface mean, for the generated pages. Each table is complete by its type; functions never load it. */
 
-import type { IgnoredReason } from '../shared/api-answers.ts';
-import type { ErrorCode } from '../shared/app-error.ts';
-import type { BookingStatus, OrphanReason } from '../shared/booking.ts';
-import type { CalendarFailureKind } from '../shared/calendar-failures.ts';
-import type { PaymentStanding } from '../shared/payment.ts';
-import type { RevocationOutcome } from '../shared/revocation.ts';
+import type { BookingStatus, OrphanReason } from '../shared/booking/booking.ts';
+import type { PaymentStanding } from '../shared/booking/payment.ts';
+import type { RevocationOutcome } from '../shared/connection/revocation.ts';
+import type { CalendarFailureKind } from '../shared/google/calendar-failures.ts';
+import type { IgnoredReason } from '../shared/http/api-schemas.ts';
+import type { ErrorCode } from '../shared/lib/app-error.ts';
 
 type ErrorReference = { status: readonly number[]; meaning: string; remedy: string };
 

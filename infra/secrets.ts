@@ -1,7 +1,7 @@
 import { RemovalPolicy, Validations } from 'aws-cdk-lib';
 import { CfnSecret, type CfnSecretProps } from 'aws-cdk-lib/aws-secretsmanager';
 import type { Construct } from 'constructs';
-import type { KeyPurpose } from '../shared/names.ts';
+import type { KeyPurpose } from '../shared/lib/names.ts';
 
 export interface Secrets {
   readonly googleClient: CfnSecret;

@@ -9,7 +9,7 @@ import {
 } from 'aws-cdk-lib/aws-dynamodb';
 import type { Key } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
-import { indexes } from '../shared/names.ts';
+import { indexes } from '../shared/lib/names.ts';
 
 export interface Tables {
   readonly connections: Table;

@@ -1,12 +1,12 @@
 import middy from '@middy/core';
-import { bookingQueue } from '../../shared/booking-queue.ts';
-import { bookingStore } from '../../shared/booking-store.ts';
-import { systemClock } from '../../shared/clock.ts';
-import { required, requiredNumber } from '../../shared/config.ts';
-import { dynamoClient } from '../../shared/dynamo.ts';
-import { env } from '../../shared/names.ts';
-import { setLogContext } from '../../shared/observability.ts';
-import { requeueDueBookings } from './hand-back-due.ts';
+import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { bookingQueue } from '../../shared/booking/queue.ts';
+import { bookingStore } from '../../shared/booking/store.ts';
+import { systemClock } from '../../shared/lib/clock.ts';
+import { required, requiredNumber } from '../../shared/lib/config.ts';
+import { env } from '../../shared/lib/names.ts';
+import { setLogContext } from '../../shared/lib/observability.ts';
+import { requeueDueBookings } from './requeue-due.ts';
 
 const indexShards = requiredNumber(env.indexShards);
 const deps = {

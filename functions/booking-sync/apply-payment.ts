@@ -6,7 +6,7 @@ import {
   type OrphanedPayment,
   type OrphanReason,
   type PaymentPointer,
-} from '../../shared/booking.ts';
+} from '../../shared/booking/booking.ts';
 import {
   holdsMoney,
   holdsSlot,
@@ -15,10 +15,15 @@ import {
   paymentOf,
   withOrphaned,
   withoutOldFailures,
-} from '../../shared/booking-payments.ts';
-import type { BookingFromPayment, PaymentReported } from '../../shared/booking-queue.ts';
-import { toIso } from '../../shared/clock.ts';
-import { mergeFacts, type PaymentFacts, type PaymentStanding, standingOf } from '../../shared/payment.ts';
+} from '../../shared/booking/booking-payments.ts';
+import {
+  mergeFacts,
+  type PaymentFacts,
+  type PaymentStanding,
+  standingOf,
+} from '../../shared/booking/payment.ts';
+import type { BookingFromPayment, PaymentReported } from '../../shared/booking/queue.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 
 /** What a payment changes of a booking, and whether its event should exist, as pure functions. */
 

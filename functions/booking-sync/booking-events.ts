@@ -1,8 +1,14 @@
-import type { Booking, OrphanedPayment } from '../../shared/booking.ts';
-import { holdsMoney, isSame, mainPayment, paymentOf, problemsOf } from '../../shared/booking-payments.ts';
-import type { BusEvent } from '../../shared/bus.ts';
-import { toIso } from '../../shared/clock.ts';
-import { type PaymentFacts, refundedAmount } from '../../shared/payment.ts';
+import type { BusEvent } from '../../shared/aws/bus.ts';
+import type { Booking, OrphanedPayment } from '../../shared/booking/booking.ts';
+import {
+  holdsMoney,
+  isSame,
+  mainPayment,
+  paymentOf,
+  problemsOf,
+} from '../../shared/booking/booking-payments.ts';
+import { type PaymentFacts, refundedAmount } from '../../shared/booking/payment.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import type { Outcome } from './decide.ts';
 
 /** The bus events of a booking and its payments. */

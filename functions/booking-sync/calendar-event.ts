@@ -1,8 +1,14 @@
-import type { Appointment, Booking, EventTime, OptionalPart, WrittenEvent } from '../../shared/booking.ts';
-import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/calendar.ts';
-import { toIso } from '../../shared/clock.ts';
-import { toEventDescription } from '../../shared/event-description.ts';
-import { ownMark } from '../../shared/own-events.ts';
+import type {
+  Appointment,
+  Booking,
+  EventTime,
+  OptionalPart,
+  WrittenEvent,
+} from '../../shared/booking/booking.ts';
+import { toEventDescription } from '../../shared/booking/event-description.ts';
+import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/google/calendar.ts';
+import { ownMark } from '../../shared/google/own-events.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import type { Presence } from './apply-payment.ts';
 import { mergeGuests } from './guests.ts';
 import { type EventWrite, refusedParts } from './optional-parts.ts';

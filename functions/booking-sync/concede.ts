@@ -1,7 +1,7 @@
-import { recordReauthorizationRequired } from '../../shared/access-token.ts';
-import type { Booking } from '../../shared/booking.ts';
-import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
-import { log, metric, reportOperatorError } from '../../shared/observability.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { recordReauthorizationRequired } from '../../shared/connection/access-token.ts';
+import { type CalendarFailure, readCalendar } from '../../shared/google/calendar.ts';
+import { log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
 import { afterFailure, type Outcome, problemOf, waiting } from './decide.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';

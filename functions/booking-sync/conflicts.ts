@@ -1,10 +1,10 @@
-import { type Appointment, type Booking, calendarEventId } from '../../shared/booking.ts';
-import { type CalendarFailure, getEvent, queryFreeBusy } from '../../shared/calendar.ts';
-import { toIso } from '../../shared/clock.ts';
-import { daySpan, widestSpan } from '../../shared/day-span.ts';
-import { optionalScopes } from '../../shared/names.ts';
-import { describeError, log } from '../../shared/observability.ts';
-import { listOwnEvents, type OwnEvent } from '../../shared/own-events.ts';
+import { type Appointment, type Booking, calendarEventId } from '../../shared/booking/booking.ts';
+import { daySpan, widestSpan } from '../../shared/booking/day-span.ts';
+import { type CalendarFailure, getEvent, queryFreeBusy } from '../../shared/google/calendar.ts';
+import { listOwnEvents, type OwnEvent } from '../../shared/google/own-events.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
+import { describeError, log } from '../../shared/lib/observability.ts';
 import { bookingProperty, isOurs } from './calendar-event.ts';
 import { conflictProblems, type Outcome, outranked } from './decide.ts';
 import { isMissing } from './known-event.ts';

@@ -1,4 +1,4 @@
-import { AppError } from '../../shared/app-error.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
 export const maxRounds = 8;

@@ -1,5 +1,5 @@
-import type { Appointment } from '../../shared/booking.ts';
-import { isWholeDays } from '../../shared/day-span.ts';
+import type { Appointment } from '../../shared/booking/booking.ts';
+import { isWholeDays } from '../../shared/booking/day-span.ts';
 
 /** Seconds. A longer appointment is still worth creating after it has begun. */
 const longAfterSeconds = 4 * 3600;

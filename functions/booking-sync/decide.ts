@@ -1,19 +1,19 @@
-import { backoff } from '../../shared/backoff.ts';
+import type { BusEventType } from '../../shared/aws/bus.ts';
 import {
   appendTimeline,
   type Blocked,
   type Booking,
   type BookingStatus,
   type ObservedEvent,
-  type Problem,
-} from '../../shared/booking.ts';
-import { statusWithoutEvent } from '../../shared/booking-payments.ts';
-import type { BusEventType } from '../../shared/bus.ts';
-import type { CalendarEvent, CalendarFailure } from '../../shared/calendar.ts';
-import { adviceForProject, isSwitchedOff, switchedOffAdvice } from '../../shared/calendar-advice.ts';
-import { type Random, toIso } from '../../shared/clock.ts';
-import type { Connection, GrantedConnection } from '../../shared/connection.ts';
-import { isInFormerAccount } from '../../shared/former-account.ts';
+} from '../../shared/booking/booking.ts';
+import { statusWithoutEvent } from '../../shared/booking/booking-payments.ts';
+import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
+import type { CalendarEvent, CalendarFailure } from '../../shared/google/calendar.ts';
+import { adviceForProject, isSwitchedOff, switchedOffAdvice } from '../../shared/google/calendar-advice.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
+import { backoff } from '../../shared/lib/backoff.ts';
+import { type Random, toIso } from '../../shared/lib/clock.ts';
 import { isNewFailure, type PaymentPolicy, type Presence, presenceOf } from './apply-payment.ts';
 import { deadlineOf } from './deadlines.ts';
 import { hasJustGivenUp, olderEventProblems, withoutDoubt } from './doubt.ts';

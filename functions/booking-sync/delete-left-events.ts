@@ -1,5 +1,5 @@
-import type { Booking, EventPlace } from '../../shared/booking.ts';
-import { type CalendarFailure, deleteEvent, getEvent } from '../../shared/calendar.ts';
+import type { Booking, EventPlace } from '../../shared/booking/booking.ts';
+import { type CalendarFailure, deleteEvent, getEvent } from '../../shared/google/calendar.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
 import { withGivenUp } from './doubt.ts';
 import { leftWithinReach, withoutLeftEvent } from './former-account.ts';

@@ -1,7 +1,8 @@
-import { appendTimeline, type Booking, type EventPlace, type Problem } from '../../shared/booking.ts';
-import { type Random, toIso } from '../../shared/clock.ts';
-import type { GrantedConnection } from '../../shared/connection.ts';
-import { isInFormerAccount } from '../../shared/former-account.ts';
+import { appendTimeline, type Booking, type EventPlace } from '../../shared/booking/booking.ts';
+import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
+import { type Random, toIso } from '../../shared/lib/clock.ts';
 import type { Outcome } from './decide.ts';
 
 /** A known event that Google does not find: what one answer means, and when it is believed. */

@@ -1,6 +1,7 @@
-import type { Booking, Problem } from '../../shared/booking.ts';
-import { paymentProblems, statusWithoutEvent } from '../../shared/booking-payments.ts';
-import type { BusEventType } from '../../shared/bus.ts';
+import type { BusEventType } from '../../shared/aws/bus.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { paymentProblems, statusWithoutEvent } from '../../shared/booking/booking-payments.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
 
 /** How a booking ends whose event is deleted, or was never created. */
 export function endWithoutEvent(booking: Booking): {

@@ -1,6 +1,6 @@
-import { appendTimeline, type Booking, type EventPlace } from '../../shared/booking.ts';
-import { accountFingerprint, type GrantedConnection } from '../../shared/connection.ts';
-import { formerAccountProblems, isInFormerAccount } from '../../shared/former-account.ts';
+import { appendTimeline, type Booking, type EventPlace } from '../../shared/booking/booking.ts';
+import { formerAccountProblems, isInFormerAccount } from '../../shared/booking/former-account.ts';
+import { accountFingerprint, type GrantedConnection } from '../../shared/connection/connection.ts';
 import type { Outcome } from './decide.ts';
 import { withGivenUp, withoutDoubt } from './doubt.ts';
 

@@ -1,5 +1,5 @@
-import type { Guest } from '../../shared/booking.ts';
-import type { EventBody } from '../../shared/calendar.ts';
+import type { Guest } from '../../shared/booking/booking.ts';
+import type { EventBody } from '../../shared/google/calendar.ts';
 import { addressDigest, guestDigests } from './written-event.ts';
 
 type Attendees = NonNullable<EventBody['attendees']>;

@@ -1,20 +1,15 @@
 import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { bookingQueue } from '../../shared/booking-queue.ts';
-import { bookingStore, snapshotLoader } from '../../shared/booking-store.ts';
-import {
-  conflictPolicy,
-  googleEndpoints,
-  paymentPolicy,
-  required,
-  requiredNumber,
-} from '../../shared/config.ts';
-import { dynamoClient } from '../../shared/dynamo.ts';
-import { keysOf } from '../../shared/keys.ts';
-import { lightFetch } from '../../shared/light-fetch.ts';
-import { env } from '../../shared/names.ts';
-import { setLogContext } from '../../shared/observability.ts';
-import { tokenDeps } from '../../shared/token-deps.ts';
+import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { bookingQueue } from '../../shared/booking/queue.ts';
+import { bookingStore, snapshotLoader } from '../../shared/booking/store.ts';
+import { tokenDeps } from '../../shared/connection/token-deps.ts';
+import { keysOf } from '../../shared/crypto/keys.ts';
+import { googleEndpoints } from '../../shared/google/endpoints.ts';
+import { lightFetch } from '../../shared/google/light-fetch.ts';
+import { conflictPolicy, paymentPolicy, required, requiredNumber } from '../../shared/lib/config.ts';
+import { env } from '../../shared/lib/names.ts';
+import { setLogContext } from '../../shared/lib/observability.ts';
 import { processBatch } from './process-batch.ts';
 import { releaseWaiting } from './release-waiting.ts';
 import { syncBooking } from './sync-booking.ts';

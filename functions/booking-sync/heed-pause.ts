@@ -1,6 +1,6 @@
-import { appendTimeline, type Booking } from '../../shared/booking.ts';
-import type { CalendarFailureKind } from '../../shared/calendar.ts';
-import { toIso } from '../../shared/clock.ts';
+import { appendTimeline, type Booking } from '../../shared/booking/booking.ts';
+import type { CalendarFailureKind } from '../../shared/google/calendar.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import { dueAt, isToBeSettled, type Situation, type Step } from './decide.ts';
 
 /** Seconds over which the bookings of a paused calendar come back: a limit is counted by the minute. */

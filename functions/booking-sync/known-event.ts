@@ -1,12 +1,12 @@
-import type { Booking, EventPlace } from '../../shared/booking.ts';
+import type { Booking, EventPlace } from '../../shared/booking/booking.ts';
 import {
   type CalendarEvent,
   type CalendarFailure,
   getEvent,
   listWritableCalendars,
   readCalendar,
-} from '../../shared/calendar.ts';
-import { optionalScopes } from '../../shared/names.ts';
+} from '../../shared/google/calendar.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import type { Presence } from './apply-payment.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
 import { concede } from './concede.ts';

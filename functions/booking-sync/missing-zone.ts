@@ -6,7 +6,7 @@ import {
   type EventBodyTime,
   getEvent,
   readCalendar,
-} from '../../shared/calendar.ts';
+} from '../../shared/google/calendar.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 

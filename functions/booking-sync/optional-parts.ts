@@ -1,5 +1,11 @@
-import type { Appointment, Booking, OptionalPart, Problem, WrittenEvent } from '../../shared/booking.ts';
-import type { CalendarAnswer, CalendarEvent, CalendarFailure, EventBody } from '../../shared/calendar.ts';
+import type { Appointment, Booking, OptionalPart, WrittenEvent } from '../../shared/booking/booking.ts';
+import type {
+  CalendarAnswer,
+  CalendarEvent,
+  CalendarFailure,
+  EventBody,
+} from '../../shared/google/calendar.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
 import { lacksZone } from './missing-zone.ts';
 import { digest } from './written-event.ts';
 

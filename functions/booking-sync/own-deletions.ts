@@ -1,5 +1,5 @@
-import type { Booking, EventPlace } from '../../shared/booking.ts';
-import { deleteEvent, type WriteOptions } from '../../shared/calendar.ts';
+import type { Booking, EventPlace } from '../../shared/booking/booking.ts';
+import { deleteEvent, type WriteOptions } from '../../shared/google/calendar.ts';
 import { withoutOlderEvents } from './doubt.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';

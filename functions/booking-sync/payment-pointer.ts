@@ -1,10 +1,10 @@
-import type { Booking, PaymentPointer } from '../../shared/booking.ts';
-import { holdsMoney, orphanedProblem, paymentOf } from '../../shared/booking-payments.ts';
-import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
-import type { BookingStore, LoadSnapshot, SyncSnapshot } from '../../shared/booking-store.ts';
-import type { Bus } from '../../shared/bus.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { mergeFacts, type PaymentFacts } from '../../shared/payment.ts';
+import type { Bus } from '../../shared/aws/bus.ts';
+import type { Booking, PaymentPointer } from '../../shared/booking/booking.ts';
+import { holdsMoney, orphanedProblem, paymentOf } from '../../shared/booking/booking-payments.ts';
+import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
+import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
+import type { BookingStore, LoadSnapshot, SyncSnapshot } from '../../shared/booking/store.ts';
+import type { Clock } from '../../shared/lib/clock.ts';
 import { type RoutedPayment, rejectPayment } from './apply-payment.ts';
 import { bookingEvent, orphanedEvent } from './booking-events.ts';
 import { contended, maxRounds } from './contention.ts';

@@ -1,5 +1,5 @@
-import type { BookingMessage } from '../../shared/booking-queue.ts';
-import { describeError, log } from '../../shared/observability.ts';
+import type { BookingMessage } from '../../shared/booking/queue.ts';
+import { describeError, log } from '../../shared/lib/observability.ts';
 
 /** A message of the FIFO queue. */
 export type QueueRecord = {

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
-import type { BookingMessage } from '../../shared/booking-queue.ts';
-import { eventDetails } from '../../shared/event-details.ts';
-import { anyObject, redactedMessages } from '../../shared/schemas.ts';
+import { eventDetails } from '../../shared/booking/event-details.ts';
+import type { BookingMessage } from '../../shared/booking/queue.ts';
+import { anyObject, redactedMessages } from '../../shared/lib/schemas.ts';
 
 const time = v.union([
   v.object({ dateTime: v.string(), timeZone: v.optional(v.string()) }),

@@ -1,6 +1,6 @@
-import type { Appointment, Booking, ObservedEvent, WrittenEvent } from '../../shared/booking.ts';
-import type { CalendarEvent } from '../../shared/calendar.ts';
-import { log } from '../../shared/observability.ts';
+import type { Appointment, Booking, ObservedEvent, WrittenEvent } from '../../shared/booking/booking.ts';
+import type { CalendarEvent } from '../../shared/google/calendar.ts';
+import { log } from '../../shared/lib/observability.ts';
 import type { Presence } from './apply-payment.ts';
 import { type Outcome, scheduled } from './decide.ts';
 import { type EventWrite, type Rejections, refusalProblems } from './optional-parts.ts';

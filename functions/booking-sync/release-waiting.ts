@@ -1,6 +1,6 @@
-import { type BookingQueue, batchSize, type ConnectionActivated } from '../../shared/booking-queue.ts';
-import type { BookingStore } from '../../shared/booking-store.ts';
-import { log } from '../../shared/observability.ts';
+import { type BookingQueue, batchSize, type ConnectionActivated } from '../../shared/booking/queue.ts';
+import type { BookingStore } from '../../shared/booking/store.ts';
+import { log } from '../../shared/lib/observability.ts';
 
 export type ReleaseDeps = { bookings: Pick<BookingStore, 'listWaiting'>; queue: BookingQueue };
 

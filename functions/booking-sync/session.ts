@@ -1,9 +1,9 @@
-import { type Access, getAccess } from '../../shared/access-token.ts';
-import { AppError } from '../../shared/app-error.ts';
-import { backoff } from '../../shared/backoff.ts';
-import type { CalendarAnswer, CalendarFailure } from '../../shared/calendar.ts';
-import { accountFingerprint, type GrantedConnection } from '../../shared/connection.ts';
-import { describeError, log } from '../../shared/observability.ts';
+import { type Access, getAccess } from '../../shared/connection/access-token.ts';
+import { accountFingerprint, type GrantedConnection } from '../../shared/connection/connection.ts';
+import type { CalendarAnswer, CalendarFailure } from '../../shared/google/calendar.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { backoff } from '../../shared/lib/backoff.ts';
+import { describeError, log } from '../../shared/lib/observability.ts';
 import { afterRefusal } from './decide.ts';
 import type { OwnDeletions } from './own-deletions.ts';
 import type { SyncDeps } from './sync-booking.ts';

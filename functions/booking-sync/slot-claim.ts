@@ -1,6 +1,6 @@
-import type { Appointment, Booking } from '../../shared/booking.ts';
-import type { OwnEvent } from '../../shared/own-events.ts';
-import { standingOf } from '../../shared/payment.ts';
+import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import { standingOf } from '../../shared/booking/payment.ts';
+import type { OwnEvent } from '../../shared/google/own-events.ts';
 
 /** Which of two bookings keeps a slot that both have taken: a rule that every run computes alike from the calendar. */
 

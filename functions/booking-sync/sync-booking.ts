@@ -1,15 +1,16 @@
-import { getAccess, recordUse, type TokenDeps } from '../../shared/access-token.ts';
-import { AppError, isOperatorError } from '../../shared/app-error.ts';
+import type { BusEventType } from '../../shared/aws/bus.ts';
 import {
   type Booking,
   type BookingStatus,
   calendarEventId,
   type EventPlace,
   type OptionalPart,
-} from '../../shared/booking.ts';
-import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking-queue.ts';
-import type { BookingStore, LoadSnapshot, SyncSnapshot } from '../../shared/booking-store.ts';
-import type { BusEventType } from '../../shared/bus.ts';
+} from '../../shared/booking/booking.ts';
+import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking/queue.ts';
+import type { BookingStore, LoadSnapshot, SyncSnapshot } from '../../shared/booking/store.ts';
+import { getAccess, recordUse, type TokenDeps } from '../../shared/connection/access-token.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
 import {
   type CalendarApi,
   type CalendarEvent,
@@ -18,10 +19,9 @@ import {
   insertEvent,
   patchEvent,
   readCalendar,
-} from '../../shared/calendar.ts';
-import type { GrantedConnection } from '../../shared/connection.ts';
-import { isInFormerAccount } from '../../shared/former-account.ts';
-import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
+} from '../../shared/google/calendar.ts';
+import { AppError, isOperatorError } from '../../shared/lib/app-error.ts';
+import { describeError, log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
 import { applyPayment, type PaymentPolicy, type Presence } from './apply-payment.ts';
 import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import {

@@ -1,8 +1,8 @@
-import { hasCode } from '../../shared/app-error.ts';
-import type { Keys } from '../../shared/keys.ts';
-import { reportOperatorError } from '../../shared/observability.ts';
-import { splitMac, verifyMac } from '../../shared/payment-mac.ts';
-import { type CachedSecret, withSecret } from '../../shared/secrets.ts';
+import { type CachedSecret, withSecret } from '../../shared/aws/secrets.ts';
+import type { Keys } from '../../shared/crypto/keys.ts';
+import { splitMac, verifyMac } from '../../shared/crypto/payment-mac.ts';
+import { hasCode } from '../../shared/lib/app-error.ts';
+import { reportOperatorError } from '../../shared/lib/observability.ts';
 import type { ReadMessage } from './process-batch.ts';
 import { parseBookingMessage } from './read-message.ts';
 

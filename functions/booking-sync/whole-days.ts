@@ -1,10 +1,10 @@
-import type { Booking } from '../../shared/booking.ts';
-import type { SyncSnapshot } from '../../shared/booking-store.ts';
-import { type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
-import type { Connection, GrantedConnection } from '../../shared/connection.ts';
-import { daySpan, isWholeDays } from '../../shared/day-span.ts';
-import { isInFormerAccount } from '../../shared/former-account.ts';
-import { log } from '../../shared/observability.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { daySpan, isWholeDays } from '../../shared/booking/day-span.ts';
+import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import type { SyncSnapshot } from '../../shared/booking/store.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
+import { type CalendarFailure, readCalendar } from '../../shared/google/calendar.ts';
+import { log } from '../../shared/lib/observability.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 

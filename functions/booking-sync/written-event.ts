@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Guest, OptionalPart, WrittenEvent } from '../../shared/booking.ts';
-import type { CalendarEvent } from '../../shared/calendar.ts';
+import type { Guest, OptionalPart, WrittenEvent } from '../../shared/booking/booking.ts';
+import type { CalendarEvent } from '../../shared/google/calendar.ts';
 
 /**
  * What we last wrote to an event, as digests: on record, and in private extended properties of the event itself. A later

@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { BookingView } from '../../shared/api-answers.ts';
-import { AppError } from '../../shared/app-error.ts';
-import { type Appointment, appendTimeline, type Booking } from '../../shared/booking.ts';
-import { holdsSlot, latestFailure, statusWithoutEvent } from '../../shared/booking-payments.ts';
-import type { BookingQueue } from '../../shared/booking-queue.ts';
-import type { BookingStore } from '../../shared/booking-store.ts';
-import { type Clock, toIso } from '../../shared/clock.ts';
-import { describeError, log } from '../../shared/observability.ts';
-import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
+import { type Appointment, appendTimeline, type Booking } from '../../shared/booking/booking.ts';
+import { holdsSlot, latestFailure, statusWithoutEvent } from '../../shared/booking/booking-payments.ts';
+import type { BookingQueue } from '../../shared/booking/queue.ts';
+import type { BookingStore } from '../../shared/booking/store.ts';
+import type { BookingView } from '../../shared/http/api-schemas.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { type Clock, toIso } from '../../shared/lib/clock.ts';
+import { describeError, log } from '../../shared/lib/observability.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
+import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
 import { type Desired, parseDesired, parsePatch } from './requests.ts';
 import { bookingNotFound, requireOwnBooking, toView } from './view-booking.ts';
 

@@ -1,10 +1,9 @@
 import middy from '@middy/core';
-import { authenticate } from '../../shared/bearer.ts';
-import { bookingQueue } from '../../shared/booking-queue.ts';
-import { bookingStore } from '../../shared/booking-store.ts';
-import { systemClock } from '../../shared/clock.ts';
-import { required, requiredNumber } from '../../shared/config.ts';
-import { dynamoClient } from '../../shared/dynamo.ts';
+import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { bookingQueue } from '../../shared/booking/queue.ts';
+import { bookingStore } from '../../shared/booking/store.ts';
+import { keysOf } from '../../shared/crypto/keys.ts';
+import { authenticate } from '../../shared/http/bearer.ts';
 import {
   errorHandler,
   type HttpRequest,
@@ -12,11 +11,12 @@ import {
   json,
   jsonBody,
   matchRoute,
-} from '../../shared/http.ts';
-import { keysOf } from '../../shared/keys.ts';
-import { env, routes } from '../../shared/names.ts';
+} from '../../shared/http/http.ts';
+import { systemClock } from '../../shared/lib/clock.ts';
+import { required, requiredNumber } from '../../shared/lib/config.ts';
+import { env, routes } from '../../shared/lib/names.ts';
 import { cancelBooking, declareBooking, etagOf, patchBooking } from './change-booking.ts';
-import { checkPatchType, parseTarget, toResponse } from './exchange.ts';
+import { checkPatchType, parseTarget, toResponse } from './http-mapping.ts';
 import { listBookings, viewBooking } from './view-booking.ts';
 
 const deps = {

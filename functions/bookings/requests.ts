@@ -1,21 +1,21 @@
 import * as v from 'valibot';
-import type { AppError } from '../../shared/app-error.ts';
 import {
   descriptionFits,
   descriptionLimit,
   isLocalTime,
   maxLengths,
   parseAppointment,
-} from '../../shared/appointment.ts';
-import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking.ts';
-import type { ListPosition, ListQuery } from '../../shared/booking-store.ts';
-import { toIso } from '../../shared/clock.ts';
-import { eventDetails } from '../../shared/event-details.ts';
-import { isIdentifier } from '../../shared/identifier.ts';
-import { invalidRequest, parseRequest } from '../../shared/invalid-request.ts';
-import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { instant, isJsonObject } from '../../shared/schemas.ts';
-import { isTimeZone } from '../../shared/time-zone.ts';
+} from '../../shared/booking/appointment.ts';
+import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking/booking.ts';
+import { eventDetails } from '../../shared/booking/event-details.ts';
+import type { ListPosition, ListQuery } from '../../shared/booking/store.ts';
+import { invalidRequest, parseRequest } from '../../shared/http/invalid-request.ts';
+import type { AppError } from '../../shared/lib/app-error.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { isIdentifier } from '../../shared/lib/identifier.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
+import { instant, isJsonObject } from '../../shared/lib/schemas.ts';
+import { isTimeZone } from '../../shared/lib/time-zone.ts';
 
 /** The desired state of a booking. */
 export type Desired = { appointment: Appointment; hold: boolean };

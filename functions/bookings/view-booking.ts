@@ -1,11 +1,11 @@
-import type { BookingsView, BookingView } from '../../shared/api-answers.ts';
-import { AppError } from '../../shared/app-error.ts';
-import type { Booking, ObservedEvent } from '../../shared/booking.ts';
-import { problemsOf } from '../../shared/booking-payments.ts';
-import type { BookingStore } from '../../shared/booking-store.ts';
-import { toIso } from '../../shared/clock.ts';
-import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { standingOf } from '../../shared/payment.ts';
+import type { Booking, ObservedEvent } from '../../shared/booking/booking.ts';
+import { problemsOf } from '../../shared/booking/booking-payments.ts';
+import { standingOf } from '../../shared/booking/payment.ts';
+import type { BookingStore } from '../../shared/booking/store.ts';
+import type { BookingsView, BookingView } from '../../shared/http/api-schemas.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { formatCursor, parseListQuery, toBody } from './requests.ts';
 
 /** Reads a booking of a user. Errors: `booking_not_found` (404), also for a booking of another user. */

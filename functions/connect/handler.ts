@@ -1,20 +1,15 @@
 import middy from '@middy/core';
-import { browserBinding, randomSecret } from '../../shared/browser-binding.ts';
-import { systemClock } from '../../shared/clock.ts';
-import {
-  calendarScope,
-  googleEndpoints,
-  optionalScopes,
-  required,
-  returnOrigins,
-} from '../../shared/config.ts';
-import { errorPage } from '../../shared/error-page.ts';
-import { parseGoogleClient } from '../../shared/google-client-secret.ts';
-import { errorHandler, type HttpRequest, type HttpResponse, redirect } from '../../shared/http.ts';
-import { keysOf } from '../../shared/keys.ts';
-import { env } from '../../shared/names.ts';
-import { stateLifetimeSeconds } from '../../shared/oauth-state.ts';
-import { secret } from '../../shared/secrets.ts';
+import { secret } from '../../shared/aws/secrets.ts';
+import { keysOf } from '../../shared/crypto/keys.ts';
+import { stateLifetimeSeconds } from '../../shared/crypto/oauth-state.ts';
+import { parseGoogleClient } from '../../shared/google/client-secret.ts';
+import { googleEndpoints } from '../../shared/google/endpoints.ts';
+import { browserBinding, randomSecret } from '../../shared/http/browser-binding.ts';
+import { errorPage } from '../../shared/http/error-page.ts';
+import { errorHandler, type HttpRequest, type HttpResponse, redirect } from '../../shared/http/http.ts';
+import { systemClock } from '../../shared/lib/clock.ts';
+import { calendarScope, optionalScopes, required, returnOrigins } from '../../shared/lib/config.ts';
+import { env } from '../../shared/lib/names.ts';
 import { startConnection } from './start-connection.ts';
 
 const publicUrl = required(env.publicUrl);

@@ -1,21 +1,21 @@
 import { createHash } from 'node:crypto';
-import { AppError } from '../../shared/app-error.ts';
-import type { Clock } from '../../shared/clock.ts';
-import { fingerprint } from '../../shared/fingerprint.ts';
-import type { GoogleClient } from '../../shared/google-client-secret.ts';
-import { type CalendarScope, requestedScopes } from '../../shared/google-oauth.ts';
-import type { Keys } from '../../shared/keys.ts';
-import { audiences, routes } from '../../shared/names.ts';
+import { type CachedSecret, withSecret } from '../../shared/aws/secrets.ts';
+import { fingerprint } from '../../shared/crypto/fingerprint.ts';
+import type { Keys } from '../../shared/crypto/keys.ts';
 import {
   encryptState,
   type OAuthState,
   stateLifetimeSeconds,
   verifyState,
-} from '../../shared/oauth-state.ts';
-import { metric } from '../../shared/observability.ts';
-import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { type CachedSecret, withSecret } from '../../shared/secrets.ts';
-import { verifyUserToken } from '../../shared/user-token.ts';
+} from '../../shared/crypto/oauth-state.ts';
+import { verifyUserToken } from '../../shared/crypto/user-token.ts';
+import type { GoogleClient } from '../../shared/google/client-secret.ts';
+import { type CalendarScope, requestedScopes } from '../../shared/google/token-endpoint.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import type { Clock } from '../../shared/lib/clock.ts';
+import { audiences, routes } from '../../shared/lib/names.ts';
+import { metric } from '../../shared/lib/observability.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 
 export type ConnectDeps = {
   linkKeys: CachedSecret<Keys<'link-signing'>>;

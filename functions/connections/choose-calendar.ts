@@ -3,19 +3,19 @@ import {
   getAccess,
   recordReauthorizationRequired,
   type TokenDeps,
-} from '../../shared/access-token.ts';
-import { AppError } from '../../shared/app-error.ts';
-import { type CalendarApi, type CalendarFailure, readCalendar } from '../../shared/calendar.ts';
+} from '../../shared/connection/access-token.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import { type CalendarApi, type CalendarFailure, readCalendar } from '../../shared/google/calendar.ts';
 import {
   adviceForChoice,
   adviceForProject,
   isSwitchedOff,
   switchedOffAdvice,
-} from '../../shared/calendar-advice.ts';
-import type { GrantedConnection } from '../../shared/connection.ts';
-import { coveredCalendars } from '../../shared/google-oauth.ts';
-import { invalidRequest } from '../../shared/invalid-request.ts';
-import { isTimeZone } from '../../shared/time-zone.ts';
+} from '../../shared/google/calendar-advice.ts';
+import { coveredCalendars } from '../../shared/google/token-endpoint.ts';
+import { invalidRequest } from '../../shared/http/invalid-request.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { isTimeZone } from '../../shared/lib/time-zone.ts';
 
 export type CalendarDeps = TokenDeps & { calendar: CalendarApi };
 

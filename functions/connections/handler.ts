@@ -1,8 +1,11 @@
 import middy from '@middy/core';
-import { authenticate } from '../../shared/bearer.ts';
-import { bookingQueue } from '../../shared/booking-queue.ts';
-import { googleEndpoints, required } from '../../shared/config.ts';
-import { dynamoClient } from '../../shared/dynamo.ts';
+import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { bookingQueue } from '../../shared/booking/queue.ts';
+import { tokenDeps } from '../../shared/connection/token-deps.ts';
+import { keysOf } from '../../shared/crypto/keys.ts';
+import { googleEndpoints } from '../../shared/google/endpoints.ts';
+import { lightFetch } from '../../shared/google/light-fetch.ts';
+import { authenticate } from '../../shared/http/bearer.ts';
 import {
   errorHandler,
   type HttpRequest,
@@ -10,11 +13,9 @@ import {
   json,
   jsonBody,
   matchRoute,
-} from '../../shared/http.ts';
-import { keysOf } from '../../shared/keys.ts';
-import { lightFetch } from '../../shared/light-fetch.ts';
-import { env, routes } from '../../shared/names.ts';
-import { tokenDeps } from '../../shared/token-deps.ts';
+} from '../../shared/http/http.ts';
+import { required } from '../../shared/lib/config.ts';
+import { env, routes } from '../../shared/lib/names.ts';
 import { changeConnection, disconnect, listCalendars, viewConnection } from './manage-connection.ts';
 
 const deps = {

@@ -1,24 +1,24 @@
 import * as v from 'valibot';
-import { callWithTokenRefresh, getAccess } from '../../shared/access-token.ts';
-import type { ConnectionView } from '../../shared/api-answers.ts';
-import { AppError } from '../../shared/app-error.ts';
-import type { BookingQueue } from '../../shared/booking-queue.ts';
-import { type Calendar, listWritableCalendars } from '../../shared/calendar.ts';
-import { toIso } from '../../shared/clock.ts';
+import type { BookingQueue } from '../../shared/booking/queue.ts';
+import { callWithTokenRefresh, getAccess } from '../../shared/connection/access-token.ts';
 import {
   type Connection,
   type DisconnectedConnection,
   formerCalendarsOf,
   type GrantedConnection,
   withoutAddresses,
-} from '../../shared/connection.ts';
-import { coveredCalendars } from '../../shared/google-oauth.ts';
-import { parseRequest } from '../../shared/invalid-request.ts';
-import { optionalScopes } from '../../shared/names.ts';
-import { describeError, log } from '../../shared/observability.ts';
-import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
-import { type RevocationOutcome, revokeGrant } from '../../shared/revocation.ts';
+} from '../../shared/connection/connection.ts';
+import { type RevocationOutcome, revokeGrant } from '../../shared/connection/revocation.ts';
+import { type Calendar, listWritableCalendars } from '../../shared/google/calendar.ts';
+import { coveredCalendars } from '../../shared/google/token-endpoint.ts';
+import type { ConnectionView } from '../../shared/http/api-schemas.ts';
+import { parseRequest } from '../../shared/http/invalid-request.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
+import { describeError, log } from '../../shared/lib/observability.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
+import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
 import { type CalendarDeps, fetchChosenCalendar, googleFailure } from './choose-calendar.ts';
 
 export type ConnectionsDeps = CalendarDeps & { queue: BookingQueue };

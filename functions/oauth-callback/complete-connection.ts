@@ -1,9 +1,11 @@
-import { decryptStoredTokens, reencryptRevocation, type TokenDeps } from '../../shared/access-token.ts';
-import { AppError, hasCode } from '../../shared/app-error.ts';
-import type { BookingQueue } from '../../shared/booking-queue.ts';
-import type { BusEvent, BusEventType } from '../../shared/bus.ts';
-import type { CalendarApi } from '../../shared/calendar.ts';
-import { toIso } from '../../shared/clock.ts';
+import type { BusEvent, BusEventType } from '../../shared/aws/bus.ts';
+import { type CachedSecret, withSecret } from '../../shared/aws/secrets.ts';
+import type { BookingQueue } from '../../shared/booking/queue.ts';
+import {
+  decryptStoredTokens,
+  reencryptRevocation,
+  type TokenDeps,
+} from '../../shared/connection/access-token.ts';
 import {
   type Connection,
   formerCalendarsOf,
@@ -12,29 +14,31 @@ import {
   type Revocation,
   restoreFormerCalendars,
   unexpiredLinks,
-} from '../../shared/connection.ts';
+} from '../../shared/connection/connection.ts';
+import type { Keys } from '../../shared/crypto/keys.ts';
+import {
+  constantTimeEqual,
+  type OAuthState,
+  stateLifetimeSeconds,
+  verifyState,
+} from '../../shared/crypto/oauth-state.ts';
+import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import type { CalendarApi } from '../../shared/google/calendar.ts';
 import {
   coveredCalendars,
   type GoogleIdentity,
   type GoogleOAuth,
   scopesToKeep,
   type TokenResponse,
-} from '../../shared/google-oauth.ts';
-import type { Keys } from '../../shared/keys.ts';
-import { routes } from '../../shared/names.ts';
-import {
-  constantTimeEqual,
-  type OAuthState,
-  stateLifetimeSeconds,
-  verifyState,
-} from '../../shared/oauth-state.ts';
-import { describeError, log, metric } from '../../shared/observability.ts';
-import { omitUndefined } from '../../shared/omit-undefined.ts';
-import { retryOnConflict } from '../../shared/retry-on-conflict.ts';
-import { type CachedSecret, withSecret } from '../../shared/secrets.ts';
-import { encryptTokens } from '../../shared/token-vault.ts';
+} from '../../shared/google/token-endpoint.ts';
+import { AppError, hasCode } from '../../shared/lib/app-error.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { routes } from '../../shared/lib/names.ts';
+import { describeError, log, metric } from '../../shared/lib/observability.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
+import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
 import { type LearnedCalendar, learnCalendar } from './learn-calendar.ts';
-import { consentError, parseCode } from './read-code.ts';
+import { consentError, parseCode } from './parse-code.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;

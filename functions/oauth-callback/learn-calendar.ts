@@ -3,10 +3,10 @@ import {
   type CalendarAnswer,
   type CalendarApi,
   readCalendar,
-} from '../../shared/calendar.ts';
-import { coveredCalendars, type TokenResponse } from '../../shared/google-oauth.ts';
-import { log, reportOperatorError } from '../../shared/observability.ts';
-import { isTimeZone } from '../../shared/time-zone.ts';
+} from '../../shared/google/calendar.ts';
+import { coveredCalendars, type TokenResponse } from '../../shared/google/token-endpoint.ts';
+import { log, reportOperatorError } from '../../shared/lib/observability.ts';
+import { isTimeZone } from '../../shared/lib/time-zone.ts';
 
 /** The calendar in which new events are created, and its time zone where Google sends it. */
 export type LearnedCalendar = { calendarId: string; timeZone?: string };

@@ -1,7 +1,7 @@
-import type { IgnoredReason } from '../../shared/api-answers.ts';
-import { AppError, type ErrorCode, hasCode } from '../../shared/app-error.ts';
-import { log, metric } from '../../shared/observability.ts';
-import { withSecret } from '../../shared/secrets.ts';
+import { withSecret } from '../../shared/aws/secrets.ts';
+import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
+import { AppError, type ErrorCode, hasCode } from '../../shared/lib/app-error.ts';
+import { log, metric } from '../../shared/lib/observability.ts';
 import type { ParsedEvent } from './parse-event.ts';
 import type { PaymentProvider, Webhook, WebhookDeps } from './payment-provider.ts';
 import { signingSecrets } from './webhook-secrets.ts';

@@ -1,8 +1,9 @@
-import { type AppointmentFields, parseAppointment } from '../../shared/appointment.ts';
-import type { Appointment, Problem } from '../../shared/booking.ts';
-import type { BookingFromPayment } from '../../shared/booking-queue.ts';
-import { isIdentifier } from '../../shared/identifier.ts';
-import { reportOperatorError } from '../../shared/observability.ts';
+import { type AppointmentFields, parseAppointment } from '../../shared/booking/appointment.ts';
+import type { Appointment } from '../../shared/booking/booking.ts';
+import type { BookingFromPayment } from '../../shared/booking/queue.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
+import { isIdentifier } from '../../shared/lib/identifier.ts';
+import { reportOperatorError } from '../../shared/lib/observability.ts';
 
 /** What a provider calls the fields that providers call differently: problems speak its language. */
 export type FieldNames = { bookingId: string; userId: string; timeZone: string };

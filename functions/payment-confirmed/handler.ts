@@ -1,7 +1,7 @@
 import middy from '@middy/core';
-import { paymentQueue } from '../../shared/booking-queue.ts';
-import { systemClock } from '../../shared/clock.ts';
-import { required, stripeMode, stripeUrl } from '../../shared/config.ts';
+import { secret } from '../../shared/aws/secrets.ts';
+import { paymentQueue } from '../../shared/booking/queue.ts';
+import { keysOf } from '../../shared/crypto/keys.ts';
 import {
   errorHandler,
   type HttpRequest,
@@ -9,10 +9,10 @@ import {
   json,
   matchRoute,
   rawBody,
-} from '../../shared/http.ts';
-import { keysOf } from '../../shared/keys.ts';
-import { env, webhookRoute } from '../../shared/names.ts';
-import { secret } from '../../shared/secrets.ts';
+} from '../../shared/http/http.ts';
+import { systemClock } from '../../shared/lib/clock.ts';
+import { required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { env, webhookRoute } from '../../shared/lib/names.ts';
 import { acceptWebhook } from './accept-webhook.ts';
 import type { PaymentProvider, WebhookDeps } from './payment-provider.ts';
 import { providers } from './providers.ts';

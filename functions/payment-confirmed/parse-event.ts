@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import type { IgnoredReason } from '../../shared/api-answers.ts';
-import { AppError } from '../../shared/app-error.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
-import { redactedMessages } from '../../shared/schemas.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
+import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { redactedMessages } from '../../shared/lib/schemas.ts';
 
 /** What to do with an event: queue what it says of a payment, or ignore it. */
 export type ParsedEvent = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });

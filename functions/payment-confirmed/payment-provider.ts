@@ -1,7 +1,7 @@
-import type { PaymentQueue } from '../../shared/booking-queue.ts';
-import type { Clock } from '../../shared/clock.ts';
-import type { StripeMode } from '../../shared/config.ts';
-import type { CachedSecret } from '../../shared/secrets.ts';
+import type { CachedSecret } from '../../shared/aws/secrets.ts';
+import type { PaymentQueue } from '../../shared/booking/queue.ts';
+import type { Clock } from '../../shared/lib/clock.ts';
+import type { StripeMode } from '../../shared/lib/config.ts';
 import type { ParsedEvent } from './parse-event.ts';
 import type { StripeApi } from './stripe/api.ts';
 

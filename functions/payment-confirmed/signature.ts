@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { AppError } from '../../shared/app-error.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 
 /** Seconds that a signature may be old, or ahead of our clock: what Stripe and Standard Webhooks both have as default. */
 export const timestampToleranceSeconds = 300;

@@ -1,6 +1,6 @@
-import { AppError } from '../../shared/app-error.ts';
-import { reportOperatorError } from '../../shared/observability.ts';
-import { parseSecretObject, unusableSecret } from '../../shared/secret-json.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
+import { reportOperatorError } from '../../shared/lib/observability.ts';
+import { parseSecretObject, unusableSecret } from '../../shared/lib/secret-json.ts';
 import type { SecretFormat, WebhookSecrets } from './payment-provider.ts';
 import { providers } from './providers.ts';
 

@@ -1,10 +1,10 @@
 import middy from '@middy/core';
-import { requiredNumber } from '../../shared/config.ts';
-import { dynamoClient } from '../../shared/dynamo.ts';
-import { env } from '../../shared/names.ts';
-import { setLogContext } from '../../shared/observability.ts';
-import { tokenDeps } from '../../shared/token-deps.ts';
-import { reencryptTokens } from './carry-over.ts';
+import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { tokenDeps } from '../../shared/connection/token-deps.ts';
+import { requiredNumber } from '../../shared/lib/config.ts';
+import { env } from '../../shared/lib/names.ts';
+import { setLogContext } from '../../shared/lib/observability.ts';
+import { reencryptTokens } from './reencrypt-tokens.ts';
 import { refreshDueConnections } from './refresh-due.ts';
 
 const deps = {

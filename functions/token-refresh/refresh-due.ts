@@ -1,9 +1,9 @@
-import { newLease, refreshUnderLease, type TokenDeps } from '../../shared/access-token.ts';
-import { hasCode, isOperatorError } from '../../shared/app-error.ts';
-import { type Cursor, shards } from '../../shared/dynamo.ts';
-import { forEachConcurrent } from '../../shared/each-of.ts';
-import { describeError, log, metric, reportOperatorError } from '../../shared/observability.ts';
-import { revokeGrant } from '../../shared/revocation.ts';
+import { type Cursor, shards } from '../../shared/aws/dynamo.ts';
+import { newLease, refreshUnderLease, type TokenDeps } from '../../shared/connection/access-token.ts';
+import { revokeGrant } from '../../shared/connection/revocation.ts';
+import { hasCode, isOperatorError } from '../../shared/lib/app-error.ts';
+import { describeError, log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
+import { forEachConcurrent } from './for-each-concurrent.ts';
 
 export type SweepDeps = TokenDeps & {
   indexShards: number;

@@ -1,7 +1,7 @@
 /** Google for the local stack: our simulator, another simulator or the real Google, with an OAuth client. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { parseGoogleClient } from '../../shared/google-client-secret.ts';
+import { parseGoogleClient } from '../../shared/google/client-secret.ts';
 import { type GoogleSimulator, startGoogleSimulator } from './google/simulator.ts';
 import { explainTakenPort } from './ports.ts';
 

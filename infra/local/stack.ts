@@ -8,12 +8,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { env, type KeyPurpose, keySecrets, routes } from '../../shared/names.ts';
+import { env, type KeyPurpose, keySecrets, routes } from '../../shared/lib/names.ts';
+import type { ResolvedResource } from './aws/resources.ts';
+import { type Runner, type RunnerOptions, runAssembly } from './aws/runner.ts';
+import { variablesOf } from './aws/wiring.ts';
 import type { GoogleSimulator } from './google/simulator.ts';
 import { type GoogleChoice, type ProvidedGoogle, provideGoogle } from './google.ts';
-import type { ResolvedResource } from './resources.ts';
-import { type Runner, type RunnerOptions, runAssembly } from './runner.ts';
-import { variablesOf } from './wiring.ts';
 
 const execute = promisify(execFile);
 

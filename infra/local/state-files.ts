@@ -1,8 +1,8 @@
 /** Files of the local stack's state, and facts that other commands need about a running stack. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Endpoints } from './aws/wiring.ts';
 import type { SecretNames } from './stack.ts';
-import type { Endpoints } from './wiring.ts';
 
 /** Writes next to the file and renames, so that a killed process never leaves a partial file. */
 export function writeFileAtomically(path: string, text: string, mode = 0o644): void {

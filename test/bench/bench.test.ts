@@ -32,7 +32,7 @@ test("the lower bound makes exactly the calls of each function's first event", {
   expect(calls['booking-sync'].ours).toContain('POST /calendar/v3/calendars/primary/events');
 });
 
-// test/e2e/calls.test.ts lists the calls, test/unit/cost-model.test.ts checks the prices.
+// test/e2e/calls.test.ts lists the calls, test/bench/cost-model.test.ts checks the prices.
 test('the short calls bench counts calls and items of every operation', { timeout: 120_000 }, async () => {
   const rows = await calls.measure({ short: true, progress: () => {}, values: {} });
   expect(rows.filter(({ unit }) => unit === 'calls')).toHaveLength(17);

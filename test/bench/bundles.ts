@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { bundling } from '../../infra/bundle.ts';
-import type { Template } from '../../infra/local/template.ts';
+import type { Template } from '../../infra/local/aws/template.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { type FunctionName, functionNames } from './first-events.ts';
 

@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { resolveResources } from '../../infra/local/resources.ts';
-import { readSchedules } from '../../infra/local/schedules.ts';
-import { readAssembly, type Template } from '../../infra/local/template.ts';
-import { functionConfig } from '../../infra/local/wiring.ts';
+import { resolveResources } from '../../infra/local/aws/resources.ts';
+import { readSchedules } from '../../infra/local/aws/schedules.ts';
+import { readAssembly, type Template } from '../../infra/local/aws/template.ts';
+import { functionConfig } from '../../infra/local/aws/wiring.ts';
 import { synthesize } from '../../infra/synthesize.ts';
-import type { RefreshPolicy } from '../../shared/connection.ts';
-import { env } from '../../shared/names.ts';
+import type { RefreshPolicy } from '../../shared/lib/config.ts';
+
+import { env } from '../../shared/lib/names.ts';
 import {
   type MeasuredStack,
   type Measurement,

@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { type CreateTableCommandInput, GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
-import { dynamoDbClient, startDynamoDb } from '../../infra/local/dynamodb.ts';
+import { dynamoDbClient, startDynamoDb } from '../../infra/local/aws/dynamodb.ts';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { type Index, type Item, itemBytes, queryUnits, readUnits, writeUnits } from './capacity.ts';
 

@@ -3,9 +3,7 @@ import { DeleteItemCommand, type DynamoDBClient, UpdateItemCommand } from '@aws-
 import { marshall } from '@aws-sdk/util-dynamodb';
 import { SignJWT } from 'jose';
 import { Stripe } from 'stripe';
-import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import { toEvent } from '../../infra/local/http-payload.ts';
-import { bearerToken, connectLink } from '../../infra/local/links.ts';
+import { bearerToken, connectLink } from '../../infra/cli/links.ts';
 import {
   type BookingMetadata,
   checkoutCompleted,
@@ -13,13 +11,15 @@ import {
   hour,
   rfc3339,
   stripeSigningSecret,
-} from '../../infra/local/payment.ts';
+} from '../../infra/cli/payment.ts';
+import { toEvent } from '../../infra/local/aws/http-payload.ts';
+import { accountId } from '../../infra/local/aws/template.ts';
+import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';
-import { accountId } from '../../infra/local/template.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
-import { parseKeys } from '../../shared/keys.ts';
-import { type KeyPurpose, routes, webhookRoute } from '../../shared/names.ts';
-import { withMac } from '../../shared/payment-mac.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { withMac } from '../../shared/crypto/payment-mac.ts';
+import { type KeyPurpose, routes, webhookRoute } from '../../shared/lib/names.ts';
 
 /** The functions, ordered so that each finds the connection that an earlier one has made. */
 export const functionNames = [

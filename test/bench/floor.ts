@@ -15,9 +15,10 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import middy from '@middy/core';
-import { googleEndpoints, required } from '../../shared/config.ts';
-import { lightFetch } from '../../shared/light-fetch.ts';
-import { env, indexes, keySecrets } from '../../shared/names.ts';
+import { googleEndpoints } from '../../shared/google/endpoints.ts';
+import { lightFetch } from '../../shared/google/light-fetch.ts';
+import { required } from '../../shared/lib/config.ts';
+import { env, indexes, keySecrets } from '../../shared/lib/names.ts';
 
 export function health() {
   return helloWorld(async () => {});

@@ -16,10 +16,10 @@ import {
   ReceiveMessageCommand,
   SendMessageCommand,
 } from '@aws-sdk/client-sqs';
-import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
-import { sqsClient } from '../../infra/local/queues.ts';
-import type { Endpoints } from '../../infra/local/wiring.ts';
-import { routes } from '../../shared/names.ts';
+import { dynamoDbClient } from '../../infra/local/aws/dynamodb.ts';
+import { sqsClient } from '../../infra/local/aws/queues.ts';
+import type { Endpoints } from '../../infra/local/aws/wiring.ts';
+import { routes } from '../../shared/lib/names.ts';
 import { closeConnections, exchange, steadily } from './latency-load.ts';
 
 /**

@@ -4,7 +4,7 @@ import { Agent, request as httpRequest, type RequestOptions } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Stripe } from 'stripe';
-import { checkoutCompleted, demoBooking, hour } from '../../infra/local/payment.ts';
+import { checkoutCompleted, demoBooking, hour } from '../../infra/cli/payment.ts';
 
 /** Milliseconds. With Google at 500 ms five payments run concurrently, half of the local stack's limit. */
 export const steadyEvery = 100;

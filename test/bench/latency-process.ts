@@ -7,13 +7,13 @@ import { once } from 'node:events';
 import { mkdtempDisposableSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connectUser } from '../../infra/local/demo-user.ts';
+import { connectUser } from '../../infra/cli/demo-user.ts';
+import { stripeSigningSecret } from '../../infra/cli/payment.ts';
+import type { Endpoints } from '../../infra/local/aws/wiring.ts';
 import { startGoogleSimulator } from '../../infra/local/google/simulator.ts';
 import type { SimulatedClient } from '../../infra/local/google/state.ts';
-import { stripeSigningSecret } from '../../infra/local/payment.ts';
 import { listen } from '../../infra/local/ports.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
-import type { Endpoints } from '../../infra/local/wiring.ts';
 import { type InlineSettings, inlineServer } from './usual/inline.ts';
 
 export type ServiceSettings = {

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ObservedRequest, seededRandom } from '../../infra/local/google/faults.ts';
 import { freePort } from '../../infra/local/ports.ts';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { type Floor, type FloorTimes, openFloor } from './latency-floor.ts';
 import {
   type Answered,

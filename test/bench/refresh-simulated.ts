@@ -6,13 +6,13 @@ import {
   QueryCommand,
 } from '@aws-sdk/client-dynamodb';
 import { refreshDueConnections, type SweepReport } from '../../functions/token-refresh/refresh-due.ts';
-import type { Connection } from '../../shared/connection.ts';
-import { connectionStore } from '../../shared/connection-store.ts';
-import { shardOf, toItem } from '../../shared/dynamo.ts';
-import { type Keys, parseKeys } from '../../shared/keys.ts';
-import { indexes } from '../../shared/names.ts';
-import { setLogSink } from '../../shared/observability.ts';
-import { encryptTokens } from '../../shared/token-vault.ts';
+import { shardOf, toItem } from '../../shared/aws/dynamo.ts';
+import type { Connection } from '../../shared/connection/connection.ts';
+import { connectionStore } from '../../shared/connection/store.ts';
+import { type Keys, parseKeys } from '../../shared/crypto/keys.ts';
+import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import { indexes } from '../../shared/lib/names.ts';
+import { setLogSink } from '../../shared/lib/observability.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { createScheduler, type Process, type Random, randomOf } from '../simulation/scheduler.ts';

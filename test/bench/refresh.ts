@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import type { SweepReport } from '../../functions/token-refresh/refresh-due.ts';
 import { readConfig } from '../../infra/config.ts';
 import { synthesize } from '../../infra/synthesize.ts';
-import { env } from '../../shared/names.ts';
+import { env } from '../../shared/lib/names.ts';
 import { monthSeconds, refreshesOf, wholeCpuMb } from './cost-model.ts';
 import type { MeasureOptions, Part, Row } from './part.ts';
 import { type Asked, simulatedSweep } from './refresh-simulated.ts';

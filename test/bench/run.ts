@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import { runCommand } from '../../infra/local/command.ts';
+import { runCommand } from '../../infra/cli/command.ts';
 import { calls } from './calls.ts';
 import { coldStartChart } from './chart.ts';
 import { coldStart } from './cold-start.ts';

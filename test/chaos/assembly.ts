@@ -1,6 +1,6 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readAssembly, type Template } from '../../infra/local/template.ts';
+import { readAssembly, type Template } from '../../infra/local/aws/template.ts';
 
 /**
  * Copies a cloud assembly and shortens the visibility timeout of its queue to these seconds. The function's

@@ -2,9 +2,9 @@
 import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { DeleteMessageCommand, ReceiveMessageCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
-import { dynamoDbClient, startDynamoDb } from '../../infra/local/dynamodb.ts';
-import { sqsClient, startQueues } from '../../infra/local/queues.ts';
-import { accountId } from '../../infra/local/template.ts';
+import { dynamoDbClient, startDynamoDb } from '../../infra/local/aws/dynamodb.ts';
+import { sqsClient, startQueues } from '../../infra/local/aws/queues.ts';
+import { accountId } from '../../infra/local/aws/template.ts';
 
 export type QueueState = {
   ready: number;

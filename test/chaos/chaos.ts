@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { calendar_v3 } from '@googleapis/calendar';
 import { type ObservedRequest, seededRandom } from '../../infra/local/google/faults.ts';
 import { freePort } from '../../infra/local/ports.ts';
-import { routes } from '../../shared/names.ts';
+import { routes } from '../../shared/lib/names.ts';
 import { chaosAssembly } from './assembly.ts';
 import { type Aws, type QueueState, startAws } from './aws.ts';
 import { type CalendarHistory, followCalendars } from './calendar-history.ts';

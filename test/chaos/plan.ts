@@ -1,6 +1,7 @@
 /** The plan of a chaos run: bookings, who pays for them, and their later changes. */
+
+import { type BookingMetadata, hour, rfc3339 } from '../../infra/cli/payment.ts';
 import type { Account } from '../../infra/local/google/state.ts';
-import { type BookingMetadata, hour, rfc3339 } from '../../infra/local/payment.ts';
 
 export type ChaosUser = { userId: string; account: Account; connectsLate: boolean };
 

@@ -1,10 +1,10 @@
 /** Callers of the service: Stripe, LeadsCalendar's backend and users. All of them retry until they succeed. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { connectUser, type ReachableStack } from '../../infra/local/demo-user.ts';
-import { bearerToken } from '../../infra/local/links.ts';
-import { checkoutCompleted, deliver, stripeSigningSecret } from '../../infra/local/payment.ts';
+import { connectUser, type ReachableStack } from '../../infra/cli/demo-user.ts';
+import { bearerToken } from '../../infra/cli/links.ts';
+import { checkoutCompleted, deliver, stripeSigningSecret } from '../../infra/cli/payment.ts';
 import { readLocalSecret, readStackAddress } from '../../infra/local/state-files.ts';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { charge, snapshot } from '../unit/stripe.ts';
 import type { ChaosUser, PlannedBooking } from './plan.ts';
 

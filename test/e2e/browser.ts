@@ -1,5 +1,5 @@
+import { bearerToken, connectLink } from '../../infra/cli/links.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import { bearerToken, connectLink } from '../../infra/local/links.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';
 
 /** State of a browser between two pages. */

@@ -5,13 +5,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { marshall } from '@aws-sdk/util-dynamodb';
-import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
-import type { LogLine } from '../../infra/local/functions.ts';
-import type { AwsCall } from '../../infra/local/gateway.ts';
+import { checkoutCompleted, deliver, demoBooking, hour, rfc3339 } from '../../infra/cli/payment.ts';
+import { dynamoDbClient } from '../../infra/local/aws/dynamodb.ts';
+import type { LogLine } from '../../infra/local/aws/functions.ts';
+import type { AwsCall } from '../../infra/local/aws/gateway.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import { checkoutCompleted, deliver, demoBooking, hour, rfc3339 } from '../../infra/local/payment.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { type DynamoDbMeter, type ItemUsage, startDynamoDbMeter } from '../bench/dynamodb-meter.ts';
 import { median } from '../bench/part.ts';
 import { apiTokenFor, linkFor, openCallback, openLink, secretsOf } from './browser.ts';

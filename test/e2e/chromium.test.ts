@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { checkoutCompleted, deliver, demoBooking } from '../../infra/local/payment.ts';
+import { checkoutCompleted, deliver, demoBooking } from '../../infra/cli/payment.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import { synthesize } from '../../infra/synthesize.ts';
-import { barriers, launchChromium, withoutChromium } from '../chromium.ts';
+import { barriers, launchChromium, withoutChromium } from '../support/chromium.ts';
 import { linkFor, secretsOf } from './browser.ts';
 
 const calendarPermission = 'See, create, change and delete events on the calendars that you own';

@@ -8,11 +8,11 @@ import {
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
 import { Stripe } from 'stripe';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
+import { type BookingMetadata, checkoutCompleted, demoBooking } from '../../infra/cli/payment.ts';
+import { dynamoDbClient } from '../../infra/local/aws/dynamodb.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import { type BookingMetadata, checkoutCompleted, demoBooking } from '../../infra/local/payment.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { securityHeaders } from '../../shared/security-headers.ts';
+import { securityHeaders } from '../../shared/http/security-headers.ts';
 import { apiTokenFor, connect, linkFor, openCallback, openLink, secretsOf } from './browser.ts';
 
 const ada = 'ada@example.com';

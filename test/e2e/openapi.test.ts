@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import type { JsonSchema, OpenApi } from '../../infra/openapi.ts';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { snapshot } from '../unit/stripe.ts';
 import { apiTokenFor, connect, linkFor, openLink } from './browser.ts';
 

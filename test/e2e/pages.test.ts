@@ -4,19 +4,19 @@ import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import type { Browser, BrowserContextOptions, Page, Response } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { toResponse } from '../../infra/local/aws/http-payload.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import { toResponse } from '../../infra/local/http-payload.ts';
 import { closeServer, listen } from '../../infra/local/ports.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import { synthesize } from '../../infra/synthesize.ts';
-import { AppError, type ErrorCode } from '../../shared/app-error.ts';
-import { errorPage } from '../../shared/error-page.ts';
-import type { HttpRequest } from '../../shared/http.ts';
-import { parseKeys } from '../../shared/keys.ts';
-import { audiences, routes } from '../../shared/names.ts';
-import { signUserToken } from '../../shared/user-token.ts';
-import { launchChromium, withoutChromium } from '../chromium.ts';
-import { temporaryDirectory } from '../integration/local-assembly.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { signUserToken } from '../../shared/crypto/user-token.ts';
+import { errorPage } from '../../shared/http/error-page.ts';
+import type { HttpRequest } from '../../shared/http/http.ts';
+import { AppError, type ErrorCode } from '../../shared/lib/app-error.ts';
+import { audiences, routes } from '../../shared/lib/names.ts';
+import { temporaryDirectory } from '../local-stack/local-assembly.ts';
+import { launchChromium, withoutChromium } from '../support/chromium.ts';
 import { linkFor, openLink, secretsOf } from './browser.ts';
 
 /** A page of LeadsCalendar's own app. */
@@ -216,7 +216,7 @@ describe.skipIf(withoutChromium)('* pages in Chromium', { timeout: 120_000 }, ()
     });
 
     it("our error pages escape Google's error and the state, for every error code", async () => {
-      const source = readFileSync(join(import.meta.dirname, '../../shared/app-error.ts'), 'utf8');
+      const source = readFileSync(join(import.meta.dirname, '../../shared/lib/app-error.ts'), 'utf8');
       const [, union = ''] = /ErrorCode =([\s\S]*?);/.exec(source) ?? [];
       const codes = [...union.matchAll(/'(\w+)'/g)].map(([, code]) => code as ErrorCode);
       expect(codes.length).toBeGreaterThan(40);

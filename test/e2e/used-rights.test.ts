@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { marshall } from '@aws-sdk/util-dynamodb';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
-import { rotate } from '../../infra/keys-rotation.ts';
-import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
-import { dynamoDbClient } from '../../infra/local/dynamodb.ts';
-import type { AwsCall } from '../../infra/local/gateway.ts';
-import { demoBooking } from '../../infra/local/payment.ts';
+import { connectUser, payForBooking } from '../../infra/cli/demo-user.ts';
+import { rotate } from '../../infra/cli/keys-rotation.ts';
+import { demoBooking } from '../../infra/cli/payment.ts';
+import { dynamoDbClient } from '../../infra/local/aws/dynamodb.ts';
+import type { AwsCall } from '../../infra/local/aws/gateway.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
-import { routes } from '../../shared/names.ts';
-import { viewOf } from '../unit/template.ts';
+import { routes } from '../../shared/lib/names.ts';
+import { viewOf } from '../project/template.ts';
 import { apiTokenFor } from './browser.ts';
 
 /** Permissions that this test cannot exercise, with the reason why a function needs them. */

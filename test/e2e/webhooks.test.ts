@@ -2,7 +2,7 @@ import { Webhook } from 'standardwebhooks';
 import { Stripe } from 'stripe';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { webhookRoute } from '../../shared/names.ts';
+import { webhookRoute } from '../../shared/lib/names.ts';
 import { snapshot, thin } from '../unit/stripe.ts';
 
 let stack: LocalStack;

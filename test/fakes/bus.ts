@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { expect } from 'vitest';
-import type { Bus, BusEvent } from '../../shared/bus.ts';
-import { busEventSchema } from '../../shared/bus-events.ts';
+import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
+import { busEventSchema } from '../../shared/aws/bus-events.ts';
 
 /** An in-memory bus that can be unavailable. Rejects undocumented events. */
 export type RecordedBus = Bus & { events: BusEvent[]; types(): string[]; unavailable: boolean };

@@ -1,4 +1,4 @@
-import type { BookingMessage } from '../../shared/booking-queue.ts';
+import type { BookingMessage } from '../../shared/booking/queue.ts';
 
 /** An in-memory queue that can be unavailable. */
 export type RecordedQueue = {

@@ -1,4 +1,4 @@
-import type { CachedSecret } from '../../shared/secrets.ts';
+import type { CachedSecret } from '../../shared/aws/secrets.ts';
 
 /** A secret in memory. `newer` is the value of the next reload, once. */
 export function cachedSecret<T>(value: T): CachedSecret<T> & { value: T; newer: T | undefined } {

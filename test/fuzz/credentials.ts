@@ -1,10 +1,10 @@
 /** Signatures, tokens and states as a case describes them, made when they are sent. */
 import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
-import { fingerprint } from '../../shared/fingerprint.ts';
-import { type Keys as KeysOf, keyText } from '../../shared/keys.ts';
-import { audiences } from '../../shared/names.ts';
-import { encryptState } from '../../shared/oauth-state.ts';
+import { fingerprint } from '../../shared/crypto/fingerprint.ts';
+import { type Keys as KeysOf, keyText } from '../../shared/crypto/keys.ts';
+import { encryptState } from '../../shared/crypto/oauth-state.ts';
+import { audiences } from '../../shared/lib/names.ts';
 import { tampered, texts } from './values.ts';
 
 /** Values of the service's secrets. */

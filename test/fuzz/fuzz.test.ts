@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { intent, snapshot } from '../unit/stripe.ts';
 import { fuzz } from './fuzz.ts';

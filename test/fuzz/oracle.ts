@@ -1,14 +1,14 @@
 /** Sends a case to its handler and checks the outcome. */
 import * as v from 'valibot';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
-import { matchRoute } from '../../infra/local/http-api.ts';
-import { toEvent, toResponse } from '../../infra/local/http-payload.ts';
+import { matchRoute } from '../../infra/local/aws/http-api.ts';
+import { toEvent, toResponse } from '../../infra/local/aws/http-payload.ts';
 import { openApi } from '../../infra/openapi.ts';
 import { operations, schemas } from '../../infra/operations.ts';
-import { type bookingSchema, errorSchema } from '../../shared/api-answers.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
-import type { HttpRequest } from '../../shared/http.ts';
-import { routes } from '../../shared/names.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { type bookingSchema, errorSchema } from '../../shared/http/api-schemas.ts';
+import type { HttpRequest } from '../../shared/http/http.ts';
+import { routes } from '../../shared/lib/names.ts';
 import { makeState, makeToken, standardHeaders, stripeHeaders } from './credentials.ts';
 import type { Case } from './requests.ts';
 import { publicUrl, returnOrigin, type Service, sentIn, tableNames, type Write } from './service.ts';

@@ -1,6 +1,6 @@
 /** Requests to each endpoint: nearly valid ones, and some that are random. */
 import fc from 'fast-check';
-import { routes, webhookRoute } from '../../shared/names.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { charge, dispute, intent, metadata, refund, session, snapshot, thin } from '../unit/stripe.ts';
 import {
   type Signing,

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { runCommand } from '../../infra/local/command.ts';
+import { runCommand } from '../../infra/cli/command.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { fuzz, type Progress, type Report } from './fuzz.ts';
 import { check, checkRest, documented, eventOf } from './oracle.ts';

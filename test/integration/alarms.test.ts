@@ -2,13 +2,13 @@ import middy from '@middy/core';
 import { beforeEach, describe, expect, inject, it } from 'vitest';
 import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
 import { type ProviderName, providers } from '../../functions/payment-confirmed/providers.ts';
-import { readAssembly } from '../../infra/local/template.ts';
-import { errorHandler, type HttpRequest, type HttpResponse, json } from '../../shared/http.ts';
-import { metricNamespace, webhookRoute } from '../../shared/names.ts';
+import { readAssembly } from '../../infra/local/aws/template.ts';
+import { errorHandler, type HttpRequest, type HttpResponse, json } from '../../shared/http/http.ts';
+import { metricNamespace, webhookRoute } from '../../shared/lib/names.ts';
 import { recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/sign-webhook.ts';
-import { logged } from '../setup.ts';
+import { logged } from '../support/setup.ts';
 
 /** The alarms of the template, over the metrics that the code really emits. */
 

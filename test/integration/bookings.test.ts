@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-due.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import {
   cancelBooking,
@@ -8,8 +8,8 @@ import {
   type WriteResult,
 } from '../../functions/bookings/change-booking.ts';
 import { listBookings, viewBooking } from '../../functions/bookings/view-booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import type { BookingStore } from '../../shared/booking-store.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import type { BookingStore } from '../../shared/booking/store.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;

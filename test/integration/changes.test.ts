@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { cancelBooking } from '../../functions/bookings/change-booking.ts';
-import type { Booking } from '../../shared/booking.ts';
-import { toIso } from '../../shared/clock.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

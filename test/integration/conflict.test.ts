@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;

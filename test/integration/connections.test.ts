@@ -9,9 +9,9 @@ import {
 } from '../../functions/connections/manage-connection.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import { isOperatorError } from '../../shared/app-error.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { isOperatorError } from '../../shared/lib/app-error.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -529,6 +529,6 @@ it('keeps no secret in what it answers or logs', async () => {
   const canary = randomBytes(16).toString('hex');
   const connection = await world.connect('user-1', { tokens: canary });
   await disconnect(world.deps, connection.userId).catch(() => {});
-  const { logged } = await import('../setup.ts');
+  const { logged } = await import('../support/setup.ts');
   expect(logged.join('\n')).not.toContain(canary);
 });

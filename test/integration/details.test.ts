@@ -2,9 +2,9 @@ import { auth, calendar } from '@googleapis/calendar';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import type { Appointment, Booking } from '../../shared/booking.ts';
-import { type EventDetails, eventDetails } from '../../shared/event-details.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
+import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import { type EventDetails, eventDetails } from '../../shared/booking/event-details.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

@@ -2,9 +2,9 @@ import { auth, calendar, type calendar_v3 } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import type { Appointment, Booking } from '../../shared/booking.ts';
-import type { EventDetails } from '../../shared/event-details.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
+import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import type { EventDetails } from '../../shared/booking/event-details.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { RouteName } from '../../infra/local/google/faults.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { listWritableCalendars } from '../../shared/calendar.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { listWritableCalendars } from '../../shared/google/calendar.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /** A known event that Google does not find: gone only when two reads a minute apart say so while its calendar answers. */

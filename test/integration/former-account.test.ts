@@ -8,10 +8,10 @@ import { startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { randomSecret } from '../../shared/browser-binding.ts';
-import { audiences } from '../../shared/names.ts';
-import { signUserToken } from '../../shared/user-token.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { signUserToken } from '../../shared/crypto/user-token.ts';
+import { randomSecret } from '../../shared/http/browser-binding.ts';
+import { audiences } from '../../shared/lib/names.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /** A user connects another Google account: events in the former one are neither searched nor taken for deleted. */

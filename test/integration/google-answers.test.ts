@@ -3,9 +3,9 @@ import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts'
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect, RouteName } from '../../infra/local/google/faults.ts';
-import type { Booking } from '../../shared/booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { setLogSink } from '../../shared/observability.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { setLogSink } from '../../shared/lib/observability.ts';
 import { startWorld, type World } from './world.ts';
 
 /** One answer of Google is not knowledge: what is believed, what waits, and what ends the wait. */

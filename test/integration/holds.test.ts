@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { declareBooking, patchBooking, type WriteResult } from '../../functions/bookings/change-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { toIso } from '../../shared/clock.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;

@@ -3,21 +3,21 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { propagationSeconds } from '../../infra/keys-rotation.ts';
-import { connectUser, payForBooking } from '../../infra/local/demo-user.ts';
-import { demoBooking } from '../../infra/local/payment.ts';
+import { connectUser, payForBooking } from '../../infra/cli/demo-user.ts';
+import { propagationSeconds } from '../../infra/cli/keys-rotation.ts';
+import { demoBooking } from '../../infra/cli/payment.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
 import { writeStackAddress } from '../../infra/local/state-files.ts';
-import { keyText, parseKeys } from '../../shared/keys.ts';
-import { type KeyPurpose, keySecrets, routes } from '../../shared/names.ts';
-import { temporaryDirectory } from './local-assembly.ts';
+import { keyText, parseKeys } from '../../shared/crypto/keys.ts';
+import { type KeyPurpose, keySecrets, routes } from '../../shared/lib/names.ts';
+import { temporaryDirectory } from '../local-stack/local-assembly.ts';
 import { ada } from './world.ts';
 
 type Ran = { code: number; output: string };
 
 /** Runs a command as npm would. */
 function run(file: string, options: string[]): Promise<Ran> {
-  const command = join(import.meta.dirname, '..', '..', 'infra', file);
+  const command = join(import.meta.dirname, '..', '..', 'infra', 'cli', file);
   return new Promise((resolve) => {
     execFile(process.execPath, [command, ...options], (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code) : 0, output: stdout + stderr });
@@ -25,7 +25,7 @@ function run(file: string, options: string[]): Promise<Ran> {
   });
 }
 const keys = (...options: string[]) => run('keys.ts', options);
-const token = (...options: string[]) => run('local/token.ts', options);
+const token = (...options: string[]) => run('token.ts', options);
 
 /** A local stack that the commands find, and its secrets. */
 async function startStack() {

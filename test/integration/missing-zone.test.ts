@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 /** Google needs a time zone for an event that its owner has turned into a series; a booking may have offsets only. */

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import type { Appointment, Booking } from '../../shared/booking.ts';
-import type { EventBody } from '../../shared/calendar.ts';
-import type { EventDetails } from '../../shared/event-details.ts';
-import { logged } from '../setup.ts';
+import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import type { EventDetails } from '../../shared/booking/event-details.ts';
+import type { EventBody } from '../../shared/google/calendar.ts';
+import { logged } from '../support/setup.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { cancelBooking, declareBooking } from '../../functions/bookings/change-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
-import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
-import type { PaymentFacts } from '../../shared/payment.ts';
+import type { PaymentFacts } from '../../shared/booking/payment.ts';
+import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { startWorld, type World } from './world.ts';
 
 // Every payment that references a booking has a visible outcome: a booking, a problem of one, or a bus event.

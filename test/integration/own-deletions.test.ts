@@ -2,10 +2,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { listWritableCalendars } from '../../shared/calendar.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { listWritableCalendars } from '../../shared/google/calendar.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 /** A missing event: deleted by this service, by its owner, or moved to a calendar that cannot be searched. */

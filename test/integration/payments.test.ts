@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
-import type { PaymentFacts } from '../../shared/payment.ts';
+import type { PaymentFacts } from '../../shared/booking/payment.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

@@ -3,8 +3,8 @@ import { presenceOf } from '../../functions/booking-sync/apply-payment.ts';
 import { type SyncDeps, syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { type BookingsDeps, cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import type { Booking } from '../../shared/booking.ts';
-import type { BookingMessage, PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import type { BookingMessage, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { startWorld, type World } from './world.ts';
 
 // Random scenarios of bookings: payments, refunds, edits and cancellations by four concurrent workers, while

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-due.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { seededRandom } from '../../infra/local/google/faults.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import type { Fetch } from '../../shared/light-fetch.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import type { Fetch } from '../../shared/google/light-fetch.ts';
 import { startWorld, type World } from './world.ts';
 
 /** Rate limits of one user: after a refusal, that user's bookings leave Google alone for a while. */

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
 import { type SyncDeps, syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import type { PaymentReported, SyncRequested } from '../../shared/booking-queue.ts';
-import { toIso } from '../../shared/clock.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import { randomOf } from '../simulation/scheduler.ts';
 import { ada, startWorld, type World } from './world.ts';
 

@@ -1,16 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Booking } from '../../shared/booking.ts';
+import { shards } from '../../shared/aws/dynamo.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import {
   type BookingStore,
   bookingStore,
   type ListPosition,
   type LoadSnapshot,
   snapshotLoader,
-} from '../../shared/booking-store.ts';
-import type { GrantedConnection } from '../../shared/connection.ts';
-import { type ConnectionStore, connectionStore } from '../../shared/connection-store.ts';
-import { shards } from '../../shared/dynamo.ts';
+} from '../../shared/booking/store.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import { type ConnectionStore, connectionStore } from '../../shared/connection/store.ts';
 import { dynamoClientOf, simulatedDynamo, tableShapes } from '../simulation/dynamodb.ts';
 import { indexShards, startTables } from './world.ts';
 

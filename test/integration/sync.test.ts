@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { auth, calendar } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-due.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import { type Booking, calendarEventId } from '../../shared/booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
+import { type Booking, calendarEventId } from '../../shared/booking/booking.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

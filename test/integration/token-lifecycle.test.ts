@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
-import { getAccess, recordUse } from '../../shared/access-token.ts';
-import type { GrantedConnection } from '../../shared/connection.ts';
-import { shardOf, shards } from '../../shared/dynamo.ts';
-import { parseKeys } from '../../shared/keys.ts';
-import { decryptTokens, type Tokens } from '../../shared/token-vault.ts';
-import { logged } from '../setup.ts';
+import { shardOf, shards } from '../../shared/aws/dynamo.ts';
+import { getAccess, recordUse } from '../../shared/connection/access-token.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { decryptTokens, type Tokens } from '../../shared/crypto/token-encryption.ts';
+import { logged } from '../support/setup.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import type { Booking } from '../../shared/booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { startWorld, type World } from './world.ts';
 
 /** A booking whose first attempt is after the start of its appointment is retried until its end. */

@@ -3,10 +3,10 @@ import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts'
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import { changeConnection } from '../../functions/connections/manage-connection.ts';
-import type { Booking } from '../../shared/booking.ts';
-import type { SyncRequested } from '../../shared/booking-queue.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { encryptTokens } from '../../shared/token-vault.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /**

@@ -2,9 +2,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import { listBookings } from '../../functions/bookings/view-booking.ts';
-import { parseAppointment } from '../../shared/appointment.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import { parseAppointment } from '../../shared/booking/appointment.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;

@@ -1,30 +1,31 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import { googleOAuth } from '../../functions/oauth-callback/verify-identity.ts';
 import {
   createTables,
   type DynamoDbKind,
   dynamoDbClient,
   startDynamoDb,
-} from '../../infra/local/dynamodb.ts';
+} from '../../infra/local/aws/dynamodb.ts';
+import { resolveResources } from '../../infra/local/aws/resources.ts';
+import { readAssembly } from '../../infra/local/aws/template.ts';
 import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/google/simulator.ts';
-import { resolveResources } from '../../infra/local/resources.ts';
-import { readAssembly } from '../../infra/local/template.ts';
-import type { Booking } from '../../shared/booking.ts';
-import type { BookingFromPayment, PaymentReported } from '../../shared/booking-queue.ts';
-import { bookingStore, snapshotLoader } from '../../shared/booking-store.ts';
-import { toIso } from '../../shared/clock.ts';
-import { googleEndpoints } from '../../shared/config.ts';
-import type { GrantedConnection } from '../../shared/connection.ts';
-import { connectionStore } from '../../shared/connection-store.ts';
-import type { GoogleClient } from '../../shared/google-client-secret.ts';
-import { calendarScopes } from '../../shared/google-oauth.ts';
-import { googleOAuth } from '../../shared/google-sign-in.ts';
-import { type Keys, parseKeys } from '../../shared/keys.ts';
-import { lightFetch } from '../../shared/light-fetch.ts';
-import type { KeyPurpose } from '../../shared/names.ts';
-import type { PaymentFacts } from '../../shared/payment.ts';
-import { encryptTokens } from '../../shared/token-vault.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import type { PaymentFacts } from '../../shared/booking/payment.ts';
+import type { BookingFromPayment, PaymentReported } from '../../shared/booking/queue.ts';
+import { bookingStore, snapshotLoader } from '../../shared/booking/store.ts';
+
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import { connectionStore } from '../../shared/connection/store.ts';
+import { type Keys, parseKeys } from '../../shared/crypto/keys.ts';
+import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import type { GoogleClient } from '../../shared/google/client-secret.ts';
+import { googleEndpoints } from '../../shared/google/endpoints.ts';
+import { lightFetch } from '../../shared/google/light-fetch.ts';
+import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import type { KeyPurpose } from '../../shared/lib/names.ts';
 import { type RecordedBus, recordedBus } from '../fakes/bus.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';

@@ -1,5 +1,5 @@
 import { instantOf } from '../../infra/local/google/event-times.ts';
-import type { Booking } from '../../shared/booking.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import { deadlineOf, instantOfContent } from './contents.ts';
 import { bodyOf, countedActions, ownerOf, presences } from './expectations.ts';
 import { colleague, eventsOfBooking } from './owner-actions.ts';

@@ -1,5 +1,5 @@
-import { parseKeys } from '../../shared/keys.ts';
-import { decryptTokens } from '../../shared/token-vault.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { decryptTokens } from '../../shared/crypto/token-encryption.ts';
 import { checkBooking } from './check-booking.ts';
 import { leaks } from './leaks.ts';
 import { checkPayments } from './payment-outcomes.ts';

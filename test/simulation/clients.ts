@@ -6,15 +6,15 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { type SendMessageBatchCommand, SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import { type BusEvent, eventBridgeBus } from '../../shared/aws/bus.ts';
 import {
   bookingQueue,
   type ConnectionActivated,
   type PaymentReported,
   paymentQueue,
   type SyncRequested,
-} from '../../shared/booking-queue.ts';
-import { type BusEvent, eventBridgeBus } from '../../shared/bus.ts';
-import type { GoogleOAuth } from '../../shared/google-oauth.ts';
+} from '../../shared/booking/queue.ts';
+import type { GoogleOAuth } from '../../shared/google/token-endpoint.ts';
 import type { Doubts, EventCall } from './doubts.ts';
 import { dynamoClientOf, type SimulatedDynamo } from './dynamodb.ts';
 import type { FaultName, Target } from './faults.ts';

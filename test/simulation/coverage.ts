@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /** Code whose every branch the simulation should reach. */
 const watched = /\/(functions\/(booking-sync|booking-reconcile|token-refresh)|shared)\/(?!.*handler)/;
 /** Of `shared`, what bookings and tokens rest on. */
-const sharedFiles = /\/shared\/(access-token|booking-store|connection-store|revocation|payment)\.ts$/;
+const sharedFiles = /\/shared\/(booking\/(store|payment)|connection\/(access-token|store|revocation))\.ts$/;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Starts counting which code this thread reaches. Answers a function that lists the lines which it never reached. */

@@ -1,5 +1,5 @@
 /** How often the outcome of a write was unknown, and what became of it: counted from calls, messages and stored items. */
-import type { Booking } from '../../shared/booking.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import type { Process } from './scheduler.ts';
 import { isInDoubt, recordedEvent } from './stored-booking.ts';
 

@@ -8,7 +8,7 @@ import {
   QueryCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
-import { indexes } from '../../shared/names.ts';
+import { indexes } from '../../shared/lib/names.ts';
 
 /** DynamoDB in memory, as far as the stores use it: what it does is held against dynalite and DynamoDB Local by the same tests. */
 

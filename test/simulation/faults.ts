@@ -1,5 +1,5 @@
 /** What goes wrong, how often, and how: drawn for each operation from the chance of its process. */
-import { AppError } from '../../shared/app-error.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 import { type Answer, answer } from './google.ts';
 import { ready } from './readiness.ts';
 import { between, type Course, oneOf, type Random } from './scheduler.ts';

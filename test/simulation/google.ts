@@ -27,9 +27,9 @@ import {
   type StoredEvent,
 } from '../../infra/local/google/state.ts';
 import { authenticateClient, type Granted, redeem, revoke } from '../../infra/local/google/token-endpoint.ts';
-import { AppError } from '../../shared/app-error.ts';
-import type { GoogleClient } from '../../shared/google-client-secret.ts';
-import type { TokenResponse } from '../../shared/google-oauth.ts';
+import type { GoogleClient } from '../../shared/google/client-secret.ts';
+import type { TokenResponse } from '../../shared/google/token-endpoint.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 
 /** The simulated Google of infra/local without HTTP in between: the same state, the same rules. */
 

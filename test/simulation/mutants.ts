@@ -9,18 +9,18 @@ const decide = 'functions/booking-sync/decide.ts';
 const calendarEvent = 'functions/booking-sync/calendar-event.ts';
 const applied = 'functions/booking-sync/apply-payment.ts';
 const pointer = 'functions/booking-sync/payment-pointer.ts';
-const tokens = 'shared/access-token.ts';
+const tokens = 'shared/connection/access-token.ts';
 
 export const mutants: Mutant[] = [
   {
     name: 'bookings are written over any version',
-    file: 'shared/booking-store.ts',
+    file: 'shared/booking/store.ts',
     from: "ConditionExpression: '#version = :version'",
     to: "ConditionExpression: '#version <= :version OR #version >= :version'",
   },
   {
     name: 'a write whose condition failed counts as done',
-    file: 'shared/dynamo.ts',
+    file: 'shared/aws/dynamo.ts',
     from: 'if (error instanceof ConditionalCheckFailedException) return false;',
     to: 'if (error instanceof ConditionalCheckFailedException) return true;',
   },
@@ -72,7 +72,7 @@ export const mutants: Mutant[] = [
     from: 'if (latest.tokenVersion !== connection.tokenVersion) return getAccess(deps, latest);\n  await recordReauthorizationRequired',
     to: 'await recordReauthorizationRequired',
     also: {
-      file: 'shared/connection-store.ts',
+      file: 'shared/connection/store.ts',
       from: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', leaseAttribute],\n        condition: versionUnchanged,",
       to: "      return changed(userId, {\n        set: { status: 'reauthorization_required', reason, tokenVersion: version + 1, updatedAt: now },\n        remove: ['refreshAt', 'refreshShard', leaseAttribute],\n        condition: '(tokenVersion <= :version OR tokenVersion >= :version)',",
     },
@@ -85,13 +85,13 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'leases do not exclude anybody',
-    file: 'shared/connection-store.ts',
+    file: 'shared/connection/store.ts',
     from: '(attribute_not_exists(leaseUntil) OR',
     to: '(attribute_not_exists(nothing) OR',
   },
   {
     name: 'refreshed tokens are saved over any version',
-    file: 'shared/connection-store.ts',
+    file: 'shared/connection/store.ts',
     from: "const versionUnchanged = 'tokenVersion = :version';",
     to: "const versionUnchanged = '(tokenVersion <= :version OR tokenVersion >= :version)';",
   },
@@ -157,7 +157,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'tokens stay sealed with the old key',
-    file: 'functions/token-refresh/carry-over.ts',
+    file: 'functions/token-refresh/reencrypt-tokens.ts',
     from: 'keys.ids.filter((id) => id !== current)',
     to: 'keys.ids.filter(() => false)',
   },
@@ -229,7 +229,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an unknown 403 is final',
-    file: 'shared/calendar-failures.ts',
+    file: 'shared/google/calendar-failures.ts',
     from: "reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'account_refused';",
     to: "reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'refused';",
   },

@@ -1,5 +1,5 @@
 /** Whether each payment that references a booking can be seen: in the booking, as a problem, or on the bus. */
-import type { Booking } from '../../shared/booking.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import { isPaid, ownerOf, type Paying, payerOf, payingActions } from './expectations.ts';
 import type { PlayedScenario } from './played-scenario.ts';
 

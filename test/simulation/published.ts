@@ -1,6 +1,7 @@
 /** Whether consumers of the bus know how a booking ended. */
-import type { Booking, BookingStatus } from '../../shared/booking.ts';
-import type { BusEvent } from '../../shared/bus.ts';
+
+import type { BusEvent } from '../../shared/aws/bus.ts';
+import type { Booking, BookingStatus } from '../../shared/booking/booking.ts';
 import { wasCancelledByBackend } from './stored-booking.ts';
 
 const existing = ['booking.scheduled', 'booking.rescheduled'];

@@ -1,5 +1,5 @@
-import { rotate } from '../../infra/keys-rotation.ts';
-import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
+import { rotate } from '../../infra/cli/keys-rotation.ts';
+import { type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
 import { between, type Random } from './scheduler.ts';
 import { minute, second, seconds } from './timeouts.ts';
 import type { World } from './world.ts';

@@ -1,4 +1,4 @@
-import { setLogSink } from '../../shared/observability.ts';
+import { setLogSink } from '../../shared/lib/observability.ts';
 import { checkEnd } from './check-end.ts';
 import { useImmediateCrypto } from './crypto.ts';
 import type { Profile } from './faults.ts';

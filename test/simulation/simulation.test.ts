@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, inject, it } from 'vitest';
-import { readAssembly } from '../../infra/local/template.ts';
+import { readAssembly } from '../../infra/local/aws/template.ts';
 import { tableShapes } from './dynamodb.ts';
 import { mutants } from './mutants.ts';
 import { help, optionNames, readOptions } from './options.ts';

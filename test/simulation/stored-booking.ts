@@ -1,5 +1,5 @@
 /** All that the simulation reads of how sync stores a booking, beside its status: adapt this file where fields change. */
-import type { Booking, EventPlace } from '../../shared/booking.ts';
+import type { Booking, EventPlace } from '../../shared/booking/booking.ts';
 
 /** The event on record: the one that exists as far as the service knows, or did exist. */
 export function recordedEvent({

@@ -1,8 +1,8 @@
 import { instantOf } from '../../infra/local/google/event-times.ts';
-import type { Booking, BookingStatus } from '../../shared/booking.ts';
-import type { BusEventType } from '../../shared/bus.ts';
-import type { Connection, GrantedConnection } from '../../shared/connection.ts';
-import { fromItem } from '../../shared/dynamo.ts';
+import type { BusEventType } from '../../shared/aws/bus.ts';
+import { fromItem } from '../../shared/aws/dynamo.ts';
+import type { Booking, BookingStatus } from '../../shared/booking/booking.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
 import { isAccountRefused } from './check-booking.ts';
 import { ready } from './readiness.ts';
 import { givenUpEvents, mayHaveOlderEvent, recordedEvent } from './stored-booking.ts';

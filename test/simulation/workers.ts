@@ -1,9 +1,9 @@
-import { requeueDueBookings } from '../../functions/booking-reconcile/hand-back-due.ts';
+import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-due.ts';
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
-import { reencryptTokens } from '../../functions/token-refresh/carry-over.ts';
+import { reencryptTokens } from '../../functions/token-refresh/reencrypt-tokens.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import type { Ended } from './invocations.ts';
 import type { PlayedScenario } from './played-scenario.ts';

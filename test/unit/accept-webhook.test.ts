@@ -8,11 +8,11 @@ import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { standard as standardProvider } from '../../functions/payment-confirmed/standard/provider.ts';
 import { stripe as stripeProvider } from '../../functions/payment-confirmed/stripe/provider.ts';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
-import type { StripeMode } from '../../shared/config.ts';
+import type { StripeMode } from '../../shared/lib/config.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/sign-webhook.ts';
-import { logged } from '../setup.ts';
+import { logged } from '../support/setup.ts';
 import { charge, created, intent, refund, session, snapshot, thin } from './stripe.ts';
 
 const stripeSecret = 'whsec_of_stripe_0123456789abcdef';

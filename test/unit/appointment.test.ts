@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { instantOf } from '../../infra/local/google/event-times.ts';
-import { parseAppointment } from '../../shared/appointment.ts';
-import type { Appointment } from '../../shared/booking.ts';
+import { parseAppointment } from '../../shared/booking/appointment.ts';
+import type { Appointment } from '../../shared/booking/booking.ts';
 
 const valid = {
   summary: 'First meeting',

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { applyPayment, presenceOf } from '../../functions/booking-sync/apply-payment.ts';
-import type { Booking, OrphanReason } from '../../shared/booking.ts';
+import type { Booking, OrphanReason } from '../../shared/booking/booking.ts';
 import {
   holdsSlot,
   mainPayment,
@@ -10,10 +10,10 @@ import {
   statusWithoutEvent,
   withOrphaned,
   withoutOldFailures,
-} from '../../shared/booking-payments.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
-import { toIso } from '../../shared/clock.ts';
-import type { PaymentFacts } from '../../shared/payment.ts';
+} from '../../shared/booking/booking-payments.ts';
+import type { PaymentFacts } from '../../shared/booking/payment.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 
 const now = 1_790_000_000;
 const policy = { refunded: 'cancel', disputeLost: 'cancel' } as const;

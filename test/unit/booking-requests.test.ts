@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseDesired, parseListQuery, parsePatch } from '../../functions/bookings/requests.ts';
-import { AppError } from '../../shared/app-error.ts';
-import type { Booking } from '../../shared/booking.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 
 const body = {
   summary: 'First meeting',

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { problemOf } from '../../functions/booking-sync/decide.ts';
-import { adviceForChoice } from '../../shared/calendar-advice.ts';
-import { httpFailure } from '../../shared/calendar-failures.ts';
-import { optionalScopes } from '../../shared/names.ts';
+import { adviceForChoice } from '../../shared/google/calendar-advice.ts';
+import { httpFailure } from '../../shared/google/calendar-failures.ts';
+import { optionalScopes } from '../../shared/lib/names.ts';
 
 const json = new Headers({ 'content-type': 'application/json' });
 const refusal = (...reasons: string[]) => {

@@ -8,9 +8,9 @@ import {
 } from '../../functions/booking-sync/calendar-event.ts';
 import { mergeGuests } from '../../functions/booking-sync/guests.ts';
 import { guestDigests, toProperties, writtenOf } from '../../functions/booking-sync/written-event.ts';
-import type { Appointment, Booking, ObservedEvent, WrittenEvent } from '../../shared/booking.ts';
-import type { CalendarEvent } from '../../shared/calendar.ts';
-import type { EventDetails } from '../../shared/event-details.ts';
+import type { Appointment, Booking, ObservedEvent, WrittenEvent } from '../../shared/booking/booking.ts';
+import type { EventDetails } from '../../shared/booking/event-details.ts';
+import type { CalendarEvent } from '../../shared/google/calendar.ts';
 
 const appointment: Appointment = {
   summary: 'First meeting',

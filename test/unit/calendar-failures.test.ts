@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type CalendarFailureKind, httpFailure } from '../../shared/calendar-failures.ts';
+import { type CalendarFailureKind, httpFailure } from '../../shared/google/calendar-failures.ts';
 
 const json = new Headers({ 'content-type': 'application/json; charset=UTF-8' });
 /** Google's envelope, as its error guide shows it. */

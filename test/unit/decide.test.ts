@@ -9,12 +9,21 @@ import {
   scheduled,
   waiting,
 } from '../../functions/booking-sync/decide.ts';
-import { type Booking, calendarEventId, type EventPlace, type ObservedEvent } from '../../shared/booking.ts';
-import { problemsOf } from '../../shared/booking-payments.ts';
-import type { PaymentReported } from '../../shared/booking-queue.ts';
-import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/calendar.ts';
-import { accountFingerprint, type Connection, type GrantedConnection } from '../../shared/connection.ts';
-import { isInFormerAccount } from '../../shared/former-account.ts';
+import {
+  type Booking,
+  calendarEventId,
+  type EventPlace,
+  type ObservedEvent,
+} from '../../shared/booking/booking.ts';
+import { problemsOf } from '../../shared/booking/booking-payments.ts';
+import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
+import {
+  accountFingerprint,
+  type Connection,
+  type GrantedConnection,
+} from '../../shared/connection/connection.ts';
+import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/google/calendar.ts';
 
 const now = 1_790_000_000;
 const middle = () => 0.5;

@@ -1,9 +1,9 @@
 import { createServer } from 'node:http';
 import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
+import { googleOAuth, redactTokens } from '../../functions/oauth-callback/verify-identity.ts';
 import { closeServer, listen } from '../../infra/local/ports.ts';
-import { googleEndpoints } from '../../shared/config.ts';
-import { googleOAuth, redactTokens } from '../../shared/google-sign-in.ts';
+import { googleEndpoints } from '../../shared/google/endpoints.ts';
 
 const client = { clientId: 'client-id', clientSecret: 'client-secret' };
 const request = { code: 'code', verifier: 'verifier', redirectUri: 'https://api.example.com/callback' };

@@ -5,12 +5,12 @@ import {
   rotate,
   rotationLeadSeconds,
   viewKeys,
-} from '../../infra/keys-rotation.ts';
-import { parseKeys } from '../../shared/keys.ts';
-import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { stateLifetimeSeconds } from '../../shared/oauth-state.ts';
-import { secretTtlSeconds } from '../../shared/secrets.ts';
-import { maxLifetimeSeconds } from '../../shared/user-token.ts';
+} from '../../infra/cli/keys-rotation.ts';
+import { secretTtlSeconds } from '../../shared/aws/secrets.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { stateLifetimeSeconds } from '../../shared/crypto/oauth-state.ts';
+import { maxLifetimeSeconds } from '../../shared/crypto/user-token.ts';
+import { type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
 
 const day = '2026-11-23';
 const now = Date.parse(`${day}T06:00:00Z`) / 1000;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { closeServer, listen } from '../../infra/local/ports.ts';
-import { lightFetch } from '../../shared/light-fetch.ts';
+import { lightFetch } from '../../shared/google/light-fetch.ts';
 
 async function serve(answer: RequestListener): Promise<string> {
   const server = createServer(answer);

@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { applyPayment } from '../../functions/booking-sync/apply-payment.ts';
 import { parseBooking, parseSafely } from '../../functions/payment-confirmed/booking-from-metadata.ts';
 import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
-import { parseAppointment } from '../../shared/appointment.ts';
-import type { Booking } from '../../shared/booking.ts';
-import { standingOf } from '../../shared/payment.ts';
+import { parseAppointment } from '../../shared/booking/appointment.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { standingOf } from '../../shared/booking/payment.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
-import { logged } from '../setup.ts';
+import { logged } from '../support/setup.ts';
 import { created, intent, snapshot } from './stripe.ts';
 
 const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };

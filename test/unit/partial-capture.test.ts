@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
-import { mergeFacts, type PaymentFacts, standingOf } from '../../shared/payment.ts';
+import { mergeFacts, type PaymentFacts, standingOf } from '../../shared/booking/payment.ts';
 import { charge, intent, refund, snapshot } from './stripe.ts';
 
 const generations = {

@@ -2,12 +2,12 @@ import { createHmac } from 'node:crypto';
 import type { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
-import { bookingQueue, type PaymentReported, paymentQueue } from '../../shared/booking-queue.ts';
-import { parseKeys } from '../../shared/keys.ts';
-import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { splitMac, verifyMac, withMac } from '../../shared/payment-mac.ts';
+import { bookingQueue, type PaymentReported, paymentQueue } from '../../shared/booking/queue.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { splitMac, verifyMac, withMac } from '../../shared/crypto/payment-mac.ts';
+import { type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
 import { cachedSecret } from '../fakes/secret.ts';
-import { logged } from '../setup.ts';
+import { logged } from '../support/setup.ts';
 
 const now = 1_790_000_000;
 const master = (seed: string) => seed.repeat(64).slice(0, 64);

@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type DisputeState, mergeFacts, type PaymentFacts, standingOf } from '../../shared/payment.ts';
+import {
+  type DisputeState,
+  mergeFacts,
+  type PaymentFacts,
+  standingOf,
+} from '../../shared/booking/payment.ts';
 
 const paid = { confirmedAt: '2026-11-23T10:00:00Z', amount: 9000 };
 const refund = (state: 'open' | 'done' | 'failed', amount = 9000, id = 're_1'): PaymentFacts => ({

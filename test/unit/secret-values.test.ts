@@ -1,11 +1,11 @@
 /** Secrets as consoles, shells and editors save them. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
-import { parseGoogleClient } from '../../shared/google-client-secret.ts';
-import { parseKeys } from '../../shared/keys.ts';
-import { type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { secret, secretTtlSeconds } from '../../shared/secrets.ts';
-import { logged } from '../setup.ts';
+import { secret, secretTtlSeconds } from '../../shared/aws/secrets.ts';
+import { parseKeys } from '../../shared/crypto/keys.ts';
+import { parseGoogleClient } from '../../shared/google/client-secret.ts';
+import { type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
+import { logged } from '../support/setup.ts';
 
 const stripe = 'whsec_of_stripe_0123456789abcdef';
 const standard = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;

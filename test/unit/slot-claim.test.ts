@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Claim, claimTextOf, outranks, overlaps } from '../../functions/booking-sync/slot-claim.ts';
-import type { Appointment, EventTime } from '../../shared/booking.ts';
-import type { OwnEvent } from '../../shared/own-events.ts';
+import type { Appointment, EventTime } from '../../shared/booking/booking.ts';
+import type { OwnEvent } from '../../shared/google/own-events.ts';
 
 const created = Date.parse('2027-01-15T10:00:00Z');
 const claim = (change: Partial<Claim> = {}): Claim => ({

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { parseStandardEvent } from '../../functions/payment-confirmed/standard/events.ts';
-import { AppError } from '../../shared/app-error.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 
 const at = '2026-11-23T08:00:00Z';
 const data = {

@@ -4,7 +4,7 @@ import { parseBookingMessage } from '../../functions/booking-sync/read-message.t
 import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { ignoredTypeNames } from '../../functions/payment-confirmed/stripe/ignored-types.ts';
 import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
-import { AppError } from '../../shared/app-error.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {

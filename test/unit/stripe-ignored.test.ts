@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
-import type { StripeMode } from '../../shared/config.ts';
+import type { StripeMode } from '../../shared/lib/config.ts';
 import { charge, intent, refund, session, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {

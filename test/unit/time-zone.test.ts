@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { Temporal } from 'temporal-polyfill';
 import { describe, expect, it } from 'vitest';
 import { parseDesired } from '../../functions/bookings/requests.ts';
-import { parseAppointment } from '../../shared/appointment.ts';
-import { isTimeZone } from '../../shared/time-zone.ts';
+import { parseAppointment } from '../../shared/booking/appointment.ts';
+import { isTimeZone } from '../../shared/lib/time-zone.ts';
 import { ianaNames, icuAbbreviations } from '../fixtures/time-zones.ts';
 
 const accepts = (read: () => unknown): boolean => {

@@ -1,12 +1,12 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
-import { type Keys, keyText, parseKeys } from '../../shared/keys.ts';
-import { audiences, type KeyPurpose, keySecrets } from '../../shared/names.ts';
-import { decryptState, encryptState, stateLifetimeSeconds } from '../../shared/oauth-state.ts';
-import { decryptTokens, encryptTokens } from '../../shared/token-vault.ts';
-import { signUserToken, verifyUserToken } from '../../shared/user-token.ts';
-import { otherSpellings, withEachCharacterChanged } from '../spellings.ts';
+import { type Keys, keyText, parseKeys } from '../../shared/crypto/keys.ts';
+import { decryptState, encryptState, stateLifetimeSeconds } from '../../shared/crypto/oauth-state.ts';
+import { decryptTokens, encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import { signUserToken, verifyUserToken } from '../../shared/crypto/user-token.ts';
+import { audiences, type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
+import { otherSpellings, withEachCharacterChanged } from '../support/spellings.ts';
 
 const now = 1_790_000_000;
 const master = (seed: string) => seed.repeat(64).slice(0, 64);

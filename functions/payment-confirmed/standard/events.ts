@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { toIso } from '../../../shared/clock.ts';
-import { parseJsonBody } from '../../../shared/http.ts';
-import type { PaymentFacts } from '../../../shared/payment.ts';
-import { anyObject, instant } from '../../../shared/schemas.ts';
+import type { PaymentFacts } from '../../../shared/booking/payment.ts';
+import { parseJsonBody } from '../../../shared/http/http.ts';
+import { toIso } from '../../../shared/lib/clock.ts';
+import { anyObject, instant } from '../../../shared/lib/schemas.ts';
 import { parseBooking } from '../booking-from-metadata.ts';
 import { type ParsedEvent, parsePart } from '../parse-event.ts';
 

@@ -1,6 +1,6 @@
-import { AppError, hasCode } from '../../../shared/app-error.ts';
-import { reportOperatorError } from '../../../shared/observability.ts';
-import { withSecret } from '../../../shared/secrets.ts';
+import { withSecret } from '../../../shared/aws/secrets.ts';
+import { AppError, hasCode } from '../../../shared/lib/app-error.ts';
+import { reportOperatorError } from '../../../shared/lib/observability.ts';
 import type { PaymentProvider, WebhookDeps } from '../payment-provider.ts';
 import { fetchStripeObject } from './api.ts';
 import { parseStripeEvent, type ThinEvent } from './events.ts';

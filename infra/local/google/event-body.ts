@@ -1,6 +1,6 @@
 import type { calendar_v3 } from '@googleapis/calendar';
 import * as v from 'valibot';
-import { redactedMessages } from '../../../shared/schemas.ts';
+import { redactedMessages } from '../../../shared/lib/schemas.ts';
 import { checkTimes } from './event-times.ts';
 import { apiError, reported } from './google-errors.ts';
 import type { Switches } from './state.ts';

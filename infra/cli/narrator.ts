@@ -1,0 +1,51 @@
+/** Prints one line for each event of a running local stack. */
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
+import type { BusEvent } from '../local/aws/event-bus.ts';
+import type { LogLine } from '../local/aws/functions.ts';
+import type { Access } from '../local/aws/http-api.ts';
+
+export type Narrator = {
+  onAccess(access: Access): void;
+  onEvent(event: BusEvent): void;
+  onLog(line: LogLine): void;
+};
+
+const texts: Record<string, string> = {
+  [`GET ${routes.connect}`]: 'sent a browser to Google',
+  [`GET ${routes.callback}`]: 'Google sent a browser back',
+  [`POST ${webhookRoute('stripe')}`]: 'payment webhook',
+  [`POST ${webhookRoute('standard')}`]: 'payment webhook',
+};
+
+/** @param say prints a line */
+export function createNarrator(say: (line: string) => void): Narrator {
+  return {
+    onAccess({ method, path, status, ms }) {
+      const text = texts[`${method} ${path}`];
+      say(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${text ? `  (${text})` : ''}`);
+    },
+    onEvent({ detailType, detail }) {
+      const names = ['userId', 'bookingId', 'reason', 'code'] as const;
+      const about = names.flatMap((name) => (detail[name] ? [`${name} ${detail[name]}`] : []));
+      say(`  ● ${detailType}  ${about.join(', ')}`);
+    },
+    onLog({ functionName, stream, text }) {
+      if (stream === 'platform') return say(`  ✗ ${functionName}: ${text}`);
+      const entry = parse(text);
+      if (entry?.level !== 'ERROR' && entry?.level !== 'WARN') return;
+      const reason = entry.error?.message ? ` (${entry.error.message})` : '';
+      say(`  ✗ ${functionName}: ${entry.message}${reason}`);
+    },
+  };
+}
+
+type LogEntry = { level?: string; message?: string; error?: { message?: string } };
+
+/** The functions log JSON; other lines come from libraries. */
+function parse(text: string): LogEntry | undefined {
+  try {
+    return JSON.parse(text) as LogEntry;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+/** `npm run pay`: pays for a booking at the running local stack, as Stripe would report it. */
+import { randomBytes } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { webhookRoute } from '../../shared/lib/names.ts';
+import { defaultStateDir, readLocalSecret, readStackAddress } from '../local/state-files.ts';
+import { runCommand } from './command.ts';
+import { checkoutCompleted, deliver, demoBooking, hour, rfc3339, stripeSigningSecret } from './payment.ts';
+
+const help = `Sends a signed checkout.session.completed to the running local stack.
+
+  npm run pay
+  npm run pay -- --user demo-user --summary "First meeting" --start ${rfc3339(Date.now() + 7 * 24 * hour)}
+
+Options
+  --user <id>        whose calendar gets the event (default: demo-user)
+  --booking <id>     booking id (default: a new one); the same id twice leaves one event
+  --summary <text>   title of the event
+  --start <time>     RFC 3339 with offset (default: tomorrow, 10:00 UTC)
+  --end <time>       (default: an hour after the start)
+  --url <url>        another API than that of the local stack
+  --state <folder>   state of the stack (default: .local)
+  --help             print this`;
+
+await runCommand(async () => {
+  const { values } = parseArgs({
+    options: {
+      user: { type: 'string', default: 'demo-user' },
+      booking: { type: 'string' },
+      summary: { type: 'string' },
+      start: { type: 'string' },
+      end: { type: 'string' },
+      url: { type: 'string' },
+      state: { type: 'string', default: defaultStateDir },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) return console.log(help);
+  const stack = readStackAddress(values.state);
+  const url = (values.url ?? stack.url).replace(/\/$/, '');
+  const booking = demoBooking(
+    values.user,
+    values.booking ?? `demo-${randomBytes(4).toString('hex')}`,
+    Date.now(),
+  );
+  if (values.summary) booking.summary = values.summary;
+  if (values.start) {
+    if (Number.isNaN(Date.parse(values.start))) {
+      throw new Error(`--start ${values.start} is no time such as 2026-12-01T10:00:00+01:00.`);
+    }
+    booking.start = values.start;
+    booking.end = rfc3339(Date.parse(values.start) + hour);
+  }
+  if (values.end) booking.end = values.end;
+
+  const event = checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex'));
+  const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
+  const { status, body } = await deliver(
+    event,
+    { webhookUrl: `${url}${webhookRoute('stripe')}`, signingSecret },
+    Date.now(),
+  ).catch((cause: unknown) => {
+    throw new Error(`Nothing answers at ${url}. Is the local stack running? Start it with "npm start".`, {
+      cause,
+    });
+  });
+  if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
+  if ('ignored' in JSON.parse(body)) throw new Error(`The webhook ignored the payment: ${body}`);
+  console.log(`Paid: booking ${booking.booking_id} of ${booking.user_id}, ${booking.start}: ${body}`);
+  if (stack.googleUrl)
+    console.log(`The calendar: ${stack.googleUrl}/calendar?date=${booking.start.slice(0, 10)}`);
+});

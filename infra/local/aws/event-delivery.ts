@@ -1,0 +1,129 @@
+/**
+ * API destinations on this machine: posts events of a rule's sources, retries, then dead-letters. The body is the
+ * event's detail. Running deliveries end with the stack.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import * as v from 'valibot';
+import { redactedMessages } from '../../../shared/lib/schemas.ts';
+import type { BusEvent } from './event-bus.ts';
+import type { ResolvedResource } from './resources.ts';
+
+type Delivery = {
+  bus: string;
+  sources: string[];
+  url: string;
+  request: RequestInit;
+  retries: number;
+  deadLetterQueueUrl: string;
+};
+
+const Rule = v.object({
+  EventBusName: v.string(),
+  EventPattern: v.strictObject({ source: v.array(v.string()) }),
+  Targets: v.array(
+    v.object({
+      Arn: v.string(),
+      InputPath: v.literal('$.detail'),
+      RetryPolicy: v.object({ MaximumRetryAttempts: v.number() }),
+      DeadLetterConfig: v.object({ Arn: v.string() }),
+    }),
+  ),
+});
+const ApiDestination = v.object({
+  ConnectionArn: v.string(),
+  InvocationEndpoint: v.string(),
+  HttpMethod: v.string(),
+});
+const Connection = v.object({
+  AuthParameters: v.object({
+    ApiKeyAuthParameters: v.object({ ApiKeyName: v.string(), ApiKeyValue: v.string() }),
+  }),
+});
+
+/**
+ * Reads the deliveries that the template declares.
+ * @param secretOf the value of a secret by its ARN
+ * @throws Error on a rule with unsupported properties
+ */
+export function readEventDeliveries(
+  resourcesOf: (...types: string[]) => ResolvedResource[],
+  secretOf: (arn: string) => string | undefined,
+): Delivery[] {
+  const find = (type: string, arn: string): ResolvedResource => {
+    const found = resourcesOf(type).find((resource) => resource.arn === arn);
+    if (!found) throw new Error(`The local stack finds no ${type} of the template with the ARN ${arn}.`);
+    return found;
+  };
+  return resourcesOf('AWS::Events::Rule').flatMap((rule) => {
+    const { EventBusName: bus, EventPattern, Targets } = read(Rule, rule);
+    return Targets.map(({ Arn, RetryPolicy, DeadLetterConfig }) => {
+      const destination = read(ApiDestination, find('AWS::Events::ApiDestination', Arn));
+      const connection = read(Connection, find('AWS::Events::Connection', destination.ConnectionArn));
+      const { ApiKeyName, ApiKeyValue } = connection.AuthParameters.ApiKeyAuthParameters;
+      const key = ApiKeyValue.replace(
+        /^\{\{resolve:secretsmanager:(.+):SecretString:::\}\}$/,
+        (_, arn) => secretOf(arn) ?? '',
+      );
+      const headers = { 'content-type': 'application/json', [ApiKeyName]: key };
+      return {
+        bus,
+        sources: EventPattern.source,
+        url: destination.InvocationEndpoint,
+        request: { method: destination.HttpMethod, headers, redirect: 'manual' as const },
+        retries: RetryPolicy.MaximumRetryAttempts,
+        deadLetterQueueUrl: find('AWS::SQS::Queue', DeadLetterConfig.Arn).ref,
+      };
+    });
+  });
+}
+
+function read<Schema extends v.GenericSchema>(
+  schema: Schema,
+  resource: ResolvedResource,
+): v.InferOutput<Schema> {
+  const parsed = v.safeParse(schema, resource.properties, redactedMessages);
+  if (parsed.success) return parsed.output;
+  throw new Error(
+    `The local stack cannot deliver events as ${resource.logicalId} says; see infra/local/aws/event-delivery.ts.\n${v.summarize(parsed.issues)}`,
+  );
+}
+
+/**
+ * Returns a function that delivers each event, and one that stops all deliveries. Calls `tell` after each failed
+ * attempt.
+ */
+export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, tell: (text: string) => void) {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const deliver = async ({ detailType, detail }: BusEvent, delivery: Delivery): Promise<void> => {
+    const body = JSON.stringify(detail);
+    for (let attempt = 0; ; attempt++) {
+      const status = await post(delivery, body, signal);
+      if ((status >= 200 && status < 300) || signal.aborted) return;
+      tell(`${detailType} could not be posted to ${delivery.url}: ${status || 'no answer'}`);
+      if ((status && status !== 429 && status < 500) || attempt >= delivery.retries) break;
+      await sleep(Math.min(250 * 2 ** attempt, 60_000), undefined, { signal });
+    }
+    await sqs.send(new SendMessageCommand({ QueueUrl: delivery.deadLetterQueueUrl, MessageBody: body }));
+  };
+  const onEvent = (event: BusEvent): void => {
+    const meant = deliveries.filter(
+      ({ bus, sources }) => bus === event.bus && sources.includes(event.source),
+    );
+    for (const delivery of meant) {
+      deliver(event, delivery).catch(
+        (error: unknown) => signal.aborted || tell(`${event.detailType} is lost: ${error}`),
+      );
+    }
+  };
+  return { onEvent, stop: () => stopping.abort() };
+}
+
+/** The status of the answer, or 0 without an answer within five seconds, as EventBridge times out. */
+async function post({ url, request }: Delivery, body: string, stopping: AbortSignal): Promise<number> {
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(5000)]);
+  const response = await fetch(url, { ...request, body, signal }).catch(() => undefined);
+  await response?.body?.cancel();
+  return response?.status ?? 0;
+}

@@ -1,0 +1,93 @@
+import * as v from 'valibot';
+import { emailAddress } from '../lib/schemas.ts';
+
+// Google's documented limits: the API rejects what Google would reject, with a clear message.
+const text = (maxLength: number) =>
+  v.pipe(
+    v.string('It must be text.'),
+    v.minLength(1, 'It must not be empty.'),
+    v.maxLength(maxLength, `It must not be longer than ${maxLength} characters.`),
+  );
+const flag = v.boolean('It must be true or false.');
+const oneOf = <const Options extends readonly string[]>(...options: Options) =>
+  v.picklist(options, `It must be one of ${options.join(', ')}.`);
+const minutes = 'It must be a whole number from 0 to 40320.';
+const webUrl = 'It must be an http or https URL.';
+
+/** A guest with two entries is invited once, by the first one. */
+function withoutRepeated<Guest extends { email: string }>(guests: Guest[]): Guest[] {
+  const first = new Map<string, Guest>();
+  for (const guest of guests) {
+    const address = guest.email.toLowerCase();
+    if (!first.has(address)) first.set(address, guest);
+  }
+  return [...first.values()];
+}
+
+/** The optional fields of an event, with Google's names. */
+export const eventDetails = v.strictObject({
+  /** Guests. Past 200, Google does not pass on their answers. */
+  attendees: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          email: emailAddress('It must be an e-mail address.'),
+          displayName: v.optional(text(200)),
+          optional: v.optional(flag),
+        }),
+        'It must be a list.',
+      ),
+      v.transform(withoutRepeated),
+      v.maxLength(200, 'It must have at most 200 entries.'),
+    ),
+  ),
+  /** Whether guests see each other, may invite others, and may change the event. Google's defaults: yes, yes, no. */
+  guestsCanSeeOtherGuests: v.optional(flag),
+  guestsCanInviteOthers: v.optional(flag),
+  guestsCanModify: v.optional(flag),
+  /** The guests that Google notifies of the event and its changes. The default is `none`. */
+  sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
+  /** Whether the event has a Google Meet link. */
+  meet: v.optional(flag),
+  /** Reminders in place of the calendar's own; an empty list means no reminders. `minutes` before the start. */
+  reminders: v.optional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          method: oneOf('email', 'popup'),
+          minutes: v.pipe(
+            v.number(minutes),
+            v.safeInteger(minutes),
+            v.minValue(0, minutes),
+            v.maxValue(40_320, minutes),
+          ),
+        }),
+        'It must be a list.',
+      ),
+      v.maxLength(5, 'It must have at most 5 entries.'),
+    ),
+  ),
+  /** One of the calendar's eleven colours. */
+  colorId: v.optional(
+    v.pipe(v.string('It must be text.'), v.regex(/^([1-9]|1[01])$/, 'It must be "1" to "11".')),
+  ),
+  visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
+  /** Whether the event blocks its time (`opaque`, the default) or not. */
+  transparency: v.optional(oneOf('opaque', 'transparent')),
+  /** The origin of the event: a link that its owner sees. */
+  source: v.optional(
+    v.strictObject({
+      title: text(200),
+      url: v.pipe(
+        v.string(webUrl),
+        v.trim(),
+        v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
+        // URL parsers ignore these characters: without this, the host shown could differ from the host opened.
+        v.transform((url) => url.replace(/[\t\n\r]/g, '')),
+        v.maxLength(2000, 'It must not be longer than 2000 characters.'),
+        v.metadata({ format: 'uri' }),
+      ),
+    }),
+  ),
+});
+export type EventDetails = v.InferOutput<typeof eventDetails>;

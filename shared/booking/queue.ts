@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import type { CachedSecret } from '../aws/secrets.ts';
+import type { Keys } from '../crypto/keys.ts';
+import { withMac } from '../crypto/payment-mac.ts';
+import type { Problem } from '../lib/app-error.ts';
+import { type Clock, systemClock } from '../lib/clock.ts';
+import type { Appointment } from './booking.ts';
+import type { PaymentFacts } from './payment.ts';
+
+/** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
+export type PaymentReported = {
+  type: 'payment';
+  /** The provider's id of the payment; the same for its session, its refunds and its disputes. */
+  paymentId: string;
+  /** The provider's id of the message. */
+  eventId: string;
+  facts: PaymentFacts;
+  /** The booking that the payment names. Refunds and disputes need not: the payment leads to it. */
+  booking?: BookingFromPayment;
+};
+
+/** A booking as a payment names it. Without an appointment the problems say why there is none. */
+export type BookingFromPayment = {
+  bookingId: string;
+  /** Only a declared booking is meant: the payment does not create one, since its payer may have chosen the id. */
+  mustExist?: true;
+  userId?: string;
+  /** A user is named, by an id that cannot be used: the payment counts for no booking of any user. */
+  unusableUser?: true;
+  appointment?: Appointment;
+  problems: Problem[];
+};
+
+/**
+ * A booking is to be looked at again. `cause` tells two requests apart that mean the same otherwise. `checkSlot`:
+ * another booking has taken the same slot at the same moment, so whose it is must be checked again.
+ */
+export type SyncRequested = {
+  type: 'sync';
+  bookingId: string;
+  userId?: string;
+  cause: string;
+  checkSlot?: true;
+};
+
+/** A user has connected or chosen a calendar: bookings that waited for it are to be synced. `page` and `after` continue a long list. */
+export type ConnectionActivated = {
+  type: 'connection.activated';
+  userId: string;
+  tokenVersion: number;
+  /** Counts the user's settings changes: set where a calendar was chosen, so that it is not taken for the connecting before. */
+  choices?: number;
+  page: number;
+  after?: Record<string, unknown>;
+};
+
+/** The epoch second in which a message was first put into the queue. */
+export type Sent = { sentAt?: number };
+
+export type BookingMessage = (PaymentReported | SyncRequested | ConnectionActivated) & Sent;
+
+/**
+ * The FIFO queue of bookings, for messages that need no proof: they only cause a read of the table. Resolves when the
+ * queue holds the messages durably.
+ */
+export type BookingQueue = {
+  send(message: SyncRequested | ConnectionActivated): Promise<void>;
+  /** At most ten. Answers how many were taken. */
+  sendBatch(messages: (SyncRequested | ConnectionActivated)[]): Promise<number>;
+};
+
+/** The same queue, for payments: each message carries a MAC, without which booking-sync does not believe it. */
+export type PaymentQueue = {
+  /** Reads the keys ahead, for a new environment to do while it waits for something else. */
+  prepare(): Promise<unknown>;
+  send(message: PaymentReported): Promise<void>;
+};
+
+/** SQS takes at most this many messages in one call. */
+export const batchSize = 10;
+
+/** The queue at `queueUrl`. */
+export function bookingQueue(queueUrl: string, clock: Clock = systemClock, client?: SQSClient): BookingQueue {
+  const sqs = lazyClient(client);
+  return {
+    async send(message) {
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...toSqsEntry(message, clock()) }));
+    },
+    async sendBatch(messages) {
+      if (messages.length === 0) return 0;
+      const Entries = messages.map((message, index) => ({
+        Id: String(index),
+        ...toSqsEntry(message, clock()),
+      }));
+      const { Successful = [] } = await sqs().send(
+        new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }),
+      );
+      return Successful.length;
+    },
+  };
+}
+
+/** The queue at `queueUrl` for payments. `keys` make the MACs. */
+export function paymentQueue(
+  queueUrl: string,
+  keys: CachedSecret<Keys<'payment-messages'>>,
+  clock: Clock = systemClock,
+  client?: SQSClient,
+): PaymentQueue {
+  const sqs = lazyClient(client);
+  return {
+    prepare: keys.get,
+    async send(message) {
+      const now = clock();
+      const sending = toSqsEntry(message, now);
+      const MessageBody = withMac(await keys.get(), sending.MessageBody, now);
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...sending, MessageBody }));
+    },
+  };
+}
+
+/** A client that is made when it is first used: sync holds a queue that it seldom uses. */
+function lazyClient(client: SQSClient | undefined): () => SQSClient {
+  let made = client;
+  return () => {
+    made ??= new SQSClient();
+    return made;
+  };
+}
+
+/**
+ * Group: one per booking, so that two workers seldom meet on one. Deduplication (five minutes) by content: a second
+ * delivery of the same event is dropped early; nothing depends on it.
+ */
+function toSqsEntry(
+  message: BookingMessage,
+  sentAt: number,
+): {
+  MessageBody: string;
+  MessageGroupId: string;
+  MessageDeduplicationId: string;
+} {
+  return {
+    MessageBody: JSON.stringify({ ...message, sentAt }).replace(/[\ud800-\udfff\ufffe\uffff]/g, escaped),
+    MessageGroupId: groupOf(message),
+    MessageDeduplicationId: createHash('sha256').update(JSON.stringify(message)).digest('hex'),
+  };
+}
+
+/** JSON lets characters stand as they are that a queue may refuse: those beyond U+FFFD. */
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16)}`;
+}
+
+function groupOf(message: BookingMessage): string {
+  switch (message.type) {
+    case 'payment':
+      return message.booking?.bookingId ?? message.paymentId;
+    case 'sync':
+      return message.bookingId;
+    case 'connection.activated':
+      return message.userId;
+  }
+}

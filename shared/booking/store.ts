@@ -1,0 +1,226 @@
+import {
+  type AttributeValue,
+  BatchGetItemCommand,
+  type DynamoDBClient,
+  GetItemCommand,
+  type KeysAndAttributes,
+  PutItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import {
+  type Cursor,
+  fromItem,
+  type IndexQuery,
+  type Item,
+  queryIndex,
+  shardOf,
+  toItem,
+  tryConditionalWrite,
+} from '../aws/dynamo.ts';
+import type { Connection } from '../connection/connection.ts';
+import { indexes } from '../lib/names.ts';
+import type { Booking, PaymentPointer } from './booking.ts';
+
+/** A booking that is to be looked at, as an index names it. */
+export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
+export type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
+
+/** Bookings of a user that start from `from` to `to` (epoch seconds, both included), at most 100, after `after`. */
+export type ListQuery = {
+  userId: string;
+  from: number;
+  to: number;
+  limit: number;
+  after?: ListPosition | undefined;
+};
+/** Where a page of that list ended. */
+export type ListPosition = { startsAt: number; bookingId: string };
+
+/** The table of bookings. */
+export type BookingStore = {
+  /** The booking as it is now (strongly consistent). */
+  get(bookingId: string): Promise<Booking | undefined>;
+  /**
+   * One page of a user's bookings, by start. Which they are, an index says, and it may lag: what they are is read as it
+   * is now, so one may have moved, gone to another user or out of the range. Bookings without an appointment are in no list.
+   */
+  list(query: ListQuery): Promise<{ bookings: Booking[]; next?: ListPosition }>;
+  /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
+  save(booking: Booking): Promise<boolean>;
+  /** The same for what is known under a payment's id. */
+  savePointer(pointer: PaymentPointer): Promise<boolean>;
+  /** One page of bookings whose next attempt is due. From an index: it may lag. */
+  listDue(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
+  /** One page of bookings with work to do once this user connects or chooses a calendar. From an index: it may lag. */
+  listWaiting(userId: string, limit: number, cursor?: Cursor): Promise<BookingPage>;
+};
+
+/** What sync decides on, as it is now (strongly consistent), in one call. */
+export type LoadSnapshot = (names: {
+  bookingId?: string | undefined;
+  userId?: string | undefined;
+  paymentId?: string | undefined;
+}) => Promise<SyncSnapshot>;
+
+export type SyncSnapshot = { booking?: Booking; connection?: Connection; pointer?: PaymentPointer };
+
+const prefix = 'booking#';
+const key = (bookingId: string): string => `${prefix}${bookingId}`;
+const pointerKey = (paymentId: string): string => `payment#${paymentId}`;
+
+/** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
+export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: number): BookingStore {
+  /** Writes an item over the version it was read at, and counts its version up. */
+  function put(item: Item & { version: number }): Promise<boolean> {
+    return tryConditionalWrite(
+      dynamo.send(
+        new PutItemCommand({
+          TableName: table,
+          Item: toItem({ ...item, version: item.version + 1 }),
+          ...(item.version === 0
+            ? { ConditionExpression: 'attribute_not_exists(id)' }
+            : {
+                ConditionExpression: '#version = :version',
+                ExpressionAttributeNames: { '#version': 'version' },
+                ExpressionAttributeValues: toItem({ ':version': item.version }),
+              }),
+        }),
+      ),
+    );
+  }
+
+  async function page(query: Omit<IndexQuery, 'table'>): Promise<BookingPage> {
+    const { items, ...rest } = await queryIndex<{ id: string; userId?: string; syncDueAt?: number }>(dynamo, {
+      table,
+      ...query,
+    });
+    return {
+      bookings: items.map(({ id, ...item }) => ({ ...item, bookingId: id.slice(prefix.length) })),
+      ...rest,
+    };
+  }
+
+  return {
+    async get(bookingId) {
+      const { Item } = await dynamo.send(
+        new GetItemCommand({ TableName: table, Key: toItem({ id: key(bookingId) }), ConsistentRead: true }),
+      );
+      return Item && toBooking(Item);
+    },
+
+    async list({ userId, from, to, limit, after }) {
+      const { items, cursor } = await queryIndex<{ id: string }>(dynamo, {
+        table,
+        index: indexes.userBookings,
+        condition: 'userId = :userId AND startsAt BETWEEN :from AND :to',
+        values: { ':userId': userId, ':from': from, ':to': to },
+        limit,
+        cursor: after && { userId, startsAt: after.startsAt, id: key(after.bookingId) },
+      });
+      const keys = items.map(({ id }) => toItem({ id }));
+      const { [table]: found = [] } = await readBatch(dynamo, {
+        ...(keys.length > 0 ? { [table]: { Keys: keys, ConsistentRead: true } } : {}),
+      });
+      const bookings = found.map(toBooking).sort(compareByStart);
+      if (!cursor) return { bookings };
+      const { startsAt, id } = cursor as { startsAt: number; id: string };
+      return { bookings, next: { startsAt, bookingId: id.slice(prefix.length) } };
+    },
+
+    save(booking) {
+      return put({ ...booking, ...indexKeys(booking, shardCount), id: key(booking.bookingId) });
+    },
+
+    savePointer(pointer) {
+      return put({ ...pointer, id: pointerKey(pointer.paymentId) });
+    },
+
+    listDue(shard, now, limit, cursor) {
+      const condition = 'syncShard = :shard AND syncDueAt <= :now';
+      return page({
+        index: indexes.syncDue,
+        condition,
+        values: { ':shard': shard, ':now': now },
+        limit,
+        cursor,
+      });
+    },
+
+    async listWaiting(userId, limit, cursor) {
+      const condition = 'waitingUserId = :userId';
+      const values = { ':userId': userId };
+      const { bookings, ...rest } = await page({ index: indexes.waiting, condition, values, limit, cursor });
+      return { bookings: bookings.map(({ bookingId }) => ({ bookingId, userId })), ...rest };
+    },
+  };
+}
+
+/** The read that sync starts with, across the tables of bookings and connections. */
+export function snapshotLoader(
+  dynamo: DynamoDBClient,
+  tables: { bookings: string; connections: string },
+): LoadSnapshot {
+  return async ({ bookingId, userId, paymentId }) => {
+    const bookingKeys = [
+      ...(bookingId === undefined ? [] : [key(bookingId)]),
+      ...(paymentId === undefined ? [] : [pointerKey(paymentId)]),
+    ].map((id) => toItem({ id }));
+    const found = await readBatch(dynamo, {
+      ...(bookingKeys.length > 0 ? { [tables.bookings]: { Keys: bookingKeys, ConsistentRead: true } } : {}),
+      ...(userId === undefined
+        ? {}
+        : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
+    });
+    const snapshot: SyncSnapshot = {};
+    for (const item of found[tables.bookings] ?? []) {
+      const { id, ...rest } = fromItem<{ id: string }>(item);
+      if (id.startsWith(prefix)) snapshot.booking = rest as unknown as Booking;
+      else snapshot.pointer = rest as unknown as PaymentPointer;
+    }
+    const [connection] = found[tables.connections] ?? [];
+    if (connection) snapshot.connection = fromItem<Connection>(connection);
+    return snapshot;
+  };
+}
+
+type Found = Record<string, Record<string, AttributeValue>[]>;
+
+/** Reads up to a hundred items in one call. A throttled table leaves keys unprocessed instead of failing the call. */
+async function readBatch(dynamo: DynamoDBClient, request: Record<string, KeysAndAttributes>): Promise<Found> {
+  const found: Found = {};
+  let missing = request;
+  for (let tries = 0; Object.keys(missing).length > 0; tries++) {
+    if (tries === 3) throw new Error('DynamoDB left keys unprocessed three times: the tables are throttled.');
+    const { Responses = {}, UnprocessedKeys = {} } = await dynamo.send(
+      new BatchGetItemCommand({ RequestItems: missing }),
+    );
+    for (const [table, items] of Object.entries(Responses))
+      found[table] = [...(found[table] ?? []), ...items];
+    missing = UnprocessedKeys;
+  }
+  return found;
+}
+
+function toBooking(item: Record<string, AttributeValue>): Booking {
+  const { id: _, ...booking } = fromItem<Booking & { id: string }>(item);
+  return booking;
+}
+
+function compareByStart(one: Booking, other: Booking): number {
+  const difference = (one.appointment?.startsAt ?? 0) - (other.appointment?.startsAt ?? 0);
+  return difference || (one.bookingId < other.bookingId ? -1 : 1);
+}
+
+/** Keys of the sparse indexes: present only while the booking belongs into the index. */
+function indexKeys(
+  booking: Booking,
+  shardCount: number,
+): { syncShard: string | undefined; waitingUserId: string | undefined; startsAt: number | undefined } {
+  return {
+    syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
+    waitingUserId:
+      booking.status === 'waiting_for_connection' || booking.blocked || booking.formerAccountEvents
+        ? booking.userId
+        : undefined,
+    startsAt: booking.appointment?.startsAt,
+  };
+}

@@ -1,0 +1,87 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { expect, inject, onTestFinished, test } from 'vitest';
+import { temporaryDirectory } from './local-assembly.ts';
+
+const commands = join(import.meta.dirname, '..', '..', 'infra', 'cli');
+
+type Command = { child: ChildProcess; output: () => string; exited: Promise<number | null> };
+
+/** Runs a command of the local stack as npm would. */
+function command(name: string, ...options: string[]): Command {
+  const child = spawn(process.execPath, [join(commands, `${name}.ts`), ...options]);
+  let output = '';
+  const collect = (chunk: Buffer) => {
+    output += chunk;
+  };
+  child.stdout.on('data', collect);
+  child.stderr.on('data', collect);
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const exited = once(child, 'exit').then(([code]) => code as number | null);
+  return { child, output: () => output, exited };
+}
+
+async function startStack(state: string, ...options: string[]): Promise<Command> {
+  const stack = command(
+    'start',
+    '--port',
+    '0',
+    '--state',
+    state,
+    '--assembly',
+    inject('assembly'),
+    ...options,
+  );
+  await expect.poll(stack.output, { timeout: 15_000 }).toContain('Ctrl-C stops everything');
+  return stack;
+}
+
+test('start prints its addresses, pay pays, and a signal ends everything', async () => {
+  const state = temporaryDirectory();
+  const stack = await startStack(state);
+  for (const told of [/http:\/\/localhost:\d+\/google\/connect\?token=/, /whsec_\w+/, /\/webhooks\/stripe/]) {
+    expect(stack.output()).toMatch(told);
+  }
+  const pay = command('pay', '--state', state, '--booking', 'booking-1');
+  expect(await pay.exited).toBe(0);
+  expect(pay.output()).toContain('booking-1');
+  await expect.poll(stack.output).toContain('booking.waiting  userId demo-user, bookingId booking-1');
+
+  const token = command('token', 'demo-user', '--state', state);
+  expect([await token.exited, token.output()]).toEqual([
+    0,
+    expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+\n$/),
+  ]);
+
+  stack.child.kill('SIGTERM');
+  expect(await stack.exited).toBe(0);
+  const late = command('pay', '--state', state);
+  expect(await late.exited).toBe(1);
+  expect(late.output()).toContain('Is the local stack running?');
+});
+
+test('refuses a second start on the same state, but not a start after SIGKILL', async () => {
+  const state = temporaryDirectory();
+  const first = await startStack(state);
+  const second = command('start', '--port', '0', '--state', state, '--fresh');
+  expect(await second.exited).toBe(1);
+  expect(second.output()).toContain('already running');
+  first.child.kill('SIGKILL');
+  await first.exited;
+  const third = await startStack(state);
+  const signingSecret = (output: string) => /whsec_\w+/.exec(output)?.[0];
+  expect(signingSecret(third.output())).toBe(signingSecret(first.output()));
+});
+
+test.each([
+  ['start', ['--google', 'real'], '--client'],
+  ['start', ['--port', 'many'], 'is no port'],
+  ['start', ['--unknown'], "Unknown option '--unknown'"],
+  ['pay', ['--state', '/nowhere'], 'npm start'],
+  ['token', [], 'npm run token -- <userId>'],
+])('%s %j ends with an explanation of the error', async (name, options, message) => {
+  const { exited, output } = command(name, ...options);
+  expect(await exited).toBe(1);
+  expect(output()).toContain(message);
+});

@@ -1,0 +1,120 @@
+/** The documents are complete and refer only to existing things. */
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { bookingStatuses, problems } from '../../infra/reference.ts';
+import { referencePages } from '../../infra/reference-pages.ts';
+
+const root = join(import.meta.dirname, '../..');
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+const readAll = (pattern: string): string => globSync(pattern, { cwd: root }).map(read).join('\n');
+const documents = globSync(['*.md', '{docs,infra,test}/**/*.md'], { cwd: root });
+
+test('setup.md explains every output of the stack', () => {
+  const outputs = matches(readAll('infra/*.ts'), /(?:output\(\s*|new CfnOutput\(scope, )'(\w+)'/g);
+  expect(explained('docs/setup.md', '## 1. Deploy', 'output')).toEqual(outputs);
+});
+
+test.each(Object.entries(referencePages))('docs/%s matches the code; if not: npm run docs', (name, page) => {
+  expect(read(`docs/${name}`)).toBe(page());
+});
+
+test('api.md explains every problem code of a booking', () => {
+  const payment = [
+    'shared/booking/appointment.ts',
+    'shared/booking/booking-payments.ts',
+    'shared/booking/former-account.ts',
+    'functions/payment-confirmed/booking-from-metadata.ts',
+  ]
+    .map(read)
+    .join('\n');
+  const codes = matches(payment + readAll('functions/booking-sync/*.ts'), /\bcode: '(\w+)'/g);
+  const listed = Object.keys(problems).filter((code) => !code.startsWith('google_'));
+  expect(listed.sort()).toEqual(codes);
+});
+
+test('operate.md explains every status of a booking', () => {
+  expect(
+    explained('docs/operate.md', '## A customer paid, and there is no event', '`status`', 'status'),
+  ).toEqual(Object.keys(bookingStatuses).sort());
+});
+
+test('operate.md explains every metric and every alarm', () => {
+  const metrics = matches(readAll('{functions,shared}/**/*.ts'), /\bmetric\('(\w+)'/g);
+  expect(explained('docs/operate.md', '## Logs and metrics', 'metric')).toEqual(metrics);
+  const alarms = matches(read('infra/alarms.ts'), /\balarm\(\s*['`](\w+)/g);
+  expect(explained('docs/operate.md', '## Alarms', 'alarm')).toEqual(alarms);
+});
+
+test('security.md cites only existing test titles', () => {
+  const named = [...read('docs/security.md').matchAll(/\[([^\]]+)\]\(\.\.\/(test\/[^)]+)\)/g)];
+  expect(named.length).toBeGreaterThan(30);
+  for (const [, title = '', file = ''] of named) {
+    const titles = [...read(file).matchAll(/\(\s*(['"])((?:(?!\1).)+)\1,\s*(?:async )?\(/g)];
+    expect(
+      titles.map(([, , text]) => text),
+      file,
+    ).toContain(title);
+  }
+});
+
+test('the README names every function and every command', () => {
+  const readme = read('README.md');
+  for (const name of readdirSync(join(root, 'functions'))) expect(readme).toContain(`\n  ${name}/`);
+  for (const script of Object.keys(JSON.parse(read('package.json')).scripts))
+    expect(readme).toMatch(new RegExp(`npm (run )?${script}\\b`));
+});
+
+test.each(documents)('every link of %s within the project has a target', (document) => {
+  for (const target of matches(read(document), /\]\((?!https?:)([^)\s]+)\)/g)) {
+    const [path = '', anchor] = target.split('#');
+    const file = path === '' ? document : join(dirname(document), path);
+    expect(existsSync(join(root, file)), target).toBe(true);
+    if (anchor) expect(anchorsOf(file), target).toContain(anchor);
+  }
+});
+
+/** Names in the first cells of the tables under a heading whose first column has this title. */
+function explained(document: string, heading: string, ...columns: string[]): string[] {
+  const tables = sectionOf(document, heading)
+    .split('\n\n')
+    .filter((block) => columns.some((column) => block.startsWith(`| ${column} `)));
+  const rows = tables.flatMap((table) => table.split('\n').slice(2));
+  return matches(rows.map((row) => row.split(' | ')[0]).join('\n'), /`(\w+)`/g);
+}
+
+/** A heading of a document with its whole section. */
+function sectionOf(document: string, heading: string): string {
+  const [, after] = read(document).split(`\n${heading}\n`);
+  if (after === undefined) throw new Error(`${document} has no "${heading}".`);
+  const depth = heading.indexOf(' ');
+  return after.split(new RegExp(`\n#{1,${depth}} `))[0] ?? '';
+}
+
+/** What the first group of a pattern finds in a text: each once, sorted. */
+function matches(text: string, pattern: RegExp): string[] {
+  return [...new Set([...text.matchAll(pattern)].map(([, found = '']) => found))].sort();
+}
+
+/** The anchors that GitHub gives to the headings of a document. */
+function anchorsOf(document: string): string[] {
+  const used = new Map<string, number>();
+  return [...read(document).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => {
+    const anchor = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+    const before = used.get(anchor) ?? 0;
+    used.set(anchor, before + 1);
+    return before === 0 ? anchor : `${anchor}-${before}`;
+  });
+}
+
+test('no documented command passes a secret as an argument', () => {
+  const commands = documents.flatMap((document) =>
+    [...read(document).matchAll(/```(?:sh|bash)\n(.*?)```/gs)].map(([, block = '']) => block),
+  );
+  expect(commands.length).toBeGreaterThan(10);
+  const argument = /--secret-string (?!"?file:)\S+|ApiKeyValue=\S+|hexkey:\S+|-hmac \S+|whsec_\w{4}/;
+  for (const block of commands) expect(block).not.toMatch(argument);
+});
