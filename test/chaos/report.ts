@@ -39,7 +39,7 @@ export function findings(result: ChaosResult): string[] {
     ...say(queue.deadLetters > 0, `The dead-letter queue holds ${queue.deadLetters} messages.`),
     ...[...doubles].map(([id, count]) => `${id}: ${count} events stood at the same moment`),
     ...[...eventsOf].map(
-      ([id, here]) => `${here.length} events of ${id ?? 'no booking'}, which nobody paid for`,
+      ([id, here]) => `${here.length} events of ${id ?? 'no booking'}, which no payment paid for`,
     ),
     ...connections
       .filter(({ status }) => status !== 'active')

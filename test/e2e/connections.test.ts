@@ -87,7 +87,7 @@ describe('the connections API', () => {
   it.each([
     ['not JSON', '{"timeZone"', 400, 'invalid_json'],
     ['not an object', '"primary"', 400, 'invalid_request'],
-    ['a field that nobody knows', '{"token":"x"}', 400, 'invalid_request'],
+    ['an object with an unknown field', '{"token":"x"}', 400, 'invalid_request'],
     ['too large', JSON.stringify({ calendarId: 'x'.repeat(70_000) }), 413, 'payload_too_large'],
   ])('refuses a connection change whose body is %s', async (_, body, status, code) => {
     await connect(stack, 'changer');

@@ -61,7 +61,7 @@ const connect = (userId: string, account = ada) =>
   connectUser(stack, { userId, account, now: now + 1000 * links++ });
 const pay = (userId: string, bookingId: string, change: object = {}) =>
   payForBooking(stack, { ...demoBooking(userId, bookingId, now), ...change }, { now, newId: bookingId });
-/** Makes due now what is due in some days. */
+/** Makes a check due now that is due in some days. */
 async function bringForward(id: string): Promise<void> {
   const client = dynamoDbClient(stack.endpoints.dynamodb);
   await client.send(

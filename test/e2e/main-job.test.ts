@@ -457,7 +457,7 @@ describe('connecting', () => {
       (url) => [url, `leadscalendar-connect=${'x'.repeat(43)}`],
     ],
     [
-      'an error nobody has heard of',
+      'an unknown error',
       400,
       'authorization_failed',
       (url, cookie) => [url.replace(/code=[^&]*/, 'error=interstellar'), cookie],

@@ -191,7 +191,7 @@ async function settled(): Promise<void> {
   throw new Error('The queue does not empty.');
 }
 
-/** Makes due now what is due later: of all, or of one user or booking. */
+/** Makes work due now: of all, or of one user or booking. */
 async function bringForward(only?: string): Promise<void> {
   const due = { ConnectionsTable: ['userId', 'refreshAt'], BookingsTable: ['id', 'syncDueAt'] } as const;
   for (const [TableName, [key, time]] of Object.entries(due)) {

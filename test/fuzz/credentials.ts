@@ -59,13 +59,13 @@ export type Token = {
   damage?: Damage | undefined;
 };
 
-const whoever = ['ada-user', 'ben-user', 'broken-user', 'gone-user', 'new-user'];
+const allUsers = ['ada-user', 'ben-user', 'broken-user', 'gone-user', 'new-user'];
 
 export function tokens(audience: keyof typeof audiences): fc.Arbitrary<Token> {
   const aud = audiences[audience];
   const header = { alg: 'HS256', kid: '@kid' };
   const claims = (sub: string) => ({ sub, aud, iat: '@iat', exp: '@exp' });
-  const sound = fc.constantFrom('ada-user', 'ada-user', 'ada-user', ...whoever).map(
+  const sound = fc.constantFrom('ada-user', 'ada-user', 'ada-user', ...allUsers).map(
     (sub): Token => ({
       header: JSON.stringify(header),
       claims: JSON.stringify(claims(sub)),
@@ -275,7 +275,7 @@ export const challenge = createHash('sha256').update(attempt.verifier).digest('b
 export const usedLink = 'used-link';
 
 export const soundStates: fc.Arbitrary<State> = fc.record({
-  userId: fc.constantFrom(...whoever),
+  userId: fc.constantFrom(...allUsers),
   link: fc.constantFrom('link-1', 'link-1', 'link-1', usedLink),
   expires: fc.constantFrom(600, 600, 600, 1, -1, -1e6),
   returnTo: fc.constantFrom(undefined, undefined, 'https://app.example.com/done?x=1#top'),

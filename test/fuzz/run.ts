@@ -10,7 +10,7 @@ import { check, checkRest, documented, eventOf } from './oracle.ts';
 import type { Case } from './requests.ts';
 import { type Service, startService } from './service.ts';
 
-const help = `Sends requests that nobody should send to every public endpoint, through the real handlers.
+const help = `Sends hostile requests to every public endpoint, through the real handlers.
 
   npm run fuzz -- --runs 100000 --seed 7
 

@@ -127,7 +127,7 @@ describe('a forged ID token', () => {
     ['that is not valid yet', 'not_yet_valid'],
     ['of another attempt', 'other_nonce'],
     ['of no attempt', 'no_nonce'],
-    ['of nobody', 'no_subject'],
+    ['without a subject', 'no_subject'],
   ];
 
   it.each(forgeries)('an ID token %s connects no user', async (_, forgery) => {
@@ -389,7 +389,7 @@ describe.each<[string, Audience, (token: string) => Promise<unknown>]>([
       'token_invalid',
       async () => {
         const [header, , signature] = (await make()).split('.');
-        return [header, encode(claims({ sub: 'somebody-else' })), signature].join('.');
+        return [header, encode(claims({ sub: 'another-user' })), signature].join('.');
       },
     ],
     [
@@ -520,7 +520,7 @@ describe('webhooks', () => {
     await mismatch(() => atStandard(standard, ofStandard, now + 1));
     await mismatch(() => atStandard(standard, ofStandard, now, 'msg_2'));
     await mismatch(() => atStripe(stripe.replace('9000', '1'), ofStripe));
-    await mismatch(() => atStandard(standard.replace(user, 'somebody-else'), ofStandard));
+    await mismatch(() => atStandard(standard.replace(user, 'another-user'), ofStandard));
     world.time.now += timestampToleranceSeconds + 1;
     await refused('timestamp_out_of_tolerance', () => atStripe(stripe, ofStripe, now));
     await refused('timestamp_out_of_tolerance', () => atStandard(standard, ofStandard, now));

@@ -169,7 +169,7 @@ const reasonsForWildcards: [RegExp, string][] = [
   [/ on \* if aws:SourceAccount = our account$/, 'In the policy of a key, * is that key.'],
   [
     /^Key lets our account kms: \* on \*$/,
-    'Without it, roles could not be given the key, nor anybody mend its policy.',
+    'Without it, no role could be granted the key, and its policy could not be repaired.',
   ],
   [/ refuses anybody sqs: \* /, 'It refuses.'],
   [

@@ -16,7 +16,7 @@ export type Template = {
 
 export type TemplateView = {
   template: Template;
-  /** The resource at a path of the construct tree, e.g. `BookingSync/Function`. Throws where there is none. */
+  /** The resource at a path of the construct tree, e.g. `BookingSync/Function`. Throws if it is missing. */
   at(path: string): Resource;
   ofType(type: string): Resource[];
   /** A value as text, with references as paths in angle brackets: `<Bookings.Arn>/index/waiting`. */

@@ -166,7 +166,7 @@ describe('parseStripeEvent', () => {
     it.each([
       ['no metadata', {}],
       ['null as metadata', null],
-      ['metadata of somebody else', { user_id: 'u', order: '7' }],
+      ['metadata of another system', { user_id: 'u', order: '7' }],
     ])('ignores an event with %s', async (_, foreign) => {
       expect(await translate(type, object({ metadata: foreign }))).toMatchObject({
         ignored: 'no booking in its metadata',
@@ -232,7 +232,7 @@ describe('parseStripeEvent', () => {
   );
 
   it.each([
-    ['a body that is cut off', '{"id":"evt_1"', 'invalid_json'],
+    ['a truncated body', '{"id":"evt_1"', 'invalid_json'],
     ['an empty body', '', 'invalid_json'],
     ['bytes', Buffer.from([0xff, 0xfe, 0x00]), 'invalid_json'],
     ['a list', '[]', 'unsupported_event_format'],
