@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { BookingQueue } from '../../shared/booking/queue.ts';
+import { type BookingQueue, requestWaitingBookings } from '../../shared/booking/queue.ts';
 import { callWithTokenRefresh, getAccess } from '../../shared/connection/access-token.ts';
 import {
   type Connection,
@@ -16,7 +16,7 @@ import { parseRequest } from '../../shared/http/invalid-request.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
-import { describeError, log } from '../../shared/lib/observability.ts';
+import { log } from '../../shared/lib/observability.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
 import { type CalendarDeps, fetchChosenCalendar, googleFailure } from './choose-calendar.ts';
@@ -86,20 +86,9 @@ export async function changeConnection(
   const connection = await requireActiveConnection(deps, userId);
   if (calendarId === undefined) return toView(connection);
   const chosen = await saveSettings(deps, userId, await fetchChosenCalendar(deps, connection, calendarId));
-  await enqueueActivated(deps, chosen);
+  const { tokenVersion, choices = 0 } = chosen;
+  await requestWaitingBookings(deps.queue, { userId, tokenVersion, choices });
   return toView(chosen);
-}
-
-/** Requests the sync of bookings that wait for a calendar. Without it, they are synced when they are due. */
-async function enqueueActivated(
-  { queue }: ConnectionsDeps,
-  { userId, tokenVersion, choices = 0 }: Connection,
-): Promise<void> {
-  try {
-    await queue.send({ type: 'connection.activated', userId, tokenVersion, choices, page: 0 });
-  } catch (error) {
-    log.warn('Waiting bookings not requeued, they stay due', { userId, error: describeError(error) });
-  }
 }
 
 /**

@@ -1,44 +1,31 @@
 import type { BusEvent, BusEventType } from '../../shared/aws/bus.ts';
 import { type CachedSecret, withSecret } from '../../shared/aws/secrets.ts';
-import type { BookingQueue } from '../../shared/booking/queue.ts';
-import {
-  decryptStoredTokens,
-  reencryptRevocation,
-  type TokenDeps,
-} from '../../shared/connection/access-token.ts';
-import {
-  type Connection,
-  formerCalendarsOf,
-  type GrantedConnection,
-  nextRefresh,
-  type Revocation,
-  restoreFormerCalendars,
-  unexpiredLinks,
-} from '../../shared/connection/connection.ts';
+import { type BookingQueue, requestWaitingBookings } from '../../shared/booking/queue.ts';
+import type { TokenDeps } from '../../shared/connection/access-token.ts';
+import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
 import type { Keys } from '../../shared/crypto/keys.ts';
-import {
-  constantTimeEqual,
-  type OAuthState,
-  stateLifetimeSeconds,
-  verifyState,
-} from '../../shared/crypto/oauth-state.ts';
-import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import { constantTimeEqual, type OAuthState, verifyState } from '../../shared/crypto/oauth-state.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
 import {
   coveredCalendars,
   type GoogleIdentity,
   type GoogleOAuth,
-  scopesToKeep,
+  operatorOAuthErrors,
   type TokenResponse,
 } from '../../shared/google/token-endpoint.ts';
 import { AppError, hasCode } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { routes } from '../../shared/lib/names.ts';
-import { describeError, log, metric } from '../../shared/lib/observability.ts';
+import { log, metric } from '../../shared/lib/observability.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
-import { type LearnedCalendar, learnCalendar } from './learn-calendar.ts';
-import { consentError, parseCode } from './parse-code.ts';
+import {
+  buildConnection,
+  byAccount,
+  type Consent,
+  learnCalendar,
+  usedLinkTtlSeconds,
+} from './build-connection.ts';
 
 export type CallbackDeps = Omit<TokenDeps, 'sleep'> & {
   google: GoogleOAuth;
@@ -55,13 +42,8 @@ type CallbackRequest = {
   browser: string | undefined;
 };
 
-/** The user's consent, and the settings of the calendar that was `chosen` before. */
-type Consent = TokenResponse & { identity: GoogleIdentity; learned: LearnedCalendar & { chosen: string } };
-
 export type Connected = { connection: GrantedConnection; returnTo?: string };
 
-/** Seconds for which a used link is kept: the lifetime of a link and of a state made from it in its last second. */
-const usedLinkTtlSeconds = 2 * stateLifetimeSeconds + 60;
 /** Codes that one link may redeem, since all users share the rate limit of Google's token endpoint. */
 const maxExchanges = 5;
 
@@ -93,11 +75,22 @@ export async function completeConnection(
   if (!identity.nonce || !constantTimeEqual(identity.nonce, state.nonce)) throw nonceMismatch();
   if (coveredCalendars(granted.scopes) === 'none') throw permissionMissing();
 
-  const chosen = ifSameAccount(existing, identity)?.calendarId ?? 'primary';
+  const chosen = byAccount(existing, identity.sub).same?.calendarId ?? 'primary';
   const learned = { chosen, ...(await learnCalendar(deps.calendar, granted, chosen)) };
   const connection = await saveConnection(deps, state, { ...granted, identity, learned }, existing);
-  await enqueueActivated(deps, connection);
+  await requestWaitingBookings(deps.queue, { userId: state.userId, tokenVersion: connection.tokenVersion });
   return omitUndefined({ connection, returnTo: state.returnTo });
+}
+
+/**
+ * The authorization code of Google's answer. Errors: `access_denied`, `administrator_denied`, `browser_unsupported`,
+ * `google_client_misconfigured`, and `authorization_failed` for all others.
+ */
+function parseCode(query: URLSearchParams): string {
+  const error = query.get('error');
+  const code = query.get('code');
+  if (error === null && code) return code;
+  throw consentError((error ?? 'no code').slice(0, 60));
 }
 
 async function redeemCode(
@@ -119,6 +112,44 @@ async function redeemCode(
       { status: 400, details: error.details },
     );
   }
+}
+
+/** The error of a failed consent, at the consent page or at the redemption of the code. */
+function consentError(error: string): AppError {
+  const details = { error };
+  if (error === 'access_denied') {
+    return new AppError(
+      'access_denied',
+      'You did not allow access, so nothing was connected. To connect after all, go back to LeadsCalendar and start again.',
+      { status: 403 },
+    );
+  }
+  if (error === 'admin_policy_enforced') {
+    return new AppError(
+      'administrator_denied',
+      'The administrator of this Google account does not allow access to its calendar. Ask them to allow it, or connect another Google account.',
+      { status: 403, details },
+    );
+  }
+  if (error === 'disallowed_useragent') {
+    return new AppError(
+      'browser_unsupported',
+      'Google does not allow signing in inside this app. Open LeadsCalendar in a browser and start again.',
+      { status: 403, details },
+    );
+  }
+  if (operatorOAuthErrors.has(error)) {
+    return new AppError(
+      'google_client_misconfigured',
+      `Google refuses the authorization request of this service (${error}). Check client, redirect URI, scopes and audience in Google's console.`,
+      { status: 503, details },
+    );
+  }
+  return new AppError(
+    'authorization_failed',
+    'Google ended the connection with an error. Please go back to LeadsCalendar and try again.',
+    { status: 400, details },
+  );
 }
 
 /**
@@ -145,120 +176,6 @@ async function saveConnection(
   return stored;
 }
 
-async function buildConnection(
-  deps: CallbackDeps,
-  state: OAuthState,
-  { identity, learned, ...granted }: Consent,
-  existing: Connection | undefined,
-): Promise<GrantedConnection> {
-  const { userId } = state;
-  const now = deps.clock();
-  const keys = await deps.tokenKeys.get();
-  const before = existing?.status === 'disconnected' ? undefined : existing;
-  const sameAccount = ifSameAccount(existing, identity);
-  const refreshToken = granted.refreshToken ?? (await verifyStoredRefreshToken(deps, sameAccount));
-  const accessTokenExpiresAt = now + granted.expiresIn;
-  const accountChangedAt = before && !sameAccount ? now : before?.accountChangedAt;
-  return omitUndefined({
-    userId,
-    status: 'active' as const,
-    googleSub: identity.sub,
-    email: identity.email,
-    scopes: scopesToKeep(granted.scopes),
-    ...calendarOf(sameAccount, learned),
-    ...toFormerCalendars(existing, identity, granted.scopes, now),
-    ...(await encryptTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
-    accessTokenExpiresAt,
-    tokenVersion: (existing?.tokenVersion ?? 0) + 1,
-    lastUsedAt: now,
-    lastRefreshedAt: now,
-    refreshAt: nextRefresh({ lastUsedAt: now, accessTokenExpiresAt }, now, deps.random, deps.refreshPolicy),
-    refreshFailures: 0,
-    usedLinks: [
-      ...(existing ? unexpiredLinks(existing, now) : []),
-      { link: state.linkTokenHash, until: now + usedLinkTtlSeconds },
-    ],
-    accountChangedAt,
-    ...(await reencryptRevocation(deps, userId, grantToRevoke(existing, identity))),
-    connectedAt: now,
-    updatedAt: now,
-  });
-}
-
-/** The existing connection to the same Google account; a connection to another account has other calendars. */
-function ifSameAccount(
-  existing: Connection | undefined,
-  identity: GoogleIdentity,
-): GrantedConnection | undefined {
-  return existing && existing.status !== 'disconnected' && existing.googleSub === identity.sub
-    ? existing
-    : undefined;
-}
-
-/** Former calendars that may have orphans, as far as the new grant covers them. */
-function toFormerCalendars(
-  existing: Connection | undefined,
-  { email, sub }: GoogleIdentity,
-  scopes: string[],
-  now: number,
-): Pick<GrantedConnection, 'formerCalendars'> {
-  if (existing && existing.status !== 'disconnected' && existing.googleSub !== sub)
-    return { formerCalendars: formerCalendarsOf(existing, now) };
-  const former = existing ? restoreFormerCalendars(existing, email, now) : [];
-  const narrowed =
-    existing !== undefined &&
-    existing.status !== 'disconnected' &&
-    coveredCalendars(existing.scopes) === 'shared' &&
-    coveredCalendars(scopes) === 'owned';
-  const covered = narrowed ? former.filter(({ calendarId }) => calendarId === 'primary') : former;
-  return covered.length > 0 ? { formerCalendars: covered } : {};
-}
-
-/** The settings of the chosen calendar, unless the user has chosen another one in the meantime. */
-function calendarOf(
-  sameAccount: GrantedConnection | undefined,
-  { chosen, calendarId, timeZone }: Consent['learned'],
-): Pick<GrantedConnection, 'calendarId' | 'timeZone'> {
-  const { calendarId: current = 'primary', timeZone: existing } = sameAccount ?? {};
-  const isCurrent = current === chosen;
-  const zone = isCurrent ? (timeZone ?? (calendarId === current ? existing : undefined)) : existing;
-  return omitUndefined({ calendarId: isCurrent ? calendarId : current, timeZone: zone });
-}
-
-/** The unused grant of another account. Never one of this account, with which Google would revoke the new grant. */
-function grantToRevoke(existing: Connection | undefined, identity: GoogleIdentity): Revocation | undefined {
-  const abandoned =
-    existing && existing.status !== 'disconnected' && existing.googleSub !== identity.sub
-      ? { tokens: existing.tokens, googleSub: existing.googleSub }
-      : existing?.revocation;
-  return abandoned?.googleSub === identity.sub ? undefined : abandoned;
-}
-
-/**
- * The stored refresh token of the same account, for a consent to which Google issued none. A refresh verifies it.
- */
-async function verifyStoredRefreshToken(
-  deps: CallbackDeps,
-  existing: GrantedConnection | undefined,
-): Promise<string> {
-  if (existing) {
-    try {
-      const { refreshToken } = await decryptStoredTokens(deps, existing, existing.tokens);
-      await withSecret(deps.googleClient, ['google_client_misconfigured'], (client) =>
-        deps.google.refresh(client, refreshToken),
-      );
-      return refreshToken;
-    } catch (error) {
-      if (!hasCode(error, 'google_grant_invalid', 'token_unreadable')) throw error;
-    }
-  }
-  throw new AppError(
-    'refresh_token_missing',
-    'Google did not allow lasting access. Remove LeadsCalendar at myaccount.google.com/permissions, then connect again.',
-    { status: 409 },
-  );
-}
-
 /** Publishes the connection, and the change to another Google account. */
 async function publishActivated(
   deps: CallbackDeps,
@@ -272,20 +189,11 @@ async function publishActivated(
     userId,
     reason,
   });
-  const isOtherAccount = existing && existing.status !== 'disconnected' && existing.googleSub !== googleSub;
+  const { other } = byAccount(existing, googleSub);
   await deps.bus.publish(
     event('connection.activated', existing ? 'consented_again' : 'first_consent'),
-    ...(isOtherAccount ? [event('connection.account_changed', 'other_account')] : []),
+    ...(other ? [event('connection.account_changed', 'other_account')] : []),
   );
-}
-
-/** Requests the sync of bookings that wait for this user. Without it, they are synced when they are due. */
-async function enqueueActivated(deps: CallbackDeps, { userId, tokenVersion }: Connection): Promise<void> {
-  try {
-    await deps.queue.send({ type: 'connection.activated', userId, tokenVersion, page: 0 });
-  } catch (error) {
-    log.warn('Waiting bookings not requeued, they stay due', { userId, error: describeError(error) });
-  }
 }
 
 function isLinkUsed(existing: Connection | undefined, state: OAuthState): boolean {

@@ -1,12 +1,8 @@
-import {
-  decryptStoredTokens,
-  reencryptRevocation,
-  type TokenDeps,
-} from '../../shared/connection/access-token.ts';
+import { reencryptRevocation, type TokenDeps } from '../../shared/connection/access-token.ts';
 import type { Connection } from '../../shared/connection/connection.ts';
 import type { ReencryptedTokens } from '../../shared/connection/store.ts';
 import type { Keys } from '../../shared/crypto/keys.ts';
-import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import { decryptStoredTokens, encryptTokens } from '../../shared/crypto/token-encryption.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
 import { forEachConcurrent } from './for-each-concurrent.ts';
 

@@ -5,6 +5,7 @@ import type { Keys } from '../crypto/keys.ts';
 import { withMac } from '../crypto/payment-mac.ts';
 import type { Problem } from '../lib/app-error.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
+import { describeError, log } from '../lib/observability.ts';
 import type { Appointment } from './booking.ts';
 import type { PaymentFacts } from './payment.ts';
 
@@ -118,6 +119,19 @@ export function paymentQueue(
       await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...sending, MessageBody }));
     },
   };
+}
+
+/** Requests the sync of bookings that wait for this user's calendar. If that fails, they are synced when they are due. */
+export async function requestWaitingBookings(
+  queue: BookingQueue,
+  connection: Pick<ConnectionActivated, 'userId' | 'tokenVersion' | 'choices'>,
+): Promise<void> {
+  try {
+    await queue.send({ type: 'connection.activated', ...connection, page: 0 });
+  } catch (error) {
+    const { userId } = connection;
+    log.warn('Waiting bookings not requeued, they stay due', { userId, error: describeError(error) });
+  }
 }
 
 /** A client that is made when it is first used: sync holds a queue that it seldom uses. */

@@ -1,7 +1,7 @@
 import type { Bus } from '../aws/bus.ts';
 import { type CachedSecret, withSecret } from '../aws/secrets.ts';
 import type { Keys } from '../crypto/keys.ts';
-import { decryptTokens, encryptTokens, type Tokens } from '../crypto/token-encryption.ts';
+import { decryptStoredTokens, encryptTokens } from '../crypto/token-encryption.ts';
 import type { CalendarAnswer } from '../google/calendar.ts';
 import type { GoogleClient } from '../google/client-secret.ts';
 import type { GoogleTokens, TokenResponse } from '../google/token-endpoint.ts';
@@ -80,44 +80,6 @@ export async function callWithTokenRefresh<T>(
   return { answer: await call(renewed), access: renewed };
 }
 
-/** Decrypts tokens. Reads the keys again where another worker has encrypted with a key that is not known here yet. */
-export function decryptStoredTokens(
-  deps: Pick<TokenDeps, 'tokenKeys'>,
-  { userId }: { userId: string },
-  encrypted: string,
-): Promise<Tokens> {
-  return withSecret(deps.tokenKeys, ['token_unreadable'], (keys) => decryptTokens(keys, userId, encrypted));
-}
-
-/**
- * The revocation of a connection, encrypted again with the current key: a connection names one key for all it holds.
- * One that cannot be decrypted stays as it is, since it must not prevent a new grant.
- */
-export async function reencryptRevocation(
-  deps: Pick<TokenDeps, 'tokenKeys' | 'clock'>,
-  userId: string,
-  revocation: Revocation | undefined,
-): Promise<{ revocation?: Revocation }> {
-  if (!revocation) return {};
-  const keys = await deps.tokenKeys.get();
-  try {
-    const decrypted = await decryptStoredTokens(deps, { userId }, revocation.tokens);
-    const { tokens } = await encryptTokens(keys, deps.clock(), userId, decrypted);
-    return { revocation: { ...revocation, tokens } };
-  } catch (error) {
-    if (!hasCode(error, 'token_unreadable')) throw error;
-    return { revocation };
-  }
-}
-
-/** Records that the connection is in use, at most once per `recordUseIntervalSeconds`. */
-export async function recordUse(deps: TokenDeps, connection: GrantedConnection): Promise<void> {
-  const now = deps.clock();
-  if (now - connection.lastUsedAt < recordUseIntervalSeconds) return;
-  const refreshAt = nextRefresh({ ...connection, lastUsedAt: now }, now, deps.random, deps.refreshPolicy);
-  await deps.connections.recordUse(connection.userId, connection.tokenVersion, now, refreshAt);
-}
-
 /**
  * Refreshes the tokens of a connection under a lease: one worker calls Google, the others wait for its result.
  * `used` marks the connection as in use. Errors: see `getAccess`.
@@ -151,20 +113,6 @@ export async function refresh(
   }
 }
 
-/** A lease that starts now. Its end has a random fraction and identifies it. */
-export function newLease(deps: Pick<TokenDeps, 'clock' | 'random'>): Lease {
-  const now = deps.clock();
-  return { until: now + leaseSeconds + Math.floor(deps.random() * 1e6) / 1e6, now };
-}
-
-/** The current connection. Errors: `reauthorization_required` where it is not active. */
-async function requireActive(deps: TokenDeps, userId: string): Promise<GrantedConnection> {
-  const connection = await deps.connections.get(userId);
-  if (connection?.status === 'active') return connection;
-  const reason = connection?.status === 'reauthorization_required' ? connection.reason : undefined;
-  throw reauthorizationRequired(reason ?? 'disconnected');
-}
-
 /** Refreshes a connection on which the caller holds the lease. Errors: see `getAccess`. */
 export async function refreshUnderLease(
   deps: TokenDeps,
@@ -184,13 +132,6 @@ export async function refreshUnderLease(
     await scheduleRetry(deps, connection);
     throw error;
   }
-}
-
-/** Schedules a retry of a refresh or revocation, and releases the lease. */
-export async function scheduleRetry(deps: TokenDeps, connection: Connection): Promise<void> {
-  const failures = connection.refreshFailures + 1;
-  const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
-  await deps.connections.releaseLeaseForRetry(connection, deps.clock() + wait, failures);
 }
 
 async function saveRefreshedTokens(
@@ -270,4 +211,54 @@ function reauthorizationRequired(reason: string): AppError {
     'Google no longer accepts this connection. The user must connect the calendar again.',
     { status: 409, details: { reason } },
   );
+}
+
+/** Schedules a retry of a refresh or revocation, and releases the lease. */
+export async function scheduleRetry(deps: TokenDeps, connection: Connection): Promise<void> {
+  const failures = connection.refreshFailures + 1;
+  const wait = backoff(failures, deps.random, { first: 60, longest: 3600 });
+  await deps.connections.releaseLeaseForRetry(connection, deps.clock() + wait, failures);
+}
+
+/** The current connection. Errors: `reauthorization_required` where it is not active. */
+async function requireActive(deps: TokenDeps, userId: string): Promise<GrantedConnection> {
+  const connection = await deps.connections.get(userId);
+  if (connection?.status === 'active') return connection;
+  const reason = connection?.status === 'reauthorization_required' ? connection.reason : undefined;
+  throw reauthorizationRequired(reason ?? 'disconnected');
+}
+
+/** A lease that starts now. Its end has a random fraction and identifies it. */
+export function newLease(deps: Pick<TokenDeps, 'clock' | 'random'>): Lease {
+  const now = deps.clock();
+  return { until: now + leaseSeconds + Math.floor(deps.random() * 1e6) / 1e6, now };
+}
+
+/** Records that the connection is in use, at most once per `recordUseIntervalSeconds`. */
+export async function recordUse(deps: TokenDeps, connection: GrantedConnection): Promise<void> {
+  const now = deps.clock();
+  if (now - connection.lastUsedAt < recordUseIntervalSeconds) return;
+  const refreshAt = nextRefresh({ ...connection, lastUsedAt: now }, now, deps.random, deps.refreshPolicy);
+  await deps.connections.recordUse(connection.userId, connection.tokenVersion, now, refreshAt);
+}
+
+/**
+ * The revocation of a connection, encrypted again with the current key: a connection names one key for all it holds.
+ * One that cannot be decrypted stays as it is, since it must not prevent a new grant.
+ */
+export async function reencryptRevocation(
+  deps: Pick<TokenDeps, 'tokenKeys' | 'clock'>,
+  userId: string,
+  revocation: Revocation | undefined,
+): Promise<{ revocation?: Revocation }> {
+  if (!revocation) return {};
+  const keys = await deps.tokenKeys.get();
+  try {
+    const decrypted = await decryptStoredTokens(deps, { userId }, revocation.tokens);
+    const { tokens } = await encryptTokens(keys, deps.clock(), userId, decrypted);
+    return { revocation: { ...revocation, tokens } };
+  } catch (error) {
+    if (!hasCode(error, 'token_unreadable')) throw error;
+    return { revocation };
+  }
 }

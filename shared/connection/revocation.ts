@@ -1,7 +1,8 @@
+import { decryptStoredTokens } from '../crypto/token-encryption.ts';
 import { AppError } from '../lib/app-error.ts';
 import { toIso } from '../lib/clock.ts';
 import { describeError, log, metric } from '../lib/observability.ts';
-import { decryptStoredTokens, scheduleRetry, type TokenDeps } from './access-token.ts';
+import { scheduleRetry, type TokenDeps } from './access-token.ts';
 import { type Connection, type Revocation, retentionEndsAt } from './connection.ts';
 
 /**

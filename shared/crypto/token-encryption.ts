@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { type CachedSecret, withSecret } from '../aws/secrets.ts';
 import { AppError } from '../lib/app-error.ts';
 import type { Keys } from './keys.ts';
 
@@ -52,6 +53,15 @@ export async function decryptTokens(
     throw decryptionFailed(error);
   }
   throw decryptionFailed();
+}
+
+/** Decrypts tokens. Reads the keys again where another worker has encrypted with a key that is not known here yet. */
+export function decryptStoredTokens(
+  deps: { tokenKeys: CachedSecret<Keys<'token-encryption'>> },
+  { userId }: { userId: string },
+  encrypted: string,
+): Promise<Tokens> {
+  return withSecret(deps.tokenKeys, ['token_unreadable'], (keys) => decryptTokens(keys, userId, encrypted));
 }
 
 /** Throws on any text but a JWE (dir, A256GCM) under a known key. */
