@@ -1,8 +1,8 @@
 import { type HttpRequest, type HttpResponse, json } from '../../shared/http/http.ts';
 import { invalidRequest } from '../../shared/http/invalid-request.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
-import { isIdentifier } from '../../shared/lib/identifier.ts';
 import { routes } from '../../shared/lib/names.ts';
+import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { etagOf, type Target, type WriteResult } from './change-booking.ts';
 
 const statuses = { created: 201, accepted: 202, changed: 200, unchanged: 200 };

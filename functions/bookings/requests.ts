@@ -12,9 +12,8 @@ import type { ListPosition, ListQuery } from '../../shared/booking/store.ts';
 import { invalidRequest, parseRequest } from '../../shared/http/invalid-request.ts';
 import type { AppError } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
-import { isIdentifier } from '../../shared/lib/identifier.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
-import { instant, isJsonObject } from '../../shared/lib/schemas.ts';
+import { instant, isIdentifier, isJsonObject } from '../../shared/lib/schemas.ts';
 import { isTimeZone } from '../../shared/lib/time-zone.ts';
 
 /** The desired state of a booking. */

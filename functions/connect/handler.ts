@@ -1,10 +1,9 @@
 import middy from '@middy/core';
 import { secret } from '../../shared/aws/secrets.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
-import { stateLifetimeSeconds } from '../../shared/crypto/oauth-state.ts';
+import { browserBinding, randomSecret, stateLifetimeSeconds } from '../../shared/crypto/oauth-state.ts';
 import { parseGoogleClient } from '../../shared/google/client-secret.ts';
 import { googleEndpoints } from '../../shared/google/endpoints.ts';
-import { browserBinding, randomSecret } from '../../shared/http/browser-binding.ts';
 import { errorPage } from '../../shared/http/error-page.ts';
 import { errorHandler, type HttpRequest, type HttpResponse, redirect } from '../../shared/http/http.ts';
 import { systemClock } from '../../shared/lib/clock.ts';

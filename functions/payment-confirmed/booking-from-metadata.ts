@@ -2,8 +2,8 @@ import { type AppointmentFields, parseAppointment } from '../../shared/booking/a
 import type { Appointment } from '../../shared/booking/booking.ts';
 import type { BookingFromPayment } from '../../shared/booking/queue.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
-import { isIdentifier } from '../../shared/lib/identifier.ts';
 import { reportOperatorError } from '../../shared/lib/observability.ts';
+import { isIdentifier } from '../../shared/lib/schemas.ts';
 
 /** What a provider calls the fields that providers call differently: problems speak its language. */
 export type FieldNames = { bookingId: string; userId: string; timeZone: string };

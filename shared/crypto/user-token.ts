@@ -7,8 +7,8 @@ import {
   SignJWT,
 } from 'jose';
 import { AppError } from '../lib/app-error.ts';
-import { isIdentifier } from '../lib/identifier.ts';
 import type { Audience } from '../lib/names.ts';
+import { isIdentifier } from '../lib/schemas.ts';
 import { fingerprint, hasOneSpelling } from './fingerprint.ts';
 import type { Keys } from './keys.ts';
 

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { escapeHtml } from '../lib/html.ts';
 import { type HttpResponse, html } from './http.ts';
 
 /** The page at the end of a step, in plain text, which is escaped here. */
@@ -15,6 +14,19 @@ type Page = {
   /** Stable error code for support. */
   code?: string;
 };
+
+const entities: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+/** `text` for use in HTML content or a quoted attribute. */
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => entities[character] as string);
+}
 
 const style = `
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #586474; --paper: #eef2f8; --glow: #f9fbfd; --card: #fff; --line: #e1e6ee; --good: #11704a; --good-tint: #dcf3e7; --bad: #944016; --bad-tint: #fdeadf }

@@ -43,6 +43,13 @@ export const instant = (message: string) =>
     v.metadata({ format: 'date-time' }),
   );
 
+const identifierPattern = /^[A-Za-z0-9_.:@-]{1,128}$/;
+
+/** Whether `value` may be a user id or a booking id: 1 to 128 characters of `A-Za-z0-9_.:@-`. */
+export function isIdentifier(value: unknown): value is string {
+  return typeof value === 'string' && identifierPattern.test(value);
+}
+
 // Atoms with dots between them, at a domain of at least two labels: RFC 5322 without quotes and comments.
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';

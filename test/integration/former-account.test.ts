@@ -9,8 +9,8 @@ import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { randomSecret } from '../../shared/crypto/oauth-state.ts';
 import { signUserToken } from '../../shared/crypto/user-token.ts';
-import { randomSecret } from '../../shared/http/browser-binding.ts';
 import { audiences } from '../../shared/lib/names.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 

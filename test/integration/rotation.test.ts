@@ -20,9 +20,9 @@ import { type PaymentReported, paymentQueue } from '../../shared/booking/queue.t
 import { getAccess, refresh } from '../../shared/connection/access-token.ts';
 import type { GrantedConnection } from '../../shared/connection/connection.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
+import { randomSecret } from '../../shared/crypto/oauth-state.ts';
 import { decryptTokens } from '../../shared/crypto/token-encryption.ts';
 import { signUserToken } from '../../shared/crypto/user-token.ts';
-import { randomSecret } from '../../shared/http/browser-binding.ts';
 import { audiences } from '../../shared/lib/names.ts';
 import { logged } from '../support/setup.ts';
 import { ada, ben, startWorld, type World } from './world.ts';

@@ -1,5 +1,5 @@
 /** Searches for secrets in a system's outputs: in clear, in part, and in common encodings. */
-import { escapeHtml } from '../../shared/lib/html.ts';
+import { escapeHtml } from '../../shared/http/page.ts';
 
 /** A secret that must not leak. Of a text only the secret part, without a prefix that all of its kind have. */
 export type Canary = { name: string; secret: string | Buffer };
