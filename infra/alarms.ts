@@ -20,6 +20,8 @@ import { providers } from '../functions/payment-confirmed/providers.ts';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
 import type { ErrorCode } from '../shared/lib/app-error.ts';
 import { metricNamespace, webhookRoute } from '../shared/lib/names.ts';
+import type { MetricName } from '../shared/lib/observability.ts';
+import { type AlarmName, alarmReference } from './operator-reference.ts';
 import { pascalCase } from './service-function.ts';
 
 export interface AlarmsProps {
@@ -40,14 +42,15 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
   const period = Duration.minutes(5);
 
   const alarm = (
-    id: string,
-    alarmDescription: string,
+    name: AlarmName,
     metric: Metric | MathExpression,
     threshold: number,
     periods = 1,
+    suffix = '',
   ) => {
-    const created = new Alarm(group, id, {
-      alarmDescription,
+    const { means, remedy } = alarmReference[name];
+    const created = new Alarm(group, `${name}${suffix}`, {
+      alarmDescription: `${means}. ${remedy}.`,
       metric,
       threshold,
       evaluationPeriods: periods,
@@ -59,33 +62,24 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
 
   alarm(
     'DeadLetters',
-    'Payments are in the dead-letter queue: neither their outcome nor a next attempt could be recorded. Repair the cause, then start a redrive.',
     props.deadLetters.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
     1,
   );
   if (props.undeliveredEvents) {
     alarm(
       'UndeliveredEvents',
-      'LeadsCalendar has refused events, or could not be reached for a day. They are kept for 14 days: repair the receiver, then post them to it from the queue.',
       props.undeliveredEvents.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
       1,
     );
   }
   alarm(
     'QueueAge',
-    'A booking has waited 15 minutes in the queue: booking-sync fails or cannot keep up. See its log and syncConcurrency.',
     props.queue.metricApproximateAgeOfOldestMessage({ period, statistic: Stats.MAXIMUM }),
     Duration.minutes(15).toSeconds(),
   );
-  alarm(
-    'OperatorError',
-    'Only the operator can fix this: for example, a secret is missing or Google refuses our client. The log says which.',
-    own('OperatorError', period),
-    1,
-  );
+  alarm('OperatorError', own('OperatorError', period), 1);
   alarm(
     'FunctionErrors',
-    'Functions have been crashing or timing out for 15 minutes.',
     sumOf(
       'Errors of all functions',
       props.functions.map((fn) => fn.metricErrors({ period, statistic: Stats.SUM })),
@@ -95,7 +89,6 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
   );
   alarm(
     'FunctionThrottles',
-    'Lambda has refused to run functions for 15 minutes: the concurrency of the account or of a function is used up. Webhooks and users get errors. Raise the quota, or reservedConcurrency.',
     sumOf(
       'Throttles of all functions',
       props.functions.map((fn) => fn.metricThrottles({ period, statistic: Stats.SUM })),
@@ -104,16 +97,10 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     3,
   );
   const quarter = Duration.minutes(15);
-  alarm(
-    'ApiErrors',
-    'The API has answered 5xx at least three times in 15 minutes. The access log says on which route, the log of its function why.',
-    props.api.metricServerError({ period: quarter, statistic: Stats.SUM }),
-    3,
-  );
+  alarm('ApiErrors', props.api.metricServerError({ period: quarter, statistic: Stats.SUM }), 3);
   const names = providers.map(({ name }) => name);
   alarm(
     'WebhookErrors',
-    'A payment webhook was answered 5xx, or had a valid signature and could not be read, so its payment is not recorded. The provider repeats it for a limited time only: see the log of payment-confirmed.',
     sumOf(
       'Failed webhooks',
       [
@@ -127,16 +114,11 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     1,
   );
   for (const name of names) {
-    alarm(
-      `WebhooksRejected${pascalCase(name)}`,
-      `Webhooks of the provider "${name}" were rejected at least five times in 15 minutes, and none was accepted. Compare its signing secret with the secret webhook-signing: the provider repeats them for a limited time only.`,
-      rejectedWhileNoneVerifies(name, quarter),
-      5,
-    );
+    alarm('WebhooksRejected', rejectedWhileNoneVerifies(name, quarter), 5, 1, pascalCase(name));
   }
 }
 
-function own(metricName: string, period: Duration, dimensionsMap: Record<string, string> = {}): Metric {
+function own(metricName: MetricName, period: Duration, dimensionsMap: Record<string, string> = {}): Metric {
   return new Metric({
     namespace: metricNamespace,
     metricName,

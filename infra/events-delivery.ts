@@ -1,4 +1,4 @@
-import { Aws, CfnOutput, Duration, Stack, Validations } from 'aws-cdk-lib';
+import { Aws, Duration, Stack, Validations } from 'aws-cdk-lib';
 import {
   ApiDestination,
   Authorization,
@@ -15,6 +15,7 @@ import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { eventSource } from '../shared/lib/names.ts';
+import { output } from './outputs.ts';
 
 /** The header that carries the key by which the receiver knows us. */
 const eventsKeyHeader = 'X-Api-Key';
@@ -94,13 +95,7 @@ export function deliverEvents(scope: Construct, bus: EventBus, url: string): Que
     ],
   });
 
-  new CfnOutput(scope, 'EventsKeySecret', {
-    value: key.secretArn,
-    description: `Holds the key that comes as ${eventsKeyHeader} with every event`,
-  });
-  new CfnOutput(scope, 'EventsConnectionName', {
-    value: connection.connectionName,
-    description: 'Where a new key goes, too',
-  });
+  output(scope, 'EventsKeySecret', key.secretArn);
+  output(scope, 'EventsConnectionName', connection.connectionName);
   return undelivered;
 }

@@ -2,29 +2,29 @@ import { CfnOutput } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { routes, webhookRoute } from '../shared/lib/names.ts';
 import type { Resources } from './functions.ts';
+import { type OutputName, outputReference } from './operator-reference.ts';
+
+/** An output of the stack, with its description. */
+export function output(scope: Construct, name: OutputName, value: string): void {
+  new CfnOutput(scope, name, { value, description: outputReference[name] });
+}
 
 /** What the setup asks for. */
 export function outputs(scope: Construct, resources: Omit<Resources, 'queue' | 'syncTimeout'>): void {
   const { baseUrl, googleClient, webhookSigning, keys, bus, connections, bookings } = resources;
-  const output = (name: string, value: string, description: string) =>
-    new CfnOutput(scope, name, { value, description });
 
-  output('ApiUrl', baseUrl, 'The API');
-  output('CallbackUrl', `${baseUrl}${routes.callback}`, 'To register as redirect URI at Google');
-  output('WebhookUrl', `${baseUrl}${webhookRoute('stripe')}`, 'To register as webhook endpoint at Stripe');
-  output(
-    'StandardWebhookUrl',
-    `${baseUrl}${webhookRoute('standard')}`,
-    'For payment providers that sign by Standard Webhooks',
-  );
-  output('GoogleOauthClientSecret', googleClient.ref, "Needs Google's client secret JSON");
-  output('WebhookSigningSecret', webhookSigning.ref, "Needs Stripe's signing secret");
-  output('LinkSigningSecret', keys['link-signing'].ref, 'Keys with which the backend signs connect links');
-  output('ApiSigningSecret', keys['api-signing'].ref, 'Keys with which the backend signs bearer tokens');
-  output('TokenEncryptionSecret', keys['token-encryption'].ref, "Keys that encrypt Google's tokens");
-  output('StateEncryptionSecret', keys['state-encryption'].ref, 'Keys that encrypt the OAuth state');
-  output('PaymentMessagesSecret', keys['payment-messages'].ref, 'Keys for the MACs of payment messages');
-  output('BusName', bus.eventBusName, 'The event bus for LeadsCalendar');
-  output('ConnectionsTableName', connections.tableName, 'Connections');
-  output('BookingsTableName', bookings.tableName, 'Bookings');
+  output(scope, 'ApiUrl', baseUrl);
+  output(scope, 'CallbackUrl', `${baseUrl}${routes.callback}`);
+  output(scope, 'WebhookUrl', `${baseUrl}${webhookRoute('stripe')}`);
+  output(scope, 'StandardWebhookUrl', `${baseUrl}${webhookRoute('standard')}`);
+  output(scope, 'GoogleOauthClientSecret', googleClient.ref);
+  output(scope, 'WebhookSigningSecret', webhookSigning.ref);
+  output(scope, 'LinkSigningSecret', keys['link-signing'].ref);
+  output(scope, 'ApiSigningSecret', keys['api-signing'].ref);
+  output(scope, 'TokenEncryptionSecret', keys['token-encryption'].ref);
+  output(scope, 'StateEncryptionSecret', keys['state-encryption'].ref);
+  output(scope, 'PaymentMessagesSecret', keys['payment-messages'].ref);
+  output(scope, 'BusName', bus.eventBusName);
+  output(scope, 'ConnectionsTableName', connections.tableName);
+  output(scope, 'BookingsTableName', bookings.tableName);
 }

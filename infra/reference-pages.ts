@@ -1,11 +1,13 @@
-/** The reference pages of docs/, from the OpenAPI document, the schemas of the bus events and the options of the stack. */
+/** The reference pages of docs/, from the OpenAPI document, the schemas of the bus events and the reference of operators. */
 import * as v from 'valibot';
 import { busEventSchema } from '../shared/aws/bus-events.ts';
+import { metricNamespace } from '../shared/lib/names.ts';
 import { stackConfig } from './config.ts';
 import { eventsJsonSchema } from './events-schema.ts';
 import type { JsonSchema } from './openapi.ts';
 import { openApi } from './openapi.ts';
 import { guards, type Operation, operations } from './operations.ts';
+import { alarmReference, metricReference, outputReference } from './operator-reference.ts';
 import {
   bookingStatuses,
   errorCodes,
@@ -116,8 +118,9 @@ function ownFieldsOf({ properties = {}, ...schema }: JsonSchema = {}): JsonSchem
 function configurationPage(): string {
   return page(
     '# Configuration',
-    `For the operator: every option of the stack. ${generated} Each is a key of the CDK context: \`npx cdk deploy -c logRetentionDays=90\`, or under \`"context"\` in cdk.json. Give the same options with each deploy.`,
+    `For the operator: every option, output, alarm and metric of the stack. ${generated} [Setup](setup.md) and [operate](operate.md) say how to use them.`,
     '## Options',
+    'Each is a key of the CDK context: `npx cdk deploy -c logRetentionDays=90`, or under `"context"` in cdk.json. Give the same options with each deploy.',
     table(
       ['key', 'meaning', 'values', 'default'],
       Object.entries(stackConfig.entries).map(([key, schema]) => {
@@ -130,6 +133,18 @@ function configurationPage(): string {
         ];
       }),
     ),
+    '## Outputs',
+    table(['output', 'what it is'], codes(outputReference)),
+    '## Alarms',
+    'Each needs a person. With `alarmEmail` they come by e-mail.',
+    table(
+      ['alarm', 'means', 'do'],
+      Object.entries(alarmReference).map(([name, { means, remedy }]) => [`\`${name}\``, means, remedy]),
+    ),
+    '`WebhooksRejected` exists for each payment provider, with its name at the end: `WebhooksRejectedStripe`.',
+    '## Metrics',
+    `In the namespace \`${metricNamespace}\`, written as log lines (embedded metric format).`,
+    table(['metric', 'counts'], codes(metricReference)),
   );
 }
 

@@ -33,11 +33,30 @@ export function describeError(error: unknown): Fields {
   };
 }
 
+/** Public: docs/configuration.md says what each counts. */
+export type MetricName =
+  | 'BookingSynced'
+  | 'BookingsRequeued'
+  | 'CalendarRefused'
+  | 'ConnectionActivated'
+  | 'GrantRevocation'
+  | 'OperatorError'
+  | 'ReauthorizationRequired'
+  | 'RefreshSweepFailures'
+  | 'RequestFailed'
+  | 'TokenRefreshed'
+  | 'TokensOnOldKey'
+  | 'UnknownOAuthError'
+  | 'UserTokenVerified'
+  | 'WebhookIgnored'
+  | 'WebhookRejected'
+  | 'WebhookVerified';
+
 /**
  * Counts in CloudWatch by a log line in Embedded Metric Format, without a call. Dimensions have few values: never a user
  * or a booking.
  */
-export function metric(name: string, value: number, dimensions: Record<string, string> = {}): void {
+export function metric(name: MetricName, value: number, dimensions: Record<string, string> = {}): void {
   emit({
     _aws: {
       Timestamp: systemMilliseconds(),

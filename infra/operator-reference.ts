@@ -1,0 +1,86 @@
+/** What operators see of the stack: its outputs, alarms and metrics. For the constructs and for docs/configuration.md. */
+import type { MetricName } from '../shared/lib/observability.ts';
+
+/** Description of each output. */
+export const outputReference = {
+  ApiUrl: 'The API',
+  CallbackUrl: 'Redirect URI to register at Google',
+  WebhookUrl: 'Webhook endpoint to register at Stripe',
+  StandardWebhookUrl: 'Webhook endpoint for providers that sign by Standard Webhooks',
+  GoogleOauthClientSecret: "Secret for Google's client file, empty after the first deploy",
+  WebhookSigningSecret: 'Secret for the signing secrets of the providers, empty after the first deploy',
+  LinkSigningSecret: 'Secret with the keys with which the backend signs connect links',
+  ApiSigningSecret: 'Secret with the keys with which the backend signs bearer tokens',
+  TokenEncryptionSecret: "Secret with the keys that encrypt Google's tokens",
+  StateEncryptionSecret: 'Secret with the keys that encrypt the OAuth state',
+  PaymentMessagesSecret: 'Secret with the keys of the MACs of payment messages',
+  BusName: 'The event bus for LeadsCalendar',
+  ConnectionsTableName: 'The table of connections',
+  BookingsTableName: 'The table of bookings and payment pointers',
+  EventsKeySecret: 'With eventsUrl: secret with the key that each posted event carries',
+  EventsConnectionName: 'With eventsUrl: the connection that a new key is written to',
+};
+export type OutputName = keyof typeof outputReference;
+
+/** Each alarm needs a person. The texts are its description, so an e-mail says what to do. */
+export const alarmReference = {
+  DeadLetters: {
+    means: 'A message was received five times, and neither its outcome nor a next run could be recorded',
+    remedy: 'Repair the cause, then redrive: docs/operate.md, the dead-letter queue',
+  },
+  UndeliveredEvents: {
+    means: 'The receiver at eventsUrl refused events, or was unavailable for a day',
+    remedy: 'Repair it, then post the events within 14 days: docs/operate.md, events that were not delivered',
+  },
+  QueueAge: {
+    means: 'A message has waited 15 minutes: booking-sync fails or cannot keep up',
+    remedy: 'See its log, or raise syncConcurrency',
+  },
+  OperatorError: {
+    means: 'Only the operator can repair it: for example, a secret is missing or Google refuses our client',
+    remedy: 'The log names the code: docs/operate.md, operator errors',
+  },
+  FunctionErrors: {
+    means: 'Functions have been crashing or timing out for 15 minutes',
+    remedy: "See the function's log from ERROR on. The next scheduled run makes up for a failed one",
+  },
+  FunctionThrottles: {
+    means: 'Lambda has refused to run functions for 15 minutes; webhooks and users get errors',
+    remedy: "Raise the account's quota of concurrent runs, or reservedConcurrency",
+  },
+  ApiErrors: {
+    means: 'The API answered 5xx at least three times in 15 minutes',
+    remedy: 'The access log names the route, the log of its function the cause',
+  },
+  WebhookErrors: {
+    means: 'A payment is not recorded: its webhook was answered 5xx, or was signed and unreadable',
+    remedy: 'See the log of payment-confirmed. The provider repeats the webhook for a limited time only',
+  },
+  /** One for each payment provider, whose name is appended. */
+  WebhooksRejected: {
+    means: 'At least five webhooks of the provider were rejected in 15 minutes, and none was accepted',
+    remedy:
+      'Compare its signing secret with the secret webhook-signing. The provider repeats webhooks for a limited time only',
+  },
+} satisfies Record<string, { means: string; remedy: string }>;
+export type AlarmName = keyof typeof alarmReference;
+
+/** What each metric counts, and by which dimensions. */
+export const metricReference = {
+  WebhookVerified: 'webhooks with a valid signature, by `provider` and position in its list (`secret`)',
+  WebhookRejected: 'webhooks answered 400, by `provider` and `code`',
+  WebhookIgnored: 'webhooks answered 200 and ignored, by `reason`',
+  BookingSynced: 'recorded outcomes, checks and postponements, by `status`',
+  BookingsRequeued: 'bookings that were due',
+  CalendarRefused: 'accounts or calendars that Google refuses, once per booking and reason',
+  ConnectionActivated: 'completed connections',
+  TokenRefreshed: 'successful refreshes',
+  RefreshSweepFailures: 'connections that one sweep could not refresh, for a reason that may pass',
+  ReauthorizationRequired: 'connections that broke',
+  UnknownOAuthError: 'OAuth errors of Google that this service does not know',
+  GrantRevocation: 'grants to be revoked at Google, by `outcome`',
+  TokensOnOldKey: 'connections on a key that is not current, by `key`, at most 100 a run',
+  UserTokenVerified: 'valid link and bearer tokens, by `purpose` and `key`',
+  OperatorError: 'errors that only the operator can repair',
+  RequestFailed: 'requests answered 5xx, by `route`',
+} satisfies Record<MetricName, string>;
