@@ -155,19 +155,24 @@ function matchPath(
   const pathParameters: Record<string, string> = {};
   let score = 0;
   for (const [i, segment] of wanted.entries()) {
-    const name = /^\{(\w+)(\+?)\}$/.exec(segment);
-    if (name?.[2]) {
-      const rest = given.slice(i).join('/');
-      if (!rest) return undefined;
-      pathParameters[name[1] as string] = decode(rest);
-      return { score: score * 3 ** (given.length - i), pathParameters };
-    }
-    const value = given[i];
-    if (value === undefined || (name ? value === '' : value !== segment)) return undefined;
-    if (name) pathParameters[name[1] as string] = decode(value);
+    const { name, isGreedy } = parseSegment(segment);
+    const value = isGreedy ? given.slice(i).join('/') : given[i];
+    if (!matchesSegment(value, segment, name)) return undefined;
+    if (name) pathParameters[name] = decode(value);
+    if (isGreedy) return { score: score * 3 ** (given.length - i), pathParameters };
     score = score * 3 + (name ? 1 : 2);
   }
   return wanted.length === given.length ? { score, pathParameters } : undefined;
+}
+
+/** `{name}` or `{name+}`; no name: a literal. */
+function parseSegment(segment: string): { name?: string; isGreedy: boolean } {
+  const [, name, plus] = /^\{(\w+)(\+?)\}$/.exec(segment) ?? [];
+  return { ...(name ? { name } : {}), isGreedy: plus === '+' };
+}
+
+function matchesSegment(value: string | undefined, segment: string, name?: string): value is string {
+  return name ? value !== undefined && value !== '' : value === segment;
 }
 
 function decode(text: string): string {

@@ -132,21 +132,28 @@ export function toResponse(returned: unknown): WireResponse | undefined {
   const { statusCode, headers, cookies, body, isBase64Encoded } = returned as Record<string, unknown>;
   const status = Number(statusCode);
   if (!Number.isInteger(status) || status < 100 || status > 599) return undefined;
-  if (body !== undefined && body !== null && typeof body !== 'string') return undefined;
-  const wireHeaders = Object.entries((headers ?? {}) as Record<string, unknown>).map(
-    ([name, value]): [string, string] => [name.toLowerCase(), String(value)],
-  );
+  const text = body ?? '';
+  if (typeof text !== 'string') return undefined;
+  const wireHeaders = toWireHeaders(headers, cookies);
   if (!wireHeaders.every(isSendable)) return undefined;
-  if (!wireHeaders.some(([name]) => name === 'content-type')) {
-    wireHeaders.push(['content-type', 'text/plain;charset=UTF-8']);
-  }
-  for (const cookie of Array.isArray(cookies) ? cookies : [])
-    wireHeaders.push(['set-cookie', String(cookie)]);
   return {
     statusCode: status,
     headers: wireHeaders,
-    body: Buffer.from(body ?? '', isBase64Encoded === true ? 'base64' : 'utf8'),
+    body: Buffer.from(text, isBase64Encoded === true ? 'base64' : 'utf8'),
   };
+}
+
+function toWireHeaders(headers: unknown, cookies: unknown): [string, string][] {
+  const given = Object.entries((headers ?? {}) as Record<string, unknown>).map(
+    ([name, value]): [string, string] => [name.toLowerCase(), String(value)],
+  );
+  const hasType = given.some(([name]) => name === 'content-type');
+  const setCookies: unknown[] = Array.isArray(cookies) ? cookies : [];
+  return [
+    ...given,
+    ...(hasType ? [] : [['content-type', 'text/plain;charset=UTF-8'] satisfies [string, string]]),
+    ...setCookies.map((cookie): [string, string] => ['set-cookie', String(cookie)]),
+  ];
 }
 
 function isSendable([name, value]: [string, string]): boolean {

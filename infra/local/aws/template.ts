@@ -48,22 +48,29 @@ export function readAssembly(directory: string): AssemblyTemplate {
   if (templates.length !== 1 || !templateFile) {
     throw new Error(`${directory} holds ${templates.length} stacks; the local stack runs exactly one.`);
   }
-  const assetPaths = new Map<string, string>();
-  for (const artifact of artifacts) {
-    if (artifact.type !== 'cdk:asset-manifest' || !artifact.properties?.file) continue;
-    const assets = readJson(join(directory, artifact.properties.file)) as {
-      files?: Record<
-        string,
-        { source: { path?: string }; destinations: Record<string, { objectKey: string }> }
-      >;
-    };
-    for (const { source, destinations } of Object.values(assets.files ?? {})) {
-      for (const { objectKey } of Object.values(destinations)) {
-        if (source.path) assetPaths.set(objectKey, join(directory, source.path));
-      }
-    }
-  }
+  const manifests = artifacts.flatMap(({ type, properties }) =>
+    type === 'cdk:asset-manifest' && properties?.file ? [properties.file] : [],
+  );
+  const assetPaths = new Map(manifests.flatMap((file) => readAssets(directory, file)));
   return { template: readJson(join(directory, templateFile)) as Template, assetPaths };
+}
+
+/** The file assets of a manifest: S3 key and folder. */
+function readAssets(directory: string, manifest: string): [string, string][] {
+  const { files = {} } = readJson(join(directory, manifest)) as {
+    files?: Record<
+      string,
+      { source: { path?: string }; destinations: Record<string, { objectKey: string }> }
+    >;
+  };
+  return Object.values(files).flatMap(({ source: { path }, destinations }) =>
+    path === undefined
+      ? []
+      : Object.values(destinations).map(({ objectKey }): [string, string] => [
+          objectKey,
+          join(directory, path),
+        ]),
+  );
 }
 
 function readJson(path: string): unknown {

@@ -94,51 +94,24 @@ export function choosableScopes({ scopes }: AuthorizationRequest): { boxes: stri
 function readRequest(state: GoogleState, query: string): AuthorizationRequest | RequestProblem {
   const given = new URLSearchParams(query);
   const value = (name: string) => given.get(name) ?? undefined;
-  const invalid = (description: string): RequestProblem => ({ error: 'invalid_request', description });
+  const listed = (name: string) => (value(name) ?? '').split(' ').filter(Boolean);
 
-  const client = state.clients.find(({ clientId }) => clientId === value('client_id'));
-  if (!value('client_id')) return invalid('Missing required parameter: client_id');
-  if (!client) return { error: 'invalid_client', description: 'The OAuth client was not found.' };
-  const redirectUri = value('redirect_uri');
-  if (!redirectUri) return invalid('Missing required parameter: redirect_uri');
-  if (!client.redirectUris.includes(redirectUri)) {
-    const description = `The redirect URI in the request, ${redirectUri}, is not one of those registered for the client.`;
-    return { error: 'redirect_uri_mismatch', description };
-  }
-  if (value('response_type') !== 'code') {
-    return {
-      error: 'unsupported_response_type',
-      description: 'This simulator answers response_type=code only.',
-    };
-  }
-  const scopes = [...new Set((value('scope') ?? '').split(' ').filter(Boolean))];
-  if (scopes.length === 0) return invalid('Missing required parameter: scope');
-  const unknown = scopes.filter((scope) => !describeScope(scope));
-  if (unknown.length > 0) {
-    return {
-      error: 'invalid_scope',
-      description: `Some requested scopes were invalid: ${unknown.join(', ')}`,
-    };
-  }
+  const scopes = [...new Set(listed('scope'))];
   const accessType = value('access_type') ?? 'online';
-  if (!['online', 'offline'].includes(accessType))
-    return invalid(`Invalid parameter value for access_type: ${accessType}`);
-  const prompts = (value('prompt') ?? '').split(' ').filter(Boolean);
-  const oddPrompt = prompts.find((prompt) => !['none', 'consent', 'select_account'].includes(prompt));
-  if (oddPrompt) return invalid(`Invalid parameter value for prompt: ${oddPrompt}`);
-  if (prompts.includes('none') && prompts.length > 1)
-    return invalid('prompt=none cannot be combined with others.');
+  const prompts = listed('prompt');
   const codeChallenge = value('code_challenge');
   const codeChallengeMethod = value('code_challenge_method') ?? (codeChallenge ? 'plain' : undefined);
-  if (codeChallengeMethod && !['plain', 'S256'].includes(codeChallengeMethod)) {
-    return invalid(`Invalid parameter value for code_challenge_method: ${codeChallengeMethod}`);
-  }
-  if (codeChallengeMethod && !codeChallenge) return invalid('code_challenge_method needs a code_challenge.');
+  const problem =
+    problemOfClient(state, value) ??
+    problemOfScopes(scopes) ??
+    problemOfOptions(accessType, prompts) ??
+    problemOfChallenge(codeChallenge, codeChallengeMethod);
+  if (problem) return problem;
 
   return {
     query,
-    clientId: client.clientId,
-    redirectUri,
+    clientId: value('client_id') ?? '',
+    redirectUri: value('redirect_uri') ?? '',
     scopes,
     state: value('state'),
     nonce: value('nonce'),
@@ -149,6 +122,52 @@ function readRequest(state: GoogleState, query: string): AuthorizationRequest | 
     prompts,
     loginHint: value('login_hint'),
   };
+}
+
+const invalid = (description: string): RequestProblem => ({ error: 'invalid_request', description });
+
+function problemOfClient(
+  state: GoogleState,
+  value: (name: string) => string | undefined,
+): RequestProblem | undefined {
+  if (!value('client_id')) return invalid('Missing required parameter: client_id');
+  const client = state.clients.find(({ clientId }) => clientId === value('client_id'));
+  if (!client) return { error: 'invalid_client', description: 'The OAuth client was not found.' };
+  const redirectUri = value('redirect_uri');
+  if (!redirectUri) return invalid('Missing required parameter: redirect_uri');
+  if (!client.redirectUris.includes(redirectUri)) {
+    const description = `The redirect URI in the request, ${redirectUri}, is not one of those registered for the client.`;
+    return { error: 'redirect_uri_mismatch', description };
+  }
+  if (value('response_type') === 'code') return undefined;
+  return {
+    error: 'unsupported_response_type',
+    description: 'This simulator answers response_type=code only.',
+  };
+}
+
+function problemOfScopes(scopes: string[]): RequestProblem | undefined {
+  if (scopes.length === 0) return invalid('Missing required parameter: scope');
+  const unknown = scopes.filter((scope) => !describeScope(scope));
+  if (unknown.length === 0) return undefined;
+  return { error: 'invalid_scope', description: `Some requested scopes were invalid: ${unknown.join(', ')}` };
+}
+
+function problemOfOptions(accessType: string, prompts: string[]): RequestProblem | undefined {
+  if (!['online', 'offline'].includes(accessType))
+    return invalid(`Invalid parameter value for access_type: ${accessType}`);
+  const oddPrompt = prompts.find((prompt) => !['none', 'consent', 'select_account'].includes(prompt));
+  if (oddPrompt) return invalid(`Invalid parameter value for prompt: ${oddPrompt}`);
+  if (prompts.includes('none') && prompts.length > 1)
+    return invalid('prompt=none cannot be combined with others.');
+  return undefined;
+}
+
+function problemOfChallenge(challenge?: string, method?: string): RequestProblem | undefined {
+  if (!method) return undefined;
+  if (!['plain', 'S256'].includes(method))
+    return invalid(`Invalid parameter value for code_challenge_method: ${method}`);
+  return challenge ? undefined : invalid('code_challenge_method needs a code_challenge.');
 }
 
 function isGranted(state: GoogleState, request: AuthorizationRequest, { sub }: Account): boolean {

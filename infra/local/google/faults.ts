@@ -75,24 +75,9 @@ export type Faults = ReturnType<typeof createFaults>;
 
 /** Keeps planned faults and the request log, and applies both to the routes. */
 export function createFaults(now: () => number) {
-  let planned: { fault: Fault; left: number; skip: number; draw: () => number }[] = [];
+  let planned: PlannedFault[] = [];
   let requests: ObservedRequest[] = [];
   let latencyMs = 0;
-
-  const next = (route: RouteName): FaultEffect | undefined => {
-    for (const plan of planned) {
-      const { on, probability } = plan.fault;
-      if (on !== '*' && on !== route && !route.startsWith(`${on}.`)) continue;
-      if (plan.skip > 0) {
-        plan.skip -= 1;
-        continue;
-      }
-      if (plan.left <= 0 || (probability !== undefined && plan.draw() >= probability)) continue;
-      plan.left -= 1;
-      return plan.fault.how;
-    }
-    return undefined;
-  };
 
   /** Counts requests of a route and lets them fail as planned. */
   const around =
@@ -109,15 +94,11 @@ export function createFaults(now: () => number) {
       };
       requests.push(request);
       if (requests.length > keptRequests) requests.shift();
-      const how = next(route);
+      const how = nextEffect(planned, route);
       // Read before the delay: a client that times out cancels its body, but the request must still be applied.
       await c.req.text();
       if (latencyMs > 0) await sleep(latencyMs);
-      if (how && 'delayMs' in how) await sleep(how.delayMs);
-      if (how && 'status' in how) c.res = failureResponse(route, how);
-      else if (how && 'lose' in how && how.lose === 'request') return cutConnection(c);
-      else await proceed();
-      if (how && 'lose' in how && how.lose === 'response') return cutConnection(c);
+      if (await applyFault(c, route, how, proceed)) return cutConnection(c);
       request.status = c.res.status;
       return undefined;
     };
@@ -146,9 +127,49 @@ export function createFaults(now: () => number) {
   };
 }
 
+type PlannedFault = { fault: Fault; left: number; skip: number; draw: () => number };
+
+/** The effect of the first planned fault that applies to a request of this route. Counts it. */
+function nextEffect(planned: PlannedFault[], route: RouteName): FaultEffect | undefined {
+  for (const plan of planned) {
+    if (!isOn(plan.fault, route)) continue;
+    if (plan.skip > 0) {
+      plan.skip -= 1;
+      continue;
+    }
+    const { probability } = plan.fault;
+    if (plan.left <= 0 || (probability !== undefined && plan.draw() >= probability)) continue;
+    plan.left -= 1;
+    return plan.fault.how;
+  }
+  return undefined;
+}
+
+/** Whether the connection is to be cut. A response that is lost had its effect. */
+async function applyFault(
+  c: Context<SimulatorEnv>,
+  route: RouteName,
+  how: FaultEffect | undefined,
+  proceed: () => Promise<void>,
+): Promise<boolean> {
+  if (how && 'status' in how) {
+    c.res = failureResponse(route, how);
+    return false;
+  }
+  if (how && 'delayMs' in how) await sleep(how.delayMs);
+  const lost = how && 'lose' in how ? how.lose : undefined;
+  if (lost !== 'request') await proceed();
+  return lost !== undefined;
+}
+
+function isOn({ on }: Fault, route: RouteName): boolean {
+  return on === '*' || on === route || route.startsWith(`${on}.`);
+}
+
 /** Faults also arrive over HTTP, and one that can never apply would be a silent mistake in a test. */
-function checkFault({ on, how }: Fault): void {
-  if (on !== '*' && !routeNames.some((route) => route === on || route.startsWith(`${on}.`))) {
+function checkFault(fault: Fault): void {
+  const { on, how } = fault;
+  if (!routeNames.some((route) => isOn(fault, route))) {
     throw new Error(`No route is called ${on}. There are ${routeNames.join(', ')}, and * for all.`);
   }
   if (!how || !['status', 'lose', 'delayMs'].some((kind) => kind in how)) {

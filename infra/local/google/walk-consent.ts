@@ -44,16 +44,12 @@ function fillForm(
   const inputs = [...form.matchAll(/<(?:input|button)\b[^>]*>/g)].map(([element]) => attributes(element));
   const values = new URLSearchParams();
 
+  const isTicked = (scope: string) => !untick.some((ending) => scope.endsWith(ending));
   for (const { type, name = '', value = '' } of inputs) {
-    if (type === 'hidden') values.append(name, value);
-    if (type === 'checkbox' && !untick.some((scope) => value.endsWith(scope))) values.append(name, value);
+    if (type === 'hidden' || (type === 'checkbox' && isTicked(value))) values.append(name, value);
   }
   if (tag['data-step'] === 'account') {
-    const offered = inputs.filter(({ name }) => name === 'account').map(({ value = '' }) => value);
-    const chosen = account ?? offered[0] ?? '';
-    if (!offered.includes(chosen))
-      throw new Error(`The accounts to choose from are ${offered.join(', ')}, not ${chosen}.`);
-    values.append('account', chosen);
+    values.append('account', chooseAccount(inputs, account));
   } else {
     if (account) values.set('account', account); // Google's page offers to use another account.
     values.append('decision', deny ? 'deny' : 'allow');
@@ -63,6 +59,13 @@ function fillForm(
   if (tag.method === 'post') return new Request(target, { method: 'POST', body: values, redirect: 'manual' });
   target.search = values.toString();
   return new Request(target, { redirect: 'manual' });
+}
+
+function chooseAccount(inputs: Record<string, string>[], account: string | undefined): string {
+  const offered = inputs.filter(({ name }) => name === 'account').map(({ value = '' }) => value);
+  const chosen = account ?? offered[0] ?? '';
+  if (offered.includes(chosen)) return chosen;
+  throw new Error(`The accounts to choose from are ${offered.join(', ')}, not ${chosen}.`);
 }
 
 function attributes(element: string): Record<string, string> {
