@@ -8,7 +8,7 @@ import type { CfnSecret } from 'aws-cdk-lib/aws-secretsmanager';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { env, eventSource } from '../shared/lib/names.ts';
 
-/** What a function may do with one resource, and the environment variable by which it finds it. */
+/** A function's rights on one resource, and the environment variable that names the resource. */
 export interface Access {
   readonly environment: Readonly<Record<string, string>>;
   readonly statements: readonly PolicyStatementProps[];
@@ -16,7 +16,7 @@ export interface Access {
 
 type ItemAction = 'GetItem' | 'BatchGetItem' | 'PutItem' | 'UpdateItem';
 
-/** Grants and tells in one step, so that no function gets a name it may not use or a right it cannot address. */
+/** Grants rights and sets variables in one step, so that neither exists without the other. */
 export function giveAccess(fn: LambdaFunction, ...accesses: readonly Access[]): void {
   for (const { environment, statements } of accesses) {
     for (const [key, value] of Object.entries(environment)) fn.addEnvironment(key, value);
@@ -24,7 +24,7 @@ export function giveAccess(fn: LambdaFunction, ...accesses: readonly Access[]): 
   }
 }
 
-/** The environment variable alone, for what is no resource. */
+/** An environment variable without rights. */
 export function setting(key: string, value: string): Access {
   return { environment: { [key]: value }, statements: [] };
 }
@@ -63,7 +63,7 @@ export function sendTo(queue: Queue): Access {
     environment: { [env.bookingsQueueUrl]: queue.queueUrl },
     statements: [
       { actions: ['sqs:SendMessage'], resources: [queue.queueArn] },
-      // SQS makes the data key under the sender's rights, and checks that it opens again.
+      // SQS creates the data key under the sender's rights, and checks that it decrypts.
       useKey(queue.encryptionMasterKey, 'sqs', ['kms:GenerateDataKey', 'kms:Decrypt']),
     ],
   };
@@ -97,7 +97,7 @@ export function publishTo(bus: EventBus): Access {
   };
 }
 
-/** What DynamoDB needs of the caller's rights on a customer managed key, spelled out instead of with wildcards. */
+/** The caller's rights that DynamoDB needs on a customer managed key, without wildcards. */
 const readerKeyActions = ['kms:Decrypt', 'kms:DescribeKey'];
 const writerKeyActions = [
   ...readerKeyActions,

@@ -24,11 +24,11 @@ import type { MetricName } from '../shared/lib/observability.ts';
 import { type AlarmName, alarmReference } from './operator-reference.ts';
 import { pascalCase } from './service-function.ts';
 
-export interface AlarmsProps {
+interface AlarmsProps {
   readonly api: HttpApi;
   readonly queue: Queue;
   readonly deadLetters: Queue;
-  /** Absent where no URL takes the events. */
+  /** Absent without `eventsUrl`. */
   readonly undeliveredEvents: Queue | undefined;
   readonly functions: readonly LambdaFunction[];
   readonly key: Key;
@@ -140,7 +140,7 @@ const rejections: SignatureErrorCode[] = [
   'signature_mismatch',
   'timestamp_out_of_tolerance',
 ];
-/** Why a webhook with a valid signature is rejected all the same. */
+/** Why a webhook with a valid signature is rejected. */
 const unreadable: ErrorCode[] = ['invalid_json', 'unsupported_event_format'];
 /** Positions of signing secrets that are watched: a roll needs two. */
 const secretPositions = ['0', '1', '2', '3'];

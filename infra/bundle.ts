@@ -7,7 +7,7 @@ const projectRoot = join(import.meta.dirname, '..');
 const seldomUsed = 'temporal-polyfill';
 const seldomUsedFile = `./${seldomUsed}.cjs`;
 
-/** How everything that is deployed is built. What each setting gives is measured in docs/performance.md. */
+/** How all functions are built. test/bench/README.md has the measurements behind the settings. */
 export const bundling = {
   absWorkingDir: projectRoot,
   // By name: package.json next to cdk.out would make ES modules of .js files.
@@ -18,14 +18,14 @@ export const bundling = {
   target: 'node24',
   // CommonJS imports in four fifths of the time that an ES module of the same code takes.
   format: 'cjs',
-  // Packages that offer both are read as ES modules all the same: of those, what is not used stays out.
+  // Packages that offer both are read as ES modules, so that unused code is left out.
   mainFields: ['module', 'main'],
   // Lazy imports stay within CommonJS: the ES module loader takes longer, and reads every property of what it loads.
   supported: { 'dynamic-import': false },
   alias: {
-    // The ways to credentials that Lambda never takes are a third of a bundle.
+    // The credential providers that Lambda never uses are a third of a bundle.
     '@aws-sdk/credential-provider-node': join(import.meta.dirname, 'lambda-credentials.ts'),
-    // All we use of it. Its index loads every other kind of Google's credentials too.
+    // The only part in use. Its index loads every kind of Google's credentials.
     'google-auth-library': 'google-auth-library/build/src/auth/oauth2client.js',
     [seldomUsed]: seldomUsedFile,
   },
@@ -38,8 +38,8 @@ export const bundling = {
  * Bundles `functions/<name>/handler.ts` of every name into `<outdir>/<name>/index.cjs`, each complete in
  * itself: the AWS SDK is inside, so that the version tested is the version that runs, and loads faster.
  *
- * One esbuild run for all. Left to itself, NodejsFunction starts npx and esbuild for each function, one after
- * the other, and prints about it: four times as long, in every synth, local start and test run.
+ * One esbuild run for all: NodejsFunction by itself starts npx and esbuild for each function in turn, which takes four
+ * times as long in every synth, local start and test run.
  */
 export function bundleFunctions(names: readonly string[], outdir: string): void {
   const { metafile } = buildSync({

@@ -157,8 +157,8 @@ function option<const Schema extends v.GenericSchema>(description: string, schem
 export type StackConfig = v.InferOutput<typeof stackConfig>;
 
 /**
- * Reads the configuration by key, as from `node.tryGetContext`; numbers may be strings, as the command line
- * gives them. Throws with each key whose value cannot be used, and what it may be.
+ * Reads the configuration by key, as from `node.tryGetContext`; numbers may be strings, as on the command line. Throws
+ * with each key that has an unusable value, and the values that it takes.
  */
 export function readConfig(contextValue: (key: string) => unknown): StackConfig {
   const given = Object.keys(stackConfig.entries).map((key) => [key, contextValue(key)]);
@@ -170,7 +170,7 @@ export function readConfig(contextValue: (key: string) => unknown): StackConfig 
 function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { origin, protocol, hostname } = new URL(text);
-  // A wildcard would match no origin: addresses are compared as they are.
+  // A wildcard would match no origin: addresses are compared literally.
   if (origin !== text || text.includes('*')) return false;
   return protocol === 'https:' || (protocol === 'http:' && localHosts.includes(hostname));
 }

@@ -17,7 +17,7 @@ import { Construct } from 'constructs';
 import { eventSource } from '../shared/lib/names.ts';
 import { output } from './outputs.ts';
 
-/** The header that carries the key by which the receiver knows us. */
+/** The header with the key that authenticates us to the receiver. */
 const eventsKeyHeader = 'X-Api-Key';
 
 /**
@@ -35,32 +35,32 @@ export function deliverEvents(scope: Construct, bus: EventBus, url: string): Que
   });
   Validations.of(key).acknowledge({
     id: 'AwsSolutions-SMG4',
-    reason: 'The receiver has to learn a new key before it is used, which no timer can see to.',
+    reason: 'The receiver has to know a new key before it is used, which no timer can ensure.',
   });
 
-  // Encrypted with SQS's own key: ours would have to be opened to all of EventBridge.
+  // Encrypted with SQS's own key: ours would have to allow all of EventBridge.
   const undelivered = new Queue(own, 'DeadLetters', {
     encryption: QueueEncryption.SQS_MANAGED,
     enforceSSL: true,
     retentionPeriod: Duration.days(14),
   });
-  const reason = 'It is the dead-letter queue of the rule below. An alarm tells that something is in it.';
+  const reason = 'It is the dead-letter queue of the rule below. An alarm rises when it holds a message.';
   Validations.of(undelivered).acknowledge(
     { id: 'AwsSolutions-SQS3', reason },
     { id: 'Serverless-SQSRedrivePolicy', reason },
   );
 
   const connection = new Connection(own, 'Connection', {
-    description: 'How LeadsCalendar knows that events are ours',
+    description: 'Authenticates our events to LeadsCalendar',
     // CloudFormation reads the secret when it deploys: the template holds a reference only.
     authorization: Authorization.apiKey(eventsKeyHeader, key.secretValue),
   });
   const destination = new ApiDestination(own, 'Destination', {
-    description: 'Where LeadsCalendar takes events',
+    description: 'Where LeadsCalendar receives events',
     connection,
     endpoint: url,
     httpMethod: HttpMethod.POST,
-    // Spares the receiver after an outage, when everything comes at once.
+    // Protects the receiver from a burst after an outage.
     rateLimitPerSecond: 50,
   });
   const role = new Role(own, 'Role', {
@@ -83,12 +83,12 @@ export function deliverEvents(scope: Construct, bus: EventBus, url: string): Que
     eventBus: bus,
     eventPattern: { source: [eventSource] },
     targets: [
-      // The cast only mends CDK's types, which disagree on a property that may be absent.
+      // The cast is for CDK's types, which disagree on an optional property.
       new ApiDestinationTarget(destination as IApiDestination, {
         eventRole: role,
         event: RuleTargetInput.fromEventPath('$.detail'),
         deadLetterQueue: undelivered,
-        // As long and as often as EventBridge can: a receiver that is away for hours loses nothing.
+        // EventBridge's maximum: a receiver that is unavailable for hours loses nothing.
         maxEventAge: Duration.days(1),
         retryAttempts: 185,
       }),

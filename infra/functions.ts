@@ -184,4 +184,3 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
     },
   });
 }
-export type Functions = Readonly<ReturnType<typeof functions>>;

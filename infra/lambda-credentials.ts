@@ -1,7 +1,6 @@
 /**
- * Stands in for `@aws-sdk/credential-provider-node` in the bundles: Lambda puts the credentials of a function's role
- * into its environment, so the other places that package looks into (profiles, single sign-on, containers, instances)
- * are left out.
+ * Replaces `@aws-sdk/credential-provider-node` in the bundles: Lambda puts the credentials of a function's role into its
+ * environment, so that package's other sources (profiles, single sign-on, containers, instances) are left out.
  */
 export function defaultProvider() {
   return async () => {

@@ -41,7 +41,7 @@ export const schemas = {
 /** `BookingPatch` is derived from BookingRequest, `StandardEvent` has one of two schemas as its data. */
 export type SchemaName = keyof typeof schemas | 'BookingPatch';
 
-/** How a function knows whom it serves, since no authorizer of the gateway comes before it. */
+/** How a function authenticates its caller, since the gateway has no authorizer. */
 export const guards = {
   none: 'public: it only says that it is available',
   link: 'a signed link token in the query',

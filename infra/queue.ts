@@ -7,8 +7,8 @@ import { messageRetentionDays } from './message-retention.ts';
 /**
  * The FIFO queue of bookings and its dead-letter queue.
  *
- * @param workerTimeout timeout of booking-sync: a message stays hidden six times as long, which AWS advises so
- *   that a throttled worker can try again before another gets the message
+ * @param workerTimeout timeout of booking-sync: a message stays hidden six times as long, as AWS advises, so that a
+ *   throttled worker can try again before another gets the message
  */
 export function bookingsQueue(
   scope: Construct,
@@ -25,7 +25,7 @@ export function bookingsQueue(
   const deadLetters = new Queue(scope, 'DeadLetters', common);
   Validations.of(deadLetters).acknowledge({
     id: 'Serverless-SQSRedrivePolicy',
-    reason: 'It is the dead-letter queue. An alarm tells that something is in it.',
+    reason: 'It is the dead-letter queue. An alarm rises when it holds a message.',
   });
   const queue = new Queue(scope, 'BookingsQueue', {
     ...common,

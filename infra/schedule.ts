@@ -5,8 +5,8 @@ import { Schedule, ScheduleExpression } from 'aws-cdk-lib/aws-scheduler';
 import { LambdaInvoke } from 'aws-cdk-lib/aws-scheduler-targets';
 
 /**
- * Invokes the function at that interval. No retry and no dead-letter queue: what is due stands in a table, so a
- * run that was missed is made up by the next one, and a late copy of it would only get in its way.
+ * Invokes the function at that interval. No retry and no dead-letter queue: due work is in a table, so the next run makes
+ * up for a missed one.
  */
 export function every(interval: Duration, fn: LambdaFunction): Schedule {
   fn.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) });

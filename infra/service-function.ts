@@ -17,15 +17,15 @@ import { Construct } from 'constructs';
 import { type Access, giveAccess } from './access.ts';
 import { bundleFunctions } from './bundle.ts';
 
-export interface ServiceFunctionProps {
+interface ServiceFunctionProps {
   readonly description: string;
   readonly timeout: Duration;
-  /** MB. The share of a CPU grows with it, and with that the speed of cold starts, TLS and signatures. */
+  /** MB. CPU grows with it, and so does the speed of cold starts, TLS and signatures. */
   readonly memorySize: number;
-  /** All that it may do, beside writing its own log and traces. */
+  /** All its rights, beside writing its own log and traces. */
   readonly access: readonly Access[];
   readonly recursiveLoop?: RecursiveLoop;
-  /** Most runs at the same time, which are kept free for it too. */
+  /** The maximum of concurrent runs, reserved for it. */
   readonly reservedConcurrentExecutions?: number;
 }
 

@@ -15,12 +15,12 @@ export function buildApp(outdir?: string, context: Record<string, unknown> = {})
     ...(outdir ? { outdir } : {}),
     context: {
       ...recommendedFlags,
-      // As the command line sets them: which construct a resource is of, and where its bundle lies.
+      // As on the command line: the construct of each resource, and the path of its bundle.
       [PATH_METADATA_ENABLE_CONTEXT]: true,
       [ASSET_RESOURCE_METADATA_ENABLED_CONTEXT]: true,
       ...context,
     },
-    // The template depends on the sources alone: no metadata on who built it with what.
+    // The template depends on the sources alone: no metadata on its build.
     analyticsReporting: false,
   });
   new LeadsCalendarGoogle(app, 'LeadsCalendarGoogle');
@@ -35,6 +35,6 @@ export function buildApp(outdir?: string, context: Record<string, unknown> = {})
  * @throws what is wrong with the configuration, or the findings of cdk-nag
  */
 export function synthesize(outdir: string, context: Record<string, unknown> = {}): CloudAssembly {
-  // In memory: findings come in the exception, and are not printed for a command line that is not there.
+  // In memory: findings are in the exception, and nothing is printed.
   return buildApp(outdir, { [CDK_APP_MODE_CONTEXT]: 'inmemory', ...context }).synth();
 }

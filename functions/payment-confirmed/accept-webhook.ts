@@ -7,7 +7,7 @@ import type { PaymentProvider, Webhook, WebhookDeps } from './payment-provider.t
 import { signingSecrets } from './webhook-secrets.ts';
 
 /** The body of a 200. Providers read the status only; the rest is for people, and for programs that search logs. */
-export type Receipt = { received: true } & (
+type Receipt = { received: true } & (
   | { payment_id: string; booking_id?: string }
   | { ignored: string; reason: IgnoredReason }
 );

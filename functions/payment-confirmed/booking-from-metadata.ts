@@ -5,12 +5,12 @@ import type { Problem } from '../../shared/lib/app-error.ts';
 import { reportOperatorError } from '../../shared/lib/observability.ts';
 import { isIdentifier } from '../../shared/lib/schemas.ts';
 
-/** What a provider calls the fields that providers call differently: problems speak its language. */
-export type FieldNames = { bookingId: string; userId: string; timeZone: string };
+/** A provider's names of the fields that differ between providers: problems use them. */
+type FieldNames = { bookingId: string; userId: string; timeZone: string };
 
 /**
- * The booking that a payment names by its texts, or undefined where it names none. One without an id of its own goes
- * by its payment, and so does one whose id cannot be used: it is paid for, so never dropped.
+ * The booking in a payment's metadata, or undefined without one. If its id is missing or unusable, it has the id of its
+ * payment: it is paid for, so it is never dropped.
  */
 export async function parseBooking(
   texts: AppointmentFields,
@@ -32,7 +32,7 @@ export async function parseBooking(
   ];
   return {
     bookingId: isIdentifier(bookingId) ? bookingId : paymentId,
-    // Its own id is only a fallback here, and may be the id of a booking that it does not mean.
+    // The payment's id is only a fallback here, and may be the id of another booking.
     ...(isIdentifier(bookingId) || named(names.userId) ? user : { unusableUser: true }),
     ...(appointment && allProblems.length === 0 ? { appointment } : {}),
     problems: allProblems,
@@ -54,7 +54,7 @@ export function parseReference(
   return { bookingId: reference, mustExist: true, ...user, problems };
 }
 
-/** The user whom a payment names. One that cannot be used is not the same as none. */
+/** The user in a payment's metadata. An unusable id is not the same as none. */
 function userOf(
   texts: AppointmentFields,
   field: string,
@@ -67,8 +67,8 @@ function userOf(
 type Reading = { appointment?: Appointment; problems: Problem[] };
 
 /**
- * What `read` answers. An error that it did not foresee becomes a problem: the money has been taken, so an answer of
- * 5xx at every delivery would lose the payment.
+ * The result of `read`. An unexpected error becomes a problem: the money has been taken, so a 5xx at every delivery would
+ * lose the payment.
  */
 export async function parseSafely(read: () => Promise<Reading>): Promise<Reading> {
   try {
@@ -87,7 +87,7 @@ export async function parseSafely(read: () => Promise<Reading>): Promise<Reading
   }
 }
 
-/** The error without its message, in which libraries quote what they were given: texts of an appointment. */
+/** The error without its message, in which libraries quote their input: texts of an appointment. */
 function redactError(error: unknown): Error {
   const { name = 'Error', stack = '' } = error instanceof Error ? error : {};
   const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));

@@ -4,12 +4,12 @@ import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import { redactedMessages } from '../../shared/lib/schemas.ts';
 
-/** What to do with an event: queue what it says of a payment, or ignore it. */
+/** A parsed event: payment facts to queue, or a reason to ignore it. */
 export type ParsedEvent = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });
 /** Why an event is ignored: a sentence for people, and its code. */
 export type Ignored = { ignored: string; reason: IgnoredReason };
 
-/** What `schema` makes of a part of an event. Errors (400): `unsupported_event_format` with `message` and problems. */
+/** Parses a part of an event by `schema`. Errors (400): `unsupported_event_format` with `message` and problems. */
 export function parsePart<Schema extends v.GenericSchema>(
   schema: Schema,
   part: unknown,

@@ -26,7 +26,7 @@ export type WebhookDeps = {
   stripeApi: StripeApi;
 };
 
-/** Who reports payments. Its webhook has the route `webhookRoute(name)`. */
+/** A service that reports payments. Its webhook has the route `webhookRoute(name)`. */
 export type PaymentProvider<Name extends string = string> = {
   name: Name;
   /** The entries of the secret that it reads, its signing secrets under `name`. */
@@ -36,6 +36,6 @@ export type PaymentProvider<Name extends string = string> = {
    * Errors (400): see SignatureErrorCode.
    */
   verify(webhook: Webhook, secrets: string[], now: number): number;
-  /** What a verified webhook says. Errors (400): `invalid_json`, `unsupported_event_format`; others if it asks the provider. */
+  /** Parses a verified webhook. Errors (400): `invalid_json`, `unsupported_event_format`; others if it asks the provider. */
   parse(webhook: Webhook, deps: WebhookDeps): Promise<ParsedEvent>;
 };

@@ -1,10 +1,10 @@
 import { timingSafeEqual } from 'node:crypto';
 import { AppError } from '../../shared/lib/app-error.ts';
 
-/** Seconds that a signature may be old, or ahead of our clock: what Stripe and Standard Webhooks both have as default. */
+/** How far a signature's time may be from our clock: the default of Stripe and of Standard Webhooks. */
 export const timestampToleranceSeconds = 300;
 
-/** What is wrong with a signature, whichever the scheme. */
+/** Why a signature is rejected, in every scheme. */
 export type SignatureErrorCode =
   | 'signature_missing'
   | 'signature_malformed'
@@ -17,8 +17,8 @@ export function parseTimestamp(text: string): number | undefined {
 }
 
 /**
- * The index of the secret with which one of `signatures` was made at `timestamp`. `sign` makes the signature that a
- * secret would give. Both kinds of several are allowed, so that a roll can overlap.
+ * The index of the secret that made one of `signatures` at `timestamp`. `sign` computes the signature for a secret.
+ * Several secrets and several signatures are allowed, so that a roll can overlap.
  * Errors (400): `signature_mismatch`, `timestamp_out_of_tolerance`.
  */
 export function findMatchingSecret(
@@ -48,7 +48,7 @@ export function findMatchingSecret(
   return matching;
 }
 
-/** The error of a webhook that is not let in. */
+/** The error of a rejected webhook. */
 export function signatureError(code: SignatureErrorCode, message: string): AppError {
   return new AppError(code, message, { status: 400 });
 }

@@ -18,8 +18,8 @@ export type KeysStore = {
   read(): Promise<SecretVersion>;
   /**
    * Puts a value in the place of `known`. PutSecretValue takes no condition, so the secret is looked at before and
-   * after: answers a warning where somebody else has written in between.
-   * Errors: somebody else has written since `known` was read; nothing is changed then.
+   * after: answers a warning if another operator wrote in between.
+   * Errors: another operator has written since `known` was read; nothing is changed then.
    */
   replace(known: SecretVersion, text: string): Promise<string | undefined>;
 };
@@ -57,7 +57,7 @@ export function keysStore(secrets: SecretsManagerClient, secretId: string): Keys
       const { VersionId } = await secrets.send(
         new PutSecretValueCommand({ SecretId: secretId, SecretString: text }),
       );
-      // The version before may still be seen for a moment; a third one is somebody else's.
+      // The version before may still be seen for a moment; a third one is another operator's.
       if ([VersionId, known.versionId].includes((await read()).versionId)) return undefined;
       return 'Somebody else has changed the keys right after this. See what stands there now: npm run keys -- list';
     },

@@ -4,7 +4,7 @@ import type { BusEvent } from '../local/aws/event-bus.ts';
 import type { LogLine } from '../local/aws/functions.ts';
 import type { Access } from '../local/aws/http-api.ts';
 
-export type Narrator = {
+type Narrator = {
   onAccess(access: Access): void;
   onEvent(event: BusEvent): void;
   onLog(line: LogLine): void;

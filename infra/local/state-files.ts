@@ -12,7 +12,7 @@ export function writeFileAtomically(path: string, text: string, mode = 0o644): v
 }
 
 /** Addresses and secret names of a stack and its services: written at start, read by other commands. */
-export type StackAddress = {
+type StackAddress = {
   url: string;
   googleUrl: string | undefined;
   secretNames: SecretNames;

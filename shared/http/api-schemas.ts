@@ -1,7 +1,6 @@
 /**
- * What the HTTP API answers, as schemas. Functions take only types from here, so that it costs their bundles nothing;
- * docs/openapi.json is generated from it (`npm run docs`), and a test holds the answers of the running service
- * against it. Callers must ignore fields that they do not know: more may be added.
+ * Schemas of the answers of the HTTP API. Functions import only types from here, so their bundles do not grow. OpenAPI is
+ * generated from them, and a test compares the answers of the running service. Callers must ignore unknown fields.
  */
 import * as v from 'valibot';
 import { eventDetails } from '../booking/event-details.ts';
@@ -46,7 +45,7 @@ export const connectionSchema = v.pipe(
     features: v.optional(
       v.pipe(
         v.object({ calendarList: v.boolean(), freeBusy: v.boolean() }),
-        v.description('What the granted scopes allow beyond entering events.'),
+        v.description('What the granted scopes allow beyond creating events.'),
       ),
     ),
     calendarId: optionalText,
@@ -173,7 +172,7 @@ export const bookingsSchema = v.pipe(
 export type BookingsView = v.InferOutput<typeof bookingsSchema>;
 
 /** Why a webhook with a valid signature is ignored: a closed list. */
-export const ignoredReasons = [
+const ignoredReasons = [
   'event_type',
   'unknown_event_type',
   'other_mode',

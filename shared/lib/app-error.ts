@@ -1,4 +1,4 @@
-/** Stable codes of everything that can go wrong. Callers switch on the code, never on a message. */
+/** Stable error codes; infra/reference.ts has the meaning of each. Callers switch on the code, never on a message. */
 export type ErrorCode =
   // The request
   | 'invalid_request'
@@ -38,7 +38,7 @@ export type ErrorCode =
   | 'booking_not_found'
   | 'booking_cancelled'
   | 'revision_mismatch'
-  // Google's token endpoint: four kinds of failure, and two OAuth errors that mean something of their own
+  // Google's token endpoint: four kinds of failure, and two OAuth errors with a meaning of their own
   | 'google_unreachable'
   | 'google_oauth_error'
   | 'google_unexpected_status'
@@ -54,10 +54,10 @@ export type ErrorCode =
   | 'concurrent_update'
   | 'internal_error';
 
-export type AppErrorOptions = {
+type AppErrorOptions = {
   /** HTTP status when the error ends a request. */
   status?: number;
-  /** Whether the same call may succeed later without anybody changing anything. */
+  /** Whether the same call may succeed later without any change. */
   retryable?: boolean;
   /** Machine-readable particulars, safe to log: never a token, a secret or personal data. */
   details?: Record<string, string>;
@@ -66,7 +66,7 @@ export type AppErrorOptions = {
   cause?: unknown;
 };
 
-/** An error that is understood. `message` is written for the person who reads it: what, why, what to do. */
+/** An expected error. `message` is for people: what happened, why, what to do. */
 export class AppError extends Error {
   override readonly name = 'AppError';
   readonly code: ErrorCode;
@@ -85,10 +85,10 @@ export class AppError extends Error {
   }
 }
 
-/** What only the operator of this service can mend: never the fault of a user, and never held against one. */
+/** Errors that only the operator can fix: they never change the status of a user. */
 const operatorCodes: ErrorCode[] = ['not_configured', 'google_client_misconfigured', 'token_unreadable'];
 
-/** Whether `error` is one that only the operator can mend. */
+/** Whether only the operator can fix `error`. */
 export function isOperatorError(error: unknown): error is AppError {
   return hasCode(error, ...operatorCodes);
 }
@@ -98,5 +98,5 @@ export function hasCode(error: unknown, ...codes: ErrorCode[]): error is AppErro
   return error instanceof AppError && codes.includes(error.code);
 }
 
-/** Why something is not as it should be, for people (`message`) and programs (`code`). `field` names the input. */
+/** What is wrong, for people (`message`) and programs (`code`). `field` names the input. */
 export type Problem = { code: string; message: string; field?: string };

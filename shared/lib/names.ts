@@ -1,6 +1,6 @@
 /**
- * Names that the stack, the functions and the tests share. This module imports nothing, so that all of
- * them can load it at no cost and a rename cannot leave one of them behind.
+ * Names that the stack, the functions and the tests share. This module imports nothing, so that loading it costs
+ * nothing.
  */
 
 /** Environment variables of the functions. The stack sets each only on the functions that read it. */
@@ -11,7 +11,7 @@ export const env = {
   bookingsTable: 'BOOKINGS_TABLE',
   /** URL of the FIFO queue `bookings.fifo`. */
   bookingsQueueUrl: 'BOOKINGS_QUEUE_URL',
-  /** Name of the EventBridge bus that tells LeadsCalendar what happened. */
+  /** Name of the EventBridge bus with the events for LeadsCalendar. */
   eventBus: 'EVENT_BUS',
   /** Secret: the client secret file that Google's console offers for download. */
   googleClientSecretId: 'GOOGLE_OAUTH_CLIENT_SECRET_ID',
@@ -31,15 +31,15 @@ export const env = {
   refreshConcurrency: 'REFRESH_CONCURRENCY',
   /** Number of shards of the due indexes: spreads their writes over as many partitions. It may only grow. */
   indexShards: 'INDEX_SHARDS',
-  /** What a payment that is gone again means for its appointment: JSON, see PaymentPolicy. */
+  /** What refunds and lost disputes do to an event: JSON, see PaymentPolicy. */
   paymentPolicy: 'PAYMENT_POLICY',
-  /** What to do where something else stands at the time of a booking: create, flag or hold. */
+  /** What to do about another event at the time of a booking: create, flag or hold. */
   conflictPolicy: 'CONFLICT_POLICY',
   /** The mode of Stripe whose payments count: live, test or both. */
   stripeMode: 'STRIPE_MODE',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
-  /** Optional. Base URL of a stand-in for Stripe's API; Stripe's own when absent. */
+  /** Optional. Base URL of a fake of Stripe's API; Stripe's own when absent. */
   stripeUrl: 'STRIPE_URL',
 } as const;
 
@@ -72,17 +72,17 @@ export const routes = {
 /** Route of a payment provider's webhook. */
 export const webhookRoute = <Provider extends string>(provider: Provider) => `/webhooks/${provider}` as const;
 
-/** Sparse secondary indexes. Their lag is why nothing is ever decided on an index alone. */
+/** Sparse secondary indexes. They lag, so no decision rests on an index alone. */
 export const indexes = {
   /** Connections by `refreshShard` (string) and `refreshAt` (number, epoch seconds). */
   refreshDue: 'refresh-due',
-  /** Connections by `keyId` (string) and `userId`: whose tokens are sealed with a key. */
+  /** Connections by `keyId` (string) and `userId`: to find the tokens that a key encrypts. */
   tokenKey: 'token-key',
   /** Connections by `googleSub` (string) and `userId`, with their status: who shares a Google account. */
   googleAccount: 'google-account',
   /** Bookings by `syncShard` (string) and `syncDueAt` (number, epoch seconds). */
   syncDue: 'sync-due',
-  /** Bookings by `waitingUserId` (string) and `id`: those that wait for that user's connection. */
+  /** Bookings by `waitingUserId` (string) and `id`: the bookings that wait for that user's connection. */
   waiting: 'waiting',
   /** Bookings by `userId` (string) and `startsAt` (number, epoch seconds): those of a user, by time. */
   userBookings: 'user-bookings',

@@ -16,7 +16,7 @@ const text = v.optional(v.string('It must be text.'));
 const objectMessage = ({ expected }: { expected: string | null }) =>
   expected === 'Object' ? 'It must be an object.' : 'It is missing.';
 
-/** A Standard Webhook of ours. */
+/** The body of a Standard Webhook. */
 export const event = v.object(
   {
     type: v.string('It must be text.'),
@@ -63,7 +63,7 @@ type Payment = v.InferOutput<typeof payment>;
 const names = { bookingId: 'bookingId', userId: 'userId', timeZone: 'timeZone' };
 
 /**
- * Translates the body of a verified Standard Webhook: `{type, timestamp, data}`, documented in docs/api.md.
+ * Parses the body of a verified Standard Webhook: `{type, timestamp, data}`, documented in docs/integrate.md.
  * @param eventId the header `webhook-id`
  * Errors (400): `invalid_json`, `unsupported_event_format` with problems.
  */
@@ -80,17 +80,17 @@ export async function parseStandardEvent(body: Buffer, eventId: string): Promise
   }
   const { payment, facts } = report;
 
-  // Prefixed, so that payments of different providers never meet.
+  // Prefixed, so that payments of different providers never collide.
   const paymentId = `standard:${payment.paymentId}`;
   const reported = { type: 'payment', paymentId, eventId, facts } as const;
-  // A refund is of its payment, which leads to the booking.
+  // The payment of a refund points to the booking.
   if (type === 'payment.refunded') return { payment: reported };
   const booking = await parseBooking(metadataOf(payment), names, paymentId);
   if (booking) return { payment: { ...reported, booking } };
   return { ignored: 'no booking in its data', reason: 'no_booking', ...about };
 }
 
-/** What an event of ours states. Undefined where the type is none of ours. */
+/** The payment and facts of an event. Undefined for an unknown type. */
 function parseReport(
   type: string,
   data: unknown,

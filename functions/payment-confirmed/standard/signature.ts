@@ -2,13 +2,13 @@ import { createHmac } from 'node:crypto';
 import { findMatchingSecret, parseTimestamp, signatureError } from '../signature.ts';
 
 /** The headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. */
-export type StandardHeaders = {
+type StandardHeaders = {
   id: string | undefined;
   timestamp: string | undefined;
   signature: string | undefined;
 };
 
-/** The headers of Standard Webhooks, or those of Svix where only they are there: the same under an older name. */
+/** The headers of Standard Webhooks, or those of Svix if only they exist: the same under an older name. */
 export function standardHeaders(headers: Record<string, string | undefined>): StandardHeaders {
   const of = (prefix: string): StandardHeaders => ({
     id: headers[`${prefix}-id`],
@@ -21,8 +21,7 @@ export function standardHeaders(headers: Record<string, string | undefined>): St
 
 /**
  * Verifies the headers of Standard Webhooks over the raw bytes of a body and answers the index of the secret that
- * matched. The key is what stands after `whsec_`, decoded from base64: unlike Stripe, which writes its secrets the same
- * way. Source: github.com/standard-webhooks/standard-webhooks.
+ * matched. The key is the text after `whsec_`, decoded from base64, unlike that of Stripe, which has the same prefix. Source: github.com/standard-webhooks/standard-webhooks.
  * Errors (400): `signature_missing`, `signature_malformed`, `signature_mismatch`, `timestamp_out_of_tolerance`.
  */
 export function verifyStandardSignature(
@@ -38,7 +37,7 @@ export function verifyStandardSignature(
     );
   }
   const timestamp = parseTimestamp(stamp);
-  // The list may hold other versions beside: asymmetric ones, and those yet to come.
+  // The list may also hold other versions: asymmetric and future ones.
   const signatures = signature
     .split(' ')
     .filter((each) => /^v1,[A-Za-z0-9+/]{43}=$/.test(each))

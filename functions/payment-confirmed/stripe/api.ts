@@ -4,16 +4,16 @@ import type { ThinEvent } from './events.ts';
 /** How Stripe's API is reached. `baseUrl` has no trailing slash. */
 export type StripeApi = { fetch: typeof fetch; baseUrl: string };
 
-/** The version whose shapes the tests hold; without it, the account's own would decide. */
+/** The API version that the tests cover; without it, the account's own would apply. */
 const apiVersion = '2026-10-28.endive';
 
 /** Milliseconds: well before the function's own end, so that Stripe gets an answer. */
 const timeoutMs = 8_000;
 
 /**
- * Fetches the object that a thin event names. By hand, since it is one GET: Stripe's own package would make the bundle a
- * quarter larger and every cold start 10 ms longer, even where it is loaded only when needed.
- * Errors: `not_configured` where Stripe refuses the key, `stripe_unreachable` (503) where it cannot answer now.
+ * Fetches the object that a thin event references. Without Stripe's package, which would make the bundle a quarter larger
+ * and every cold start 10 ms longer.
+ * Errors: `not_configured` if Stripe refuses the key, `stripe_unreachable` (503) if it cannot answer now.
  */
 export async function fetchStripeObject(api: StripeApi, apiKey: string, event: ThinEvent): Promise<unknown> {
   const response = await api

@@ -9,10 +9,10 @@ import { ignoredType } from './ignored-types.ts';
 import { objectParsers, stripeId } from './object-parsers.ts';
 import { notForUs, type Recipient, recipientFields } from './recipient.ts';
 
-/** A thin event only names its object, which is to be fetched from Stripe. */
+/** A thin event only references its object, which has to be fetched from Stripe. */
 export type ThinEvent = v.InferOutput<typeof referenceSchema>;
 
-/** Fetches the object that a thin event names. */
+/** Fetches the object that a thin event references. */
 export type FetchObject = (event: ThinEvent) => Promise<unknown>;
 
 type StripeEvent = Recipient & {
@@ -47,15 +47,15 @@ const thinSchema = v.object({
 
 const referenceSchema = v.object({
   id: stripeId,
-  // A path of Stripe's own API: what we fetch is never somewhere else.
+  // A path of Stripe's own API, so that nothing else is ever fetched.
   related_object: v.object({ url: v.pipe(v.string(), v.regex(/^\/v1(\/[\w-]+)+$/)) }),
 });
 
 const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
 
 /**
- * Translates the body of a verified Stripe webhook. A thin event that is for us and of a type that is read is completed
- * by `fetchObject`: its object is as it is now, which does no harm, since facts only grow.
+ * Parses the body of a verified Stripe webhook. `fetchObject` completes a thin event of a known type. The object is then
+ * newer than the event, which does no harm: facts only grow.
  * @param acceptedMode the mode whose payments count in this deployment
  * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
  */
@@ -80,7 +80,7 @@ export async function parseStripeEvent(
   const booking =
     (await parseBooking(metadata, names, paymentId)) ?? parseReference(reference, metadata, names);
   if (booking) return { payment: { ...payment, booking } };
-  // Most accounts also take payments that are not for appointments.
+  // Most accounts also receive payments that are not for appointments.
   return { ignored: 'no booking in its metadata', reason: 'no_booking', ...about };
 }
 

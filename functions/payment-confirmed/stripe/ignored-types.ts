@@ -33,7 +33,7 @@ const ignoredTypes: ReadonlyMap<string, Ignored['reason']> = new Map([
 
 export const ignoredTypeNames: readonly string[] = [...ignoredTypes.keys()];
 
-/** Why an event of a type that is not read is ignored. `object`: of a snapshot event. */
+/** Why an event of another type is ignored. `object`: of a snapshot event. */
 export function ignoredType(type: string, object: unknown): Ignored {
   const reason = ignoredTypes.get(type);
   if (!reason) return { ignored: `unknown event type ${type.slice(0, 100)}`, reason: 'unknown_event_type' };

@@ -8,10 +8,10 @@ import {
 import { type Ignored, parsePart } from '../parse-event.ts';
 
 /**
- * What an object of Stripe says of a payment. With metadata it is of interest only where that names a booking;
- * without, as in refunds and disputes, the payment pointer leads to the booking.
+ * A payment as an object of Stripe reports it. Metadata without a booking makes it irrelevant; without metadata, as in
+ * refunds and disputes, the payment pointer references the booking.
  */
-export type StripeReport = {
+type StripeReport = {
   paymentId: string;
   facts: PaymentFacts;
   metadata?: Record<string, string>;
@@ -73,7 +73,7 @@ const dispute = v.object({
   status: v.string(),
 });
 
-// Words that Stripe may yet add mean what the least harm comes from: still open.
+// Future words of Stripe mean the least harmful state: still open.
 const refundStates = new Map<string, RefundState>([
   ['succeeded', 'done'],
   ['failed', 'failed'],
@@ -126,13 +126,13 @@ const paidSession = ofPayment(paidReport);
 
 const completedSession = ofPayment((it, at) => {
   const { payment_status, mode } = it;
-  // With a slow payment method the money comes later, and so does the event. Of modes that Stripe may yet add, it is
-  // not known what "no payment required" means.
+  // With a slow payment method the money comes later, and so does the event. The meaning of
+  // "no payment required" in future modes of Stripe is unknown.
   const isPaid = payment_status === 'no_payment_required' ? isPaymentMode(mode) : payment_status !== 'unpaid';
   return isPaid ? paidReport(it, at) : { ignored: 'not paid yet', reason: 'not_paid_yet' };
 });
 
-// Without `client_reference_id`: who pays by a Payment Link may set it, and could end the hold of another.
+// Without `client_reference_id`: the payer of a Payment Link may set it, and could end another customer's hold.
 const failedSession = ofPayment(({ id, payment_intent, metadata }, at) => ({
   paymentId: payment_intent ?? id,
   facts: { failedAt: at },
@@ -177,7 +177,7 @@ const withoutRemainder = '2025-03-31';
 const mayIncludeRemainder = (apiVersion: string | undefined): boolean =>
   apiVersion !== undefined && apiVersion < withoutRemainder;
 
-/** What is refunded of the captured amount, without a remainder that was never captured. */
+/** The refunded part of the captured amount, without a remainder that was never captured. */
 function refundedOfCaptured(
   { amount, amount_captured, amount_refunded, refunded }: v.InferOutput<typeof charge>,
   apiVersion: string | undefined,
@@ -211,7 +211,7 @@ const changedDispute: ObjectParser = (object) => {
   };
 };
 
-/** Event types that say something of a payment, and who reads their objects. */
+/** Event types about payments, each with the parser of its object. */
 export const objectParsers: ReadonlyMap<string, ObjectParser> = new Map([
   ['checkout.session.completed', completedSession],
   ['checkout.session.async_payment_succeeded', paidSession],
@@ -234,7 +234,7 @@ function isPaymentMode(mode: string | null | undefined): boolean {
   return mode == null || mode === 'payment';
 }
 
-/** The fields that have a value: an amount that is not stated is no reason to reject who has paid. */
+/** The fields that have a value: a missing amount must not reject a payment. */
 function omitUndefined<Fields extends Record<string, unknown>>(
   fields: Fields,
 ): { [Name in keyof Fields]?: NonNullable<Fields[Name]> } {

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { StripeMode } from '../../../shared/lib/config.ts';
 import type { Ignored } from '../parse-event.ts';
 
-/** The fields of an event, snapshot or thin, that say which mode and account it belongs to. */
+/** The fields of an event, snapshot or thin, with its mode and account. */
 export const recipientFields = {
   livemode: v.optional(v.boolean('It must be true or false.'), false),
   account: v.nullish(v.string('It must be text.'), ''),
@@ -13,7 +13,7 @@ export type Recipient = { livemode: boolean; account: string; context: string };
 
 /**
  * Why an event is not for this deployment; undefined where it is. An event without `livemode`, which Stripe always
- * sends, counts as test mode: what is not known to be real money must not become a real appointment.
+ * sends, counts as test mode: money that may not be real must not become a real appointment.
  */
 export function notForUs(
   { livemode, account, context }: Recipient,

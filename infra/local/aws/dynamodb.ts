@@ -18,7 +18,7 @@ import type { ResolvedResource } from './resources.ts';
 import { region } from './template.ts';
 
 export type DynamoDbKind = 'dynalite' | 'dynamodb-local' | { endpoint: string };
-export type LocalDynamoDb = { endpoint: string; close: () => Promise<void> };
+type LocalDynamoDb = { endpoint: string; close: () => Promise<void> };
 
 /** No local service checks credentials, but the SDK requires some. */
 export const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' };

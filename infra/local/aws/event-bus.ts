@@ -14,7 +14,7 @@ export type BusEvent = {
   detail: Record<string, unknown>;
 };
 
-export type LocalEventBus = {
+type LocalEventBus = {
   operations: Operations;
   create(buses: ResolvedResource[]): void;
   /** The latest events, oldest first. */

@@ -11,7 +11,7 @@ import { localCredentials } from './dynamodb.ts';
 /** The access key in a signature. */
 export const accessKey = /Credential=([^/,\s]+)/;
 
-export type Forwarder = {
+type Forwarder = {
   /** Returns the answer of the service at `upstream`. Rejects without one. */
   forward(request: IncomingMessage, body: Buffer, upstream: string, response: ServerResponse): Promise<void>;
   close(): void;

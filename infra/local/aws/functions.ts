@@ -26,7 +26,7 @@ export type InvocationResult = { ok: true; payload: unknown } | { ok: false; err
 
 export type LogLine = { functionName: string; stream: 'stdout' | 'stderr' | 'platform'; text: string };
 
-export type LocalFunction = {
+type LocalFunction = {
   config: FunctionConfig;
   /** Invokes the function with a JSON value. Never rejects: failures are results. */
   invoke(event: unknown): Promise<InvocationResult>;

@@ -22,7 +22,7 @@ export type AwsCall = {
   ms: number;
 };
 
-export type Gateway = {
+type Gateway = {
   url: string;
   /** Starts to check; before that every call passes. Calls `onRefusal` with each missing permission. */
   guard(rights: Rights, onRefusal: (functionName: string, advice: string) => void): void;

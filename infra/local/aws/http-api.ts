@@ -10,12 +10,12 @@ import { type MatchedRoute, toEvent, toResponse, type WireResponse } from './htt
 import type { ResolvedResource } from './resources.ts';
 import { accountId } from './template.ts';
 
-export type HttpRoute = { routeKey: string; functionArn: string };
-export type Invoke = (functionArn: string, event: unknown) => Promise<InvocationResult>;
+type HttpRoute = { routeKey: string; functionArn: string };
+type Invoke = (functionArn: string, event: unknown) => Promise<InvocationResult>;
 
 export type Access = { method: string; path: string; status: number; ms: number };
 
-export type LocalHttpApi = {
+type LocalHttpApi = {
   port: number;
   /** Starts answering. Until then requests wait, so that no request meets a half-started stack. */
   serve(routes: HttpRoute[], invoke: Invoke): void;

@@ -7,7 +7,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 
 /** A request as received: nothing decoded or merged. */
-export type RawRequest = {
+type RawRequest = {
   method: string;
   /** Path and query as on the request line. */
   target: string;
@@ -18,7 +18,7 @@ export type RawRequest = {
 };
 
 export type MatchedRoute = { routeKey: string; pathParameters: Record<string, string> };
-export type EventContext = { requestId: string; apiId: string; accountId: string; now: Date };
+type EventContext = { requestId: string; apiId: string; accountId: string; now: Date };
 
 /** Builds the event of payload format 2.0. */
 export function toEvent(

@@ -3,7 +3,7 @@ import { createWriteStream, mkdirSync, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 import type { LogLine } from './functions.ts';
 
-export type LogStreams = {
+type LogStreams = {
   write(line: LogLine): void;
   /** The latest lines, oldest first. */
   lines(): LogLine[];

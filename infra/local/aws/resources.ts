@@ -14,7 +14,7 @@ import {
 } from './template.ts';
 
 /** Addresses in place of those that AWS would assign. */
-export type Addresses = { apiUrl: string; queueUrlBase: string };
+type Addresses = { apiUrl: string; queueUrlBase: string };
 
 export const arn = (service: string, resource: string): string =>
   `arn:aws:${service}:${region}:${accountId}:${resource}`;

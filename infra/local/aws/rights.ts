@@ -10,7 +10,7 @@ import { accountId, region } from './template.ts';
 /** The services that run here, by their names in IAM. */
 export type Service = 'dynamodb' | 'sqs' | 'secretsmanager' | 'events';
 
-export type AwsRequest = { service: Service; operation: string; input: AwsInput };
+type AwsRequest = { service: Service; operation: string; input: AwsInput };
 
 /** The resources that a request names. */
 export type AwsInput = {
@@ -24,7 +24,7 @@ export type AwsInput = {
 
 /** The action and resources of a request, and the permissions that its sender lacks. */
 export type Verdict = { resources: string[]; refusal?: Refusal };
-export type Refusal = { error: AwsError; advice: string };
+type Refusal = { error: AwsError; advice: string };
 
 export type Rights = {
   /** A function without a role, as in test templates, is allowed everything. */

@@ -46,7 +46,7 @@ export type RunnerOptions = {
 };
 
 /** Facts of a template that are needed before its functions run. */
-export type Preparation = {
+type Preparation = {
   url: string;
   secrets: LocalSecrets;
   functions: ResolvedResource[];

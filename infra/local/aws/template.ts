@@ -31,7 +31,7 @@ const pseudoParameters: Record<string, string> = {
 };
 
 /** A template of an assembly, with the folders of its file assets by the S3 key a function names. */
-export type AssemblyTemplate = { template: Template; assetPaths: Map<string, string> };
+type AssemblyTemplate = { template: Template; assetPaths: Map<string, string> };
 
 /**
  * Reads the only stack of a cloud assembly.

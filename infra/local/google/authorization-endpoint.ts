@@ -86,7 +86,7 @@ export function authorizationEndpoint(state: GoogleState, faults: Faults): Hono<
 }
 
 /** Which scopes get a box: all but the sign-in ones, unless there is only a single one to decide on. */
-export function choosableScopes({ scopes }: AuthorizationRequest): { boxes: string[]; fixed: string[] } {
+function choosableScopes({ scopes }: AuthorizationRequest): { boxes: string[]; fixed: string[] } {
   const others = scopes.filter((scope) => !isSignInScope(scope));
   return others.length > 1 ? { boxes: others, fixed: [] } : { boxes: [], fixed: others };
 }

@@ -9,7 +9,7 @@ export type Collection<Value> = {
   values(): Iterable<Value>;
 };
 
-export type Journal = {
+type Journal = {
   collection<Value>(name: string): Collection<Value>;
   close(): void;
 };

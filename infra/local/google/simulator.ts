@@ -12,7 +12,7 @@ import { pageHeaders } from './page.ts';
 import { type Account, demoAccounts, openState, type SimulatedClient } from './state.ts';
 import { tokenEndpoint } from './token-endpoint.ts';
 
-export type GoogleSimulatorOptions = {
+type GoogleSimulatorOptions = {
   /** 0, the default, uses any free port. */
   port?: number;
   /** The OAuth clients that the simulated Google knows. */

@@ -21,7 +21,7 @@ export type Account = {
 export type Grant = { id: string; clientId: string; sub: string; scopes: string[]; refreshTokens: string[] };
 
 /** An authorization code with the parameters of its request. Times are epoch milliseconds. */
-export type AuthorizationCode = {
+type AuthorizationCode = {
   code: string;
   clientId: string;
   redirectUri: string;
@@ -37,9 +37,9 @@ export type AuthorizationCode = {
 
 type Token = { token: string; grantId: string; clientId: string; sub: string; scopes: string[] };
 export type RefreshToken = Token & { issuedAt: number; usedAt: number };
-export type AccessToken = Token & { expiresAt: number };
+type AccessToken = Token & { expiresAt: number };
 
-export type AccessRole = 'reader' | 'writer' | 'owner';
+type AccessRole = 'reader' | 'writer' | 'owner';
 
 export type Calendar = {
   id: string;
@@ -117,7 +117,7 @@ export type Switches = {
   movedEvent: 'cancelled' | 'not_found';
 };
 
-export const defaultSwitches: Switches = {
+const defaultSwitches: Switches = {
   accessTokenSeconds: 3599,
   omitRefreshToken: false,
   rotateRefreshToken: false,
@@ -148,7 +148,7 @@ export const demoAccounts: Account[] = [
 ];
 
 /** A `#` and an `@` in its id remind clients to encode calendar ids. */
-export const holidayCalendarId = 'en.simulated#holiday@group.v.calendar.google.com';
+const holidayCalendarId = 'en.simulated#holiday@group.v.calendar.google.com';
 
 export type GoogleState = {
   clients: SimulatedClient[];
