@@ -1,7 +1,7 @@
 import { instantOf } from '../../infra/local/google/event-times.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
 import { deadlineOf, instantOfContent } from './contents.ts';
-import { bodyOf, countedActions, ownerOf, presences } from './expectations.ts';
+import { bodyOf, countedActions, ownerOf, type Presence, presences } from './expectations.ts';
 import { colleague, eventsOfBooking } from './owner-actions.ts';
 import { isConnected, type PlayedScenario } from './played-scenario.ts';
 import { ready } from './readiness.ts';
@@ -35,19 +35,60 @@ const atRest: (string | undefined)[] = [
   undefined,
 ];
 
+/** What is known of a booking in the end. */
+type Evidence = {
+  played: PlayedScenario;
+  id: string;
+  user: string;
+  isConnected: boolean;
+  wanted: Presence[];
+  /** What the event should show, and until when it was worth creating: epoch milliseconds. */
+  content: Shown;
+  guests: string[];
+  deadline: number;
+  events: (Shown & { status: string; guests: string[] })[];
+  /** For messages. */
+  found: string;
+};
+type Text = string | null | undefined;
+type Shown = { summary: Text; location: Text; start: number; end: number };
+
 export function checkBooking(played: PlayedScenario, id: string, booking: Booking | undefined): string[] {
+  const evidence = evidenceOf(played, id, booking);
+  const { events, wanted, found } = evidence;
+  if (booking && mayHaveOlderEvent(booking) && booking.status !== 'deleted_by_user')
+    return checkOlderEvent(evidence, booking);
+  if (events.length > 1) return [`${events.length} events exist: ${found}`];
+  const unfinished = booking && checkUnfinished(booking);
+  if (unfinished) return [unfinished];
+  if (wanted.includes('absent')) {
+    if (events.length === 0 && atRest.includes(booking?.status)) return [];
+    const isGivenUp = booking?.status === 'cancelled' || booking?.status === 'declared';
+    if (wanted.length === 1 || isGivenUp) return checkAbsence(evidence, booking);
+  }
+  if (!booking) return ['it was paid for and is not known'];
+  return checkUnusable(evidence, booking) ?? checkStatus(evidence, booking);
+}
+
+function checkOlderEvent({ found }: Evidence, booking: Booking): string[] {
+  const isAtRest = booking.status === 'scheduled' || booking.status === 'held';
+  const isOpen = isAtRest && !reportsOlderEvent(booking);
+  return isOpen ? [`an older event may remain, and no problem says so: ${found}`] : [];
+}
+
+function checkUnfinished(booking: Booking): string | undefined {
+  const { status, problems } = booking;
+  if (status === 'pending') return `it is still pending: ${JSON.stringify(booking)}`;
+  return status === 'failed' && problems.length === 0 ? 'it failed without a problem' : undefined;
+}
+
+function evidenceOf(played: PlayedScenario, id: string, booking: Booking | undefined): Evidence {
   const { world, truth } = played;
   const user = ownerOf(played, id);
-  const wanted = presences(played, id);
-  const names = (action: UserAction): boolean =>
-    'booking' in action && action.booking === id && !('unusable' in action);
-  const named = truth.delivered.filter(names);
-  const isUsable = countedActions(played, id).some(names) || truth.applied.has(id);
-  const events = eventsOfBooking(world, id).filter((event) => !isOfLostRun(played, id, event.calendarId));
   const zoneOf = (calendarId: string): string =>
     world.google.state.calendars.get(calendarId)?.timeZone ?? 'UTC';
-  const calendarZone = zoneOf(events[0]?.calendarId ?? world.google.emailOf(truth.plan.accounts[user]) ?? '');
-  const shown = events.map(
+  const stored = eventsOfBooking(world, id).filter((event) => !isOfLostRun(played, id, event.calendarId));
+  const events = stored.map(
     ({ calendarId, resource: { summary, location, start, end, status, attendees } }) => ({
       summary,
       location,
@@ -57,95 +98,138 @@ export function checkBooking(played: PlayedScenario, id: string, booking: Bookin
       guests: (attendees ?? []).map(({ email }) => email ?? '').filter((email) => email !== colleague),
     }),
   );
-  const found = `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(shown)}`;
-  const connected = isConnected(played, user);
+  const zone = zoneOf(stored[0]?.calendarId ?? world.google.emailOf(truth.plan.accounts[user]) ?? '');
   const body = bodyOf(truth, id);
-  const { summary, location, start, end, timeZone, attendees } = body;
-  const deadline = deadlineOf(body, calendarZone);
-  const content = {
-    summary,
-    location,
-    start: instantOfContent(start, timeZone, calendarZone),
-    end: instantOfContent(end, timeZone, calendarZone),
+  const { summary, location, start, end, timeZone, attendees = [] } = body;
+  return {
+    played,
+    id,
+    user,
+    isConnected: isConnected(played, user),
+    wanted: presences(played, id),
+    content: {
+      summary,
+      location,
+      start: instantOfContent(start, timeZone, zone),
+      end: instantOfContent(end, timeZone, zone),
+    },
+    guests: attendees.map(({ email }) => email),
+    deadline: deadlineOf(body, zone),
+    events,
+    found: `status ${booking?.status ?? 'none'} ${JSON.stringify(booking?.problems ?? [])}, events ${JSON.stringify(events)}`,
   };
-  const isSaid = booking?.problems.some(({ code }) => code === 'older_event_may_remain');
-  if (booking && mayHaveOlderEvent(booking) && booking.status !== 'deleted_by_user') {
-    const isAtRest = booking.status === 'scheduled' || booking.status === 'held';
-    return isSaid || !isAtRest ? [] : [`an older event may remain, and no problem says so: ${found}`];
-  }
-  if (events.length > 1) return [`${events.length} events exist: ${found}`];
-  if (booking?.status === 'failed' && booking.problems.length === 0) return ['it failed without a problem'];
-  if (booking?.status === 'pending') return [`it is still pending: ${JSON.stringify(booking)}`];
+}
 
-  if (wanted.includes('absent') && events.length === 0 && atRest.includes(booking?.status)) return [];
-  const isGivenUp = booking?.status === 'cancelled' || booking?.status === 'declared';
-  if (wanted.includes('absent') && (wanted.length === 1 || isGivenUp)) {
-    // Without access it cannot be deleted, and after the appointment it need not be.
-    const isOver = content.end <= world.now();
-    if (!connected && (booking?.status === 'waiting_for_connection' || isOver)) return [];
-    if (booking?.status === 'failed' && isRefused(played)) return [];
-    if (truth.movedByHand.has(id) && mayNotSearch(played, user) && isDeletionUnanswered(world)) return [];
-    const endedAt = Date.parse(booking?.updatedAt ?? '');
-    if (isAccountRefused(world) && isGivenUp && endedAt >= content.end) return [`${refusedCheck}: ${found}`];
-    return [`no event should exist: ${found}`];
-  }
-  const tentative = wanted[0] === 'tentative';
-  if (!booking) return ['it was paid for and is not known'];
-  if (!isUsable) {
-    if (booking.status === 'failed' && events.length === 0) return [];
-    // A session that was not paid may have carried the appointment.
-    if (named.length === 0) return [`it cannot be used: ${found}`];
-  }
+/** An event exists although none should. */
+function checkAbsence(
+  { played, id, user, isConnected, content, found }: Evidence,
+  booking: Booking | undefined,
+): string[] {
+  const { world, truth } = played;
+  const { end } = content;
+  // Without access it cannot be deleted, and after the appointment it need not be.
+  if (!isConnected && (booking?.status === 'waiting_for_connection' || end <= world.now())) return [];
+  if (booking?.status === 'failed' && isRefused(played)) return [];
+  if (truth.movedByHand.has(id) && mayNotSearch(played, user) && isDeletionUnanswered(world)) return [];
+  const endedAt = Date.parse(booking?.updatedAt ?? '');
+  if (isAccountRefused(world) && endedAt >= end) return [`${refusedCheck}: ${found}`];
+  return [`no event should exist: ${found}`];
+}
+
+/** What is wrong with a booking that was never described in a usable way; undefined where it was. */
+function checkUnusable({ played, id, events, found }: Evidence, booking: Booking): string[] | undefined {
+  const { delivered, applied } = played.truth;
+  const isAbout = (action: UserAction): boolean =>
+    'booking' in action && action.booking === id && !('unusable' in action);
+  if (applied.has(id) || countedActions(played, id).some(isAbout)) return undefined;
+  if (booking.status === 'failed' && events.length === 0) return [];
+  // A session that was not paid may have carried the appointment.
+  return delivered.some(isAbout) ? undefined : [`it cannot be used: ${found}`];
+}
+
+/** Whether the event should exist, and what became of it. */
+function checkStatus(evidence: Evidence, booking: Booking): string[] {
+  const { played, events, isConnected, found } = evidence;
+  const violatedUnless = (isAllowed: boolean, what: string): string[] =>
+    isAllowed ? [] : [`${what}: ${found}`];
   switch (booking.status) {
     case 'scheduled':
-    case 'held': {
-      if (truth.deletedByHand.has(id) && events.length === 0) return [];
-      // It is checked a day before, or when the booking changes.
-      if (truth.deletedCalendars.has(recordedEvent(booking)?.calendarId ?? '')) return [];
-      const mayBeIn = truth.movedByHand.has(id) ? truth.deletedCalendars.size : 0;
-      if (mayBeIn > 0 && events.length === 0) return [];
-      const expected = { ...content, status: tentative ? 'tentative' : 'confirmed' };
-      const [event] = shown;
-      if (!event) return [`it is ${booking.status}, and no event exists`];
-      const differs = (Object.keys(expected) as (keyof typeof expected)[]).filter(
-        (name) => event[name] !== expected[name],
-      );
-      const guests = tentative ? [] : (attendees ?? []).map(({ email }) => email).sort();
-      return [
-        ...differs.map((name) => `its event shows ${name} ${event[name]} and not ${expected[name]}`),
-        ...checkGuests(played, booking, event.guests.sort(), guests),
-      ];
-    }
+    case 'held':
+      return checkEvent(evidence, booking);
     case 'deleted_by_user':
-      // Its event was in a calendar that was deleted.
-      if (truth.deletedCalendars.has(recordedEvent(booking)?.calendarId ?? '')) return [];
-      if (truth.movedByHand.has(id) && truth.deletedCalendars.size > 0) return [];
-      if (truth.movedByHand.has(id) && mayNotSearch(played, user))
-        return isSaid ? [] : [`its owner has moved it, and no problem says so: ${found}`];
-      return truth.deletedByHand.has(id) && events.length === 0
-        ? []
-        : [`its owner has not deleted it: ${found}`];
+      return checkDeletion(evidence, booking);
     case 'conflict':
-      return truth.plan.conflictPolicy === 'hold' && events.length === 0 ? [] : [`no conflict: ${found}`];
+      return violatedUnless(
+        played.truth.plan.conflictPolicy === 'hold' && events.length === 0,
+        'no conflict',
+      );
     case 'waiting_for_connection':
-      return connected ? [`it waits for a connection that is there: ${found}`] : [];
+      return violatedUnless(!isConnected, 'it waits for a connection that is there');
     case 'failed':
-      return isRefused(played) ? [] : [`it failed without cause: ${found}`];
-    case 'missed': {
-      // Late enough before the appointment everything worked: then there was time, the longest wait of six hours included.
-      const hadTime =
-        connected &&
-        !isCalendarDeleted(played, user) &&
-        truth.calmAt + 7 * 3600 < deadline / 1000 &&
-        truth.plan.reconnects;
-      // Without access, an attempt in doubt cannot be checked.
-      return hadTime || (connected && events.length > 0 && !recordedEvent(booking))
-        ? [`it was missed although there was time: ${found}`]
-        : [];
-    }
+      return violatedUnless(isRefused(played), 'it failed without cause');
+    case 'missed':
+      return violatedUnless(!wasMissedInTime(evidence, booking), 'it was missed although there was time');
     default:
       return [`its event should exist: ${found}`];
   }
+}
+
+function checkEvent({ played, id, wanted, content, guests, events }: Evidence, booking: Booking): string[] {
+  const { truth } = played;
+  const [event] = events;
+  // It is checked a day before, or when the booking changes.
+  if (truth.deletedCalendars.has(recordedEvent(booking)?.calendarId ?? '')) return [];
+  if (!event) {
+    const mayBeDeleted = truth.movedByHand.has(id) && truth.deletedCalendars.size > 0;
+    return truth.deletedByHand.has(id) || mayBeDeleted
+      ? []
+      : [`it is ${booking.status}, and no event exists`];
+  }
+  const isTentative = wanted[0] === 'tentative';
+  const expected = { ...content, status: isTentative ? 'tentative' : 'confirmed' };
+  const names = Object.keys(expected) as (keyof typeof expected)[];
+  return [
+    ...names
+      .filter((name) => event[name] !== expected[name])
+      .map((name) => `its event shows ${name} ${event[name]} and not ${expected[name]}`),
+    ...checkGuests(played, booking, event.guests.sort(), isTentative ? [] : guests.sort()),
+  ];
+}
+
+function checkDeletion({ played, id, user, events, found }: Evidence, booking: Booking): string[] {
+  const { truth } = played;
+  // Its event was in a calendar that was deleted.
+  if (truth.deletedCalendars.has(recordedEvent(booking)?.calendarId ?? '')) return [];
+  if (truth.movedByHand.has(id)) {
+    if (truth.deletedCalendars.size > 0) return [];
+    if (mayNotSearch(played, user))
+      return reportsOlderEvent(booking) ? [] : [`its owner has moved it, and no problem says so: ${found}`];
+  }
+  const isDeleted = truth.deletedByHand.has(id) && events.length === 0;
+  return isDeleted ? [] : [`its owner has not deleted it: ${found}`];
+}
+
+/** Whether a booking was missed that could have been created, or whose event exists. */
+function wasMissedInTime(
+  { played, user, isConnected, deadline, events }: Evidence,
+  booking: Booking,
+): boolean {
+  // Without access, an attempt in doubt cannot be checked.
+  if (!isConnected) return false;
+  const { calmAt, plan } = played.truth;
+  // Everything worked for the longest wait of six hours and more before the appointment.
+  const hadTime = plan.reconnects && !isCalendarDeleted(played, user) && calmAt + 7 * 3600 < deadline / 1000;
+  const mayBeRead = !hasConnectedSince(played, user, booking.updatedAt);
+  return hadTime || (mayBeRead && events.length > 0 && !recordedEvent(booking));
+}
+
+function hasConnectedSince({ world }: PlayedScenario, user: string, time: string): boolean {
+  const connection = world.connections().find(({ userId }) => userId === user);
+  return connection?.status === 'active' && connection.connectedAt * 1000 >= Date.parse(time);
+}
+
+function reportsOlderEvent({ problems }: Booking): boolean {
+  return problems.some(({ code }) => code === 'older_event_may_remain');
 }
 
 function checkGuests(

@@ -37,8 +37,12 @@ export function watchDoubts(storedBooking: (bookingId: string) => Booking | unde
   function arise(bookingId: string, cause: Cause): void {
     const doubts = open.get(bookingId) ?? [];
     if (doubts.some((doubt) => doubt.cause === cause)) return;
+    open.set(bookingId, [...doubts, { cause, recorded: recordedId(bookingId) }]);
+  }
+
+  function recordedId(bookingId: string): string | undefined {
     const stored = storedBooking(bookingId);
-    open.set(bookingId, [...doubts, { cause, recorded: stored && recordedEvent(stored)?.eventId }]);
+    return stored && recordedEvent(stored)?.eventId;
   }
 
   function resolve(bookingId: string): void {
@@ -69,14 +73,11 @@ export function watchDoubts(storedBooking: (bookingId: string) => Booking | unde
     answered({ method, eventId }: EventCall, status: number | undefined): void {
       const bookingId = bookingOf.get(eventId);
       if (bookingId === undefined) return;
-      const stored = storedBooking(bookingId);
-      const isKnown = stored !== undefined && recordedEvent(stored)?.eventId === eventId;
-      if (status === undefined || status >= 500) {
-        if (method !== 'events.get') arise(bookingId, 'no answer');
-      } else if (status === 404 || status === 410) {
-        if (isKnown) arise(bookingId, 'not found');
-      } else if (status < 300 && method === 'events.insert') note(bookingId, 'created');
-      else if (status < 300 && method === 'events.delete') note(bookingId, 'deleted');
+      const answer = meaningOf(status);
+      if (answer === 'none' && method !== 'events.get') arise(bookingId, 'no answer');
+      if (answer === 'not found' && recordedId(bookingId) === eventId) arise(bookingId, 'not found');
+      if (answer === 'success' && method === 'events.insert') note(bookingId, 'created');
+      if (answer === 'success' && method === 'events.delete') note(bookingId, 'deleted');
     },
 
     crashed(process: Process): void {
@@ -84,8 +85,9 @@ export function watchDoubts(storedBooking: (bookingId: string) => Booking | unde
       written.delete(process);
     },
 
-    received(bookingId: string): void {
-      arise(bookingId, 'redelivery');
+    /** A message was received again; `bookingId`: undefined where it references none. */
+    received(bookingId: string | undefined): void {
+      if (bookingId !== undefined) arise(bookingId, 'redelivery');
     },
 
     /** A run has ended, or a booking was stored. */
@@ -102,6 +104,12 @@ export function watchDoubts(storedBooking: (bookingId: string) => Booking | unde
       open.clear();
     },
   };
+}
+
+function meaningOf(status: number | undefined): 'none' | 'not found' | 'success' | 'rejected' {
+  if (status === undefined || status >= 500) return 'none';
+  if (status === 404 || status === 410) return 'not found';
+  return status < 300 ? 'success' : 'rejected';
 }
 
 function resolutionOf(stored: Booking | undefined, { recorded, created, deleted }: Doubt): Resolution {

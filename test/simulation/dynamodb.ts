@@ -77,6 +77,18 @@ export function simulatedDynamo(
     written(table.name, item, before);
   }
 
+  function batchGet({ RequestItems = {} }: BatchGetItemCommand['input']): unknown {
+    const found = Object.entries(RequestItems).map(([name, { Keys = [] }]) => {
+      const { shape, rows } = tableOf(name);
+      const ids = Keys.map((key) => keyOf(shape, key));
+      if (ids.length === 0 || new Set(ids).size < ids.length) {
+        throw failure('ValidationException', 'Keys must be given, and each once.');
+      }
+      return [name, ids.map((id) => rows.get(id)?.item).filter((item) => item !== undefined)];
+    });
+    return { Responses: Object.fromEntries(found), UnprocessedKeys: {} };
+  }
+
   return {
     execute(command, lag = () => 'now') {
       if (command instanceof GetItemCommand) {
@@ -84,17 +96,7 @@ export function simulatedDynamo(
         const Item = rows.get(keyOf(shape, command.input.Key ?? {}))?.item;
         return Item ? { Item } : {};
       }
-      if (command instanceof BatchGetItemCommand) {
-        const found = Object.entries(command.input.RequestItems ?? {}).map(([name, { Keys = [] }]) => {
-          const { shape, rows } = tableOf(name);
-          const ids = Keys.map((key) => keyOf(shape, key));
-          if (ids.length === 0 || new Set(ids).size < ids.length) {
-            throw failure('ValidationException', 'Keys must be given, and each once.');
-          }
-          return [name, ids.map((id) => rows.get(id)?.item).filter((item) => item !== undefined)];
-        });
-        return { Responses: Object.fromEntries(found), UnprocessedKeys: {} };
-      }
+      if (command instanceof BatchGetItemCommand) return batchGet(command.input);
       if (command instanceof PutItemCommand) {
         const { TableName, Item = {}, ConditionExpression: condition } = command.input;
         const { shape, rows } = tableOf(TableName);

@@ -20,6 +20,23 @@ export function simulatedQueue(now: () => number, maxReceived: () => number) {
   const sent = new Map<string, number>();
   const bodies = new Map<string, number>();
 
+  /** The first messages of their groups. Those that were received too often go to the dead-letter queue. */
+  function firstVisible(limit: number): Kept[] {
+    const taken: Kept[] = [];
+    const blocked = new Set<string>();
+    for (const message of [...messages]) {
+      if (taken.length === limit) break;
+      if (message.visibleAt > now()) blocked.add(message.groupId);
+      if (blocked.has(message.groupId)) continue;
+      if (message.received < maxReceived()) taken.push(message);
+      else {
+        dead.push(message);
+        messages = messages.filter((it) => it !== message);
+      }
+    }
+    return taken;
+  }
+
   return {
     /** Called whenever a message may be handed out. */
     onSend: (): void => {},
@@ -45,22 +62,7 @@ export function simulatedQueue(now: () => number, maxReceived: () => number) {
 
     /** Hands out up to `limit` messages that come first in their groups, and hides them for `hiddenFor` milliseconds. */
     receive(limit = 10, hiddenFor = visibility): QueuedMessage[] {
-      const taken: Kept[] = [];
-      const blocked = new Set<string>();
-      for (const message of [...messages]) {
-        if (taken.length === limit) break;
-        if (blocked.has(message.groupId)) continue;
-        if (message.visibleAt > now()) {
-          blocked.add(message.groupId);
-          continue;
-        }
-        if (message.received >= maxReceived()) {
-          dead.push(message);
-          messages = messages.filter((it) => it !== message);
-          continue;
-        }
-        taken.push(message);
-      }
+      const taken = firstVisible(limit);
       for (const message of taken) {
         message.received += 1;
         message.visibleAt = now() + hiddenFor;

@@ -37,9 +37,7 @@ export async function freeStuckBookings(played: PlayedScenario, tools: Tools): P
   }
   await tools.rest(world.now() + 10 * minute);
   for (const id of stuck) {
-    const booking = world.bookings().find(({ bookingId }) => bookingId === id);
-    const waits = booking && (booking.status === 'waiting_for_connection' || isBlocked(booking));
-    if (waits && freedByUser.has(ownerOf(played, id)) && isStuck(played, id))
+    if (freedByUser.has(ownerOf(played, id)) && isStillWaiting(played, id))
       truth.stuck.push(`${id} still waits although its user has connected or chosen a calendar`);
     if (isStuck(played, id)) await repeatPut(played, tools, id);
   }
@@ -51,6 +49,12 @@ export async function freeStuckBookings(played: PlayedScenario, tools: Tools): P
     truth.freed += 1;
     if (isStuck(played, id)) truth.stuck.push(describe(played, id));
   }
+}
+
+function isStillWaiting(played: PlayedScenario, id: string): boolean {
+  const booking = played.world.bookings().find(({ bookingId }) => bookingId === id);
+  const waits = booking && (booking.status === 'waiting_for_connection' || isBlocked(booking));
+  return waits === true && isStuck(played, id);
 }
 
 /** Connects where the user is not connected, or chooses another calendar where the chosen one is gone. */

@@ -55,6 +55,36 @@ export function createScheduler(startsAt: number, mostThings = Number.POSITIVE_I
     events.push({ at: now + Math.max(0, delay), order: sequence, run, resumes });
   };
 
+  /** An operation takes effect as its course says, and is answered. */
+  function takeEffect<T>(
+    process: Process,
+    { after, refuse, answer: altered, lateBy, repeatAfter = 0, crash }: Course,
+    effect: () => T,
+    answer: (outcome: Outcome<T>) => void,
+  ): void {
+    const applyLate = (delay: number): void => at(delay, () => void attempt(effect), false);
+    if (crash === 'before' && !process.ended) {
+      if (lateBy !== undefined) applyLate(lateBy);
+      kill(process);
+      return;
+    }
+    // What has been sent arrives, even if its sender has crashed.
+    if (refuse) {
+      answer(attempt(refuse as () => T));
+      return;
+    }
+    const answerAltered = (outcome: Outcome<T>): void =>
+      answer(altered ? attempt(() => altered(outcome.ok ? outcome.value : undefined) as T) : outcome);
+    if (lateBy !== undefined) {
+      applyLate(after + lateBy);
+      answerAltered({ ok: false, error: new Error('late') });
+      return;
+    }
+    const outcome = attempt(effect);
+    if (repeatAfter > 0) at(repeatAfter, () => answerAltered(attempt(effect)), false);
+    else answerAltered(outcome);
+  }
+
   return {
     /** Epoch milliseconds. */
     now: () => now,
@@ -69,36 +99,15 @@ export function createScheduler(startsAt: number, mostThings = Number.POSITIVE_I
 
     /** Carries out an operation of a process: `effect` is what it does to the world, all at once. */
     operate<T>(process: Process, course: Course, effect: () => T): Promise<T> {
-      const { before, after, refuse, answer, lateBy, repeatAfter = 0, crash } = course;
       return new Promise<T>((resolve, reject) => {
-        const settle = (outcome: Outcome<T>): void =>
-          at(after, () => {
-            if (crash === 'after' && !process.ended) kill(process);
-            if (process.dead) return;
-            if (outcome.ok) resolve(outcome.value);
-            else reject(outcome.error);
-          });
-        const answered = (outcome: Outcome<T>): void =>
-          settle(answer ? attempt(() => answer(outcome.ok ? outcome.value : undefined) as T) : outcome);
-        at(
-          before,
-          () => {
-            if (crash === 'before' && !process.ended) {
-              if (lateBy !== undefined) at(lateBy, () => void attempt(effect), false);
-              return kill(process);
-            }
-            // What has been sent arrives, even if its sender has crashed.
-            if (refuse) return settle(attempt(refuse as () => T));
-            if (lateBy !== undefined) {
-              at(after + lateBy, () => void attempt(effect), false);
-              return answered({ ok: false, error: new Error('late') });
-            }
-            const outcome = attempt(effect);
-            if (repeatAfter > 0) return at(repeatAfter, () => answered(attempt(effect)), false);
-            return answered(outcome);
-          },
-          false,
-        );
+        const settle = (outcome: Outcome<T>): void => {
+          if (course.crash === 'after' && !process.ended) kill(process);
+          if (process.dead) return;
+          if (outcome.ok) resolve(outcome.value);
+          else reject(outcome.error);
+        };
+        const answer = (outcome: Outcome<T>): void => at(course.after, () => settle(outcome));
+        at(course.before, () => takeEffect(process, course, effect, answer), false);
       });
     },
 

@@ -122,37 +122,41 @@ function drawAction(random: Random, at: number, users: string[], bookings: strin
   const room = whole(random, 1, 5);
   const amount = random() < 0.7 ? price : price / 3;
   const draw = random() * 100;
-  if (draw < 28) return { at, do: oneOf(random, ['pay', 'pay', 'pay by session']), booking, payment };
-  if (draw < 30) return { at, do: 'pay', booking, payment, unusable: true };
-  if (draw < 32) return { at, do: 'fail', booking, payment };
-  if (draw < 38)
-    return {
-      at,
-      do: 'refund',
-      payment,
-      amount,
-      state: oneOf(random, ['pending', 'succeeded', 'succeeded', 'failed']),
-    };
-  if (draw < 42) return { at, do: 'refund charge', payment, amount };
-  if (draw < 47)
-    return { at, do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) };
-  if (draw < 54) return { at, do: 'declare', booking, room, hold: random() < 0.4, meet: random() < 0.3 };
-  if (draw < 64) return { at, do: oneOf(random, ['move', 'rename']), booking, room };
-  if (draw < 69) return { at, do: 'cancel', booking };
-  if (draw < 75) return { at, do: 'connect', user };
-  if (draw < 78) return { at, do: 'disconnect', user };
-  if (draw < 81) return { at, do: 'revoke at Google', user };
-  if (draw < 84) return chooseCalendar(random, at, user);
-  if (draw < 87) return { at, do: oneOf(random, ['delete by hand', 'edit by hand']), booking };
-  if (draw < 93)
-    return { at, do: oneOf(random, ['rotate token keys', 'rotate signing secret', 'rotate client secret']) };
-  if (draw < 95.5) return { at, do: 'redrive' };
-  return {
-    at,
-    do: 'outage',
-    of: oneOf(random, [ready.rejections ? 'rate limit' : 'Google', 'Google', 'tables', 'queue', 'bus']),
-    seconds: whole(random, 5, 900),
-  };
+  const kinds: [below: number, draw: () => Drawn][] = [
+    [28, () => ({ at, do: oneOf(random, ['pay', 'pay', 'pay by session']), booking, payment })],
+    [30, () => ({ at, do: 'pay', booking, payment, unusable: true })],
+    [32, () => ({ at, do: 'fail', booking, payment })],
+    [38, () => ({ at, do: 'refund', payment, amount, state: oneOf(random, refundStates) })],
+    [42, () => ({ at, do: 'refund charge', payment, amount })],
+    [47, () => ({ at, do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) })],
+    [54, () => ({ at, do: 'declare', booking, room, hold: random() < 0.4, meet: random() < 0.3 })],
+    [64, () => ({ at, do: oneOf(random, ['move', 'rename']), booking, room })],
+    [69, () => ({ at, do: 'cancel', booking })],
+    [75, () => ({ at, do: 'connect', user })],
+    [78, () => ({ at, do: 'disconnect', user })],
+    [81, () => ({ at, do: 'revoke at Google', user })],
+    [84, () => chooseCalendar(random, at, user)],
+    [87, () => ({ at, do: oneOf(random, ['delete by hand', 'edit by hand']), booking })],
+    [93, () => ({ at, do: oneOf(random, rotations) })],
+    [95.5, () => ({ at, do: 'redrive' })],
+    [100, () => drawOutage(random, at)],
+  ];
+  const [, drawKind] = kinds.find(([below]) => draw < below) as (typeof kinds)[number];
+  return drawKind();
+}
+
+const refundStates = ['pending', 'succeeded', 'succeeded', 'failed'] as const;
+const rotations = ['rotate token keys', 'rotate signing secret', 'rotate client secret'] as const;
+
+function drawOutage(random: Random, at: number): Drawn {
+  const of = oneOf(random, [
+    ready.rejections ? 'rate limit' : 'Google',
+    'Google',
+    'tables',
+    'queue',
+    'bus',
+  ] as const);
+  return { at, do: 'outage', of, seconds: whole(random, 5, 900) };
 }
 
 export function chooseCalendar(random: Random, at: number, user: string): Drawn {

@@ -45,9 +45,9 @@ export function pollQueue(played: PlayedScenario): { stop(): void } {
   const work = async (messages: ReturnType<typeof queue.receive>): Promise<void> => {
     workers += 1;
     const name = `sync ${messages.map(({ messageId, received }) => `${messageId}#${received}`).join(' ')}`;
-    const bookings = messages.map(({ body }) => bookingOf(body));
-    for (const [at, { received }] of messages.entries())
-      if (received > 1 && bookings[at] !== undefined) world.doubts.received(bookings[at]);
+    const bookings = messages.flatMap(({ body }) => bookingOf(body) ?? []);
+    const redelivered = messages.filter(({ received }) => received > 1);
+    for (const { body } of redelivered) world.doubts.received(bookingOf(body));
     const records = messages.map(({ received, ...record }) => ({ ...record, repeated: received > 1 }));
     const ended = await world.invoke(name, 'booking-sync', timeouts.sync * second, (deps) =>
       processBatch(records, verifiedMessages(deps), (message, delivery) =>
@@ -57,8 +57,7 @@ export function pollQueue(played: PlayedScenario): { stop(): void } {
       ),
     );
     workers -= 1;
-    if (ended.is === 'done')
-      for (const booking of bookings) if (booking !== undefined) world.doubts.concluded(booking);
+    if (ended.is === 'done') for (const booking of bookings) world.doubts.concluded(booking);
     world.trace(`${name}: ${ended.is}`);
     // A worker may crash before it acknowledges: then the messages are redelivered although all was done.
     const acknowledges = world.isCalm() || world.chance(`acknowledge ${name}`)() > 0.03;

@@ -136,6 +136,11 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     return now() - since < passesWithin;
   }
 
+  function outageAt(target: Target): FaultName | undefined {
+    if (calm || outage === undefined || now() >= outage.until || !outage.of(target)) return undefined;
+    return outageOf(target, outage.isRateLimit);
+  }
+
   /** An operation of a process: from here on it takes its course. */
   function call<T>(
     process: Process,
@@ -146,17 +151,15 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     process.operations += 1;
     const operation = `${process.name}/${process.operations}`;
     const random = chance(operation);
-    const isOut = !calm && outage !== undefined && now() < outage.until && outage.of(target);
-    const out = isOut && outage ? outageOf(target, outage.isRateLimit) : undefined;
+    const out = outageAt(target);
     const earlier = operations.get(target) ?? 0;
     operations.set(target, earlier + 1);
     const drawn = courseOf(target, random, calm ? noFaults : profile, out, earlier);
     if (drawn.fault === undefined || without.has(operation) || !mayPass(drawn.fault, path)) {
       if (path !== undefined) missing.delete(path);
-      const { before, after } =
-        drawn.fault === undefined
-          ? drawn.course
-          : courseOf(target, random, noFaults, undefined, earlier).course;
+      const usual =
+        drawn.fault === undefined ? drawn : courseOf(target, random, noFaults, undefined, earlier);
+      const { before, after } = usual.course;
       return scheduler.operate(process, { before, after }, () => effect());
     }
     injected.push({ operation, fault: drawn.fault, target, at: now() });
