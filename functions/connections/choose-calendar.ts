@@ -25,11 +25,11 @@ export async function fetchChosenCalendar(
   connection: GrantedConnection,
   calendarId: string,
 ): Promise<{ calendarId: string; timeZone?: string }> {
-  const { answer, access } = await read(deps, connection, calendarId);
+  const { answer, access } = await fetchCalendar(deps, connection, calendarId);
   if (!answer.ok) {
     const { failure } = answer;
-    const refused = refusalMessage(failure, calendarId, connection.scopes);
-    throw refused ?? (await generalError(deps, access.connection, { calendarId, failure }));
+    const error = calendarError(failure, calendarId, connection.scopes);
+    throw error ?? (await generalError(deps, access.connection, { calendarId, failure }));
   }
   const { isWritable, isOwned, timeZone } = answer.value;
   if (coveredCalendars(connection.scopes) === 'owned' && !isOwned) throw notOwned();
@@ -37,7 +37,7 @@ export async function fetchChosenCalendar(
   return { calendarId, ...(timeZone && isTimeZone(timeZone) ? { timeZone } : {}) };
 }
 
-async function read(deps: CalendarDeps, connection: GrantedConnection, calendarId: string) {
+async function fetchCalendar(deps: CalendarDeps, connection: GrantedConnection, calendarId: string) {
   const access = await getAccess(deps, connection);
   return callWithTokenRefresh(deps, access, ({ accessToken }) =>
     readCalendar(deps.calendar, accessToken, calendarId),
@@ -55,7 +55,7 @@ async function generalError(
 ): Promise<AppError> {
   if (failure.kind !== 'permission_missing' || calendarId === 'primary')
     return googleFailure(deps, connection, failure);
-  const { answer, access } = await read(deps, connection, 'primary');
+  const { answer, access } = await fetchCalendar(deps, connection, 'primary');
   return answer.ok ? notWritable() : googleFailure(deps, access.connection, answer.failure);
 }
 
@@ -97,7 +97,7 @@ export async function googleFailure(
 }
 
 /** The error of a failure about this calendar; undefined for any other failure. */
-function refusalMessage(
+function calendarError(
   { kind, status, reason }: CalendarFailure,
   calendarId: string,
   scopes: string[],
@@ -123,7 +123,7 @@ function refusalMessage(
 function notWritable(): AppError {
   return problem(
     'calendar_not_writable',
-    'This user may not enter events into that calendar. Choose another.',
+    'This user may not create events in that calendar. Choose another.',
   );
 }
 

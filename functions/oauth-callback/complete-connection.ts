@@ -237,7 +237,7 @@ function nonceMismatch(): AppError {
 function permissionMissing(): AppError {
   return new AppError(
     'calendar_permission_missing',
-    'LeadsCalendar was not allowed to change events in your calendars, so it cannot enter appointments. Start again and leave that box ticked.',
+    'LeadsCalendar was not allowed to change events in your calendars, so it cannot add appointments. Start again and leave that box ticked.',
     { status: 403 },
   );
 }

@@ -11,7 +11,7 @@ import { describeError, log, reportOperatorError } from '../lib/observability.ts
 export type CachedSecret<T> = {
   get(): Promise<T>;
   /**
-   * Reads the secret again, for use after the cached value was refused: a rotated secret then works at once. Undefined
+   * Reads the secret again, for use after the cached value was rejected: a rotated secret then works at once. Undefined
    * where the cached value is younger than 30 seconds.
    */
   reload(): Promise<T | undefined>;
@@ -19,7 +19,7 @@ export type CachedSecret<T> = {
 
 /** Seconds for which a secret is cached. */
 export const secretTtlSeconds = 300;
-/** Minimum seconds between two reads, also after many refusals. */
+/** Minimum seconds between two reads, also after many rejections. */
 export const minReloadIntervalSeconds = 30;
 
 /**

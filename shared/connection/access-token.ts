@@ -47,8 +47,8 @@ const leasePollIntervalMs = 250;
 const recordUseIntervalSeconds = 6 * 3600;
 
 /**
- * A valid access token of the connection, refreshed where necessary. `refused` is the version of a token that Calendar
- * has just answered with 401: it is replaced even if it should still be valid.
+ * A valid access token of the connection, refreshed where necessary. `rejectedVersion` is the version of a token that
+ * Calendar has just answered with 401: it is replaced even if it should still be valid.
  * Errors: `reauthorization_required`; retryable ones of Google's token endpoint; `refresh_in_progress`.
  */
 export async function getAccess(

@@ -79,14 +79,14 @@ const explanations: Partial<Record<ErrorCode, Explanation>> = {
   calendar_permission_missing: {
     title: 'One box was not ticked',
     text: [
-      'To enter your appointments, LeadsCalendar needs the box for the events of your calendars. Nothing was connected.',
+      'To add your appointments, LeadsCalendar needs the box for the events of your calendars. Nothing was connected.',
       'Please try again and tick that box on Google’s page.',
     ],
   },
   refresh_token_missing: {
     title: 'Google wants to ask you again',
     text: [
-      'Google did not allow lasting access, without which appointments could not be entered later.',
+      'Google did not allow lasting access, without which appointments could not be added later.',
       'Remove LeadsCalendar at myaccount.google.com/permissions, then try again.',
     ],
   },
