@@ -70,7 +70,7 @@ export async function startConnection(
     redirect_uri: `${deps.publicUrl}${routes.callback}`,
     response_type: 'code',
     scope: [...requestedScopes(deps.calendarScope), ...deps.optionalScopes].join(' '),
-    // With `prompt=consent`; without both, Google issues a refresh token at the first consent only.
+    // Together with `prompt=consent`: without both, Google issues a refresh token at the first consent only.
     access_type: 'offline',
     // The user chooses the account each time. A login hint would reveal the user to a finder of the link.
     prompt: 'consent select_account',

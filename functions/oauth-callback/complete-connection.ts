@@ -61,7 +61,7 @@ export async function completeConnection(
   const state = await verifyState(deps, query.get('state') ?? stateMissing(), browser);
   const code = parseCode(query);
 
-  // The keys are read early: a failure to read them after the code is redeemed would waste the code.
+  // The keys are read here in parallel, so that storing the tokens does not wait for them after the code is redeemed.
   const [existing] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
   if (isLinkUsed(existing, state)) throw stateUsed();
   const mayAsk = await deps.connections.countAttempt(

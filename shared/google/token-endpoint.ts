@@ -68,8 +68,8 @@ type CodeExchange = { code: string; verifier: string; redirectUri: string };
 export const tokenTimeoutMs = 8_000;
 
 /**
- * Google's token endpoint without google-auth-library, which loads another HTTP client (30 ms of a cold start), repeats
- * the POST of a single-use code, and hides a new refresh token.
+ * Google's token endpoint, without google-auth-library: it loads another HTTP client (30 ms of a cold start). It also
+ * repeats the POST of a single-use code, and hides a new refresh token.
  */
 export function googleTokens(endpoints: GoogleEndpoints): GoogleTokens {
   return {
