@@ -107,8 +107,8 @@ test('a burst lasts from its beginning to its last answer and its last event', (
 });
 
 test.each([
-  ['none', [], 'has 0 events instead of one'],
-  ['two', [1100, 1200], 'has 2 events instead of one'],
+  ['no event', [], 'has 0 events instead of one'],
+  ['two events', [1100, 1200], 'has 2 events instead of one'],
 ])('a payment with %s is not a valid outcome', (_, created, message) => {
   const sent: Sent[] = outcomes('ours', 'burst', 0, 1, 1).slice(0, 1);
   expect(() => outcomesOf(sent, new Map([['ours-burst-0-1', created]]))).toThrow(message);

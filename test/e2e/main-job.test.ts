@@ -288,7 +288,7 @@ describe('a webhook', () => {
       () => ({ body: '{}', signature: signed('{}', { secret: 'whsec_of_somebody_else' }) }),
     ],
     [
-      'changed on its way',
+      'changed in transit',
       400,
       'signature_mismatch',
       () => ({ body: '{"a":2}', signature: signed('{"a":1}') }),
@@ -306,7 +306,7 @@ describe('a webhook', () => {
       'timestamp_out_of_tolerance',
       () => ({ body: '{}', signature: signed('{}', { timestamp: now() + 310 }) }),
     ],
-    ['cut off', 400, 'invalid_json', () => ({ body: '{"id":"evt_1"' })],
+    ['truncated', 400, 'invalid_json', () => ({ body: '{"id":"evt_1"' })],
     ['not JSON', 400, 'invalid_json', () => ({ body: 'hello' })],
     ['empty', 400, 'invalid_json', () => ({ body: '' })],
     ['of another form', 400, 'unsupported_event_format', () => ({ body: '{"hello":"world"}' })],

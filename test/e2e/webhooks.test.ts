@@ -93,7 +93,7 @@ describe(`POST ${webhookRoute('standard')}`, () => {
       'timestamp_out_of_tolerance',
       () => byStandard(refunded, secrets.standard[0] as string, new Date(Date.now() + 400_000)),
     ],
-  ])('the standard endpoint refuses %s with %i %s', async (_, status, code, headers) => {
+  ])('the standard endpoint answers %s with %i %s', async (_, status, code, headers) => {
     expect(await post(webhookRoute('standard'), refunded, headers())).toMatchObject({
       status,
       body: { code },

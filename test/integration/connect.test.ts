@@ -482,26 +482,23 @@ describe('the calendar of a connection', () => {
   });
 
   it.each([
-    ['returns to the primary one', 'twice, and the primary one is not', [0, 1], 'primary'],
-    ['stays chosen', 'once', [0], secondCalendar],
-    ['stays chosen', 'like every other one', [0, 0, 0], secondCalendar],
-  ])(
-    'a reconnect %s when a permission for all calendars is refused for it %s',
-    async (_, __, passed, expected) => {
-      const permission = { calendarScope: 'shared' } as const;
-      await connect('user-1', {}, permission);
-      await world.deps.connections.updateSettings(
-        'user-1',
-        { tokenVersion: 1 },
-        { calendarId: secondCalendar, updatedAt: world.time.now },
-      );
-      world.time.now += 60;
-      const how = { status: 403, reason: 'insufficientPermissions' };
-      for (const after of passed) world.google.control.fail({ on: 'events.list', after, how });
-      const { connection } = await connect('user-1', {}, permission);
-      expect(connection.calendarId).toBe(expected);
-    },
-  );
+    ['returns to the primary calendar', 'twice, but not to the primary one', [0, 1], 'primary'],
+    ['keeps the chosen calendar', 'once', [0], secondCalendar],
+    ['keeps the chosen calendar', 'like access to every one', [0, 0, 0], secondCalendar],
+  ])('a reconnect %s when access to the chosen one is refused %s', async (_, __, passed, expected) => {
+    const permission = { calendarScope: 'shared' } as const;
+    await connect('user-1', {}, permission);
+    await world.deps.connections.updateSettings(
+      'user-1',
+      { tokenVersion: 1 },
+      { calendarId: secondCalendar, updatedAt: world.time.now },
+    );
+    world.time.now += 60;
+    const how = { status: 403, reason: 'insufficientPermissions' };
+    for (const after of passed) world.google.control.fail({ on: 'events.list', after, how });
+    const { connection } = await connect('user-1', {}, permission);
+    expect(connection.calendarId).toBe(expected);
+  });
 
   it('a reconnect keeps the known time zone of a calendar that cannot be read', async () => {
     const calendarId = secondCalendar;

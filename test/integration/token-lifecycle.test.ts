@@ -169,7 +169,7 @@ describe('a revoked grant', () => {
   it.each([
     ['invalid_rapt', { status: 400, oauthError: 'invalid_grant', oauthSubtype: 'invalid_rapt' }],
     ['admin_policy_enforced', { status: 400, oauthError: 'admin_policy_enforced' }],
-  ])('keeps the reason %s', async (reason, how) => {
+  ])('a broken connection keeps the reason %s', async (reason, how) => {
     const connection = await expired('user-1');
     world.google.control.fail({ on: 'token', how });
     await expect(getAccess(world.deps, connection)).rejects.toThrow(coded('reauthorization_required'));

@@ -299,7 +299,7 @@ describe('functions', () => {
   });
 });
 
-describe('what is kept', () => {
+describe('tables', () => {
   test('tables have the keys and sparse indexes of the design', () => {
     const keysOf = (schema: { AttributeName: string }[]) =>
       schema.map((key) => key.AttributeName).join(' + ');

@@ -239,7 +239,7 @@ describe('parseStripeEvent', () => {
     ['null', 'null', 'unsupported_event_format'],
     ['an event without data', '{"id":"evt_1","object":"event","type":"x"}', 'unsupported_event_format'],
     ['a thin event without more', '{"id":"evt_1","object":"v2.core.event"}', 'unsupported_event_format'],
-  ])('refuses a Stripe event with %s', async (_, body, code) => {
+  ])('refuses a Stripe webhook body: %s', async (_, body, code) => {
     await expect(parseStripeEvent(Buffer.from(body), 'both', noFetch)).rejects.toThrow(refused(code));
   });
 
