@@ -22,19 +22,38 @@ export type Desired = { appointment: Appointment; hold: boolean };
 const text = (most: number) =>
   v.pipe(v.string('It must be text.'), v.maxLength(most, `It must not be longer than ${most} characters.`));
 
+const time = (description: string) => v.pipe(text(64), v.description(description));
+
 /** The body of PUT: an appointment, and whether its slot is held until it is paid. */
 export const bookingSchema = v.strictObject({
-  summary: v.pipe(text(maxLengths.summary), v.minLength(1, 'It must not be empty.')),
+  summary: v.pipe(
+    text(maxLengths.summary),
+    v.minLength(1, 'It must not be empty.'),
+    v.description('Title of the event.'),
+  ),
   location: v.optional(text(maxLengths.location)),
   description: v.optional(
-    v.pipe(text(maxLengths.description), v.check(descriptionFits, `It ${descriptionLimit}.`)),
+    v.pipe(
+      text(maxLengths.description),
+      v.check(descriptionFits, `It ${descriptionLimit}.`),
+      v.description('Text of the event. `&` counts as 5 characters and `<` as 4, because they are escaped.'),
+    ),
   ),
-  start: text(64),
-  end: text(64),
+  start: time('RFC 3339 with offset, a local time together with `timeZone`, or a date for whole days.'),
+  end: time('The same form. Of whole days, the day after the last.'),
   timeZone: v.optional(
-    v.pipe(text(64), v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.')),
+    v.pipe(
+      text(64),
+      v.check(isTimeZone, 'It must be an IANA zone such as Europe/Berlin.'),
+      v.description('IANA zone. Ignored for whole days, which have the zone of the calendar.'),
+    ),
   ),
-  hold: v.optional(v.boolean('It must be true or false.')),
+  hold: v.optional(
+    v.pipe(
+      v.boolean('It must be true or false.'),
+      v.description('Whether a tentative event holds the slot until the booking is paid.'),
+    ),
+  ),
   ...eventDetails.entries,
 });
 type BookingBody = v.InferOutput<typeof bookingSchema>;

@@ -13,15 +13,13 @@ type Narrator = {
 const texts: Record<string, string> = {
   [`GET ${routes.connect}`]: 'sent a browser to Google',
   [`GET ${routes.callback}`]: 'Google sent a browser back',
-  [`POST ${webhookRoute('stripe')}`]: 'payment webhook',
-  [`POST ${webhookRoute('standard')}`]: 'payment webhook',
 };
 
 /** @param say prints a line */
 export function createNarrator(say: (line: string) => void): Narrator {
   return {
     onAccess({ method, path, status, ms }) {
-      const text = texts[`${method} ${path}`];
+      const text = path.startsWith(webhookRoute('')) ? 'payment webhook' : texts[`${method} ${path}`];
       say(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${text ? `  (${text})` : ''}`);
     },
     onEvent({ detailType, detail }) {

@@ -8,9 +8,12 @@ const text = (maxLength: number) =>
     v.minLength(1, 'It must not be empty.'),
     v.maxLength(maxLength, `It must not be longer than ${maxLength} characters.`),
   );
-const flag = v.boolean('It must be true or false.');
-const oneOf = <const Options extends readonly string[]>(...options: Options) =>
-  v.picklist(options, `It must be one of ${options.join(', ')}.`);
+const flag = (description: string) =>
+  v.optional(v.pipe(v.boolean('It must be true or false.'), v.description(description)));
+const oneOf = <const Options extends readonly string[]>(description: string, options: Options) =>
+  v.optional(
+    v.pipe(v.picklist(options, `It must be one of ${options.join(', ')}.`), v.description(description)),
+  );
 const minutes = 'It must be a whole number from 0 to 40320.';
 const webUrl = 'It must be an http or https URL.';
 
@@ -26,35 +29,35 @@ function withoutRepeated<Guest extends { email: string }>(guests: Guest[]): Gues
 
 /** The optional fields of an event, with Google's names. */
 export const eventDetails = v.strictObject({
-  /** Guests. Past 200, Google does not pass on their answers. */
   attendees: v.optional(
     v.pipe(
       v.array(
         v.strictObject({
           email: emailAddress('It must be an e-mail address.'),
           displayName: v.optional(text(200)),
-          optional: v.optional(flag),
+          optional: flag('Whether the guest need not attend.'),
         }),
         'It must be a list.',
       ),
       v.transform(withoutRepeated),
       v.maxLength(200, 'It must have at most 200 entries.'),
+      v.description('Guests. Beyond 200, Google does not report their answers. A hold has none.'),
     ),
   ),
-  /** Whether guests see each other, may invite others, and may change the event. Google's defaults: yes, yes, no. */
-  guestsCanSeeOtherGuests: v.optional(flag),
-  guestsCanInviteOthers: v.optional(flag),
-  guestsCanModify: v.optional(flag),
-  /** The guests that Google notifies of the event and its changes. The default is `none`. */
-  sendUpdates: v.optional(oneOf('all', 'externalOnly', 'none')),
-  /** Whether the event has a Google Meet link. */
-  meet: v.optional(flag),
-  /** Reminders in place of the calendar's own; an empty list means no reminders. `minutes` before the start. */
+  guestsCanSeeOtherGuests: flag('Whether guests see each other; by default they do.'),
+  guestsCanInviteOthers: flag('Whether guests may invite others; by default they may.'),
+  guestsCanModify: flag('Whether guests may change the event; by default they may not.'),
+  sendUpdates: oneOf('The guests that Google notifies of the event and its changes; `none` by default.', [
+    'all',
+    'externalOnly',
+    'none',
+  ]),
+  meet: flag('Whether the event has a Google Meet link.'),
   reminders: v.optional(
     v.pipe(
       v.array(
         v.strictObject({
-          method: oneOf('email', 'popup'),
+          method: v.picklist(['email', 'popup'], 'It must be one of email, popup.'),
           minutes: v.pipe(
             v.number(minutes),
             v.safeInteger(minutes),
@@ -65,29 +68,39 @@ export const eventDetails = v.strictObject({
         'It must be a list.',
       ),
       v.maxLength(5, 'It must have at most 5 entries.'),
+      v.description(
+        "Reminders in place of the calendar's own, in minutes before the start; an empty list: none.",
+      ),
     ),
   ),
-  /** One of the calendar's eleven colours. */
   colorId: v.optional(
-    v.pipe(v.string('It must be text.'), v.regex(/^([1-9]|1[01])$/, 'It must be "1" to "11".')),
+    v.pipe(
+      v.string('It must be text.'),
+      v.regex(/^([1-9]|1[01])$/, 'It must be "1" to "11".'),
+      v.description("One of the calendar's eleven colours: `1` to `11`."),
+    ),
   ),
-  visibility: v.optional(oneOf('default', 'public', 'private', 'confidential')),
-  /** Whether the event blocks its time (`opaque`, the default) or not. */
-  transparency: v.optional(oneOf('opaque', 'transparent')),
-  /** The origin of the event: a link that its owner sees. */
+  visibility: oneOf('The visibility of the event.', ['default', 'public', 'private', 'confidential']),
+  transparency: oneOf('Whether the event blocks its time: `opaque`, the default, or not.', [
+    'opaque',
+    'transparent',
+  ]),
   source: v.optional(
-    v.strictObject({
-      title: text(200),
-      url: v.pipe(
-        v.string(webUrl),
-        v.trim(),
-        v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
-        // URL parsers ignore these characters: without this, the host shown could differ from the host opened.
-        v.transform((url) => url.replace(/[\t\n\r]/g, '')),
-        v.maxLength(2000, 'It must not be longer than 2000 characters.'),
-        v.metadata({ format: 'uri' }),
-      ),
-    }),
+    v.pipe(
+      v.strictObject({
+        title: text(200),
+        url: v.pipe(
+          v.string(webUrl),
+          v.trim(),
+          v.check((url) => /^https?:\/\//i.test(url) && URL.canParse(url), webUrl),
+          // URL parsers ignore these characters: without this, the host shown could differ from the host opened.
+          v.transform((url) => url.replace(/[\t\n\r]/g, '')),
+          v.maxLength(2000, 'It must not be longer than 2000 characters.'),
+          v.metadata({ format: 'uri' }),
+        ),
+      }),
+      v.description('The origin of the event: a link that its owner sees.'),
+    ),
   ),
 });
 export type EventDetails = v.InferOutput<typeof eventDetails>;
