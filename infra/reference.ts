@@ -381,7 +381,7 @@ const partRefused = {
 export const problems: Record<string, ProblemReference> = {
   invalid_booking: {
     meaning: 'the metadata in `field` is missing or unusable',
-    follows: 'failed; declaring the booking corrects it, for the user whom the payment names',
+    follows: 'failed; declaring the booking corrects it, for the user that the payment names',
   },
   appointment_unreadable: {
     meaning: 'reading the appointment of a payment failed because of a fault in this service',

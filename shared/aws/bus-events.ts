@@ -162,7 +162,7 @@ export const busEventSchema = v.variant('type', [
     'payment.orphaned',
     'A payment was confirmed that pays for no booking, or for one that needs no payment. A person should look at it: it may have to be refunded.',
     {
-      userId: v.optional(text("LeadsCalendar's id of the user whom the payment names, or of the booking's.")),
+      userId: v.optional(text("LeadsCalendar's id of the user that the payment names, or of the booking's.")),
       bookingId: text('The booking that the payment references.'),
       paymentId: text("The payment provider's id of the payment.", ['pi_3Q']),
       reason: v.picklist([
