@@ -1,6 +1,7 @@
 import {
   callWithTokenRefresh,
   getAccess,
+  reauthorizationRequired,
   recordReauthorizationRequired,
   type TokenDeps,
 } from '../../shared/connection/access-token.ts';
@@ -71,11 +72,7 @@ export async function googleFailure(
 ): Promise<AppError> {
   if (kind === 'permission_missing') {
     await recordReauthorizationRequired(deps, connection, reason);
-    return new AppError(
-      'reauthorization_required',
-      'Google no longer lets this service use the calendar. The user must connect the calendar again.',
-      { status: 409, details: { reason } },
-    );
+    return reauthorizationRequired(reason);
   }
   if (isSwitchedOff(reason)) {
     return new AppError('calendar_switched_off', `${switchedOffAdvice}; then send the request again.`, {

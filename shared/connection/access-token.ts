@@ -205,7 +205,8 @@ export async function recordReauthorizationRequired(
   metric('ReauthorizationRequired', 1);
 }
 
-function reauthorizationRequired(reason: string): AppError {
+/** The error for a connection that needs another consent; `reason` is Google's. */
+export function reauthorizationRequired(reason: string): AppError {
   return new AppError(
     'reauthorization_required',
     'Google no longer accepts this connection. The user must connect the calendar again.',
