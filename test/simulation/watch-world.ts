@@ -1,5 +1,5 @@
 import { instantOf } from '../../infra/local/google/event-times.ts';
-import type { BusEventType } from '../../shared/aws/bus.ts';
+import type { BusEvent, BusEventType } from '../../shared/aws/bus.ts';
 import { fromItem } from '../../shared/aws/dynamo.ts';
 import type { Booking, BookingStatus } from '../../shared/booking/booking.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
@@ -122,8 +122,10 @@ function bookingWatcher(world: World, { count, violated }: Report) {
     const wanted = eventsOf(then, now);
     if (!wanted) return;
     count('a status is published before it is stored');
-    const events = world.published.filter((event) => event.bookingId === bookingId);
-    const recent = world.published.slice(since).filter((event) => event.bookingId === bookingId);
+    const isOurs = (event: BusEvent): boolean =>
+      event.type.startsWith('booking.') && event.bookingId === bookingId;
+    const events = world.published.filter(isOurs);
+    const recent = world.published.slice(since).filter(isOurs);
     // Consumers that know the status already need no second event.
     const isPublished = [...recent, ...events.slice(-1)].some(({ type }) => wanted.includes(type));
     if (!isPublished) violated(`${bookingId} became ${status}, and no event was published`);
