@@ -15,7 +15,7 @@ const overallMs = 60_000;
 
 await runCommand(async () => {
   const giveUp = setTimeout(() => {
-    console.error(`\nGave up: the demo did not finish within ${overallMs / 1000} s.`);
+    console.error(`\nTimed out: the demo did not finish within ${overallMs / 1000} s.`);
     process.exit(1);
   }, overallMs);
   const startedAt = performance.now();
@@ -26,7 +26,7 @@ await runCommand(async () => {
   try {
     await step(`Connected ${account}: link, consent page, callback`, () => connect(stack));
     await step('Sent a signed checkout.session.completed, and the webhook accepted it', () => pay(stack));
-    const event = await step('The event stands in the calendar', () => eventInCalendar(stack));
+    const event = await step('Found the event in the calendar', () => eventInCalendar(stack));
     console.log(`\nAs the Calendar API returns it:\n${JSON.stringify(event, null, 2)}`);
   } catch (error) {
     for (const { functionName, text } of stack.logs()) console.error(`${functionName}: ${text}`);

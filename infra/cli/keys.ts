@@ -22,8 +22,8 @@ import {
 const help = `Shows, rotates and retires keys. Each purpose has a secret of its own.
 
   npm run keys -- list          the keys; for token-encryption with the number of connections that need each
-  npm run keys -- rotate        adds a key, which is used for everything new from 6 minutes later on
-  npm run keys -- retire <id>   removes a key that nothing needs any more
+  npm run keys -- rotate        adds a key, which is in use from 6 minutes later on
+  npm run keys -- retire <id>   removes a key that is no longer needed
 
 Options
   --secret <purpose>  which keys (default: token-encryption)
@@ -32,8 +32,8 @@ Options
                       link-signing       connect links, signed by LeadsCalendar's backend
                       api-signing        bearer tokens, signed by LeadsCalendar's backend
                       payment-messages   payments in the queue
-  --now               where a key has leaked. rotate: use the new key at once.
-                      retire: wait for nothing but the copies that functions keep
+  --now               after a leak. rotate: use the new key at once.
+                      retire: wait only for the copies that functions cache
   --secret-id <name>  the secret of a deployed stack (outputs TokenEncryptionSecret, LinkSigningSecret, …),
                       with the AWS credentials and region of your shell
   --table <name>      its connections (output ConnectionsTableName), for token-encryption

@@ -19,7 +19,7 @@ const help = `Runs the service on this machine, from the same template that woul
 
 Options
   --port <number>        port of the HTTP API (default: 3000); the simulated Google takes the next one
-  --fresh                forget everything an earlier start kept in .local/
+  --fresh                delete the state of earlier starts in .local/
   --dynamodb-local       Amazon's DynamoDB Local instead of dynalite (needs Java)
   --google-url <base>    another simulator of Google
   --google real          the real Google; needs --client
@@ -139,7 +139,7 @@ LeadsCalendar × Google Calendar runs on this machine.
   Webhook       ${url}${webhookRoute('stripe')}
   signed with   ${signingSecret}
   Stripe        live and test mode (a deployment: by the option stripeMode)
-  State, logs   ${state}/, ${state}/logs/  (forget all: npm start -- --fresh${otherState})
+  State, logs   ${state}/, ${state}/logs/  (delete: npm start -- --fresh${otherState})
 
 Ctrl-C stops everything. What happens:
 `;
