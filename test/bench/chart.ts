@@ -3,9 +3,9 @@ import type { Row } from './part.ts';
 
 const series = [
   { key: 'ours', label: 'ours', legendAt: 0 },
-  { key: 'floor', label: 'floor: same AWS clients, hello world', legendAt: 70 },
-  { key: 'empty', label: 'empty handler', legendAt: 310 },
-  { key: 'usual', label: 'the usual way', legendAt: 430 },
+  { key: 'floor', label: 'lower bound: same calls, hello world', legendAt: 70 },
+  { key: 'empty', label: 'empty handler', legendAt: 320 },
+  { key: 'usual', label: 'baseline', legendAt: 440 },
 ] as const;
 
 // In pixels.
@@ -47,7 +47,7 @@ ${rows.map((row, index) => bars(row, top + index * group, x)).join('\n')}
 }
 
 function inWords(row: Row): string {
-  return `${row.what}: ${series.map(({ key }) => `${key} ${Math.round(row[key] ?? 0)}`).join(', ')}.`;
+  return `${row.what}: ${series.map(({ key, label }) => `${label.replace(/:.*/, '')} ${Math.round(row[key] ?? 0)}`).join(', ')}.`;
 }
 
 function legend({ key, label, legendAt }: (typeof series)[number]): string {

@@ -17,7 +17,7 @@ const parts: Part[] = [coldStart, latency, refresh, calls, cost];
 
 const option = (name: string, text: string) => `  ${name.padEnd(22)} ${text}`;
 const help = `Measures what this service costs in time, calls, memory and money, beside the least that
-it could cost and the usual way of building it.
+it could cost (the lower bound) and a common build (the baseline).
 
   npm run bench -- [part …] [options]
 
