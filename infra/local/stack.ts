@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { env, type KeyPurpose, keySecrets, routes } from '../../shared/lib/names.ts';
 import type { ResolvedResource } from './aws/resources.ts';
 import { type Runner, type RunnerOptions, runAssembly } from './aws/runner.ts';
@@ -96,10 +97,9 @@ function variableOfAny(functions: ResolvedResource[], variable: string): string 
 
 /** A value for the secret `webhook-signing`, with one signing secret of the shape that each provider gives. */
 function newWebhookSigning(): string {
-  return JSON.stringify({
-    stripe: [`whsec_${randomBytes(16).toString('hex')}`],
-    standard: [`whsec_${randomBytes(32).toString('base64')}`],
-  });
+  return JSON.stringify(
+    Object.fromEntries(providers.map(({ name }) => [name, [`whsec_${randomBytes(32).toString('base64')}`]])),
+  );
 }
 
 /**

@@ -1,16 +1,18 @@
 /** Signatures, tokens and states as a case describes them, made when they are sent. */
 import { createHash, createHmac } from 'node:crypto';
 import fc from 'fast-check';
+import type { ProviderName } from '../../functions/payment-confirmed/providers.ts';
 import { fingerprint } from '../../shared/crypto/fingerprint.ts';
 import { type Keys as KeysOf, keyText } from '../../shared/crypto/keys.ts';
 import { encryptState } from '../../shared/crypto/oauth-state.ts';
 import { audiences } from '../../shared/lib/names.ts';
+import { webhooks } from '../fixtures/webhooks.ts';
 import { tampered, texts } from './values.ts';
 
 /** Values of the service's secrets. */
 export type Keys = {
-  stripe: string;
-  standard: string;
+  /** Of each payment provider. */
+  signing: Record<ProviderName, string>;
   tokens: KeysOf<'token-encryption'>;
   states: KeysOf<'state-encryption'>;
   links: KeysOf<'link-signing'>;
@@ -174,7 +176,7 @@ const entry = (own: string, wrong: string[]): fc.Arbitrary<string[]> =>
     },
   );
 
-const signing = (own: string, wrong: string[]): fc.Arbitrary<Signing> =>
+export const signings = (own: string, wrong: string[]): fc.Arbitrary<Signing> =>
   fc.record({
     secret: fc.constantFrom(...Array<'ours'>(15).fill('ours'), 'another'),
     skew: fc.constantFrom(...Array<number>(20).fill(0), 299, -299, 301, -302, 1e9, -1e9),
@@ -202,61 +204,19 @@ const signing = (own: string, wrong: string[]): fc.Arbitrary<Signing> =>
     id: fc.oneof({ weight: 15, arbitrary: fc.constant('msg_1') }, { weight: 3, arbitrary: texts }),
   });
 
-export const stripeSignings = signing('v1=@', [
-  `v1=${'0'.repeat(64)}`,
-  'v1=',
-  'v0=@',
-  'v1=@,v1=@',
-  't=1',
-  't=',
-  'v1',
-  '=',
-  `v1=${'٠'.repeat(64)}`,
-  'V1=@',
-]);
-export const standardSignings = signing('v1,@', [
-  `v1,${'A'.repeat(43)}=`,
-  'v1,',
-  'v1a,@',
-  'v2,@',
-  'v1,@ v1,@',
-  'v1',
-  ',',
-  'v1,@=',
-]);
-
-export function stripeHeaders(
-  { secret, skew, stamp, entries }: Signing,
+/** The headers of a signing, as its provider sends them. */
+export function signatureHeaders(
+  signing: Signing & { provider: ProviderName },
   body: Buffer,
   keys: Keys,
   now: number,
 ): [string, string][] {
+  const { provider, secret, skew, stamp, entries, id } = signing;
   const time = String(now + skew);
-  const signature = createHmac('sha256', secret === 'ours' ? keys.stripe : 'whsec_another')
-    .update(`${time}.`)
-    .update(body)
-    .digest('hex');
-  const list = [`t=${stamp.replace('@', time)}`, ...entries.map((each) => each.replaceAll('@', signature))];
-  return [['stripe-signature', list.join(',')]];
-}
-
-export function standardHeaders(
-  { secret, skew, stamp, entries, id }: Signing,
-  body: Buffer,
-  keys: Keys,
-  now: number,
-): [string, string][] {
-  const time = String(now + skew);
-  const key = Buffer.from(
-    (secret === 'ours' ? keys.standard : 'whsec_another').slice('whsec_'.length),
-    'base64',
-  );
-  const signature = createHmac('sha256', key).update(`${id}.${time}.`).update(body).digest('base64');
-  return [
-    ['webhook-id', id],
-    ['webhook-timestamp', stamp.replace('@', time)],
-    ['webhook-signature', entries.map((each) => each.replaceAll('@', signature)).join(' ')],
-  ];
+  const { sign, headers } = webhooks[provider];
+  const signature = sign(body, secret === 'ours' ? keys.signing[provider] : 'whsec_another', time, id);
+  const signed = entries.map((each) => each.replaceAll('@', signature));
+  return headers({ id, stamp: stamp.replace('@', time), entries: signed });
 }
 
 /** The state of an attempt that `browser` began. */

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { intent, snapshot } from '../unit/stripe.ts';
@@ -132,13 +133,13 @@ describe('the fuzzer', () => {
     const signed: Case = {
       ...webhook,
       body,
-      stripe: { secret: 'ours', skew: 0, stamp: '@', entries: ['v1=@'], id: 'msg_1' },
+      signing: { provider: 'stripe', secret: 'ours', skew: 0, stamp: '@', entries: ['v1=@'], id: 'msg_1' },
     };
     await expect(check(service, signed)).resolves.toMatchObject({ status: 400 });
     await expect(check(service, { ...signed, status: 200 })).rejects.toThrow(/only 200 is right/);
   });
 
-  it.each([webhookRoute('stripe'), webhookRoute('standard')])(
+  it.each(providers.map(({ name }) => webhookRoute(name)))(
     'the fuzzer sends values that one library accepts and another rejects to %s',
     (path) => {
       const cases = targets.find(({ endpoint }) => endpoint === `POST ${path}`)?.cases;

@@ -9,7 +9,7 @@ import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { type bookingSchema, errorSchema } from '../../shared/http/api-schemas.ts';
 import type { HttpRequest } from '../../shared/http/http.ts';
 import { routes } from '../../shared/lib/names.ts';
-import { makeState, makeToken, standardHeaders, stripeHeaders } from './credentials.ts';
+import { makeState, makeToken, signatureHeaders } from './credentials.ts';
 import type { Case } from './requests.ts';
 import { publicUrl, returnOrigin, type Service, sentIn, tableNames, type Write } from './service.ts';
 
@@ -73,8 +73,7 @@ export async function eventOf(service: Service, request: Case): Promise<Sent | u
     .replaceAll('@code', encoded(code));
   const headers: [string, string][] = [
     ...(bearer === undefined ? [] : [['authorization', `Bearer ${bearer}`] satisfies [string, string]]),
-    ...(request.stripe ? stripeHeaders(request.stripe, body, keys, now) : []),
-    ...(request.standard ? standardHeaders(request.standard, body, keys, now) : []),
+    ...(request.signing ? signatureHeaders(request.signing, body, keys, now) : []),
     ...request.headers,
   ];
   const target = query ? `${request.path}?${query}` : request.path;

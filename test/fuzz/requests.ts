@@ -1,14 +1,14 @@
 /** Requests to each endpoint: nearly valid ones, and some that are random. */
 import fc from 'fast-check';
+import { type ProviderName, providers } from '../../functions/payment-confirmed/providers.ts';
 import { routes, webhookRoute } from '../../shared/lib/names.ts';
-import { charge, dispute, intent, metadata, refund, session, snapshot, thin } from '../unit/stripe.ts';
+import { webhooks } from '../fixtures/webhooks.ts';
 import {
   type Signing,
   type State,
+  signings,
   soundStates,
-  standardSignings,
   states,
-  stripeSignings,
   type Token,
   tokens,
 } from './credentials.ts';
@@ -30,8 +30,7 @@ export type Case = {
   bytes?: string;
   bearer?: Token;
   link?: Token;
-  stripe?: Signing;
-  standard?: Signing;
+  signing?: Signing & { provider: ProviderName };
   state?: State;
   /** The user's path through Google's pages to a code. */
   consent?: 'allow' | 'box not ticked' | 'another attempt';
@@ -147,94 +146,6 @@ function mixed(parts: fc.Arbitrary<Partial<Case>>): fc.Arbitrary<Partial<Case>> 
 
 // Webhooks
 
-const stripeEvents = [
-  snapshot('checkout.session.completed', session()),
-  snapshot(
-    'checkout.session.completed',
-    session({
-      payment_intent: null,
-      metadata: { ...metadata, time_zone: 'Europe/Berlin', location: 'Here', description: 'A & B' },
-    }),
-  ),
-  snapshot('checkout.session.completed', session({ metadata: {}, client_reference_id: 'declared' })),
-  snapshot('checkout.session.async_payment_failed', session()),
-  snapshot(
-    'checkout.session.expired',
-    session({ metadata: { ...metadata, start: '2027-03-28T02:30:00', time_zone: 'Europe/Berlin' } }),
-  ),
-  snapshot('payment_intent.succeeded', intent()),
-  snapshot(
-    'payment_intent.succeeded',
-    intent({ metadata: { user_id: 'ada-user', start: '2027-06-01', end: '2027-06-02', summary: 'Retreat' } }),
-  ),
-  snapshot('charge.refunded', charge()),
-  snapshot('refund.created', refund()),
-  snapshot('refund.failed', refund({ status: 'failed' })),
-  snapshot('charge.dispute.created', dispute()),
-  snapshot('charge.dispute.closed', dispute({ status: 'lost' })),
-  snapshot('invoice.paid', { object: 'invoice' }),
-  thin('v1.checkout.session.completed', '/v1/checkout/sessions/cs_1'),
-  thin('v1.charge.refunded', '/v1/charges/ch_1', { context: 'acct_1' }),
-];
-const stripeMembers = [
-  ...words('id object type created data metadata payment_intent payment_status amount_total amount'),
-  ...words('amount_received amount_refunded status charge related_object url context'),
-  ...words('livemode account api_version mode client_reference_id amount_captured'),
-  ...words('snapshot_event booking_id user_id summary location description start end time_zone'),
-];
-const stripeWords = [
-  ...words('evt_1 pi_2 paid unpaid won lost charge.succeeded refund.updated event v2.core.event'),
-  ...words('declared'),
-  'x'.repeat(101),
-];
-
-const confirmed = {
-  type: 'payment.confirmed',
-  timestamp: '2026-11-01T10:00:00Z',
-  data: {
-    paymentId: 'order-1',
-    bookingId: 'booking-1',
-    userId: 'ada-user',
-    amount: 9000,
-    booking: {
-      summary: 'First meeting',
-      location: 'Here',
-      description: 'A & B',
-      start: '2027-06-01T10:00:00',
-      end: '2027-06-01T11:00:00',
-      timeZone: 'Europe/Berlin',
-    },
-  },
-};
-const standardEvents = [
-  confirmed,
-  { ...confirmed, data: { paymentId: 'order-2', bookingId: 'declared' } },
-  {
-    ...confirmed,
-    data: {
-      ...confirmed.data,
-      bookingId: undefined,
-      booking: { summary: 'Retreat', start: '2027-06-01', end: '2027-06-03' },
-    },
-  },
-  { ...confirmed, type: 'payment.failed' },
-  {
-    ...confirmed,
-    type: 'payment.refunded',
-    data: { paymentId: 'order-1', refundedAmount: 9000, refundId: 're-1' },
-  },
-  { ...confirmed, type: 'payment.refunded', data: { paymentId: 'order-of-scheduled', refundedAmount: 9000 } },
-];
-const standardMembers = [
-  ...words('type timestamp data paymentId bookingId userId amount booking summary location'),
-  ...words('description start end timeZone refundedAmount refundId'),
-];
-const standardWords = [
-  ...words('payment.confirmed payment.failed payment.refunded payment.disputed declared bens'),
-  ...words('ben-user'),
-  'x'.repeat(101),
-];
-
 const webhook = (texts: fc.Arbitrary<string>): fc.Arbitrary<Pick<Case, 'body'> & { bytes?: string }> =>
   fc.oneof(
     { weight: 20, arbitrary: texts.map((body) => ({ body })) },
@@ -264,29 +175,36 @@ const contentTypes = fc.constantFrom<[string, string][]>(
 
 const sound = { secret: 'ours' as const, skew: 0, stamp: '@', id: 'msg_1' };
 
-/** Signed payments in the documented form with random texts: each must be accepted. */
-const stripePayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'time_zone' }).map((texts) => ({
-  endpoint: `POST ${webhookRoute('stripe')}`,
-  method: 'POST',
-  path: webhookRoute('stripe'),
-  query: '',
-  headers: [],
-  body: JSON.stringify(
-    snapshot('payment_intent.succeeded', intent({ metadata: { booking_id: 'declared', ...texts } })),
-  ),
-  stripe: { ...sound, entries: ['v1=@'] },
-  status: 200,
-}));
-const standardPayments: fc.Arbitrary<Case> = anyTextsIn({ zoneField: 'timeZone' }).map((booking) => ({
-  endpoint: `POST ${webhookRoute('standard')}`,
-  method: 'POST',
-  path: webhookRoute('standard'),
-  query: '',
-  headers: [],
-  body: JSON.stringify({ ...confirmed, data: { ...confirmed.data, bookingId: 'new-1', booking } }),
-  standard: { ...sound, entries: ['v1,@'] },
-  status: 200,
-}));
+/** Requests to the webhook of a provider; of four, one is a correctly signed payment with random texts, which must be accepted. */
+function webhookTarget(provider: ProviderName): Target {
+  const { events, words, entry, wrongEntries, paymentWith, zoneField } = webhooks[provider];
+  const path = webhookRoute(provider);
+  const endpoint = `POST ${path}`;
+  const payments = anyTextsIn({ zoneField }).map(
+    (texts): Case => ({
+      endpoint,
+      method: 'POST',
+      path,
+      query: '',
+      headers: [],
+      body: JSON.stringify(paymentWith(texts)),
+      signing: { ...sound, provider, entries: [entry] },
+      status: 200,
+    }),
+  );
+  const bodies = webhook(tampered(events, membersOf(events), words));
+  const parts = fc
+    .tuple(bodies, signings(entry, wrongEntries), contentTypes)
+    .map(([body, signing, headers]) => ({ ...body, signing: { ...signing, provider }, headers }));
+  return orElse(target(endpoint, 24, mixed(parts)), payments);
+}
+
+/** The names of all members of some objects. */
+function membersOf(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const own = Array.isArray(value) ? [] : Object.keys(value);
+  return [...new Set([...own, ...Object.values(value).flatMap(membersOf)])];
+}
 
 // API of LeadsCalendar's backend
 
@@ -642,34 +560,7 @@ const orElse = (main: Target, others: fc.Arbitrary<Case>): Target => ({
 });
 
 export const targets: Target[] = [
-  orElse(
-    target(
-      `POST ${webhookRoute('stripe')}`,
-      24,
-      mixed(
-        fc
-          .tuple(webhook(tampered(stripeEvents, stripeMembers, stripeWords)), stripeSignings, contentTypes)
-          .map(([body, stripe, headers]) => ({ ...body, stripe, headers })),
-      ),
-    ),
-    stripePayments,
-  ),
-  orElse(
-    target(
-      `POST ${webhookRoute('standard')}`,
-      24,
-      mixed(
-        fc
-          .tuple(
-            webhook(tampered(standardEvents, standardMembers, standardWords)),
-            standardSignings,
-            contentTypes,
-          )
-          .map(([body, standard, headers]) => ({ ...body, standard, headers })),
-      ),
-    ),
-    standardPayments,
-  ),
+  ...providers.map(({ name }) => webhookTarget(name)),
   target(`GET ${routes.connect}`, 16, connects),
   target(
     `GET ${routes.callback}`,

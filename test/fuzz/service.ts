@@ -7,6 +7,7 @@ import { DeleteItemCommand, DynamoDBClient, PutItemCommand, ScanCommand } from '
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { PurgeQueueCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
+import { type ProviderName, providers } from '../../functions/payment-confirmed/providers.ts';
 import { startAwsJsonServer } from '../../infra/local/aws/aws-json.ts';
 import { createTables, dynamoDbClient, startDynamoDb } from '../../infra/local/aws/dynamodb.ts';
 import { createEventBus } from '../../infra/local/aws/event-bus.ts';
@@ -95,14 +96,10 @@ export async function startService(assembly: string) {
     process.env = before;
   });
 
-  const signing = {
-    stripe: `whsec_${randomBytes(16).toString('hex')}`,
-    standard: `whsec_${randomBytes(32).toString('base64')}`,
-  };
-  secrets.put(
-    variables[env.webhookSecretId] as string,
-    JSON.stringify({ stripe: [signing.stripe], standard: [signing.standard] }),
-  );
+  const signing = Object.fromEntries(
+    providers.map(({ name }) => [name, `whsec_${randomBytes(32).toString('base64')}`]),
+  ) as Record<ProviderName, string>;
+  secrets.put(variables[env.webhookSecretId] as string, JSON.stringify(signing));
   secrets.put(
     variables[env.googleClientSecretId] as string,
     JSON.stringify({
@@ -112,7 +109,7 @@ export async function startService(assembly: string) {
   const keysText = (purpose: KeyPurpose) => secrets.get(variables[keySecrets[purpose]] as string) as string;
   const keysFor = <Purpose extends KeyPurpose>(purpose: Purpose) => parseKeys(purpose, keysText(purpose));
   const keys: Keys = {
-    ...signing,
+    signing,
     tokens: keysFor('token-encryption'),
     states: keysFor('state-encryption'),
     links: keysFor('link-signing'),
@@ -372,8 +369,7 @@ export async function startService(assembly: string) {
   }
 
   const lasting = [
-    signing.stripe.slice('whsec_'.length),
-    signing.standard.slice('whsec_'.length),
+    ...Object.values(signing).map((secret) => secret.slice('whsec_'.length)),
     clientSecret,
     attempt.verifier,
     ...Object.keys(keySecrets).flatMap((purpose) =>

@@ -7,7 +7,7 @@ import { errorHandler, type HttpRequest, type HttpResponse, json } from '../../s
 import { metricNamespace, webhookRoute } from '../../shared/lib/names.ts';
 import { recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
-import { signWebhook } from '../fixtures/sign-webhook.ts';
+import { signWebhook } from '../fixtures/webhooks.ts';
 import { logged } from '../support/setup.ts';
 
 /** The alarms of the template, over the metrics that the code really emits. */

@@ -11,7 +11,7 @@ import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-s
 import type { StripeMode } from '../../shared/lib/config.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
-import { signWebhook } from '../fixtures/sign-webhook.ts';
+import { signWebhook } from '../fixtures/webhooks.ts';
 import { logged } from '../support/setup.ts';
 import { charge, created, intent, refund, session, snapshot, thin } from './stripe.ts';
 
