@@ -23,7 +23,7 @@ export type AwsInput = {
 };
 
 /** The action and resources of a request, and the permissions that its sender lacks. */
-export type Verdict = { resources: string[]; refusal?: Refusal };
+type Verdict = { resources: string[]; refusal?: Refusal };
 type Refusal = { error: AwsError; advice: string };
 
 export type Rights = {

@@ -1,7 +1,7 @@
 /** EventBridge Scheduler on this machine: schedules at a rate of minutes, hours or days. */
 import type { ResolvedResource } from './resources.ts';
 
-export type Schedule = { name: string; everyMs: number; functionArn: string; input: unknown };
+type Schedule = { name: string; everyMs: number; functionArn: string; input: unknown };
 
 const unitMs = { minute: 60_000, hour: 3_600_000, day: 86_400_000 } as const;
 

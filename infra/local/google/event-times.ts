@@ -2,7 +2,7 @@ import type { calendar_v3 } from '@googleapis/calendar';
 import { Temporal } from 'temporal-polyfill';
 import { apiError, documented, reported } from './google-errors.ts';
 
-export type EventTime = calendar_v3.Schema$EventDateTime;
+type EventTime = calendar_v3.Schema$EventDateTime;
 
 const withOffset = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/i;
 const withoutOffset = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?$/;
@@ -57,7 +57,7 @@ export function presentTime(time: EventTime, calendarTimeZone: string): EventTim
   return { dateTime, timeZone: time.timeZone ?? calendarTimeZone };
 }
 
-export function isTimeZone(timeZone: string): boolean {
+function isTimeZone(timeZone: string): boolean {
   try {
     Temporal.Now.zonedDateTimeISO(timeZone);
     return !/^[+-]/.test(timeZone);
