@@ -250,7 +250,7 @@ function isDeletionUnanswered({ injected }: World): boolean {
   return injected.some(({ target }) => target === 'events.delete');
 }
 
-/** Whether an event that its owner has moved cannot be looked for in the other calendars. */
+/** Whether the other calendars cannot be searched for an event that its owner has moved. */
 function mayNotSearch({ truth }: PlayedScenario, user: string): boolean {
   return (truth.plan.withheld?.[user] ?? []).includes('.calendarlist.readonly');
 }

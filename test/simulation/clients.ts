@@ -133,7 +133,7 @@ export function createClients(on: Surroundings) {
       },
       refresh: async (client, refreshToken) => {
         const form = { grant_type: 'refresh_token', refresh_token: refreshToken };
-        // A lease of 20 seconds on clocks that differ by up to three. Who stood still may go on past its own.
+        // A lease of 20 seconds on clocks that differ by up to three. A paused process may go on past its own.
         const other = refreshing.get(refreshToken);
         const isFresh = other !== undefined && now() - other.since < 16_000;
         const isAtIt = isFresh && !other.process.dead && !other.process.paused;

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 const watched = /\/(functions\/(booking-sync|booking-reconcile|token-refresh)|shared)\/(?!.*handler)/;
 /** Of `shared`, what bookings and tokens rest on. */
 const sharedFiles = /\/shared\/(booking\/(store|payment)|connection\/(access-token|store|revocation))\.ts$/;
+/** Fewer watched files mean that some were moved. */
+const fewestFiles = 20;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Starts counting which code this thread reaches. Answers a function that lists the lines which it never reached. */
@@ -21,8 +23,12 @@ export function startCoverage(): () => Promise<string[]> {
     const { result } = await session.post('Profiler.takePreciseCoverage');
     await session.post('Profiler.stopPreciseCoverage');
     session.disconnect();
-    return result
-      .filter(({ url }) => watched.test(url) && (!url.includes('/shared/') || sharedFiles.test(url)))
+    const files = result.filter(
+      ({ url }) => watched.test(url) && (!url.includes('/shared/') || sharedFiles.test(url)),
+    );
+    if (files.length < fewestFiles)
+      throw new Error(`Only ${files.length} files are watched: do the patterns of coverage.ts match?`);
+    return files
       .flatMap(({ url, functions }) => {
         const path = fileURLToPath(url);
         const text = readFileSync(path, 'utf8');

@@ -1,4 +1,4 @@
-/** Payments from elsewhere, guests, owners and administrators: what they do in a run, and when. */
+/** Payments from elsewhere, guests, owners and administrators: what they do in a scenario, and when. */
 
 import { type Readiness, ready } from './readiness.ts';
 import { between, oneOf, type Random, whole } from './scheduler.ts';
@@ -79,7 +79,7 @@ const kinds: Kind[] = [
     ],
   },
   {
-    // Several sessions for one booking, some of which expire, and the slot is held again.
+    // Several sessions for one booking: some expire, and the slot is held again.
     needs: 'holds',
     draw: (random, at, booking) => {
       const expired = whole(random, 1, 3);

@@ -15,7 +15,7 @@ import type { UserAction } from './user-actions.ts';
 import type { World } from './world.ts';
 
 export const sharedCalendar = 'shared@group.calendar.google.com';
-/** A guest whom the owner adds in Google Calendar. */
+/** A guest that the owner adds in Google Calendar. */
 export const colleague = 'colleague@example.com';
 /** What the owner writes into an event. */
 export const ownNote = 'Bring the blue folder.';

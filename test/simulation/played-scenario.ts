@@ -7,7 +7,7 @@ export type Truth = {
   plan: Plan;
   /** What a booking's backend asked for and was answered as done, in this order. */
   applied: Map<string, UserAction[]>;
-  /** Payments of which everything was delivered. */
+  /** Actions of payments that were delivered. */
   delivered: UserAction[];
   /** Bookings whose event its owner has deleted by hand. */
   deletedByHand: Set<string>;
@@ -16,7 +16,7 @@ export type Truth = {
   deletedCalendars: Set<string>;
   /** When the webhook had accepted a payment's event, and when the backend's request was done: milliseconds. */
   times: Map<UserAction, { from: number; to: number }>;
-  /** What was wrong with bookings after an ordinary action that should have freed them, and how many were looked at. */
+  /** Bookings that an ordinary action should have freed and did not, as violations; and how many were checked. */
   stuck: string[];
   freed: number;
   /** Bookings whose PUT was repeated in the end. */

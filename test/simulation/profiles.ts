@@ -15,7 +15,7 @@ const groups = {
   /** Requests of crashed and timed-out runs that Google applies later. */
   late: (name: FaultName) => isLate(name) || /crash|paused|timed out|answer lost|^4|throttled/.test(name),
 };
-/** Which faults there are in a run. */
+/** Which faults there are in a scenario. */
 export type ProfileName = keyof typeof groups;
 export const profileNames = Object.keys(groups) as ProfileName[];
 

@@ -28,8 +28,8 @@ export type Recorded =
   | { is: 'not caught' };
 
 /**
- * Keeps the cases of a mutant that fail under it and pass without it, and deletes the others. If none remains, looks
- * for a failing scenario, reduces it and saves it.
+ * Keeps the cases of a mutant that fail under it and pass without it, and deletes the others. If none remains, a
+ * failing scenario is searched, reduced and saved.
  */
 export async function record(mutant: string, range: Range): Promise<Recorded & { deleted: string[] }> {
   const [changed, original] = [startReplay(mutant), startReplay()];

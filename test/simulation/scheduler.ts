@@ -1,7 +1,7 @@
 /**
  * One simulated time for everything that happens in a scenario. Each call of a process to the outside (a table, a
  * queue, Google, a moment of sleep) is an operation: it is asked, takes effect at some instant and is answered at a later
- * one, and between any two of these others get their turn. All chance comes from the seed, so a seed replays a run.
+ * one, and between any two of these others get their turn. All chance comes from the seed, so a seed replays a scenario.
  */
 
 /** A number in [0, 1). */

@@ -28,7 +28,7 @@ export type Result = {
   trace: string[];
 };
 
-/** Of ten seeds, the profiles of a run that asks for none. */
+/** The profiles of ten seeds, where none is asked for. */
 const shares: ProfileName[] = [
   'mixed',
   'mixed',

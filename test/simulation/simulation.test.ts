@@ -14,7 +14,7 @@ import { drawPlan } from './user-actions.ts';
 const scenarios = 150;
 
 describe('the simulation', () => {
-  it(`${scenarios} scenarios pass, and every check runs`, {
+  it(`${scenarios} simulated scenarios pass, and every check runs`, {
     timeout: 120_000,
   }, async () => {
     const checks = new Set<string>();
@@ -45,19 +45,19 @@ describe('the simulation', () => {
     expect(faults.size).toBeGreaterThan(20);
   });
 
-  it('gives the same trace for the same seed, to the millisecond', async () => {
+  it('a seed gives the same trace again, to the millisecond', async () => {
     for (let seed = 500; seed < 520; seed++) {
       const [one, other] = [await simulate(scenarioOf(seed)), await simulate(scenarioOf(seed))];
       expect(other.trace).toEqual(one.trace);
     }
   });
 
-  it('draws the same plan for the same seed, another for another seed', () => {
+  it('a seed draws the same plan again, another seed another plan', () => {
     expect(drawPlan(randomOf('plan 7'))).toEqual(drawPlan(randomOf('plan 7')));
     expect(drawPlan(randomOf('plan 8'))).not.toEqual(drawPlan(randomOf('plan 7')));
   });
 
-  it('simulates the tables and indexes of the template', () => {
+  it('the simulated tables have the keys and indexes of the template', () => {
     const { template } = readAssembly(inject('assembly'));
     const declared = Object.values(template.Resources)
       .filter(({ Type }) => Type === 'AWS::DynamoDB::Table')
@@ -91,11 +91,11 @@ type Declared = {
 
 describe('a regression case', () => {
   const cases = readRegressions();
-  it.each(cases)('$file passes', async ({ scenario }) => {
+  it.each(cases)('regression case $file passes', async ({ scenario }) => {
     expect((await simulate(scenario)).violations).toEqual([]);
   });
 
-  it.each(cases)('$file fails under its mutant: $mutant', async ({ mutant, scenario }) => {
+  it.each(cases)('regression case $file fails under its mutant: $mutant', async ({ mutant, scenario }) => {
     const { simulate: replayed, close } = startReplay(mutant);
     const { violations } = await replayed(scenario).finally(close);
     expect(violations).not.toEqual([]);
@@ -103,19 +103,19 @@ describe('a regression case', () => {
 });
 
 describe('the command', () => {
-  it('names the nearest option where one is unknown', () => {
+  it('an unknown option of the simulation is answered with the nearest one', () => {
     expect(() => readOptions(['--rns', '3'])).toThrow('There is no option --rns: did you mean --runs?');
     expect(() => readOptions(['--profile', 'lte'])).toThrow('There is no profile "lte": did you mean late?');
   });
 
   it.each([['--runs'], ['--runs', 'many'], ['--runs', '0'], ['--seed', '1.5'], ['stray']])(
-    'rejects %s %s in one sentence',
+    'the simulation rejects %s %s in one sentence',
     (...args) => {
       expect(() => readOptions(args.filter((arg) => arg !== undefined))).toThrow(/^[^.]+\.?[^.]*\.$/);
     },
   );
 
-  it('explains each of its options', () => {
+  it('the help of the simulation explains each option', () => {
     for (const name of optionNames) expect(help).toContain(`--${name} `);
   });
 });
@@ -132,7 +132,7 @@ describe('a mutant', () => {
 });
 
 describe('shrinking', () => {
-  it('keeps only the actions and faults by which a scenario fails', async () => {
+  it('shrinking keeps only the actions and faults by which a scenario fails', async () => {
     const all = scenarioOf(12);
     const needed = all.plan.actions.slice(1, 3).map(({ id }) => id);
     // Fails while both actions are there and the second of three faults takes place.

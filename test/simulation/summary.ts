@@ -1,7 +1,7 @@
 import { knownUntilStateModel } from './known.ts';
 import type { Result } from './simulate.ts';
 
-/** What many runs came to. */
+/** The counts of many scenarios. */
 export type Summary = {
   runs: number;
   faults: Record<string, number>;

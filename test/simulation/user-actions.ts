@@ -22,7 +22,7 @@ export type Drawn = { at: number } & (
   | { do: 'outage'; of: 'Google' | 'rate limit' | 'tables' | 'queue' | 'bus'; seconds: number }
 );
 
-/** What a run is about. Instants in milliseconds from its start, amounts in cents. */
+/** What a scenario is about. Instants in milliseconds from its start, amounts in cents. */
 export type Plan = {
   users: string[];
   /** Google accounts by user: two users may share one. */
@@ -49,7 +49,7 @@ export type Plan = {
     unknownTimeZones?: string[];
     movedEvent?: 'cancelled' | 'not_found';
   };
-  /** Whether users whose connection is broken mend it in the end. */
+  /** Whether users whose connection is broken connect again in the end. */
   reconnects: boolean;
 };
 

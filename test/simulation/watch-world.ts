@@ -19,7 +19,7 @@ const longestOverlap = 20 * 60_000;
 /** Seconds for which the service remembers an event that it gave up. */
 const givenUpFor = 15 * 86_400;
 
-/** Counts of what was looked at, so that a check that never runs is noticed. */
+/** How often each check ran, so that one that never runs is noticed. */
 export type Checks = Record<string, number>;
 
 export type Watch = {
@@ -28,7 +28,7 @@ export type Watch = {
   broken: { at: number; connection: GrantedConnection; alive: Set<string> }[];
 };
 
-/** Looks at each change of the tables and of the calendars as it happens. */
+/** Checks each change of the tables and of the calendars as it happens. */
 export function watchWorld(world: World): Watch {
   const watch: Watch = { violations: [], checks: {}, broken: [] };
   const count = (what: string): void => {
