@@ -3,13 +3,8 @@ import * as v from 'valibot';
 import { emailAddress, redactedMessages } from '../shared/lib/schemas.ts';
 
 const number = v.pipe(v.unknown(), v.transform(Number), v.number(), v.finite());
-const whole = (least: number, most: number) =>
-  v.pipe(
-    number,
-    v.safeInteger('Invalid input: expected a whole number'),
-    v.minValue(least),
-    v.maxValue(most),
-  );
+const whole = (min: number, max: number) =>
+  v.pipe(number, v.safeInteger('Invalid input: expected a whole number'), v.minValue(min), v.maxValue(max));
 const httpsUrl = v.pipe(
   v.string(),
   v.trim(),

@@ -70,9 +70,9 @@ export async function parseDesired(body: unknown): Promise<Desired> {
   const texts = omitUndefined({ summary, location, description, start, end, timeZone });
   const { appointment, problems } = await parseAppointment(texts as Record<string, string>, 'timeZone');
   if (!appointment) throw invalidRequest(problems.map((problem) => ({ ...problem, code: 'invalid_field' })));
-  const wanted = omitUndefined(details);
+  const defined = omitUndefined(details);
   return {
-    appointment: { ...appointment, ...(Object.keys(wanted).length > 0 ? { details: wanted } : {}) },
+    appointment: { ...appointment, ...(Object.keys(defined).length > 0 ? { details: defined } : {}) },
     hold: hold ?? false,
   };
 }

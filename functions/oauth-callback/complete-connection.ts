@@ -64,12 +64,12 @@ export async function completeConnection(
   // The keys are read here in parallel, so that storing the tokens does not wait for them after the code is redeemed.
   const [existing] = await Promise.all([deps.connections.get(state.userId), deps.tokenKeys.get()]);
   if (isLinkUsed(existing, state)) throw stateUsed();
-  const mayAsk = await deps.connections.countAttempt(
+  const isAllowed = await deps.connections.countAttempt(
     state.linkTokenHash,
     maxExchanges,
     deps.clock() + usedLinkTtlSeconds,
   );
-  if (!mayAsk) throw tooManyAttempts();
+  if (!isAllowed) throw tooManyAttempts();
 
   const { identity, ...granted } = await redeemCode(deps, code, state.verifier);
   if (!identity.nonce || !constantTimeEqual(identity.nonce, state.nonce)) throw nonceMismatch();

@@ -45,6 +45,6 @@ export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 
         `Paid appointments now go into the Google Calendar of ${connection.email}.`,
         'You can close this window.',
       ],
-      good: true,
+      isSuccess: true,
     });
   });

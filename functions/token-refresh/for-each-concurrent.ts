@@ -5,13 +5,13 @@
 export async function forEachConcurrent<T>(
   items: Iterable<T> | AsyncIterable<T>,
   concurrency: number,
-  work: (item: T) => Promise<void>,
+  handle: (item: T) => Promise<void>,
 ): Promise<void> {
   const queue = (async function* () {
     yield* items;
   })();
   const worker = async (): Promise<void> => {
-    for await (const item of queue) await work(item);
+    for await (const item of queue) await handle(item);
   };
   const lanes = await Promise.allSettled(Array.from({ length: concurrency }, worker));
   const failed = lanes.find(({ status }) => status === 'rejected');

@@ -19,19 +19,19 @@ export async function reencryptTokens(deps: ReencryptDeps): Promise<{ reencrypte
   const current = keys.current(deps.clock());
   let reencrypted = 0;
   for (const keyId of keys.ids.filter((id) => id !== current)) {
-    let left = 0;
+    let remaining = 0;
     // Always the first page, which re-encrypted tokens leave. A page without success, or a key that has become the
     // current one, ends the loop until the next run.
     const isOld = () => keyId !== keys.current(deps.clock());
     for (let before = -1; isOld() && before !== reencrypted && deps.timeLeft(); ) {
       before = reencrypted;
       const { userIds } = await deps.connections.listByKeyId(keyId, pageSize);
-      left = userIds.length;
+      remaining = userIds.length;
       await forEachConcurrent(userIds, deps.concurrency, async (userId) => {
         if (await reencryptOne(deps, keys, userId, keyId)) reencrypted++;
       });
     }
-    metric('TokensOnOldKey', left, { key: keyId });
+    metric('TokensOnOldKey', remaining, { key: keyId });
   }
   if (reencrypted > 0) log.info('Tokens re-encrypted', { reencrypted, current });
   return { reencrypted };

@@ -63,8 +63,11 @@ async function eventInCalendar({ google, events }: LocalStack) {
   for (;;) {
     const [event] = google?.control.events(account) ?? [];
     if (event) return event;
-    const hopeless = events().find(({ detailType }) => /^booking\.(failed|waiting|missed)$/.test(detailType));
-    if (hopeless) throw new Error(`${hopeless.detailType}: ${JSON.stringify(hopeless.detail)}`);
+    const unrecoverable = events().find(({ detailType }) =>
+      /^booking\.(failed|waiting|missed)$/.test(detailType),
+    );
+    if (unrecoverable)
+      throw new Error(`${unrecoverable.detailType}: ${JSON.stringify(unrecoverable.detail)}`);
     await sleep(10);
   }
 }

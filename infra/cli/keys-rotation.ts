@@ -142,10 +142,10 @@ function fold(secret: KeysSecret, now: number): KeysSecret {
 }
 
 /** The day, with a letter from the second key of a day on: never an id that is taken, nor one before it. */
-function newId(now: number, taken: string[]): string {
+function newId(now: number, usedIds: string[]): string {
   const day = toIso(now).slice(0, 10);
   const candidates = ['', ...'bcdefghijklmnopqrstuvwxyz'].map((letter) => `${day}${letter}`);
-  const latest = Math.max(...taken.map((id) => candidates.indexOf(id)));
+  const latest = Math.max(...usedIds.map((id) => candidates.indexOf(id)));
   const id = candidates[latest + 1];
   if (id) return id;
   throw new Error('There have been 26 rotations today. The next one is possible tomorrow (UTC).');

@@ -111,13 +111,13 @@ export function tokensByKey(dynamo: DynamoDBClient, table: string): TokensByKey 
 type HeldTokens = Partial<Pick<GrantedConnection, 'tokens' | 'revocation'>>;
 
 function holdsTokenOf({ tokens, revocation }: HeldTokens, keyId: string): boolean {
-  return [tokens, revocation?.tokens].some((sealed) => sealed && keyIdOf(sealed) === keyId);
+  return [tokens, revocation?.tokens].some((encrypted) => encrypted && keyIdOf(encrypted) === keyId);
 }
 
 /** Undefined for damaged tokens, which no key opens. */
-function keyIdOf(sealed: string): string | undefined {
+function keyIdOf(encrypted: string): string | undefined {
   try {
-    return decodeProtectedHeader(sealed).kid;
+    return decodeProtectedHeader(encrypted).kid;
   } catch {
     return undefined;
   }

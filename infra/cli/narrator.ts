@@ -15,24 +15,24 @@ const texts: Record<string, string> = {
   [`GET ${routes.callback}`]: 'Google sent a browser back',
 };
 
-/** @param say prints a line */
-export function createNarrator(say: (line: string) => void): Narrator {
+/** @param print prints a line */
+export function createNarrator(print: (line: string) => void): Narrator {
   return {
     onAccess({ method, path, status, ms }) {
       const text = path.startsWith(webhookRoute('')) ? 'payment webhook' : texts[`${method} ${path}`];
-      say(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${text ? `  (${text})` : ''}`);
+      print(`  → ${method} ${path} ${status} in ${ms.toFixed(0)} ms${text ? `  (${text})` : ''}`);
     },
     onEvent({ detailType, detail }) {
       const names = ['userId', 'bookingId', 'reason', 'code'] as const;
       const about = names.flatMap((name) => (detail[name] ? [`${name} ${detail[name]}`] : []));
-      say(`  ● ${detailType}  ${about.join(', ')}`);
+      print(`  ● ${detailType}  ${about.join(', ')}`);
     },
     onLog({ functionName, stream, text }) {
-      if (stream === 'platform') return say(`  ✗ ${functionName}: ${text}`);
+      if (stream === 'platform') return print(`  ✗ ${functionName}: ${text}`);
       const entry = parse(text);
       if (entry?.level !== 'ERROR' && entry?.level !== 'WARN') return;
       const reason = entry.error?.message ? ` (${entry.error.message})` : '';
-      say(`  ✗ ${functionName}: ${entry.message}${reason}`);
+      print(`  ✗ ${functionName}: ${entry.message}${reason}`);
     },
   };
 }

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseGoogleClient } from '../../shared/google/client-secret.ts';
 import { type GoogleSimulator, startGoogleSimulator } from './google/simulator.ts';
-import { explainTakenPort } from './ports.ts';
+import { explainPortInUse } from './ports.ts';
 
 export type GoogleChoice =
   | { kind: 'simulator'; port?: number }
@@ -47,7 +47,7 @@ export async function provideGoogle(
     clients: [{ clientId, clientSecret, redirectUris: [at.redirectUri] }],
     ...(at.stateFile ? { stateFile: at.stateFile } : {}),
   }).catch((error: unknown) => {
-    throw explainTakenPort(error, port);
+    throw explainPortInUse(error, port);
   });
   return { simulator, url: simulator.url, client };
 }

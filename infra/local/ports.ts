@@ -10,14 +10,14 @@ import type { AddressInfo } from 'node:net';
  */
 export async function listen(server: HttpServer, port: number): Promise<number> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(explainTakenPort(error, port)));
+    server.once('error', (error) => reject(explainPortInUse(error, port)));
     server.listen(port, '127.0.0.1', resolve);
   });
   return (server.address() as AddressInfo).port;
 }
 
 /** The error itself, or the remedy when the port is taken. */
-export function explainTakenPort(error: unknown, port: number): unknown {
+export function explainPortInUse(error: unknown, port: number): unknown {
   if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') return error;
   return new Error(
     `Port ${port} is taken: is another local stack running? Stop it, or choose another --port.`,

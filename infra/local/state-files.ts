@@ -23,7 +23,7 @@ type StackAddress = {
 const entries = ['dynalite', 'dynamodb-local', 'queues', 'secrets.json', 'google.json', 'logs', 'stack.json'];
 
 /** Removes the state, and no other file in the folder. */
-export function forgetState(stateDir: string): void {
+export function deleteState(stateDir: string): void {
   for (const entry of entries) rmSync(join(stateDir, entry), { recursive: true, force: true });
 }
 

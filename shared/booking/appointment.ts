@@ -165,18 +165,18 @@ async function parseInstant(dateTime: string, zone: string | undefined): Promise
  */
 async function parseLocalTime(field: string, clockTime: string, zone: string): Promise<ParsedTime | Problem> {
   const { Temporal } = await import('temporal-polyfill');
-  const wanted = Temporal.PlainDateTime.from(clockTime);
-  const found = wanted.toZonedDateTime(zone, { disambiguation: 'earlier' });
-  if (!found.toPlainDateTime().equals(wanted)) {
+  const wallTime = Temporal.PlainDateTime.from(clockTime);
+  const zoned = wallTime.toZonedDateTime(zone, { disambiguation: 'earlier' });
+  if (!zoned.toPlainDateTime().equals(wallTime)) {
     return problem(
       field,
       `"${field}" does not exist in ${zone}: clocks go forward over ${clockTime}. Send a time before or after that.`,
     );
   }
-  const later = wanted.toZonedDateTime(zone, { disambiguation: 'later' });
-  if (!later.equals(found) || !hasWholeOffset(found)) return toParsedTime(found);
-  const at = found.epochMilliseconds / 1000;
-  return { time: { dateTime: clockTime, timeZone: found.timeZoneId }, at };
+  const later = wallTime.toZonedDateTime(zone, { disambiguation: 'later' });
+  if (!later.equals(zoned) || !hasWholeOffset(zoned)) return toParsedTime(zoned);
+  const at = zoned.epochMilliseconds / 1000;
+  return { time: { dateTime: clockTime, timeZone: zoned.timeZoneId }, at };
 }
 
 /** Historic offsets have seconds, which RFC 3339 cannot express. */

@@ -81,12 +81,12 @@ export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): Pa
 /** The status that follows from the facts. */
 export function standingOf(facts: PaymentFacts): PaymentStanding {
   if (facts.confirmedAt === undefined) return facts.failedAt === undefined ? 'unconfirmed' : 'failed';
-  const taken = facts.captured ?? facts.amount;
+  const capturedAmount = facts.captured ?? facts.amount;
   const refunded = refundedAmount(facts);
   const lost = lostAmount(facts);
   // Where the amount is unknown, a lost dispute counts as all of it, and a refund as part of it.
-  if (lost > 0 && refunded + lost >= (taken ?? 0)) return 'dispute_lost';
-  if (refunded > 0 && refunded >= (taken ?? Number.POSITIVE_INFINITY)) return 'refunded';
+  if (lost > 0 && refunded + lost >= (capturedAmount ?? 0)) return 'dispute_lost';
+  if (refunded > 0 && refunded >= (capturedAmount ?? Number.POSITIVE_INFINITY)) return 'refunded';
   if (hasOpenDispute(facts)) return 'disputed';
   return refunded + lost > 0 ? 'partly_refunded' : 'paid';
 }
@@ -159,8 +159,8 @@ function mergeRecords<T>(
   const own = (record: Record<string, T>, id: string) => (Object.hasOwn(record, id) ? record[id] : undefined);
   const merged = ids.map((id): [string, T] => [id, combine(own(one, id), own(other, id), merge) as T]);
   if (merged.length <= maxRecords) return Object.fromEntries(merged);
-  const kept = merged.sort(([, a], [, b]) => rank(b) - rank(a)).slice(0, maxRecords);
-  return Object.fromEntries(kept.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const retained = merged.sort(([, a], [, b]) => rank(b) - rank(a)).slice(0, maxRecords);
+  return Object.fromEntries(retained.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function furthest<T>(order: readonly T[], one: T, other: T): T {

@@ -136,10 +136,10 @@ export async function requestWaitingBookings(
 
 /** A client that is made when it is first used: sync holds a queue that it seldom uses. */
 function lazyClient(client: SQSClient | undefined): () => SQSClient {
-  let made = client;
+  let created = client;
   return () => {
-    made ??= new SQSClient();
-    return made;
+    created ??= new SQSClient();
+    return created;
   };
 }
 

@@ -26,8 +26,8 @@ export async function revokeGrant(
   const outcome = await tryRevoke(deps, connection, revocation);
   metric('GrantRevocation', 1, { outcome });
   if (outcome !== 'pending') {
-    const forgetAt = status === 'disconnected' ? retentionEndsAt(connection, deps.clock()) : undefined;
-    await deps.connections.completeRevocation(userId, tokenVersion, forgetAt);
+    const deleteAt = status === 'disconnected' ? retentionEndsAt(connection, deps.clock()) : undefined;
+    await deps.connections.completeRevocation(userId, tokenVersion, deleteAt);
     return outcome;
   }
   // An active connection is due for its refresh anyway.

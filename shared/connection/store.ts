@@ -48,7 +48,7 @@ export type ConnectionStore = {
     connection: Connection,
     read: Pick<Connection, 'tokenVersion' | 'choices'> | undefined,
   ): Promise<boolean>;
-  /** Counts an attempt to connect with a link; the count expires at `expiresAt`. False for more than `most` attempts. */
+  /** Counts an attempt to connect with a link; the count expires at `expiresAt`. False beyond `limit` attempts. */
   countAttempt(link: string, limit: number, expiresAt: number): Promise<boolean>;
   /** Takes the lease on an active connection of this version, and answers the connection. */
   acquireLease(userId: string, version: number, lease: Lease): Promise<GrantedConnection | undefined>;
@@ -60,8 +60,8 @@ export type ConnectionStore = {
   releaseLeaseForRetry(read: LeasedConnection, refreshAt: number, failures: number): Promise<boolean>;
   /** Records that the user must consent again. */
   markReauthorizationRequired(userId: string, version: number, reason: string, now: number): Promise<boolean>;
-  /** Removes a completed revocation. A disconnected connection is then due once more at `forgetAt`, for `forget`. */
-  completeRevocation(userId: string, version: number, forgetAt?: number): Promise<boolean>;
+  /** Removes a completed revocation. A disconnected connection is then due once more at `deleteAt`, for `deleteRetained`. */
+  completeRevocation(userId: string, version: number, deleteAt?: number): Promise<boolean>;
   /** Removes the expired fields of a disconnected connection, and releases the lease. */
   deleteRetained(read: LeasedConnection): Promise<boolean>;
   /** Records use, and the next refresh: a connection in use is refreshed before its access token expires. */
@@ -228,10 +228,10 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       });
     },
 
-    completeRevocation(userId, version, forgetAt) {
+    completeRevocation(userId, version, deleteAt) {
       return changed(userId, {
-        set: { refreshAt: forgetAt },
-        remove: forgetAt === undefined ? ['revocation'] : ['revocation', 'keyId', leaseAttribute],
+        set: { refreshAt: deleteAt },
+        remove: deleteAt === undefined ? ['revocation'] : ['revocation', 'keyId', leaseAttribute],
         condition: versionUnchanged,
         values: { ':version': version },
       });

@@ -49,12 +49,13 @@ export function parseKeys<Purpose extends KeyPurpose>(
 ): Keys<Purpose> {
   const wrong = (what: string): AppError => unusableSecret(purpose, what);
   const {
-    purpose: named,
+    purpose: declaredPurpose,
     current,
     next: announced,
     ...entries
   } = parseSecretObject(purpose, value) as Entries;
-  if (named !== undefined && named !== purpose) throw wrong('It holds the keys of another purpose.');
+  if (declaredPurpose !== undefined && declaredPurpose !== purpose)
+    throw wrong('It holds the keys of another purpose.');
   if (typeof current !== 'string' || !Object.hasOwn(entries, current))
     throw wrong('"current" must name one of the keys.');
   const masters = new Map<string, string>();

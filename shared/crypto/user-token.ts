@@ -70,8 +70,8 @@ async function verifySignature(
   token: string,
   options: JWTVerifyOptions,
 ): Promise<{ payload: JWTPayload; keyId: string }> {
-  const named = keyIdOf(token);
-  const candidates = named !== undefined && keys.ids.includes(named) ? [named] : keys.ids;
+  const claimedId = keyIdOf(token);
+  const candidates = claimedId !== undefined && keys.ids.includes(claimedId) ? [claimedId] : keys.ids;
   for (const keyId of candidates) {
     try {
       const { payload } = await jwtVerify(token, keys.key(keyId) as Uint8Array, options);

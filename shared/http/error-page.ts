@@ -132,7 +132,7 @@ export function errorPage(error: AppError, request: HttpRequest): HttpResponse {
     status,
     title,
     text,
-    good: false,
+    isSuccess: false,
     code,
     ...(retry ? { action: { label: 'Try again', href } } : {}),
   });

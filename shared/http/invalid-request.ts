@@ -1,6 +1,5 @@
 import * as v from 'valibot';
 import { AppError, type Problem } from '../lib/app-error.ts';
-
 import { isJsonObject, redactedMessages } from '../lib/schemas.ts';
 
 type RequestSchema = v.StrictObjectSchema<v.ObjectEntries, v.ErrorMessage<v.StrictObjectIssue> | undefined>;

@@ -8,7 +8,7 @@ type Page = {
   /** Paragraphs. */
   text: string[];
   /** Whether the step succeeded: decides the sign above the title. */
-  good: boolean;
+  isSuccess: boolean;
   /** The next step. */
   action?: { label: string; href: string };
   /** Stable error code for support. */
@@ -57,8 +57,8 @@ const signs = {
 };
 
 /** The page as HTML without scripts, for light and dark, at any size. */
-export function page({ status, title, text, good, action, code }: Page): HttpResponse {
-  const tone = good ? 'good' : 'bad';
+export function page({ status, title, text, isSuccess, action, code }: Page): HttpResponse {
+  const tone = isSuccess ? 'good' : 'bad';
   const body = `<!doctype html>
 <html lang="en">
 <head>

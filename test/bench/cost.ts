@@ -8,7 +8,6 @@ import { readAssembly, type Template } from '../../infra/local/aws/template.ts';
 import { functionConfig } from '../../infra/local/aws/wiring.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import type { RefreshPolicy } from '../../shared/lib/config.ts';
-
 import { env } from '../../shared/lib/names.ts';
 import {
   type MeasuredStack,

@@ -15,7 +15,6 @@ import type { Booking } from '../../shared/booking/booking.ts';
 import type { PaymentFacts } from '../../shared/booking/payment.ts';
 import type { BookingFromPayment, PaymentReported } from '../../shared/booking/queue.ts';
 import { bookingStore, snapshotLoader } from '../../shared/booking/store.ts';
-
 import type { GrantedConnection } from '../../shared/connection/connection.ts';
 import { connectionStore } from '../../shared/connection/store.ts';
 import { type Keys, parseKeys } from '../../shared/crypto/keys.ts';

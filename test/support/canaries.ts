@@ -8,22 +8,22 @@ export type Observation = { where: string; text: string };
 export type Leak = { canary: string; where: string; as: string };
 
 /** This many characters of a secret, at its start or end, are a leak. */
-const width = 16;
+const minLeakLength = 16;
 
 /** Every leak once. Throws if a secret is too short to exclude chance matches. */
 export function findLeaks(canaries: Canary[], observations: Observation[]): Leak[] {
   const needles = new Map<string, { canary: string; as: string }>();
   for (const { name, secret } of canaries) {
-    if (secret.length < width) throw new Error(`${name} is too short to be looked for.`);
-    for (const [as, text] of spellings(secret.slice(0, width)))
-      needles.set(text.slice(0, width), { canary: name, as });
-    for (const [as, text] of spellings(secret.slice(-width)))
-      needles.set(text.slice(-width), { canary: name, as });
+    if (secret.length < minLeakLength) throw new Error(`${name} is too short to be looked for.`);
+    for (const [as, text] of spellings(secret.slice(0, minLeakLength)))
+      needles.set(text.slice(0, minLeakLength), { canary: name, as });
+    for (const [as, text] of spellings(secret.slice(-minLeakLength)))
+      needles.set(text.slice(-minLeakLength), { canary: name, as });
   }
   const leaks = new Map<string, Leak>();
   for (const { where, text } of observations) {
-    for (let start = 0; start + width <= text.length; start++) {
-      const found = needles.get(text.slice(start, start + width));
+    for (let start = 0; start + minLeakLength <= text.length; start++) {
+      const found = needles.get(text.slice(start, start + minLeakLength));
       if (found) leaks.set(`${found.canary} ${where}`, { ...found, where });
     }
   }

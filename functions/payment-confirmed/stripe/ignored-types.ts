@@ -1,34 +1,34 @@
 import type { Ignored } from '../parse-event.ts';
 
-const beside: Ignored['reason'] = 'event_type';
+const otherType: Ignored['reason'] = 'event_type';
 
 /** Event types that are ignored on purpose, by reason. */
 const ignoredTypes: ReadonlyMap<string, Ignored['reason']> = new Map([
   // Its payment intent succeeds too, and carries the metadata.
-  ['charge.succeeded', beside],
-  ['charge.captured', beside],
-  ['charge.updated', beside],
+  ['charge.succeeded', otherType],
+  ['charge.captured', otherType],
+  ['charge.updated', otherType],
   // The customer may try again, until the session expires or the payment intent is canceled.
-  ['charge.failed', beside],
-  ['charge.pending', beside],
-  ['payment_intent.payment_failed', beside],
-  ['payment_intent.created', beside],
-  ['payment_intent.processing', beside],
-  ['payment_intent.requires_action', beside],
-  ['payment_intent.amount_capturable_updated', beside],
-  ['payment_intent.partially_funded', beside],
+  ['charge.failed', otherType],
+  ['charge.pending', otherType],
+  ['payment_intent.payment_failed', otherType],
+  ['payment_intent.created', otherType],
+  ['payment_intent.processing', otherType],
+  ['payment_intent.requires_action', otherType],
+  ['payment_intent.amount_capturable_updated', otherType],
+  ['payment_intent.partially_funded', otherType],
   // An invoice may be marked as paid by hand, and its payment does not carry the metadata.
   ['invoice.paid', 'invoice'],
   ['invoice.payment_succeeded', 'invoice'],
   ['invoice.payment_failed', 'invoice'],
   ['invoice_payment.paid', 'invoice'],
   // The states of a dispute in between: created and closed are read.
-  ['charge.dispute.updated', beside],
-  ['charge.dispute.funds_withdrawn', beside],
-  ['charge.dispute.funds_reinstated', beside],
-  ['customer.created', beside],
-  ['customer.updated', beside],
-  ['payment_method.attached', beside],
+  ['charge.dispute.updated', otherType],
+  ['charge.dispute.funds_withdrawn', otherType],
+  ['charge.dispute.funds_reinstated', otherType],
+  ['customer.created', otherType],
+  ['customer.updated', otherType],
+  ['payment_method.attached', otherType],
 ]);
 
 export const ignoredTypeNames: readonly string[] = [...ignoredTypes.keys()];

@@ -23,7 +23,7 @@ type LocalEventBus = {
 
 /** The entry and request limits of PutEvents. */
 const maximumEntryBytes = 256 * 1024;
-const keptEvents = 1000;
+const maxEvents = 1000;
 
 const PutEvents = v.object({
   Entries: v.pipe(
@@ -45,7 +45,7 @@ const PutEvents = v.object({
 
 export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBus {
   const names = new Map<string, string>();
-  const kept: BusEvent[] = [];
+  const events: BusEvent[] = [];
 
   const accept = (entry: v.InferOutput<typeof PutEvents>['Entries'][number]) => {
     const refuse = (code: string, message: string) => ({ ErrorCode: code, ErrorMessage: message });
@@ -76,8 +76,8 @@ export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBu
       time: new Date(entry.Time ? entry.Time * 1000 : Date.now()).toISOString(),
       detail,
     };
-    kept.push(event);
-    if (kept.length > keptEvents) kept.shift();
+    events.push(event);
+    if (events.length > maxEvents) events.shift();
     onEvent(event);
     return { EventId: event.id };
   };
@@ -89,7 +89,7 @@ export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBu
         names.set(arn, ref);
       }
     },
-    events: () => [...kept],
+    events: () => [...events],
     operations: {
       'AWSEvents.PutEvents': operation(PutEvents, ({ Entries }) => {
         for (const { EventBusName } of Entries) {

@@ -93,7 +93,7 @@ function read<Schema extends v.GenericSchema>(
  * Returns a function that delivers each event, and one that stops all deliveries. Calls `tell` after each failed
  * attempt.
  */
-export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, tell: (text: string) => void) {
+export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, report: (text: string) => void) {
   const stopping = new AbortController();
   const { signal } = stopping;
   const deliver = async ({ detailType, detail }: BusEvent, delivery: Delivery): Promise<void> => {
@@ -101,19 +101,19 @@ export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, tel
     for (let attempt = 0; ; attempt++) {
       const status = await post(delivery, body, signal);
       if ((status >= 200 && status < 300) || signal.aborted) return;
-      tell(`${detailType} could not be posted to ${delivery.url}: ${status || 'no answer'}`);
+      report(`${detailType} could not be posted to ${delivery.url}: ${status || 'no answer'}`);
       if ((status && status !== 429 && status < 500) || attempt >= delivery.retries) break;
       await sleep(Math.min(250 * 2 ** attempt, 60_000), undefined, { signal });
     }
     await sqs.send(new SendMessageCommand({ QueueUrl: delivery.deadLetterQueueUrl, MessageBody: body }));
   };
   const onEvent = (event: BusEvent): void => {
-    const meant = deliveries.filter(
+    const matching = deliveries.filter(
       ({ bus, sources }) => bus === event.bus && sources.includes(event.source),
     );
-    for (const delivery of meant) {
+    for (const delivery of matching) {
       deliver(event, delivery).catch(
-        (error: unknown) => signal.aborted || tell(`${event.detailType} is lost: ${error}`),
+        (error: unknown) => signal.aborted || report(`${event.detailType} is lost: ${error}`),
       );
     }
   };

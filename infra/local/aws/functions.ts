@@ -108,22 +108,22 @@ type Outcome = { result: InvocationResult; reusable: boolean };
  */
 function runInvocation(worker: Worker, config: FunctionConfig, event: unknown): Promise<Outcome> {
   return new Promise((resolve) => {
-    const settle = (result: InvocationResult, reusable: boolean) => {
+    const finish = (result: InvocationResult, reusable: boolean) => {
       clearTimeout(timer);
       worker.off('message', onMessage).off('error', onError).off('exit', onExit);
       resolve({ result, reusable });
     };
     const onMessage = (message: WorkerMessage) => {
       if (message.kind === 'ready') return;
-      if (message.kind === 'result') settle({ ok: true, payload: JSON.parse(message.result) }, true);
+      if (message.kind === 'result') finish({ ok: true, payload: JSON.parse(message.result) }, true);
       // A function that throws keeps its execution environment; one that cannot be loaded has none.
-      else settle({ ok: false, error: message.error }, message.kind === 'error');
+      else finish({ ok: false, error: message.error }, message.kind === 'error');
     };
-    const onError = (error: Error) => settle(failure(error.name, error.message), false);
-    const onExit = () => settle(failure('Runtime.ExitError', 'The function ended its process.'), false);
+    const onError = (error: Error) => finish(failure(error.name, error.message), false);
+    const onExit = () => finish(failure('Runtime.ExitError', 'The function ended its process.'), false);
     const timer = setTimeout(() => {
       const seconds = (config.timeoutMs / 1000).toFixed(2);
-      settle(failure('Sandbox.Timedout', `Task timed out after ${seconds} seconds`), false);
+      finish(failure('Sandbox.Timedout', `Task timed out after ${seconds} seconds`), false);
     }, config.timeoutMs);
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
     worker.postMessage({

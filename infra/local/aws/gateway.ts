@@ -39,7 +39,7 @@ const services: Record<string, Service> = {
   secretsmanager: 'secretsmanager',
   AWSEvents: 'events',
 };
-const keptCalls = 10_000;
+const maxCalls = 10_000;
 
 /** Called after each answer, with the request. */
 export type OnCall = (call: AwsCall, input: AwsInput) => void;
@@ -56,7 +56,7 @@ export async function startGateway(
 
   const record = (call: AwsCall, input: AwsInput) => {
     calls.push(call);
-    if (calls.length > keptCalls) calls.shift();
+    if (calls.length > maxCalls) calls.shift();
     onCall(call, input);
   };
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
@@ -88,9 +88,9 @@ export async function startGateway(
   const port = await listen(server, 0);
   return {
     url: `http://127.0.0.1:${port}`,
-    guard(rights, tell) {
+    guard(rights, report) {
       check = rights.check;
-      onRefusal = tell;
+      onRefusal = report;
     },
     calls: () => [...calls],
     clearCalls: () => calls.splice(0),

@@ -10,17 +10,17 @@ type LogStreams = {
   close(): Promise<void>;
 };
 
-const keptLines = 5000;
+const maxLines = 5000;
 
 /** @param directory gets one file per function; no files when absent */
 export function createLogStreams(directory?: string): LogStreams {
-  const kept: LogLine[] = [];
+  const buffered: LogLine[] = [];
   const files = new Map<string, WriteStream>();
   if (directory) mkdirSync(directory, { recursive: true });
   return {
     write(line) {
-      kept.push(line);
-      if (kept.length > keptLines) kept.shift();
+      buffered.push(line);
+      if (buffered.length > maxLines) buffered.shift();
       if (!directory) return;
       let file = files.get(line.functionName);
       if (!file) {
@@ -29,7 +29,7 @@ export function createLogStreams(directory?: string): LogStreams {
       }
       file.write(`${line.text}\n`);
     },
-    lines: () => [...kept],
+    lines: () => [...buffered],
     async close() {
       await Promise.all([...files.values()].map((file) => new Promise<void>((done) => file.end(done))));
     },

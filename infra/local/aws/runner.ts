@@ -8,7 +8,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { forgetState } from '../state-files.ts';
+import { deleteState } from '../state-files.ts';
 import { startAwsJsonServer } from './aws-json.ts';
 import { createTables, type DynamoDbKind, startDynamoDb } from './dynamodb.ts';
 import { type BusEvent, createEventBus } from './event-bus.ts';
@@ -94,7 +94,7 @@ export async function runAssembly(
   const api = await startHttpApi(options.port ?? 0, options.onAccess ?? (() => {}));
   starting.defer(() => api.close());
   const url = `http://localhost:${api.port}`;
-  if (stateDir && options.fresh) forgetState(stateDir);
+  if (stateDir && options.fresh) deleteState(stateDir);
   if (stateDir) mkdirSync(stateDir, { recursive: true });
 
   const { template, assetPaths } = readAssembly(await assembly());

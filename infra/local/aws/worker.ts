@@ -20,21 +20,21 @@ type Handler = (event: unknown, context: unknown) => unknown;
 
 const port = parentPort;
 if (!port) throw new Error('worker.ts is the entry of a worker thread; it does not run by itself.');
-const say = (message: WorkerMessage) => port.postMessage(message);
+const post = (message: WorkerMessage) => port.postMessage(message);
 
 try {
   const handle = await loadHandler(workerData as WorkerConfig);
   port.on('message', async (invocation: Invocation) => {
     try {
       const result = await handle(JSON.parse(invocation.event), contextOf(invocation));
-      say({ kind: 'result', result: JSON.stringify(result) ?? 'null' });
+      post({ kind: 'result', result: JSON.stringify(result) ?? 'null' });
     } catch (error) {
-      say({ kind: 'error', error: describe(error) });
+      post({ kind: 'error', error: describe(error) });
     }
   });
-  say({ kind: 'ready' });
+  post({ kind: 'ready' });
 } catch (error) {
-  say({ kind: 'failed-to-load', error: describe(error) });
+  post({ kind: 'failed-to-load', error: describe(error) });
 }
 
 async function loadHandler({ directory, handler }: WorkerConfig): Promise<Handler> {

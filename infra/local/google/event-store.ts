@@ -51,7 +51,7 @@ export function insertEvent(
 export function readEvent({ state, calendar }: Place, eventId: string): StoredEvent {
   const event = state.events.get(eventKey(calendar.id, eventId));
   if (!event || event.purged) throw apiError(documented.notFound);
-  return settleConference(state, event);
+  return finishConference(state, event);
 }
 
 export function patchEvent(
@@ -75,11 +75,11 @@ export function updateEvent(
   const stored = readEvent(place, eventId);
   checkIfMatch(stored, ifMatch);
   const { id, created, creator, organizer, iCalUID, sequence, eventType } = stored.resource;
-  const kept = { id, created, creator, organizer, iCalUID, sequence, eventType };
+  const unchanged = { id, created, creator, organizer, iCalUID, sequence, eventType };
   return replace(
     place,
     stored,
-    applyPatch({ status: 'confirmed' }, { ...body, ...kept }) as StoredEvent['resource'],
+    applyPatch({ status: 'confirmed' }, { ...body, ...unchanged }) as StoredEvent['resource'],
   );
 }
 
@@ -177,7 +177,7 @@ function requestedConference(event: Event, before: Event | undefined): Pick<Even
 }
 
 /** Resolves a pending conference as the switch says, at the first read after the request. */
-function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
+function finishConference(state: GoogleState, event: StoredEvent): StoredEvent {
   const { conferenceData, id } = event.resource;
   const request = conferenceData?.createRequest;
   const outcome = state.switches.conference;
@@ -188,7 +188,7 @@ function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
     .replace(/[^a-z]/g, 'x');
   const conferenceId = `${code.slice(0, 3)}-${code.slice(3, 7)}-${code.slice(7)}`;
   const uri = `https://meet.google.com/${conferenceId}`;
-  const settled =
+  const finished =
     outcome === 'failure'
       ? { conferenceData: { createRequest } }
       : {
@@ -200,7 +200,7 @@ function settleConference(state: GoogleState, event: StoredEvent): StoredEvent {
             entryPoints: [{ entryPointType: 'video', uri, label: uri.replace('https://', '') }],
           },
         };
-  const resource = { ...event.resource, ...settled };
+  const resource = { ...event.resource, ...finished };
   // Not an edit, but a change: the ETag changes as for any other.
   const next = { ...event, revision: nextRevision(state), resource };
   state.events.set(eventKey(event.calendarId, id), next);

@@ -69,7 +69,7 @@ export type ObservedRequest = {
   status: number;
 };
 
-const keptRequests = 100_000;
+const maxRequests = 100_000;
 
 export type Faults = ReturnType<typeof createFaults>;
 
@@ -93,7 +93,7 @@ export function createFaults(now: () => number) {
         status: 0,
       };
       requests.push(request);
-      if (requests.length > keptRequests) requests.shift();
+      if (requests.length > maxRequests) requests.shift();
       const how = nextEffect(planned, route);
       // Read before the delay: a client that times out cancels its body, but the request must still be applied.
       await c.req.text();

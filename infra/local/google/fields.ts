@@ -12,11 +12,11 @@ function pick(value: unknown, selection: Selection): unknown {
   if (selection === 'all' || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => pick(item, selection));
   const wildcard = selection.get('*');
-  const kept = Object.entries(value).flatMap(([name, field]) => {
+  const selected = Object.entries(value).flatMap(([name, field]) => {
     const selected = selection.get(name) ?? wildcard;
     return selected ? [[name, pick(field, selected)]] : [];
   });
-  return Object.fromEntries(kept);
+  return Object.fromEntries(selected);
 }
 
 /** Throws 400 for an invalid selection. */

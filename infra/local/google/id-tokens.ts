@@ -73,14 +73,14 @@ function forger(publicJwk: JWK, key: SigningKey): Record<Forgery, (claims: Claim
   const without = (name: string) => (claims: Claims) =>
     signed(Object.fromEntries(Object.entries(claims).filter(([each]) => each !== name)), key, kid);
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const stranger = async () => (await generateKeyPair('RS256')).privateKey;
+  const foreignKey = async () => (await generateKeyPair('RS256')).privateKey;
   const hour = 3600;
   return {
     unsigned: async (claims) => `${encode({ alg: 'none', kid, typ: 'JWT' })}.${encode(claims)}.`,
     // A verifier that takes the algorithm from the token would use the public key as HMAC secret.
     hmac_of_public_key: (claims) => signed(claims, new TextEncoder().encode(toPem(publicJwk)), kid, 'HS256'),
-    other_key: async (claims) => signed(claims, await stranger(), kid),
-    unknown_key_id: async (claims) => signed(claims, await stranger(), 'unknown'),
+    other_key: async (claims) => signed(claims, await foreignKey(), kid),
+    unknown_key_id: async (claims) => signed(claims, await foreignKey(), 'unknown'),
     other_subject: async (claims) => {
       const [header, , signature] = (await signed(claims, key, kid)).split('.');
       return [header, encode({ ...claims, sub: '100000000000000000666' }), signature].join('.');

@@ -200,10 +200,10 @@ async function tokenAnswer(state: GoogleState, signer: IdTokenSigner, granted: G
 }
 
 /** About as long as real tokens, so that items here have realistic sizes. Google's limits are 2048 and 512. */
-const usualLength = { access: 220, refresh: 103 };
+const typicalLength = { access: 220, refresh: 103 };
 
 function issueAccessToken(state: GoogleState, grant: Grant, scopes: string[]): string {
-  const token = `ya29.${randomText(state, 120)}`.padEnd(usualLength.access, '0');
+  const token = `ya29.${randomText(state, 120)}`.padEnd(typicalLength.access, '0');
   const { id, clientId, sub } = grant;
   const expiresAt = state.now() + state.switches.accessTokenSeconds * 1000;
   state.accessTokens.set(token, { token, grantId: id, clientId, sub, scopes, expiresAt });
@@ -211,7 +211,7 @@ function issueAccessToken(state: GoogleState, grant: Grant, scopes: string[]): s
 }
 
 function issueRefreshToken(state: GoogleState, grant: Grant, scopes: string[]): string {
-  const token = `1//${randomText(state, 80)}`.padEnd(usualLength.refresh, '0');
+  const token = `1//${randomText(state, 80)}`.padEnd(typicalLength.refresh, '0');
   const { id, clientId, sub } = grant;
   const now = state.now();
   state.refreshTokens.set(token, { token, grantId: id, clientId, sub, scopes, issuedAt: now, usedAt: now });
