@@ -1,5 +1,6 @@
 /** Secrets as consoles, shells and editors save them. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import { secret, secretTtlSeconds } from '../../shared/aws/secrets.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
@@ -11,7 +12,10 @@ const stripe = 'whsec_of_stripe_0123456789abcdef';
 const standard = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
 const apiKey = 'rk_test_0123456789abcdef';
 const webhookSigning = { stripe: [stripe], standard: [standard], stripeApiKey: apiKey };
-const parsedWebhookSigning = { ...webhookSigning, stripeApiKey: [apiKey] };
+const noWebhookSecrets = Object.fromEntries(
+  providers.flatMap(({ secretFormats }) => Object.keys(secretFormats)).map((entry) => [entry, []]),
+);
+const parsedWebhookSigning = { ...noWebhookSecrets, ...webhookSigning, stripeApiKey: [apiKey] };
 const client = { client_id: 'id.apps.example.com', client_secret: 'GOCSPX-canary-secret' };
 const master = 'canary'.padEnd(64, 'x');
 const keyPurposes = Object.keys(keySecrets) as KeyPurpose[];
@@ -90,9 +94,8 @@ describe('an entry of webhook-signing', () => {
     ['an empty text for a list', { standard: '' }],
   ])('an optional entry of webhook-signing may be empty: %s', (_, change) => {
     expect(parseWebhookSecrets(JSON.stringify({ stripe: [stripe], ...change }))).toEqual({
+      ...noWebhookSecrets,
       stripe: [stripe],
-      standard: [],
-      stripeApiKey: [],
     });
     expect(operatorErrors()).toEqual([]);
   });
