@@ -2,10 +2,12 @@ import { isDeepStrictEqual } from 'node:util';
 import {
   appendTimeline,
   type Booking,
-  type BookingStatus,
+  newBooking,
   type OrphanedPayment,
   type OrphanReason,
   type PaymentPointer,
+  type Presence,
+  recordedEvent,
 } from '../../shared/booking/booking.ts';
 import {
   holdsMoney,
@@ -26,9 +28,6 @@ import type { BookingFromPayment, PaymentReported } from '../../shared/booking/q
 import { toIso } from '../../shared/lib/clock.ts';
 
 /** What a payment changes of a booking, and whether its event should exist, as pure functions. */
-
-/** How a booking is to stand in the calendar. */
-export type Presence = 'confirmed' | 'tentative' | 'absent';
 
 /** A payment and the booking that records it. `orphan`: it does not pay for the booking that it references. */
 export type RoutedPayment = PaymentReported & { orphan?: Omit<OrphanedPayment, 'paymentId'> };
@@ -58,42 +57,20 @@ export function applyPayment(
   if (stored && !mends && orphaned === stored.orphaned && isDeepStrictEqual(stored.payments, payments))
     return stored;
   const userId = base.userId ?? stored?.userId;
+  const bookingId = stored?.bookingId ?? named?.bookingId ?? paymentId;
   return {
-    ...(stored ?? {
-      generation: 0,
-      attempts: 0,
-      revision: 1,
-      fromPayment: true,
-      createdAt: toIso(now),
-      version: 0,
-    }),
-    bookingId: stored?.bookingId ?? named?.bookingId ?? paymentId,
+    ...(stored ?? newBooking({ bookingId, fromPayment: true }, toIso(now))),
     ...(userId === undefined ? {} : { userId }),
     ...(base.appointment ? { appointment: base.appointment } : {}),
     ...(orphaned ? { orphaned } : {}),
-    status: mends ? (base.appointment ? 'pending' : 'failed') : statusAfter(stored as Booking, payments),
     problems: base.problems,
     payments,
     timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), orphaned, now),
-    updatedAt: toIso(now),
   };
-}
-
-/** Whether a booking without an appointment has failed as was not published yet: for another payment, or its owner. */
-export function isNewFailure(booking: Booking, stored: Booking | undefined): boolean {
-  return !stored || (isPaid(booking) && !isPaid(stored)) || booking.userId !== stored.userId;
 }
 
 function mayCreate(named: BookingFromPayment | undefined): named is BookingFromPayment {
   return named !== undefined && !named.mustExist;
-}
-
-const givenUp: ReadonlySet<BookingStatus> = new Set(['conflict', 'failed', 'missed']);
-
-/** A booking that was given up unpaid is tried again once it is paid, and a failure is published again. */
-function statusAfter(stored: Booking, payments: Booking['payments']): BookingStatus {
-  const isPaidNow = !isPaid(stored) && isPaid({ payments });
-  return stored.appointment && isPaidNow && givenUp.has(stored.status) ? 'pending' : stored.status;
 }
 
 /** The list of orphaned payments, with this one where it has become one; otherwise the same list. */
@@ -107,7 +84,7 @@ function orphanedAfter(
   if (!holdsMoney(after)) return stored?.orphaned;
   if (orphan) return withOrphaned(stored?.orphaned, { paymentId, ...orphan });
   if (holdsMoney(before)) return stored?.orphaned;
-  const isOver = appointment !== undefined && appointment.endsAt <= now && !stored?.observed;
+  const isOver = appointment !== undefined && appointment.endsAt <= now && !(stored && recordedEvent(stored));
   const reason = orphanReason(stored, isOver);
   return reason ? withOrphaned(stored?.orphaned, { paymentId, reason, bookingId }) : stored?.orphaned;
 }
@@ -164,9 +141,8 @@ export function rejectPayment(
       ...stored,
       payments,
       orphaned,
-      ...(stored.appointment ? { syncDueAt: now } : { problems: [orphanedProblem(entry)] }),
+      ...(stored.appointment ? {} : { problems: [orphanedProblem(entry)] }),
       timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, code),
-      updatedAt: toIso(now),
     };
   }
   const namesNoUser = named?.userId === undefined && !named?.unusableUser;
@@ -176,44 +152,35 @@ export function rejectPayment(
     ...stored,
     orphaned,
     timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, code),
-    updatedAt: toIso(now),
   };
 }
 
 function rejectedBooking(named: BookingFromPayment, entry: OrphanedPayment, now: number): Booking {
   const problem = orphanedProblem(entry);
   const { bookingId, userId, appointment, problems } = named;
-  return {
+  const booking: Parameters<typeof newBooking>[0] = {
     bookingId,
     ...(userId === undefined ? {} : { userId }),
     ...(appointment ? { appointment } : {}),
     fromPayment: true,
-    status: 'failed',
-    revision: 1,
-    payments: {},
     orphaned: [entry],
     problems: [...problems, problem],
-    generation: 0,
-    attempts: 0,
-    timeline: appendTimeline([], now, 'failed', problem.code),
-    createdAt: toIso(now),
-    updatedAt: toIso(now),
-    version: 0,
   };
+  return newBooking(booking, toIso(now));
 }
 
 /** What a payment that is gone again means for its appointment. */
 export type PaymentPolicy = { refunded: 'cancel' | 'keep'; disputeLost: 'cancel' | 'keep' };
 
-/** How a booking is to stand: while any of its payments does; before there is one, only where its slot is held. */
-export function presenceOf(booking: Booking, policy: PaymentPolicy): Presence {
+/** An event while any payment counts; before there is one, a tentative one where the slot is held. */
+export function desiredPresence(booking: Booking, policy: PaymentPolicy): Presence {
   if (booking.cancelledAt !== undefined) return 'absent';
   const standings = Object.values(booking.payments).map(standingOf);
-  if (standings.some((standing) => stands(standing, policy))) return 'confirmed';
+  if (standings.some((standing) => counts(standing, policy))) return 'confirmed';
   return holdsSlot(booking) ? 'tentative' : 'absent';
 }
 
-function stands(standing: PaymentStanding, policy: PaymentPolicy): boolean {
+function counts(standing: PaymentStanding, policy: PaymentPolicy): boolean {
   switch (standing) {
     case 'paid':
     case 'partly_refunded':

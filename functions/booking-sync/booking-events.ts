@@ -1,5 +1,5 @@
-import type { BusEvent } from '../../shared/aws/bus.ts';
-import type { Booking, OrphanedPayment } from '../../shared/booking/booking.ts';
+import type { BusEvent, BusEventType } from '../../shared/aws/bus.ts';
+import { type Booking, knownEvent, type OrphanedPayment } from '../../shared/booking/booking.ts';
 import {
   holdsMoney,
   isSame,
@@ -9,28 +9,29 @@ import {
 } from '../../shared/booking/booking-payments.ts';
 import { type PaymentFacts, refundedAmount } from '../../shared/booking/payment.ts';
 import { toIso } from '../../shared/lib/clock.ts';
-import type { Outcome } from './decide.ts';
 
 /** The bus events of a booking and its payments. */
 
-export function bookingEvent(type: NonNullable<Outcome['event']>, booking: Booking, now: number): BusEvent {
-  const { bookingId, userId, observed, version } = booking;
+/** An event of a concluded booking. Its id is derived from what it says, so a repetition carries the same one. */
+export function bookingEvent(type: BusEventType, booking: Booking, now: number): BusEvent {
+  const { bookingId, userId, published } = booking;
+  const event = knownEvent(booking);
   const paymentId = mainPayment(booking);
   const problems = problemsOf(booking);
   const hasEvent = type === 'booking.scheduled' || type === 'booking.rescheduled';
   return {
     type,
-    id: `${type}:${bookingId}:${version}`,
+    id: `${type}:${bookingId}:${published?.number ?? 0}-${published?.key ?? ''}`,
     time: toIso(now),
     ...(userId === undefined ? {} : { userId }),
     bookingId,
     ...(paymentId === undefined ? {} : { paymentId }),
-    ...(observed && hasEvent
+    ...(event && hasEvent
       ? {
-          calendarId: observed.calendarId,
-          eventId: observed.eventId,
-          htmlLink: observed.htmlLink,
-          ...(observed.meet?.link ? { meetLink: observed.meet.link } : {}),
+          calendarId: event.calendarId,
+          eventId: event.eventId,
+          htmlLink: event.htmlLink,
+          ...(event.meet?.link ? { meetLink: event.meet.link } : {}),
         }
       : {}),
     ...(problems.length > 0 ? { problems } : {}),

@@ -1,15 +1,17 @@
-import type {
-  Appointment,
-  Booking,
-  EventTime,
-  OptionalPart,
-  WrittenEvent,
+import {
+  type Appointment,
+  type Booking,
+  type EventTime,
+  knownEvent,
+  type OptionalPart,
+  type Presence,
+  recordedEvent,
+  type WrittenEvent,
 } from '../../shared/booking/booking.ts';
 import { toEventDescription } from '../../shared/booking/event-description.ts';
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/google/calendar.ts';
 import { ownMark } from '../../shared/google/own-events.ts';
 import { toIso } from '../../shared/lib/clock.ts';
-import type { Presence } from './apply-payment.ts';
 import { mergeGuests } from './guests.ts';
 import { type EventWrite, refusedParts } from './optional-parts.ts';
 import { claimProperty } from './slot-claim.ts';
@@ -39,7 +41,7 @@ export function isOurs(event: CalendarEvent, booking: Booking): boolean {
 /** Whether a known event is still this booking's. A move to another calendar may have cost it our properties. */
 export function isEventOf(event: CalendarEvent, booking: Booking): boolean {
   const says = event.extendedProperties?.private?.[bookingProperty];
-  const isOnRecord = says === undefined && event.id === booking.observed?.eventId;
+  const isOnRecord = says === undefined && event.id === recordedEvent(booking)?.eventId;
   return isOurs(event, booking) || (isOnRecord && event.status !== 'cancelled');
 }
 
@@ -174,19 +176,18 @@ function isToWriteGuests(
  * guests of its owner.
  */
 export function mustReadGuests(booking: Booking, presence: Presence): boolean {
-  const { observed, appointment } = booking;
-  const written = observed?.written;
+  const { appointment } = booking;
+  const event = knownEvent(booking);
+  const written = event?.written;
   if (!appointment || !isToWriteGuests(booking, presence, written)) return false;
-  return written === undefined || observed?.hasGuests === true;
+  return written === undefined || event?.hasGuests === true;
 }
 
 /** A Meet link is asked for once, taken away when it is not wanted any more, and left alone otherwise. */
-function meetRequest(
-  { appointment, observed }: Booking,
-  requestId: string,
-): Pick<EventBody, 'conferenceData'> {
-  const wanted = appointment?.details?.meet ?? false;
-  const has = observed?.meet !== undefined && observed.meet.state !== 'failed';
+function meetRequest(booking: Booking, requestId: string): Pick<EventBody, 'conferenceData'> {
+  const wanted = booking.appointment?.details?.meet ?? false;
+  const meet = recordedEvent(booking)?.meet;
+  const has = meet !== undefined && meet.state !== 'failed';
   if (wanted === has) return {};
   if (!wanted) return { conferenceData: null };
   return {
@@ -213,18 +214,16 @@ function toBodyTime(time: EventTime, at: number, withoutZone: boolean): EventBod
 }
 
 /** How the event of a booking is written. A slot that is only held sends no mail. */
-export function writeOptions({ appointment, observed }: Booking, presence: Presence): WriteOptions {
-  const { meet = false, sendUpdates } = appointment?.details ?? {};
-  const isHeld = presence === 'tentative' && (observed === undefined || observed.tentative === true);
-  return { sendUpdates: isHeld ? 'none' : sendUpdates, conference: meet || observed?.meet !== undefined };
+export function writeOptions(booking: Booking, presence: Presence): WriteOptions {
+  const { meet = false, sendUpdates } = booking.appointment?.details ?? {};
+  const event = recordedEvent(booking);
+  const isHeld = presence === 'tentative' && (event === undefined || event.tentative === true);
+  return { sendUpdates: isHeld ? 'none' : sendUpdates, conference: meet || event?.meet !== undefined };
 }
 
 /** How the event of a booking is deleted. Guests of an event that was only held were never invited. */
-export function deleteOptions(
-  { appointment, observed }: Booking,
-  event?: CalendarEvent,
-): Pick<WriteOptions, 'sendUpdates'> {
+export function deleteOptions(booking: Booking, event?: CalendarEvent): Pick<WriteOptions, 'sendUpdates'> {
   const status = event && (writtenOf(event)?.fields.status ?? event.status);
-  const isHeld = status === 'tentative' || (event === undefined && observed?.tentative === true);
-  return { sendUpdates: isHeld ? 'none' : appointment?.details?.sendUpdates };
+  const isHeld = status === 'tentative' || (event === undefined && knownEvent(booking)?.tentative === true);
+  return { sendUpdates: isHeld ? 'none' : booking.appointment?.details?.sendUpdates };
 }

@@ -1,16 +1,22 @@
-import { type Appointment, type Booking, calendarEventId } from '../../shared/booking/booking.ts';
+import { type Appointment, type Booking, calendarEventId, knownEvent } from '../../shared/booking/booking.ts';
+import { conflictProblems } from '../../shared/booking/booking-payments.ts';
 import { daySpan, widestSpan } from '../../shared/booking/day-span.ts';
+import { isOpen } from '../../shared/booking/status.ts';
 import { type CalendarFailure, getEvent, queryFreeBusy } from '../../shared/google/calendar.ts';
 import { listOwnEvents, type OwnEvent } from '../../shared/google/own-events.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
 import { bookingProperty, isOurs } from './calendar-event.ts';
-import { conflictProblems, type Outcome, outranked } from './decide.ts';
-import { isMissing } from './known-event.ts';
+import { type Outcome, outranked } from './outcomes.ts';
+import { isMissing } from './read-event.ts';
 import { ask, type Session } from './session.ts';
 import { type Claim, claimProperty, claimTextOf, outranks, overlaps } from './slot-claim.ts';
 import type { SyncDeps } from './sync-booking.ts';
+
+/** What to do where another event exists at that time: create it, create it and say so, or not create it. */
+export type ConflictPolicy = 'create' | 'flag' | 'hold';
 
 /**
  * Whether something else stands at that time. What cannot be seen is unknown, and never free. Whether it is our own
@@ -21,8 +27,8 @@ export async function lookForConflict(
   session: Session,
   booking: Booking,
 ): Promise<'free' | 'busy' | 'unknown' | CalendarFailure> {
-  const { appointment, observed, generation, bookingId } = booking;
-  if (deps.conflictPolicy === 'create' || !appointment || observed) return 'free';
+  const { appointment, eventNumber, bookingId } = booking;
+  if (deps.conflictPolicy === 'create' || !appointment || knownEvent(booking)) return 'free';
   const { calendarId, scopes, timeZone } = session.access.connection;
   if (!scopes.includes(optionalScopes.freeBusy)) return 'unknown';
   const { from, to, isExact } = await rangeOf(appointment, timeZone);
@@ -32,7 +38,7 @@ export async function lookForConflict(
   if (!answer.ok) return 'unknown';
   if (answer.value !== 'busy') return answer.value;
   // It may be our own event, from a run that was cut off.
-  const id = calendarEventId(bookingId, calendarId, generation);
+  const id = calendarEventId(bookingId, calendarId, eventNumber);
   const own = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
   if (!own.ok && !isMissing(own.failure)) return own.failure;
   if (own.ok && isOurs(own.value, booking)) return 'free';
@@ -55,8 +61,8 @@ async function rangeOf(
 }
 
 /** Whether an event about to be created is checked for conflicts at all. One on record was checked when it was created. */
-export function isChecked({ conflictPolicy }: SyncDeps, { observed }: Booking): boolean {
-  return conflictPolicy !== 'create' && observed === undefined;
+export function isChecked({ conflictPolicy }: SyncDeps, booking: Booking): boolean {
+  return conflictPolicy !== 'create' && knownEvent(booking) === undefined;
 }
 
 /**
@@ -64,33 +70,22 @@ export function isChecked({ conflictPolicy }: SyncDeps, { observed }: Booking): 
  * both in the calendar now, and exactly one keeps it. Any of the two may have read the calendar before the other was
  * there, so the one that stays has the other checked again.
  */
-export async function keepOrYield(
-  deps: SyncDeps,
-  session: Session,
-  before: Booking,
-  outcome: Outcome,
-): Promise<Outcome> {
+export async function keepOrYield(deps: SyncDeps, session: Session, outcome: Outcome): Promise<Outcome> {
   const { booking } = outcome;
-  const isThere = booking.status === 'scheduled' || booking.status === 'held';
-  if (deps.conflictPolicy === 'create' || !booking.observed || !isThere) return outcome;
+  if (deps.conflictPolicy === 'create' || !knownEvent(booking) || isOpen(booking.nextRun)) return outcome;
   const result = await compareClaims(deps, session, booking);
   if (result === 'keeps') return outcome;
   if (result === 'unknown') return beside(outcome, 'unknown');
   return deps.conflictPolicy === 'hold'
-    ? outranked({ ...booking, timeline: before.timeline }, deps.clock())
+    ? outranked(booking, session.wanted, deps.clock())
     : beside(outcome, 'busy');
 }
 
 /** The outcome of creating an event beside another one, or perhaps: published as a conflict too, once. */
-export function beside(outcome: Outcome, conflict: keyof typeof conflictProblems): Outcome {
-  const { booking } = outcome;
-  const problem = conflictProblems[conflict];
-  if (booking.problems.some(({ code }) => code === problem.code)) return outcome;
-  return {
-    event: 'booking.conflict',
-    ...outcome,
-    booking: { ...booking, problems: [...booking.problems, problem] },
-  };
+export function beside({ booking }: Outcome, conflict: keyof typeof conflictProblems): Outcome {
+  const problem: Problem = conflictProblems[conflict];
+  const isKnown = booking.problems.some(({ code }) => code === problem.code);
+  return { booking: isKnown ? booking : { ...booking, problems: [...booking.problems, problem] } };
 }
 
 /** Reads the events of ours in the slot of a booking and compares whose it is. What cannot be read is unknown. */
@@ -99,9 +94,10 @@ async function compareClaims(
   session: Session,
   booking: Booking,
 ): Promise<'keeps' | 'yields' | 'unknown'> {
-  const { appointment, observed, bookingId } = booking;
-  if (!appointment || !observed) return 'keeps';
-  const { calendarId, eventId } = observed;
+  const { appointment, bookingId } = booking;
+  const event = knownEvent(booking);
+  if (!appointment || !event) return 'keeps';
+  const { calendarId, eventId } = event;
   const range = await rangeOf(appointment, session.access.connection.timeZone);
   const list = (token: string) => listOwnEvents(deps.calendar, token, calendarId, range);
   const answer = await ask(deps, session, list, { once: true });

@@ -1,23 +1,32 @@
-import { appendTimeline, type Booking, type EventPlace } from '../../shared/booking/booking.ts';
-import { isInFormerAccount } from '../../shared/booking/former-account.ts';
-import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import {
+  appendTimeline,
+  type Booking,
+  type CalendarState,
+  type EventPlace,
+  type NextRun,
+  type Presence,
+  recordedEvent,
+  requestRun,
+} from '../../shared/booking/booking.ts';
+import { showsDesired } from '../../shared/booking/status.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
-import { type Random, toIso } from '../../shared/lib/clock.ts';
-import type { Outcome } from './decide.ts';
+import type { Random } from '../../shared/lib/clock.ts';
+import type { Outcome } from './outcomes.ts';
 
-/** A known event that Google does not find: what one answer means, and when it is believed. */
+/** A calendar in doubt: what opens a doubt, what a read says of it, and when the next read is due. */
 
+/** Seconds in which Google may still apply a request that timed out. */
+export const inDoubtSeconds = 120;
 /** Seconds between two reads that must agree before an event counts as gone. */
-const apart = 60;
+const readsApartSeconds = 60;
 /** Seconds added before the second read: workers tolerate some clock skew. */
-const margin = 6;
-/** Seconds between two reads of a calendar that does not answer, at most. */
-const longestWait = 6 * 3600;
-/** Events that were given up are deleted where they are found again: this many, for this many seconds. */
-const keptEvents = 10;
-const keptFor = 15 * 86_400;
+const skewMarginSeconds = 6;
+/** Seconds between two re-checks of a calendar that cannot be read, at most. */
+const longestRecheckSeconds = 6 * 3600;
 
-const problems = {
+export type Moment = { now: number; random: Random };
+
+export const doubtProblems = {
   inDoubt: {
     code: 'event_in_doubt',
     message:
@@ -28,152 +37,137 @@ const problems = {
     message:
       'An earlier attempt may have created the event of this booking, but Google does not find it at present. It is read again in a minute before anything is concluded.',
   },
-  olderEvent: {
-    code: 'older_event_may_remain',
-    message:
-      'The earlier event of this booking is gone from its calendar. If its owner has moved it to another calendar, it is still there: please look, and delete it by hand.',
-  },
-  deletedOrMoved: {
-    code: 'older_event_may_remain',
-    message:
-      'The event of this booking is gone from its calendar. If its owner has moved it to another calendar, it is still there, and a change of the booking creates a second event: then please delete the older one by hand.',
-  },
 } satisfies Record<string, Problem>;
 
-/** Whether an earlier read, long enough ago, did not find this event either. */
-export function isConfirmed({ doubt }: Booking, eventId: string, now: number): boolean {
-  return doubt?.eventId === eventId && now - doubt.since >= apart;
+/** `booking` with a calendar that only a read can tell, until after `until` for certain. A deletion by the owner stays. */
+export function withDoubt(booking: Booking, until: number): Booking {
+  const { calendar } = booking;
+  if (calendar.kind === 'deleted_by_owner') return booking;
+  const before = calendar.kind === 'in_doubt' ? calendar.until : 0;
+  return { ...booking, calendar: inDoubt(calendar, Math.max(before, until)) };
 }
 
-/** The event at `place` was not found: read again in a minute. `isAtRest`: the booking keeps its status. */
-export function inDoubt(
+export function inDoubt(calendar: CalendarState, until: number): CalendarState {
+  const event = calendar.kind === 'absent' ? undefined : calendar.event;
+  const notFound = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
+  return { kind: 'in_doubt', ...(event ? { event } : {}), until, ...(notFound ? { notFound } : {}) };
+}
+
+/**
+ * `booking` for a run that may be stale, since an earlier one may have called Google without recording it: in doubt for
+ * the window, and read now, unless it waits for a second read or backs off anyway.
+ */
+export function maybeStale(booking: Booking, now: number): Booking {
+  const doubted = withDoubt(booking, now + inDoubtSeconds);
+  const { calendar, nextRun } = doubted;
+  if (calendar.kind !== 'in_doubt' || (nextRun && nextRun.why !== 'check' && nextRun.why !== 'in_doubt'))
+    return doubted;
+  const isAwaitingRead = nextRun?.why === 'in_doubt' && calendar.notFound !== undefined;
+  return isAwaitingRead ? doubted : requestRun(doubted, now, { mayCreate: false });
+}
+
+/** Whether a late request may still change what is read now. */
+export function isWindowOpen({ calendar }: Booking, now: number): boolean {
+  return calendar.kind === 'in_doubt' && calendar.until > now;
+}
+
+/** Whether an earlier read, long enough ago, did not find this event either. */
+export function isConfirmed({ calendar }: Booking, eventId: string, now: number): boolean {
+  const notFound = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
+  return notFound?.eventId === eventId && now - notFound.since >= readsApartSeconds;
+}
+
+/** The event at `place` was not found: read again in a minute, at rest or as an attempt that goes on. */
+export function eventNotFound(
   booking: Booking,
   place: EventPlace,
-  { now, random, isAtRest }: { now: number; random: Random; isAtRest: boolean },
+  { wanted, now, random }: Moment & { wanted: Presence },
 ): Outcome {
-  const isKnown = booking.doubt?.eventId === place.eventId;
-  const { doubt, syncDueAt } = nextRead(booking, place, { now, random });
-  const others = booking.problems.filter(({ code }) => code !== problems.inDoubt.code);
-  const problem = booking.observed ? problems.inDoubt : problems.mayExist;
+  const { calendar, nextRun } = booking;
+  const isKnown = calendar.kind === 'in_doubt' && calendar.notFound?.eventId === place.eventId;
+  const { notFound, at } = secondRead(booking, place, { now, random });
+  const isAtRest =
+    wanted === 'confirmed' &&
+    showsDesired(booking, wanted) &&
+    (nextRun === undefined || nextRun.why === 'check' || nextRun.why === 'in_doubt');
+  const event = recordedEvent(booking);
+  const problem = event ? doubtProblems.inDoubt : doubtProblems.mayExist;
+  const others = booking.problems.filter(({ code }) => code !== problem.code);
+  const doubt: CalendarState = {
+    kind: 'in_doubt',
+    ...(event ? { event } : {}),
+    until: calendar.kind === 'in_doubt' ? calendar.until : 0,
+    notFound,
+  };
+  const { count = 0, since } = nextRun?.why === 'retry' ? nextRun : {};
   return {
     booking: {
       ...booking,
-      ...(isAtRest ? {} : { status: 'pending' }),
-      doubt,
+      calendar: doubt,
+      nextRun: isAtRest
+        ? { why: 'in_doubt', at, count: 1 }
+        : { why: 'retry', at, count, ...(since === undefined ? {} : { since }) },
       problems: isAtRest ? [...others, problem] : [problem],
-      syncDueAt,
       timeline: isKnown
         ? booking.timeline
         : appendTimeline(booking.timeline, now, 'event not found', problem.code),
-      updatedAt: toIso(now),
     },
   };
 }
 
-/** When an event that is not found is read next. */
-function nextRead(
-  { doubt }: Booking,
+function secondRead(
+  { calendar }: Booking,
   place: EventPlace,
-  { now, random }: { now: number; random: Random },
-): { doubt: NonNullable<Booking['doubt']>; syncDueAt: number } {
-  const since = doubt?.eventId === place.eventId ? doubt.since : now;
+  { now, random }: Moment,
+): { notFound: EventPlace & { since: number }; at: number } {
+  const before = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
+  const since = before?.eventId === place.eventId ? before.since : now;
+  const { calendarId, eventId, account } = place;
   return {
-    doubt: { ...place, since },
-    syncDueAt: Math.max(now, since + apart) + margin + Math.round(24 * random()),
+    notFound: { calendarId, eventId, ...(account === undefined ? {} : { account }), since },
+    at: Math.max(now, since + readsApartSeconds) + skewMarginSeconds + Math.round(24 * random()),
   };
 }
 
-/** `booking` after a re-check that found nothing, to be read once more. `before`: as it was read. */
-export function toBeConfirmed(
-  booking: Booking,
-  before: Booking,
-  place: EventPlace,
-  at: { now: number; random: Random },
-): Booking {
-  return { ...booking, unsettled: true, ...nextRead(before, place, at) };
-}
+/** Calendar and next run after a read that did not find what an attempt may have left. */
+export type AfterRead = { calendar: CalendarState; nextRun?: NextRun };
 
 /**
- * `booking` after a re-check that found nothing in a calendar that does not answer either: read again later and later,
- * until the appointment is over. `before`: as it was read.
+ * What a read says that found nothing at the id of a new event: in doubt as long as a late request may create it, then
+ * once more, so that two reads agree. `isAnswering`: whether the calendar itself answers, asked for the second read only.
  */
-export function toBeRechecked(booking: Booking, { doubt }: Booking, now: number): Booking {
-  const wait = Math.min(Math.max(now - (doubt?.since ?? now), apart + margin), longestWait);
+export async function afterNothingFound(
+  booking: Booking,
+  place: EventPlace,
+  { now, random }: Moment,
+  isAnswering: () => Promise<boolean>,
+): Promise<AfterRead> {
+  const { calendar } = booking;
+  if (calendar.kind !== 'in_doubt') return { calendar: { kind: 'absent' } };
+  const { until, notFound: before } = calendar;
+  if (until > now) return { calendar: { kind: 'in_doubt', until }, nextRun: recheckAt(until) };
+  if (until === 0 && !before) return { calendar: { kind: 'absent' } };
+  if (!isConfirmed(booking, place.eventId, now)) {
+    const { notFound, at } = secondRead(booking, place, { now, random });
+    return { calendar: { kind: 'in_doubt', until, notFound }, nextRun: recheckAt(at) };
+  }
+  if (before === undefined || (await isAnswering())) return { calendar: { kind: 'absent' } };
+  const shortest = readsApartSeconds + skewMarginSeconds;
+  const wait = Math.min(Math.max(now - before.since, shortest), longestRecheckSeconds);
   const isOver = now + wait >= (booking.appointment?.endsAt ?? 0);
-  return isOver || !doubt ? booking : { ...booking, unsettled: true, doubt, syncDueAt: now + wait };
+  return isOver
+    ? { calendar: { kind: 'absent' } }
+    : { calendar: { kind: 'in_doubt', until, notFound: before }, nextRun: recheckAt(now + wait) };
 }
 
-/** The booking once it is known what has become of its event. */
-export function withoutDoubt(booking: Booking): Booking {
-  if (!booking.doubt) return booking;
-  const { doubt: _, ...rest } = booking;
-  return { ...rest, problems: booking.problems.filter(({ code }) => code !== problems.inDoubt.code) };
+export function recheckAt(at: number): NextRun {
+  return { why: 'in_doubt', at, count: 1 };
 }
 
-/**
- * The booking without its event, which is gone. `isProven`: Google itself said that it was deleted; otherwise the event
- * is remembered. `mayHaveMoved`: the user's other calendars could not be searched.
- */
-export function giveUpEvent(
-  booking: Booking,
-  place: EventPlace,
-  { isProven, mayHaveMoved }: { isProven: boolean; mayHaveMoved: boolean },
-  now: number,
-): Booking {
-  const known = withGivenUp(withoutDoubt(booking), place, { isProven, now });
-  return mayHaveMoved ? { ...known, olderEvents: withOlderEvent(booking, place.eventId) } : known;
-}
-
-/** The booking with one more event to delete where it is found again, or without it where its deletion is proven. */
-export function withGivenUp(
-  booking: Booking,
-  { calendarId, eventId, account }: EventPlace,
-  { isProven, now }: { isProven: boolean; now: number },
-): Booking {
-  const place: EventPlace = { calendarId, eventId, ...(account === undefined ? {} : { account }) };
-  const { givenUpEvents = [], ...rest } = booking;
-  const kept = givenUpEvents.filter((event) => event.until > now && !isSamePlace(event, place));
-  const events = isProven ? kept : [...kept, { ...place, until: now + keptFor }];
-  return events.length > 0 ? { ...rest, givenUpEvents: events.slice(-keptEvents) } : rest;
-}
-
-function isSamePlace(one: EventPlace, other: EventPlace): boolean {
-  const isSameAccount = (one.account ?? other.account) === (other.account ?? one.account);
-  return one.eventId === other.eventId && isSameAccount;
-}
-
-/** The events given up that are worth a read now: not those of the last minute, which were just read. */
-export function givenUpToRead(
-  { givenUpEvents = [] }: Booking,
-  connection: GrantedConnection,
-  now: number,
-): EventPlace[] {
-  return givenUpEvents.filter(
-    (event) =>
-      event.until > now && event.until - keptFor <= now - apart && !isInFormerAccount(event, connection),
-  );
-}
-
-/** Whether an event was given up only now: its id is read once more soon. */
-export function hasJustGivenUp({ givenUpEvents = [] }: Booking, now: number): boolean {
-  return givenUpEvents.some(({ until }) => until - keptFor > now - apart);
-}
-
-function withOlderEvent({ olderEvents = [] }: Booking, eventId: string): string[] {
-  return [...olderEvents.filter((id) => id !== eventId), eventId].slice(-keptEvents);
-}
-
-/** What a booking says of an earlier event that may still be in another calendar. */
-export function olderEventProblems({ olderEvents, observed }: Booking): Problem[] {
-  if (!olderEvents) return [];
-  return [observed && olderEvents.includes(observed.eventId) ? problems.deletedOrMoved : problems.olderEvent];
-}
-
-/** The booking without those older events that do not remain. */
-export function withoutOlderEvents(booking: Booking, noLonger: (eventId: string) => boolean): Booking {
-  const { olderEvents = [], ...rest } = booking;
-  const left = olderEvents.filter((id) => !noLonger(id));
-  if (left.length === olderEvents.length) return booking;
-  if (left.length > 0) return { ...rest, olderEvents: left };
-  return { ...rest, problems: rest.problems.filter(({ code }) => code !== problems.olderEvent.code) };
+/** The calendar cannot be read at present: re-checked in hours, until the appointment is over. */
+export function postponeRecheck(booking: Booking, now: number): Booking {
+  const { nextRun, ...rest } = booking;
+  const at = now + longestRecheckSeconds;
+  const isWorthIt = nextRun !== undefined && at < (booking.appointment?.endsAt ?? 0);
+  return isWorthIt ? { ...rest, nextRun: { ...nextRun, at, count: nextRun.count + 1 } } : rest;
 }

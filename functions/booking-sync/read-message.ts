@@ -34,11 +34,11 @@ const facts = v.pipe(
     ),
   }),
 );
-const sentAt = v.optional(v.number());
+const sent = { schemaVersion: v.literal(1), sentAt: v.optional(v.number()) };
 const schema = v.variant('type', [
   v.object({
     type: v.literal('payment'),
-    sentAt,
+    ...sent,
     paymentId: text,
     eventId: text,
     facts,
@@ -66,7 +66,7 @@ const schema = v.variant('type', [
   }),
   v.object({
     type: v.literal('sync'),
-    sentAt,
+    ...sent,
     bookingId: text,
     userId: v.optional(text),
     cause: text,
@@ -74,7 +74,7 @@ const schema = v.variant('type', [
   }),
   v.object({
     type: v.literal('connection.activated'),
-    sentAt,
+    ...sent,
     userId: text,
     tokenVersion: v.number(),
     choices: v.optional(v.number()),

@@ -1,10 +1,10 @@
+import type { Presence } from '../../shared/booking/booking.ts';
 import { type Access, getAccess } from '../../shared/connection/access-token.ts';
 import { accountFingerprint, type GrantedConnection } from '../../shared/connection/connection.ts';
 import type { CalendarAnswer, CalendarFailure } from '../../shared/google/calendar.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import { backoff } from '../../shared/lib/backoff.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
-import { afterRefusal } from './decide.ts';
 import type { OwnDeletions } from './own-deletions.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -15,15 +15,32 @@ const quickRetryAfter = 300;
 export type Session = {
   access: Access;
   refreshed: boolean;
-  /** Epoch second until which what was read of the booking is taken to be true. */
+  /** Epoch second until which the snapshot is valid. */
   until: number;
-  /** Whether an earlier request of which nobody knows the outcome may yet take effect. */
-  uncertain: boolean;
-  /** Whether this run is the re-check after such a request: what it reads is final. */
-  isSettling: boolean;
+  /** The desired presence. */
+  wanted: Presence;
+  /** A write of this run has no known outcome: Google may have applied it, or may yet. */
+  hasOpenWrite: boolean;
   /** Deletions that were requested while this message was processed. */
   ownDeletions: OwnDeletions;
 };
+
+/** What a refused call is followed by: the first two are tried here and now. */
+type Move = 'refresh token' | 'try again' | 'accept';
+
+/** The move after a refusal. `tries` counts the calls so far, the refused one included. */
+export function afterRefusal(failure: CalendarFailure, tries: number, refreshed: boolean): Move {
+  switch (failure.kind) {
+    case 'unauthorized':
+      return refreshed ? 'accept' : 'refresh token';
+    case 'transient': {
+      const isLimit = failure.status === 429;
+      return tries < 2 && !isLimit && (failure.retryAfter ?? 0) <= 1 ? 'try again' : 'accept';
+    }
+    default:
+      return 'accept';
+  }
+}
 
 /**
  * Calls Calendar, once more with a new token or after a moment where that may help.
@@ -36,14 +53,14 @@ export async function ask<T>(
   { once = false }: { once?: boolean } = {},
 ): Promise<CalendarAnswer<T>> {
   for (let tries = once ? 2 : 1; ; tries++) {
-    if (deps.clock() > session.until) throw overtaken();
+    if (deps.clock() > session.until) throw snapshotExpired();
     const answer = await call(session.access.accessToken);
     if (answer.ok) return answer;
     switch (afterRefusal(answer.failure, tries, session.refreshed)) {
       case 'refresh token': {
         const { connection } = session.access;
         session.access = await getAccess(deps, connection, connection.tokenVersion);
-        if (isOtherAccount(session.access.connection, connection)) throw overtaken();
+        if (isOtherAccount(session.access.connection, connection)) throw snapshotExpired();
         session.refreshed = true;
         break;
       }
@@ -55,6 +72,21 @@ export async function ask<T>(
         return answer;
     }
   }
+}
+
+/** Asks for a write, and notes whether its outcome is known. */
+export async function askToWrite<T>(
+  deps: SyncDeps,
+  session: Session,
+  call: (accessToken: string) => Promise<CalendarAnswer<T>>,
+): Promise<CalendarAnswer<T>> {
+  const answer = await ask(deps, session, async (token) => {
+    const one = await call(token);
+    if (!one.ok && one.failure.kind === 'transient') session.hasOpenWrite = true;
+    return one;
+  });
+  if (answer.ok) session.hasOpenWrite = false;
+  return answer;
 }
 
 /** Whether the user has connected another Google account since a connection was read. */
@@ -82,8 +114,8 @@ async function pauseCalendar(
     .catch((error: unknown) => log.warn('Calendar was not paused', { userId, error: describeError(error) }));
 }
 
-/** Ends a run that may be working from what is not true any more; it begins anew. */
-export function overtaken(): AppError {
+/** Ends a run whose snapshot may not be valid any more; it begins again. */
+export function snapshotExpired(): AppError {
   return new AppError('concurrent_update', 'The booking may have changed since this run has read it.', {
     retryable: true,
   });

@@ -1,4 +1,4 @@
-import type { Booking } from '../../shared/booking/booking.ts';
+import { type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import { daySpan, isWholeDays } from '../../shared/booking/day-span.ts';
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import type { SyncSnapshot } from '../../shared/booking/store.ts';
@@ -70,7 +70,8 @@ function zoneFor(booking: Booking, connection: Connection): string | undefined {
 }
 
 /** An event stays in the calendar it was created in: the zone of one chosen later does not apply to it. */
-function isInChosen({ observed }: Booking, connection: GrantedConnection): boolean {
-  if (observed === undefined) return true;
-  return observed.calendarId === connection.calendarId && !isInFormerAccount(observed, connection);
+function isInChosen(booking: Booking, connection: GrantedConnection): boolean {
+  const event = recordedEvent(booking);
+  if (event === undefined) return true;
+  return event.calendarId === connection.calendarId && !isInFormerAccount(event, connection);
 }

@@ -1,7 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Appointment, appendTimeline, type Booking } from '../../shared/booking/booking.ts';
-import { holdsSlot, latestFailure, statusWithoutEvent } from '../../shared/booking/booking-payments.ts';
+import type { BusEventType } from '../../shared/aws/bus.ts';
+import {
+  type Appointment,
+  appendTimeline,
+  type Booking,
+  newBooking,
+  recordedEvent,
+  requestRun,
+} from '../../shared/booking/booking.ts';
+import { holdsSlot, isPaid, latestFailure } from '../../shared/booking/booking-payments.ts';
 import type { BookingQueue } from '../../shared/booking/queue.ts';
+import { answered, isOpen, unpublished, withStatus } from '../../shared/booking/status.ts';
 import type { BookingStore } from '../../shared/booking/store.ts';
 import type { BookingView } from '../../shared/http/api-schemas.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
@@ -37,7 +46,7 @@ export async function declareBooking(
 ): Promise<WriteResult> {
   const desired = await parseDesired(body);
   return applyChange(deps, target, async (stored) => {
-    if (!stored) return newBooking(target, desired, deps.clock());
+    if (!stored) return declared(target, desired, deps.clock());
     // Also for a booking without a user: otherwise any user could take a paid booking by declaring its id.
     return withDesired(requireOwnBooking(stored, target.userId), desired, deps.clock()) ?? stored;
   });
@@ -83,7 +92,7 @@ async function applyChange(
     const booking = await decide(stored);
     if (booking === stored) return { outcome: 'unchanged', booking: toView(booking) };
     if (!(await deps.bookings.save(booking))) return undefined;
-    const toBeSynced = booking.syncDueAt !== undefined;
+    const toBeSynced = isOpen(booking.nextRun);
     const isRetry = stored?.revision === booking.revision;
     const cause = isRetry ? `retry-${booking.version}` : `revision-${booking.revision}`;
     if (toBeSynced) await requestSync(deps, booking, cause);
@@ -104,22 +113,11 @@ async function requestSync(
     );
 }
 
-function newBooking({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
-  return {
-    bookingId,
-    userId,
-    appointment,
-    revision: 1,
-    ...(hold ? { hold, heldAt: toIso(now), status: 'pending', syncDueAt: now } : { status: 'declared' }),
-    payments: {},
-    problems: [],
-    generation: 0,
-    attempts: 0,
-    timeline: appendTimeline([], now, 'declared'),
-    createdAt: toIso(now),
-    updatedAt: toIso(now),
-    version: 0,
-  };
+function declared({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
+  const timeline = appendTimeline([], now, 'declared');
+  const holding = hold ? { hold, heldAt: toIso(now) } : {};
+  const booking = newBooking({ bookingId, userId, appointment, timeline, ...holding }, toIso(now));
+  return hold ? withStatus(requestRun(booking, now, { mayCreate: true })) : booking;
 }
 
 /**
@@ -157,19 +155,14 @@ function holdStart(booking: Booking, now: number): string {
  * revision. Undefined where a retry cannot help.
  */
 function withRetry(booking: Booking, now: number): Booking | undefined {
-  const { status, attempts, appointment } = booking;
-  const canRetry = status === 'failed' || status === 'conflict' || (status === 'pending' && attempts > 0);
-  if (!canRetry || !appointment) return undefined;
-  const { blocked: _, unsettled, ...rest } = booking;
-  return {
-    ...rest,
-    ...(attempts > 0 || unsettled ? { unheard: true } : {}),
-    status: 'pending',
-    attempts: 0,
-    syncDueAt: now,
-    timeline: appendTimeline(booking.timeline, now, 'retry requested'),
-    updatedAt: toIso(now),
-  };
+  const { givenUp, nextRun, appointment, revision } = booking;
+  const isTried = nextRun?.why === 'retry' || nextRun?.why === 'refused' || nextRun?.why === 'paused';
+  const canRetry = givenUp?.revision === revision && givenUp.reason !== 'missed' && !isOpen(nextRun);
+  if (!appointment || !(isTried || canRetry)) return undefined;
+  const { givenUp: _, ...rest } = booking;
+  const requested = requestRun(canRetry ? unpublished(rest) : booking, now, { mayCreate: true });
+  const timeline = appendTimeline(booking.timeline, now, 'retry requested');
+  return withStatus({ ...requested, timeline, updatedAt: toIso(now) });
 }
 
 /** The same times keep the instants that sync has recorded, from the zone of the calendar or from Google's answer. */
@@ -185,35 +178,33 @@ function withCancellation(booking: Booking, now: number): Booking {
 
 /** A booking of which something else is desired than before: the next revision, due at once where sync has work. */
 function withNextRevision(booking: Booking, now: number, what: string): Booking {
-  const { syncDueAt, unsettled, blocked: _, ...rest } = booking;
-  const next = {
-    ...rest,
+  const next: Booking = {
+    ...booking,
     revision: booking.revision + 1,
     timeline: appendTimeline(booking.timeline, now, what),
     updatedAt: toIso(now),
   };
-  if (!needsSync(next)) {
-    const settling = unsettled && syncDueAt !== undefined ? { unsettled, syncDueAt } : {};
-    return { ...next, ...settling, problems: [], status: statusWithoutEvent(next) };
-  }
-  const isUnheard = unsettled || booking.attempts > 0;
-  const due = { ...next, ...(isUnheard ? { unheard: true as const } : {}), syncDueAt: now };
-  // A wait for the connection has been announced, and goes on. What has ended without an event needs no look at Google.
-  const staysSo = booking.status === 'waiting_for_connection' || (next.cancelledAt && hasEnded(next));
-  if (staysSo) return due;
-  return { ...due, status: 'pending', problems: [], attempts: 0 };
+  if (!needsSync(next)) return answered(withStatus({ ...next, problems: [] }));
+  const isWaiting = booking.nextRun?.why === 'no_connection';
+  const requested = requestRun(next, now, { mayCreate: wantsEvent(next) });
+  return withStatus({ ...requested, problems: isWaiting ? booking.problems : [] });
 }
 
-/** Whether sync has anything to do for it: there may be an event, or there is to be one. */
+/** Events after which consumers expect no event in the calendar, and nothing else. */
+const endings: BusEventType[] = ['booking.cancelled', 'booking.hold_released'];
+
+/** Whether sync has anything to do for it: there may be an event, or there should be one. */
 function needsSync(booking: Booking): boolean {
-  const { appointment, observed, status } = booking;
-  if (!appointment) return false;
-  if (observed || (status !== 'declared' && status !== 'cancelled')) return true;
-  return holdsSlot(booking);
+  if (!booking.appointment) return false;
+  const { nextRun, givenUp, published } = booking;
+  const isUnderWay = isOpen(nextRun) || givenUp !== undefined;
+  // Consumers still take it for waiting, failed or the like.
+  const isOutdated = published !== undefined && !endings.includes(published.type);
+  return recordedEvent(booking) !== undefined || isUnderWay || isOutdated || wantsEvent(booking);
 }
 
-function hasEnded({ observed, status }: Booking): boolean {
-  return !observed && (status === 'failed' || status === 'missed');
+function wantsEvent(booking: Booking): boolean {
+  return booking.cancelledAt === undefined && (holdsSlot(booking) || isPaid(booking));
 }
 
 /** Compares the ETags in `If-Match` with the current revision. */

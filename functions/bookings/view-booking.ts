@@ -1,4 +1,4 @@
-import type { Booking, ObservedEvent } from '../../shared/booking/booking.ts';
+import { type Booking, type EventSnapshot, recordedEvent } from '../../shared/booking/booking.ts';
 import { problemsOf } from '../../shared/booking/booking-payments.ts';
 import { standingOf } from '../../shared/booking/payment.ts';
 import type { BookingStore } from '../../shared/booking/store.ts';
@@ -53,8 +53,9 @@ export function bookingNotFound(): AppError {
 
 /** A booking as the API shows it. */
 export function toView(booking: Booking): BookingView {
-  const { bookingId, status, revision, observed, payments, timeline } = booking;
-  const { cancelledAt, syncDueAt, createdAt, updatedAt } = booking;
+  const { bookingId, status, revision, payments, timeline } = booking;
+  const { cancelledAt, nextRun, createdAt, updatedAt } = booking;
+  const event = recordedEvent(booking);
   // An existing event is only checked again.
   const isAttempt = status !== 'scheduled' && status !== 'held';
   return omitUndefined({
@@ -62,19 +63,19 @@ export function toView(booking: Booking): BookingView {
     status,
     revision,
     desired: omitUndefined({ ...toBody(booking), cancelledAt }),
-    observed: observed && toObserved(observed),
+    observed: event && toObserved(event),
     payments: Object.entries(payments).map(([paymentId, facts]) =>
       omitUndefined({ paymentId, standing: standingOf(facts), confirmedAt: facts.confirmedAt }),
     ),
     problems: problemsOf(booking),
-    nextAttemptAt: syncDueAt !== undefined && isAttempt ? toIso(syncDueAt) : undefined,
+    nextAttemptAt: nextRun && isAttempt ? toIso(nextRun.at) : undefined,
     timeline,
     createdAt,
     updatedAt,
   });
 }
 
-function toObserved(observed: ObservedEvent): NonNullable<BookingView['observed']> {
-  const { calendarId, eventId, htmlLink, revision, tentative = false, meet } = observed;
+function toObserved(event: EventSnapshot): NonNullable<BookingView['observed']> {
+  const { calendarId, eventId, htmlLink, revision, tentative = false, meet } = event;
   return omitUndefined({ calendarId, eventId, htmlLink, revision, tentative, meet });
 }

@@ -75,7 +75,7 @@ export const changeSchema = v.strictObject({
  * Chooses the calendar, and reads its time zone. New events are created there, existing ones stay in their calendar;
  * bookings that wait for a calendar are synced again.
  * Errors: `invalid_request` (400) with a problem for each field, `connection_not_found`, `reauthorization_required`,
- * `calendar_switched_off`, `conflict`, and Google's.
+ * `calendar_switched_off`, `concurrent_update`, and Google's.
  */
 export async function changeConnection(
   deps: ConnectionsDeps,

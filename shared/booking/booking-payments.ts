@@ -1,5 +1,5 @@
 import type { Problem } from '../lib/app-error.ts';
-import type { Booking, OrphanedPayment, OrphanReason } from './booking.ts';
+import { type Booking, type OrphanedPayment, type OrphanReason, recordedEvent } from './booking.ts';
 import { formerAccountProblems } from './former-account.ts';
 import { type PaymentFacts, standingOf } from './payment.ts';
 
@@ -137,6 +137,19 @@ export function orphanedProblem(entry: OrphanedPayment): Problem {
   return problemOf[entry.reason](entry);
 }
 
+/** Why an appointment whose event was created may be beside another one. */
+export const conflictProblems = {
+  busy: { code: 'calendar_conflict', message: 'Another event exists in the calendar at that time.' },
+  unknown: {
+    code: 'calendar_conflict_unknown',
+    message: 'Whether another event exists in the calendar at that time could not be seen.',
+  },
+} satisfies Record<string, Problem>;
+
+export function isConflict({ code }: Problem): boolean {
+  return Object.values(conflictProblems).some((problem) => problem.code === code);
+}
+
 /** All problems of a booking: those of its events, and payments that should be refunded or assigned by a person. */
 export function problemsOf(booking: Booking): Problem[] {
   const known = new Set(booking.problems.map(({ message }) => message));
@@ -167,8 +180,9 @@ function isUnresolved(booking: Booking, { paymentId, reason }: OrphanedPayment):
 }
 
 /** Whether no event exists, nor is one being created because the appointment was moved to a later time. */
-function endedWithoutEvent({ observed, status }: Booking): boolean {
-  return observed === undefined && (status === 'missed' || status === 'cancelled');
+function endedWithoutEvent(booking: Booking): boolean {
+  const { status } = booking;
+  return recordedEvent(booking) === undefined && (status === 'missed' || status === 'cancelled');
 }
 
 /** Payments beside the one that pays. That is one of those that came first; else the oldest surplus takes its place. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { BusEventType } from '../aws/bus-events.ts';
 import type { Problem } from '../lib/app-error.ts';
 import { toIso } from '../lib/clock.ts';
 import type { EventDetails } from './event-details.ts';
@@ -41,21 +42,17 @@ export type WrittenEvent = {
   refused: Partial<Record<OptionalPart, string>>;
 };
 
-/** What is known to stand in the calendar. */
-export type ObservedEvent = EventPlace & {
-  generation: number;
+/** Where an event is, or was. `account`: fingerprint of the Google account that was connected. */
+export type EventPlace = { calendarId: string; eventId: string; account?: string };
+
+/** A calendar event as it was last read or written. */
+export type EventSnapshot = EventPlace & {
   etag: string;
   htmlLink: string;
   /** The revision of the booking that the event shows. */
   revision: number;
   /** Only held: the booking is not paid yet. */
   tentative?: true;
-  /** LeadsCalendar was told since that it waits or has failed, and is to be told once it is known to stand. */
-  doubted?: true;
-  /** Another booking keeps the slot: the event is to be deleted, and the booking is then in conflict. */
-  outranked?: true;
-  /** The owner has deleted the event by hand. */
-  deletedByUser?: true;
   /** The Meet link of the event, which Google may make a little later. */
   meet?: { state: 'pending' | 'ready' | 'failed'; link?: string };
   /** What we last wrote. */
@@ -65,35 +62,103 @@ export type ObservedEvent = EventPlace & {
 };
 
 /**
- * - `declared`: LeadsCalendar has announced it; nothing stands in the calendar until it is paid
- * - `held`: declared, and a tentative event holds its slot
- * - `pending`: the calendar does not agree with the booking yet; `syncDueAt` says when it is tried again
- * - `scheduled`: the event stands in the calendar
- * - `waiting_for_connection`: the user has no working connection; done as soon as there is one
- * - `cancelled`: nothing stands in the calendar, and nothing should
- * - `conflict`: something else stands in the calendar at that time, and the operator wants it not entered then
- * - `deleted_by_user`: its owner has deleted the event by hand; left so unless the booking changes
- * - `missed`: attempts failed until the deadline, or the appointment was over, before it or its last change was in the calendar
- * - `failed`: cannot be carried out as it is; `problems` says why
+ * What is known of the event in the calendar.
+ * - `absent`: known, there is no event, and no run that may create one
+ * - `present`: known, this event, showing `event.revision`
+ * - `in_doubt`: only a read can tell. Before `until` (epoch second) a request without known outcome may still be applied;
+ *   0: no such request is known, but a run that may create the event was requested. `notFound`: Google did not find the
+ *   event first at `since`; one such answer proves nothing
+ * - `deleted_by_owner`: its owner deleted it by hand; its event number is spent
  */
-export type BookingStatus =
-  | 'declared'
-  | 'held'
-  | 'pending'
-  | 'scheduled'
-  | 'waiting_for_connection'
-  | 'cancelled'
-  | 'conflict'
-  | 'deleted_by_user'
-  | 'missed'
-  | 'failed';
+export type CalendarState =
+  | { kind: 'absent' }
+  | { kind: 'present'; event: EventSnapshot }
+  | { kind: 'in_doubt'; event?: EventSnapshot; until: number; notFound?: EventPlace & { since: number } }
+  | { kind: 'deleted_by_owner'; event: EventSnapshot };
+
+/**
+ * An event of this booking that is not its current one:
+ * - `not_found`: it was not found any more; deleted where it is found again before `until`
+ * - `may_have_moved`: its owner may have moved it to a calendar that cannot be searched
+ * - `deletion_requested`: why it is gone, although no answer may have said so
+ * - `former_account`: in an account that the user connected before; deleted when it is connected again
+ */
+export type OtherEvent = EventPlace & {
+  why: 'not_found' | 'may_have_moved' | 'deletion_requested' | 'former_account';
+  /** Epoch second until which it is kept. */
+  until?: number;
+};
+
+/** How the event of a booking should be. */
+export type Presence = 'confirmed' | 'tentative' | 'absent';
+
+/** A decision not to pursue this revision and presence. Void once either differs, so nothing has to reset it. */
+export type GivenUp = { reason: 'failed' | 'missed' | 'conflict'; revision: number; presence: Presence };
+
+/** Why a booking waits although its user is connected, and the connection for which Google said so. */
+export type Refusal = {
+  by: 'account' | 'calendar';
+  /** Google's reason. */
+  reason: string;
+  connectedAt?: number;
+  choices?: number;
+};
+
+/**
+ * Why a booking is synced next:
+ * - `requested`: something else is desired than before, or a new event number is to be used
+ * - `retry`: a run failed for a reason that may pass
+ * - `refused`: Google refuses the account or calendar; at once when the user connects or chooses a calendar
+ * - `no_connection`: the user has no working connection; at once when there is one
+ * - `paused`: Google has refused calls to this calendar as too many
+ * - `in_doubt`: the calendar is read again, to end a doubt
+ * - `check`: the event is read for its Meet link, or a day before the appointment
+ */
+export type NextRun = {
+  why: 'requested' | 'retry' | 'refused' | 'no_connection' | 'paused' | 'in_doubt' | 'check';
+  /** Epoch second. The attribute `syncDueAt` holds it as index key. */
+  at: number;
+  /** Runs in a row that ended for this reason. */
+  count: number;
+  /** Epoch second of the first of the runs in a row that failed: of `retry`, and of a pause after it. */
+  since?: number;
+  /** Of `refused`. */
+  refusal?: Refusal;
+};
+
+/** The last bus event of a booking. `key`: what it said; `number`: counts events that say something else than the last. */
+export type Published = {
+  type: BusEventType;
+  key: string;
+  number: number;
+  /** No event, but an answer of the API has said so. */
+  answered?: true;
+};
+
+/** Every status, and what it says of a booking. */
+export const bookingStatuses = {
+  declared: 'declared; no event exists until it is paid',
+  held: 'declared, and a tentative event holds its slot',
+  pending: 'the calendar does not agree with the booking yet',
+  scheduled: 'the event exists in the calendar',
+  waiting_for_connection: 'the user has no working connection; synced as soon as there is one',
+  cancelled: 'no event exists, and none should',
+  conflict: 'another event exists at that time, and the operator wants none created then',
+  deleted_by_user: 'its owner has deleted the event by hand; left so unless the booking changes',
+  missed:
+    'the deadline passed, or the appointment was over, before it or its last change was in the calendar',
+  failed: 'cannot be put into the calendar as it is; `problems` says why',
+} as const;
+export type BookingStatus = keyof typeof bookingStatuses;
 
 export type Booking = {
+  schemaVersion: 1;
   bookingId: string;
   userId?: string;
-  status: BookingStatus;
+
+  // Desired state.
   appointment?: Appointment;
-  /** Grows whenever what is desired changes: appointment, hold or cancellation. */
+  /** Grows whenever the desired state changes: appointment, hold or cancellation. */
   revision: number;
   /** Whether the slot is held with a tentative event until the booking is paid. */
   hold?: true;
@@ -103,39 +168,26 @@ export type Booking = {
   fromPayment?: true;
   /** When LeadsCalendar cancelled it, whatever was paid: RFC 3339. */
   cancelledAt?: string;
-  /** The payments for this booking, by the provider's id. It is to stand while one of them does. */
+  /** The payments for this booking, by the provider's id. Its event should exist while one of them counts. */
   payments: Record<string, PaymentFacts>;
   /** Payments that reference this booking and do not pay for it, oldest first, at most `maxOrphaned`. */
   orphaned?: OrphanedPayment[];
-  observed?: ObservedEvent;
+
+  // Calendar.
+  calendar: CalendarState;
+  /** Counts the events of this booking; part of the event id, and recorded before it is used. */
+  eventNumber: number;
+  otherEvents?: OtherEvent[];
+
+  // What follows.
+  nextRun?: NextRun;
+  givenUp?: GivenUp;
   problems: Problem[];
-  /** Part of the event's id; grows when Google will not take an id again. */
-  generation: number;
-  /** Attempts in a row that did not succeed. */
-  attempts: number;
-  /** Epoch second of the first of those attempts that failed while nothing was waited for. */
-  triedSince?: number;
-  /** Epoch second of the next attempt, or of the next look at an event that stands. Absent when nothing is due. */
-  syncDueAt?: number;
-  /**
-   * A request to Google that was given up on may yet take effect: at `syncDueAt` the calendar is looked at as if a run
-   * had been cut off.
-   */
-  unsettled?: true;
-  /** Attempts at an earlier revision did not succeed, as far as we have heard: one may have taken effect all the same. */
-  unheard?: true;
-  /** Google did not find an event that it had, first at `since`: one such answer proves nothing. */
-  doubt?: EventPlace & { since: number };
-  /** Events that were not found any more, the latest last: deleted where they are found again before `until`. */
-  givenUpEvents?: (EventPlace & { until: number })[];
-  /** Ids of earlier events, the latest last, that may be in a calendar that cannot be searched. */
-  olderEvents?: string[];
-  /** Ids of events whose deletion was requested: why they are gone, although no answer may have said so. */
-  requestedDeletions?: string[];
-  /** Events in accounts that the user connected before, the latest last: deleted when such an account is connected again. */
-  formerAccountEvents?: EventPlace[];
-  /** Google refuses the user's account or calendar: tried again at once when the user connects or chooses a calendar. */
-  blocked?: Blocked;
+
+  // Derived, for readers: no decision reads the status.
+  status: BookingStatus;
+  /** What consumers know; absent: nothing was published yet. */
+  published?: Published;
   /** What happened, newest last, at most `timelineLength` entries, without personal data. */
   timeline: TimelineEntry[];
   createdAt: string;
@@ -144,23 +196,52 @@ export type Booking = {
   version: number;
 };
 
-/** Where an event is, or was. `account`: fingerprint of the Google account that was connected. */
-export type EventPlace = { calendarId: string; eventId: string; account?: string };
+/** A booking before its first write. */
+export function newBooking(fields: Pick<Booking, 'bookingId'> & Partial<Booking>, at: string): Booking {
+  return {
+    schemaVersion: 1,
+    status: 'declared',
+    revision: 1,
+    payments: {},
+    calendar: { kind: 'absent' },
+    eventNumber: 0,
+    problems: [],
+    timeline: [],
+    createdAt: at,
+    updatedAt: at,
+    version: 0,
+    ...fields,
+  };
+}
 
-/** Why a booking waits although its user is connected, and the connection for which Google said so. */
-export type Blocked = {
-  by: 'account' | 'calendar';
-  /** Google's reason. */
-  reason: string;
-  connectedAt?: number;
-  choices?: number;
-};
+/** The event that is known to exist, or to have existed when it was last read. */
+export function knownEvent({ calendar }: Pick<Booking, 'calendar'>): EventSnapshot | undefined {
+  return calendar.kind === 'present' || calendar.kind === 'in_doubt' ? calendar.event : undefined;
+}
+
+/** The event on record, one that its owner has deleted included. */
+export function recordedEvent({ calendar }: Pick<Booking, 'calendar'>): EventSnapshot | undefined {
+  return calendar.kind === 'absent' ? undefined : calendar.event;
+}
+
+/** `booking`, to be synced now. `mayCreate`: the run may create an event, so until it has ended only a read can tell. */
+export function requestRun(booking: Booking, now: number, { mayCreate }: { mayCreate: boolean }): Booking {
+  const { calendar, nextRun } = booking;
+  const isWaiting = nextRun?.why === 'no_connection';
+  return {
+    ...booking,
+    calendar: mayCreate && calendar.kind === 'absent' ? { kind: 'in_doubt', until: 0 } : calendar,
+    // A wait for the connection has been published, and goes on.
+    nextRun: isWaiting ? { ...nextRun, at: now } : { why: 'requested', at: now, count: 0 },
+  };
+}
 
 /**
  * What the table holds under a payment's id: the booking it is for, or, where a refund came before the payment that
  * names the booking, what is known of the payment so far.
  */
 export type PaymentPointer = {
+  schemaVersion: 1;
   paymentId: string;
   bookingId?: string;
   userId?: string;
@@ -213,9 +294,9 @@ export function appendTimeline(
  * The id of the calendar event of a booking: base32hex (Google's alphabet, a-v and 0-9) of a SHA-256. Derived, so
  * that a second insert, by whichever worker after whatever crash, meets the first one instead of doubling it.
  */
-export function calendarEventId(bookingId: string, calendarId: string, generation: number): string {
+export function calendarEventId(bookingId: string, calendarId: string, eventNumber: number): string {
   const digest = createHash('sha256')
-    .update(JSON.stringify([bookingId, calendarId, generation]))
+    .update(JSON.stringify([bookingId, calendarId, eventNumber]))
     .digest();
   const bits = BigInt(`0x${digest.toString('hex')}`);
   return `lc${bits.toString(32).padStart(52, '0')}`;

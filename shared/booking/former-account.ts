@@ -26,6 +26,6 @@ const inFormerAccount: Problem = {
 };
 
 /** The problem of a booking with events that only a former account can delete. */
-export function formerAccountProblems({ formerAccountEvents = [] }: Booking): Problem[] {
-  return formerAccountEvents.length > 0 ? [inFormerAccount] : [];
+export function formerAccountProblems({ otherEvents = [] }: Booking): Problem[] {
+  return otherEvents.some(({ why }) => why === 'former_account') ? [inFormerAccount] : [];
 }

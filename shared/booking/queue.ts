@@ -56,8 +56,8 @@ export type ConnectionActivated = {
   after?: Record<string, unknown>;
 };
 
-/** The epoch second in which a message was first put into the queue. */
-export type Sent = { sentAt?: number };
+/** What each message carries in the queue: the version of its shape, and the epoch second in which it was first sent. */
+export type Sent = { schemaVersion?: 1; sentAt?: number };
 
 export type BookingMessage = (PaymentReported | SyncRequested | ConnectionActivated) & Sent;
 
@@ -156,7 +156,10 @@ function toSqsEntry(
   MessageDeduplicationId: string;
 } {
   return {
-    MessageBody: JSON.stringify({ ...message, sentAt }).replace(/[\ud800-\udfff\ufffe\uffff]/g, escaped),
+    MessageBody: JSON.stringify({ ...message, schemaVersion: 1, sentAt }).replace(
+      /[\ud800-\udfff\ufffe\uffff]/g,
+      escaped,
+    ),
     MessageGroupId: groupOf(message),
     MessageDeduplicationId: createHash('sha256').update(JSON.stringify(message)).digest('hex'),
   };

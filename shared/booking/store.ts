@@ -18,7 +18,7 @@ import {
 } from '../aws/dynamo.ts';
 import type { Connection } from '../connection/connection.ts';
 import { indexes } from '../lib/names.ts';
-import type { Booking, PaymentPointer } from './booking.ts';
+import type { Booking, NextRun, PaymentPointer } from './booking.ts';
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
@@ -173,7 +173,7 @@ export function snapshotLoader(
     const snapshot: SyncSnapshot = {};
     for (const item of found[tables.bookings] ?? []) {
       const { id, ...rest } = fromItem<{ id: string }>(item);
-      if (id.startsWith(prefix)) snapshot.booking = rest as unknown as Booking;
+      if (id.startsWith(prefix)) snapshot.booking = toBooking(item);
       else snapshot.pointer = rest as unknown as PaymentPointer;
     }
     const [connection] = found[tables.connections] ?? [];
@@ -200,9 +200,13 @@ async function readBatch(dynamo: DynamoDBClient, request: Record<string, KeysAnd
   return found;
 }
 
-function toBooking(item: Record<string, AttributeValue>): Booking {
-  const { id: _, ...booking } = fromItem<Booking & { id: string }>(item);
-  return booking;
+/** The booking of an item. Its index key says when it is due: an operator may have moved that. */
+export function toBooking(item: Record<string, AttributeValue>): Booking {
+  const stored = fromItem<Booking & IndexKeys & { id: string }>(item);
+  const { id: _, syncShard: __, waitingUserId: ___, startsAt: ____, syncDueAt, ...booking } = stored;
+  if (syncDueAt === undefined) return booking;
+  const nextRun: Omit<NextRun, 'at'> = booking.nextRun ?? { why: 'requested', count: 0 };
+  return { ...booking, nextRun: { ...nextRun, at: syncDueAt } };
 }
 
 function compareByStart(one: Booking, other: Booking): number {
@@ -211,16 +215,22 @@ function compareByStart(one: Booking, other: Booking): number {
 }
 
 /** Keys of the sparse indexes: present only while the booking belongs into the index. */
+type IndexKeys = {
+  syncShard: string | undefined;
+  syncDueAt: number | undefined;
+  waitingUserId: string | undefined;
+  startsAt: number | undefined;
+};
+
 function indexKeys(
-  booking: Booking,
+  { bookingId, userId, appointment, nextRun, otherEvents = [] }: Booking,
   shardCount: number,
-): { syncShard: string | undefined; waitingUserId: string | undefined; startsAt: number | undefined } {
+): IndexKeys {
+  const waits = nextRun?.why === 'no_connection' || nextRun?.why === 'refused';
   return {
-    syncShard: booking.syncDueAt === undefined ? undefined : shardOf(booking.bookingId, shardCount),
-    waitingUserId:
-      booking.status === 'waiting_for_connection' || booking.blocked || booking.formerAccountEvents
-        ? booking.userId
-        : undefined,
-    startsAt: booking.appointment?.startsAt,
+    syncShard: nextRun && shardOf(bookingId, shardCount),
+    syncDueAt: nextRun?.at,
+    waitingUserId: waits || otherEvents.some(({ why }) => why === 'former_account') ? userId : undefined,
+    startsAt: appointment?.startsAt,
   };
 }

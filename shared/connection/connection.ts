@@ -12,6 +12,8 @@ import type { RefreshPolicy } from '../lib/config.ts';
 export type Connection = GrantedConnection | DisconnectedConnection;
 
 type ConnectionBase = {
+  /** The version of the stored shape, which the store writes. */
+  schemaVersion?: 1;
   userId: string;
   /** Grows with each change of tokens or status: the fence against stale writers. */
   tokenVersion: number;

@@ -145,7 +145,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         dynamo.send(
           new PutItemCommand({
             TableName: table,
-            Item: toItem({ ...connection, choices: read?.choices, refreshShard }),
+            Item: toItem({ ...connection, schemaVersion: 1, choices: read?.choices, refreshShard }),
             ...(read === undefined
               ? { ConditionExpression: 'attribute_not_exists(userId)' }
               : {

@@ -26,3 +26,6 @@ export function recordedQueue(): RecordedQueue {
     },
   };
 }
+
+/** A message as the queue holds it. */
+export const queuedText = (message: object): string => JSON.stringify({ ...message, schemaVersion: 1 });

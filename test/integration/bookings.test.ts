@@ -290,9 +290,14 @@ describe('cancelling a booking', () => {
   it('cancelling a failed booking reads the calendar, since an attempt may have created an event', async () => {
     await declare();
     const stored = await world.booking(bookingId);
-    if (stored) await world.deps.bookings.save({ ...stored, status: 'failed' });
+    if (stored)
+      await world.deps.bookings.save({
+        ...stored,
+        calendar: { kind: 'in_doubt', until: 1 },
+        givenUp: { reason: 'failed', revision: stored.revision, presence: 'absent' },
+      });
     const before = world.calls().length;
-    expect(await cancel()).toMatchObject({ outcome: 'accepted', booking: { status: 'failed' } });
+    expect(await cancel()).toMatchObject({ outcome: 'accepted', booking: { status: 'pending' } });
     await drain();
     expect(await view()).toMatchObject({ status: 'cancelled' });
     expect(world.calls().slice(before)).toEqual(['events.get']);
@@ -304,7 +309,7 @@ describe('cancelling a booking', () => {
     const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
     await syncBooking(world.deps, { ...message, booking: { ...named, problems } });
     expect(await cancel()).toMatchObject({ outcome: 'changed', booking: { status: 'cancelled' } });
-    expect((await world.booking(bookingId))?.syncDueAt).toBeUndefined();
+    expect((await world.booking(bookingId))?.nextRun?.at).toBeUndefined();
   });
 });
 

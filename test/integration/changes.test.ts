@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { cancelBooking } from '../../functions/bookings/change-booking.ts';
-import type { Booking } from '../../shared/booking/booking.ts';
+import { type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -24,7 +24,6 @@ async function change(desired: Partial<Booking>): Promise<void> {
     ...booking,
     ...desired,
     revision: booking.revision + 1,
-    attempts: 0,
     status: 'pending',
   });
 }
@@ -61,7 +60,7 @@ describe('a rescheduled booking', () => {
     expect(world.calls()).toEqual(['events.insert', 'events.patch']);
     expect(await stored()).toMatchObject({
       status: 'scheduled',
-      observed: { revision: 2, etag: event?.etag },
+      calendar: { event: { revision: 2, etag: event?.etag } },
     });
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
   });
@@ -91,14 +90,14 @@ describe('a rescheduled booking', () => {
     const message = { type: 'sync', bookingId, userId: 'user-1', cause: 'test' } as const;
     await syncBooking({ ...world.deps, readForSync }, message, { repeated: true });
     expect(count('events.patch')).toBe(1);
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
+    expect(await stored()).toMatchObject({ status: 'scheduled', calendar: { event: { revision: 2 } } });
   });
 
   it('a reschedule overwrites changes by the owner, after reading the event', async () => {
-    const { observed } = await stored();
+    const observed = recordedEvent(await stored());
     await world.deps.bookings.save({
       ...(await stored()),
-      observed: { ...observed, etag: '"stale"' },
+      calendar: { kind: 'present', event: { ...observed, etag: '"stale"' } },
     } as Booking);
     await reschedule(1);
     await again();
@@ -107,11 +106,11 @@ describe('a rescheduled booking', () => {
   });
 
   it('a reschedule creates a new event when the owner has deleted the old one', async () => {
-    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
+    world.google.control.deleteEvent(ada, recordedEvent(await stored())?.eventId ?? '');
     await reschedule(1);
     await again();
     expect(world.events()).toHaveLength(1);
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { generation: 1, revision: 2 } });
+    expect(await stored()).toMatchObject({ status: 'scheduled', calendar: { event: { revision: 2 } } });
   });
 
   it('retries a reschedule later while Google is unavailable', async () => {
@@ -121,11 +120,11 @@ describe('a rescheduled booking', () => {
     expect(await stored()).toMatchObject({
       status: 'pending',
       problems: [{ code: 'google_transient' }],
-      observed: { revision: 1 },
+      calendar: { event: { revision: 1 } },
     });
     world.time.now += 60;
     await again();
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
+    expect(await stored()).toMatchObject({ status: 'scheduled', calendar: { event: { revision: 2 } } });
   });
 
   it('a reschedule with a lost response is verified and not written twice', async () => {
@@ -133,7 +132,7 @@ describe('a rescheduled booking', () => {
     world.google.control.fail({ on: 'events.patch', how: { lose: 'response' } });
     await again();
     expect(world.events()).toHaveLength(1);
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { revision: 2 } });
+    expect(await stored()).toMatchObject({ status: 'scheduled', calendar: { event: { revision: 2 } } });
   });
 
   it('a rescheduled event stays in its calendar when the user chooses another one', async () => {
@@ -144,7 +143,7 @@ describe('a rescheduled booking', () => {
     );
     await reschedule(1);
     await again();
-    expect((await stored()).observed?.calendarId).toBe('primary');
+    expect(recordedEvent(await stored())?.calendarId).toBe('primary');
   });
 });
 
@@ -182,25 +181,25 @@ describe('a request that is applied late', () => {
   }
   const cancel = () => cancelBooking(world.deps, { userId: 'user-1', bookingId });
   const settle = async () => {
-    world.time.now = ((await stored()).syncDueAt ?? Number.NaN) + 1;
+    world.time.now = ((await stored()).nextRun?.at ?? Number.NaN) + 1;
     await again();
   };
 
   it('leaves no event when a late insert follows a cancellation', async () => {
     const { deps, arrive } = keepBack('POST');
     await syncBooking(deps, world.payment(bookingId));
-    expect(await stored()).toMatchObject({ status: 'pending', attempts: 1 });
+    expect(await stored()).toMatchObject({ status: 'pending', nextRun: { count: 1 } });
     await cancel();
     await again();
-    expect(await stored()).toMatchObject({ status: 'cancelled', unsettled: true });
+    expect(await stored()).toMatchObject({ status: 'cancelled', calendar: { kind: 'in_doubt' } });
     await arrive();
     expect(world.events()).toHaveLength(1);
     await settle();
     expect(world.events()).toEqual([]);
     const settled = await stored();
     expect(settled).toMatchObject({ status: 'cancelled' });
-    expect(settled).not.toHaveProperty('unsettled');
-    expect(settled).not.toHaveProperty('syncDueAt');
+    expect(settled).not.toMatchObject({ calendar: { kind: 'in_doubt' } });
+    expect(settled).not.toHaveProperty('nextRun');
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 
@@ -236,8 +235,8 @@ describe('a request that is applied late', () => {
     // Two reads a minute apart must agree.
     await settle();
     const settled = await stored();
-    expect(settled).not.toHaveProperty('unsettled');
-    expect(settled).not.toHaveProperty('syncDueAt');
+    expect(settled).not.toMatchObject({ calendar: { kind: 'in_doubt' } });
+    expect(settled).not.toHaveProperty('nextRun');
   });
 });
 
@@ -258,7 +257,7 @@ describe('a paused run', () => {
     const calendar = { ...world.deps.calendar, fetch: standStill };
     await syncBooking({ ...world.deps, calendar }, world.payment(bookingId));
     expect(world.events()).toHaveLength(1);
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1 });
   });
 
   it('a run that was paused too long calls Google only with a new snapshot', async () => {
@@ -336,7 +335,7 @@ describe('a booking that is declared before it is paid', () => {
     await again();
     expect(world.events()).toMatchObject([{ status: 'tentative' }]);
     expect((await stored()).status).toBe('held');
-    expect(await stored()).not.toHaveProperty('syncDueAt');
+    expect(await stored()).not.toHaveProperty('nextRun');
     expect(world.bus.types()).toEqual([]);
     await syncBooking(world.deps, world.payment(bookingId));
     expect(world.events()).toMatchObject([{ status: 'confirmed' }]);
@@ -348,7 +347,7 @@ describe('a booking that is declared before it is paid', () => {
     await declare({ hold: true, status: 'pending' });
     await again();
     const { hold: _, ...booking } = await stored();
-    await world.deps.bookings.save({ ...booking, revision: 2, status: 'pending', attempts: 0 });
+    await world.deps.bookings.save({ ...booking, revision: 2, status: 'pending' });
     await again();
     expect(world.events()).toEqual([]);
     expect((await stored()).status).toBe('declared');
@@ -390,27 +389,30 @@ describe('an event that its owner deletes', () => {
   });
 
   it('a check a day before detects a deletion by the owner, publishes it and does not undo it', async () => {
-    const { syncDueAt, appointment, observed } = await stored();
-    expect(syncDueAt).toBe((appointment?.startsAt ?? 0) - 86_400);
-    world.google.control.deleteEvent(ada, observed?.eventId ?? '');
+    const booking = await stored();
+    const { nextRun, appointment } = booking;
+    expect(nextRun?.at).toBe((appointment?.startsAt ?? 0) - 86_400);
+    world.google.control.deleteEvent(ada, recordedEvent(booking)?.eventId ?? '');
     await again();
     expect(world.calls()).toEqual([]);
-    world.time.now = syncDueAt ?? 0;
+    world.time.now = nextRun?.at ?? 0;
     await world.deps.connections.put(
       { ...(await world.connection('user-1')), tokenVersion: 2, accessTokenExpiresAt: 0 } as never,
       { tokenVersion: 1 },
     );
     await again();
     expect(await stored()).toMatchObject({ status: 'deleted_by_user' });
-    expect(await stored()).not.toHaveProperty('syncDueAt');
+    expect(await stored()).not.toHaveProperty('nextRun');
     await syncBooking(world.deps, later(5), { repeated: true });
     expect(world.events()).toEqual([]);
-    expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.deleted_by_user']);
+    const [, deleted, repeated] = world.bus.events;
+    expect(deleted).toMatchObject({ type: 'booking.deleted_by_user' });
+    expect(repeated?.id).toBe(deleted?.id);
   });
 
   it('creates the event again when the booking changes after a deletion by the owner', async () => {
-    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
-    world.time.now = (await stored()).syncDueAt ?? 0;
+    world.google.control.deleteEvent(ada, recordedEvent(await stored())?.eventId ?? '');
+    world.time.now = (await stored()).nextRun?.at ?? 0;
     await again();
     await reschedule(1);
     await again();
@@ -419,12 +421,12 @@ describe('an event that its owner deletes', () => {
   });
 
   it('checks an existing event once, with one call', async () => {
-    world.time.now = (await stored()).syncDueAt ?? 0;
+    world.time.now = (await stored()).nextRun?.at ?? 0;
     await again();
     await again();
     expect(world.calls()).toEqual(['token', 'events.get']);
     expect(await stored()).toMatchObject({ status: 'scheduled' });
-    expect(await stored()).not.toHaveProperty('syncDueAt');
+    expect(await stored()).not.toHaveProperty('nextRun');
   });
 
   it.each<[string, () => unknown]>([
@@ -432,10 +434,10 @@ describe('an event that its owner deletes', () => {
     ['no token can be had', () => world.google.control.fail({ on: 'token', how: { status: 503 } })],
     ['the grant is dead', () => world.google.control.revokeGrant(ada)],
   ])('repeats the check later when %s, and keeps the booking scheduled', async (_, fail) => {
-    world.time.now = (await stored()).syncDueAt ?? 0;
+    world.time.now = (await stored()).nextRun?.at ?? 0;
     fail();
     await again();
-    expect(await stored()).toMatchObject({ status: 'scheduled', syncDueAt: world.time.now + 3600 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', nextRun: { at: world.time.now + 3600 } });
     expect(world.bus.types()).not.toContain('booking.waiting');
   });
 });

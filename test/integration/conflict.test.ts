@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import type { ConflictPolicy } from '../../functions/booking-sync/conflicts.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
@@ -61,20 +61,20 @@ it('deletes an event that was applied late beside another booking', async () => 
   await syncBooking({ ...world.deps, calendar: swallowing, conflictPolicy }, world.payment('b2'));
   await pay('b1', 'hold');
   const again = async () => {
-    world.time.now = ((await world.booking('b2'))?.syncDueAt ?? Number.NaN) + 1;
+    world.time.now = ((await world.booking('b2'))?.nextRun?.at ?? Number.NaN) + 1;
     await syncBooking(
       { ...world.deps, conflictPolicy },
       { type: 'sync', bookingId: 'b2', userId: 'user-1', cause: 'test' },
     );
   };
   await again();
-  expect(await world.booking('b2')).toMatchObject({ status: 'conflict', unsettled: true });
+  expect(await world.booking('b2')).toMatchObject({ status: 'conflict', calendar: { kind: 'in_doubt' } });
   await arrive();
   expect(world.events()).toHaveLength(2);
   await again();
   expect(world.events()).toMatchObject([{ summary: 'Meeting b1' }]);
   expect((await world.booking('b2'))?.status).toBe('conflict');
-  expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict', 'booking.conflict']);
+  expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict']);
 });
 
 it('publishes a conflict once when the re-check finds no event', async () => {
@@ -83,7 +83,7 @@ it('publishes a conflict once when the re-check finds no event', async () => {
   await syncBooking({ ...world.deps, conflictPolicy: 'hold' }, world.payment('b2'), { repeated: true });
   // Two reads a minute apart must agree.
   for (let read = 0; read < 2; read++) {
-    const { syncDueAt = Number.NaN } = (await world.booking('b2')) ?? {};
+    const syncDueAt = (await world.booking('b2'))?.nextRun?.at ?? Number.NaN;
     world.time.now = syncDueAt + 1;
     await syncBooking(
       { ...world.deps, conflictPolicy: 'hold' },
@@ -92,8 +92,8 @@ it('publishes a conflict once when the re-check finds no event', async () => {
   }
   const settled = await world.booking('b2');
   expect(settled?.status).toBe('conflict');
-  expect(settled).not.toHaveProperty('unsettled');
-  expect(settled).not.toHaveProperty('syncDueAt');
+  expect(settled).not.toMatchObject({ calendar: { kind: 'in_doubt' } });
+  expect(settled).not.toHaveProperty('nextRun');
   expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.conflict']);
 });
 
@@ -164,7 +164,7 @@ it('an event of its own from a crashed run is no conflict, also when the check f
   await pay('b1', 'hold');
   expect((await world.booking('b1'))?.status).toBe('pending');
   expect(world.bus.types()).not.toContain('booking.conflict');
-  world.time.now = ((await world.booking('b1'))?.syncDueAt ?? Number.NaN) + 1;
+  world.time.now = ((await world.booking('b1'))?.nextRun?.at ?? Number.NaN) + 1;
   await pay('b1', 'hold');
   expect((await world.booking('b1'))?.status).toBe('scheduled');
   expect(world.events()).toHaveLength(1);

@@ -9,6 +9,7 @@ import {
 } from '../../functions/connections/manage-connection.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import { type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { isOperatorError } from '../../shared/lib/app-error.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
@@ -123,7 +124,7 @@ describe('changing a connection', () => {
     expect(await viewConnection(world.deps, 'user-1')).toEqual(view);
     await syncBooking(world.deps, world.payment('after'));
     expect(world.google.control.events(ada, calendarId)).toHaveLength(1);
-    expect((await world.booking('before'))?.observed?.calendarId).toBe('primary');
+    expect(recordedEvent((await world.booking('before')) as Booking)?.calendarId).toBe('primary');
   });
 
   it.each([

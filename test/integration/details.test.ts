@@ -2,7 +2,7 @@ import { auth, calendar } from '@googleapis/calendar';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import { type Appointment, type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import { type EventDetails, eventDetails } from '../../shared/booking/event-details.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -39,7 +39,6 @@ async function change(appointment: Partial<Appointment>): Promise<void> {
     ...booking,
     appointment: changed,
     revision: booking.revision + 1,
-    attempts: 0,
     status: 'pending',
   });
 }
@@ -50,7 +49,7 @@ async function event() {
   const oauth = new auth.OAuth2();
   oauth.setCredentials({ access_token: accessToken });
   const google = calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
-  const eventId = (await stored()).observed?.eventId ?? '';
+  const eventId = recordedEvent(await stored())?.eventId ?? '';
   return (await google.events.get({ calendarId: 'primary', eventId })).data;
 }
 const queries = () => world.google.control.requests().map(({ route, query }) => `${route} ${query}`.trim());
@@ -81,7 +80,7 @@ describe('event details', () => {
     expect(now.attendees ?? []).toEqual([]);
     for (const field of ['colorId', 'source', 'hangoutLink']) expect(now).not.toHaveProperty(field);
     expect(now.reminders).toMatchObject({ useDefault: true });
-    expect((await stored()).observed).not.toHaveProperty('meet');
+    expect(recordedEvent(await stored())).not.toHaveProperty('meet');
   });
 
   it('creates events of whole days with an exclusive end date', async () => {
@@ -113,7 +112,7 @@ describe('a Meet link', () => {
   const wait = async (seconds: number) => {
     world.time.now += seconds;
     await again();
-    return (await stored()).observed?.meet;
+    return recordedEvent(await stored())?.meet;
   };
 
   it('requests a pending Meet link once, checks it again and publishes it', async () => {
@@ -121,13 +120,11 @@ describe('a Meet link', () => {
     await syncBooking(world.deps, paid({ details: { meet: true } }));
     expect(await stored()).toMatchObject({
       status: 'scheduled',
-      observed: { meet: { state: 'pending' } },
-      syncDueAt: world.time.now + 60,
+      calendar: { event: { meet: { state: 'pending' } } },
+      nextRun: { at: world.time.now + 60 },
     });
     expect(await wait(60)).toEqual({ state: 'pending' });
-    expect((await stored()).syncDueAt).toBe(world.time.now + 60);
-    expect(await wait(60)).toEqual({ state: 'pending' });
-    expect((await stored()).syncDueAt).toBe(world.time.now + 120);
+    expect((await stored()).nextRun?.at).toBe(world.time.now + 120);
     world.google.control.setSwitch('conference', 'success');
     const meet = await wait(120);
     expect(meet).toEqual({ state: 'ready', link: expect.stringContaining('meet') });
@@ -136,12 +133,26 @@ describe('a Meet link', () => {
     expect(await wait(0)).toEqual(meet);
   });
 
+  it('checks a pending Meet link after a minute, also where the event was created after failures', async () => {
+    world.google.control.setSwitch('conference', 'pending');
+    world.google.control.fail({ on: 'events.insert', times: 8, how: { status: 503 } });
+    await syncBooking(world.deps, paid({ details: { meet: true } }));
+    while ((await stored()).status === 'pending') {
+      world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
+      await again();
+    }
+    expect(await stored()).toMatchObject({
+      status: 'scheduled',
+      nextRun: { why: 'check', at: world.time.now + 60, count: 1 },
+    });
+  });
+
   it('checks a pending Meet link less and less often, and not after the appointment', async () => {
     world.google.control.setSwitch('conference', 'pending');
     await syncBooking(world.deps, paid({ details: { meet: true } }));
     const { appointment } = await stored();
     let looks = 0;
-    for (let due = (await stored()).syncDueAt; due !== undefined; due = (await stored()).syncDueAt) {
+    for (let due = (await stored()).nextRun?.at; due !== undefined; due = (await stored()).nextRun?.at) {
       expect(due).toBeLessThan(appointment?.endsAt ?? 0);
       await wait(due - world.time.now);
       looks++;

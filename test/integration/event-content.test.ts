@@ -2,7 +2,7 @@ import { auth, calendar, type calendar_v3 } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import { type Appointment, type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import type { EventDetails } from '../../shared/booking/event-details.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -25,7 +25,12 @@ const pay = (details: EventDetails = {}) => {
 };
 const hold = async (details: EventDetails = {}) => {
   const appointment = { ...(world.payment('b1').booking.appointment as Appointment), details };
-  await world.declare('b1', { appointment, hold: true, status: 'pending', syncDueAt: world.time.now });
+  await world.declare('b1', {
+    appointment,
+    hold: true,
+    status: 'pending',
+    nextRun: { why: 'requested', at: world.time.now, count: 0 },
+  });
   await sync();
 };
 const change = async (body: object) => {
@@ -40,7 +45,7 @@ function owner() {
   oauth.setCredentials({ access_token: accessToken });
   return calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
 }
-const place = async () => ({ calendarId: 'primary', eventId: (await stored()).observed?.eventId ?? '' });
+const place = async () => ({ calendarId: 'primary', eventId: recordedEvent(await stored())?.eventId ?? '' });
 const event = async () => (await owner().events.get(await place())).data;
 const edit = async (requestBody: calendar_v3.Schema$Event) =>
   owner().events.patch({ ...(await place()), requestBody });
@@ -144,7 +149,7 @@ describe('a write of the event', () => {
     await change({ location: 'Room 2', attendees: [...guests, { email: 'guest3@example.com' }] });
     // The record of that run was lost, and the booking was changed back.
     const { version } = await stored();
-    await world.deps.bookings.save({ ...before, version, revision: 3, status: 'pending', attempts: 0 });
+    await world.deps.bookings.save({ ...before, version, revision: 3, status: 'pending' });
     await edit({ summary: 'Renamed by the owner' });
     await sync();
     const now = await event();

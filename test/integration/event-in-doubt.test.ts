@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { RouteName } from '../../infra/local/google/faults.ts';
+import { recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { listWritableCalendars } from '../../shared/google/calendar.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
@@ -26,7 +27,7 @@ const stored = async () => {
 };
 /** The next run, when it is due. */
 const runWhenDue = async () => {
-  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
   await sync();
 };
 const misses = (on: RouteName, status: 404 | 410, times = 1) =>
@@ -56,7 +57,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     misses('events.patch', status);
     await move();
     expect(world.calls()).toEqual(['events.patch', 'events.get', 'events.patch']);
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0, problems: [] });
     expect(times()).toEqual([(await stored()).appointment?.startsAt]);
   });
 
@@ -65,11 +66,11 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     misses('events.get', status);
     await move();
     expect(await stored()).toMatchObject({ status: 'pending', ...inDoubt });
-    expect((await stored()).syncDueAt).toBeGreaterThanOrEqual(world.time.now + 60);
+    expect((await stored()).nextRun?.at).toBeGreaterThanOrEqual(world.time.now + 60);
     await sync();
     expect(world.calls()).toEqual(['events.patch', 'events.get']);
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0, problems: [] });
     expect(await stored()).not.toHaveProperty('doubt');
     expect(times()).toEqual([(await stored()).appointment?.startsAt]);
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
@@ -87,7 +88,10 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
   });
 
   it('on the check a day before stays scheduled, and nothing is published', async () => {
-    await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+    await world.deps.bookings.save({
+      ...(await stored()),
+      nextRun: { why: 'check', at: world.time.now, count: 1 },
+    });
     misses('events.get', status);
     await sync();
     expect(await stored()).toMatchObject({ status: 'scheduled', ...inDoubt });
@@ -102,7 +106,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     await move();
     expect(await stored()).toMatchObject({ status: 'pending', ...inDoubt });
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0 });
     expect(world.events()).toHaveLength(1);
   });
 
@@ -124,23 +128,22 @@ describe.each([404, 410] as const)('an insert that answers 409 although %i is re
     await sync(world.payment('b1'));
     misses('events.get', status);
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'pending', generation: 0, ...inDoubt });
+    expect(await stored()).toMatchObject({ status: 'pending', eventNumber: 0, ...inDoubt });
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0 });
     expect(world.events()).toHaveLength(1);
   });
 
   it('when both last, uses the next event number', async () => {
     await world.connect('user-1');
     await sync(world.payment('b1'));
-    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
+    world.google.control.deleteEvent(ada, recordedEvent(await stored())?.eventId ?? '');
     world.google.control.purgeDeleted(ada);
-    const { observed: _, ...booking } = await stored();
-    await world.deps.bookings.save({ ...booking, status: 'pending' });
+    await world.deps.bookings.save({ ...(await stored()), calendar: { kind: 'in_doubt', until: 0 } });
     misses('events.get', status, 2);
     await sync();
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1 });
     expect(world.events()).toHaveLength(1);
   });
 });
@@ -158,7 +161,7 @@ describe('an event that two reads do not find', () => {
     await runWhenDue();
     expect(await stored()).toMatchObject({
       status: 'scheduled',
-      generation: 1,
+      eventNumber: 1,
       problems: [{ code: 'older_event_may_remain' }],
     });
     expect(world.events()).toHaveLength(2);
@@ -177,7 +180,7 @@ describe('an event that two reads do not find', () => {
     await runWhenDue();
     expect(world.events()).toEqual([]);
     await runWhenDue();
-    expect(await stored()).not.toHaveProperty('syncDueAt');
+    expect(await stored()).not.toHaveProperty('nextRun');
   });
 
   it('is not given up while its calendar does not answer either', async () => {
@@ -189,12 +192,12 @@ describe('an event that two reads do not find', () => {
       await runWhenDue();
       expect(await stored()).toMatchObject({
         status: 'pending',
-        generation: 0,
+        eventNumber: 0,
         problems: [{ code: 'google_not_found' }],
       });
     }
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0 });
     expect(times()).toEqual([(await stored()).appointment?.startsAt]);
   });
 });
@@ -206,13 +209,13 @@ it('keeps reading for an event of a cancelled booking while its calendar does no
   await cancelBooking(world.deps, target);
   await sync();
   await runWhenDue();
-  expect(await stored()).toMatchObject({ status: 'cancelled', unsettled: true });
+  expect(await stored()).toMatchObject({ status: 'cancelled', calendar: { kind: 'in_doubt' } });
   world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'forbidden' } });
   await runWhenDue();
-  expect(await stored()).toMatchObject({ status: 'cancelled', unsettled: true });
+  expect(await stored()).toMatchObject({ status: 'cancelled', calendar: { kind: 'in_doubt' } });
   await runWhenDue();
-  expect(await stored()).not.toHaveProperty('unsettled');
-  expect(await stored()).not.toHaveProperty('syncDueAt');
+  expect(await stored()).not.toMatchObject({ calendar: { kind: 'in_doubt' } });
+  expect(await stored()).not.toHaveProperty('nextRun');
   expect(world.bus.types()).toEqual(['booking.cancelled']);
 });
 
@@ -220,12 +223,15 @@ describe('an event that Google shows as deleted', () => {
   it('is believed at once, on a change and on the check a day before', async () => {
     await world.connect('user-1');
     await sync(world.payment('b1'));
-    world.google.control.deleteEvent(ada, (await stored()).observed?.eventId ?? '');
-    await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+    world.google.control.deleteEvent(ada, recordedEvent(await stored())?.eventId ?? '');
+    await world.deps.bookings.save({
+      ...(await stored()),
+      nextRun: { why: 'check', at: world.time.now, count: 1 },
+    });
     await sync();
     expect((await stored()).status).toBe('deleted_by_user');
     await move();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1 });
     expect(world.events()).toHaveLength(1);
   });
 });
@@ -239,7 +245,11 @@ describe('a calendar that is not shared for a while', () => {
     world.google.control.share(ben, 'primary', ada, 'none');
     await move();
     await runWhenDue();
-    expect(await stored()).toMatchObject({ status: 'pending', generation: 0, blocked: { by: 'calendar' } });
+    expect(await stored()).toMatchObject({
+      status: 'pending',
+      eventNumber: 0,
+      nextRun: { refusal: { by: 'calendar' } },
+    });
     world.google.control.share(ben, 'primary', ada, 'writer');
     await runWhenDue();
     const standing = () => world.google.control.events(ben).filter(({ status }) => status !== 'cancelled');
@@ -268,7 +278,10 @@ describe('a calendar that is not shared for a while', () => {
       { calendarId: 'primary', updatedAt: world.time.now },
     );
     await sync();
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { calendarId: 'primary' } });
+    expect(await stored()).toMatchObject({
+      status: 'scheduled',
+      calendar: { event: { calendarId: 'primary' } },
+    });
     expect(times()).toEqual([(await stored()).appointment?.startsAt]);
   });
 });
@@ -280,13 +293,13 @@ describe('an event that its owner moved to another calendar', () => {
     const listed = await listWritableCalendars(world.deps.calendar, accessToken);
     const other = listed.ok && listed.value.find(({ primary }) => !primary);
     if (!other) throw new Error('Ada has one calendar only.');
-    world.google.control.moveEvent(ada, (await stored()).observed?.eventId ?? '', other.id);
+    world.google.control.moveEvent(ada, recordedEvent(await stored())?.eventId ?? '', other.id);
     return other.id;
   };
 
   it.each([
-    ['accessNotConfigured', { status: 'pending', generation: 0 }],
-    ['forbidden', { generation: 1, problems: [{ code: 'older_event_may_remain' }] }],
+    ['accessNotConfigured', { status: 'pending', eventNumber: 0 }],
+    ['forbidden', { eventNumber: 1, problems: [{ code: 'older_event_may_remain' }] }],
   ])('is not given up silently where that calendar answers 403 %s', async (reason, expected) => {
     await world.connect('user-1', { scopes });
     await sync(world.payment('b1'));
@@ -307,7 +320,11 @@ describe('an event that its owner moved to another calendar', () => {
       const calendarId = await moveByHand();
       await move();
       if ((await stored()).status === 'pending') await runWhenDue();
-      expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, observed: { calendarId } });
+      expect(await stored()).toMatchObject({
+        status: 'scheduled',
+        eventNumber: 0,
+        calendar: { event: { calendarId } },
+      });
       expect(times()).toEqual([(await stored()).appointment?.startsAt]);
       await cancelBooking(world.deps, target);
       await sync();
@@ -319,10 +336,17 @@ describe('an event that its owner moved to another calendar', () => {
       await world.connect('user-1', { scopes });
       await sync(world.payment('b1'));
       const calendarId = await moveByHand();
-      await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+      await world.deps.bookings.save({
+        ...(await stored()),
+        nextRun: { why: 'check', at: world.time.now, count: 1 },
+      });
       await sync();
       if ((await stored()).problems.length > 0) await runWhenDue();
-      expect(await stored()).toMatchObject({ status: 'scheduled', problems: [], observed: { calendarId } });
+      expect(await stored()).toMatchObject({
+        status: 'scheduled',
+        problems: [],
+        calendar: { event: { calendarId } },
+      });
       await refund();
       expect((await stored()).status).toBe('cancelled');
       expect(world.events()).toEqual([]);
@@ -336,7 +360,7 @@ describe('an event that its owner moved to another calendar', () => {
       if ((await stored()).status === 'pending') await runWhenDue();
       expect(await stored()).toMatchObject({
         status: 'scheduled',
-        generation: 1,
+        eventNumber: 1,
         problems: [{ code: 'older_event_may_remain' }],
       });
     });

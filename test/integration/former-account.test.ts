@@ -8,6 +8,7 @@ import { startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
+import { recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { randomSecret } from '../../shared/crypto/oauth-state.ts';
 import { signUserToken } from '../../shared/crypto/user-token.ts';
@@ -71,7 +72,7 @@ const eventsOf = (account: string) =>
     .filter(({ status }) => status !== 'cancelled')
     .map(({ status, start }) => ({ status, at: Date.parse(start?.dateTime ?? '') / 1000 }));
 const runWhenDue = async () => {
-  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
   await sync();
 };
 /** A payment for an appointment in three days. */
@@ -108,7 +109,7 @@ describe('an event in a former account', () => {
   it('the check a day before neither reads nor reports an event in a former account', async () => {
     await runWhenDue();
     expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
-    expect(await stored()).not.toHaveProperty('syncDueAt');
+    expect(await stored()).not.toHaveProperty('nextRun');
     expect(world.calls()).toEqual([]);
     expect(world.bus.events).toEqual([]);
     expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start }]);
@@ -143,7 +144,7 @@ describe('an event in a former account', () => {
 
   it('a change leaves the event in the former account and creates one in the connected account', async () => {
     await move();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1 });
     expect(await problems()).toEqual([inFormerAccount]);
     expect(world.bus.events).toMatchObject([
       { type: 'booking.scheduled', problems: [{ code: inFormerAccount }] },
@@ -184,7 +185,7 @@ describe('an event in a former account', () => {
     await move();
     expect(world.calls()).toEqual(['events.patch']);
     expect(eventsOf(ada)).toEqual([{ status: 'confirmed', at: start + 7200 }]);
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0 });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0 });
     expect(await problems()).toEqual([]);
   });
 
@@ -204,7 +205,7 @@ describe('an event in a former account', () => {
     world.google.control.fail({ on: 'events.get', how: { status: 404, reason: 'notFound' } });
     await connect(ada);
     expect(await problems()).toEqual([]);
-    expect((await stored()).givenUpEvents).toHaveLength(1);
+    expect((await stored()).otherEvents).toMatchObject([{ why: 'not_found' }]);
   });
 });
 
@@ -225,7 +226,7 @@ it('a payment of a hold in a former account creates an event in the connected on
     ...(appointment ? { appointment } : {}),
     hold: true,
     status: 'pending',
-    syncDueAt: world.time.now,
+    nextRun: { why: 'requested', at: world.time.now, count: 0 },
   });
   await sync();
   expect(eventsOf(ada)).toMatchObject([{ status: 'tentative' }]);
@@ -239,9 +240,12 @@ it('a payment of a hold in a former account creates an event in the connected on
 
 it('an event that its owner deleted before is not reported as left in the former account', async () => {
   await sync(payment());
-  const { observed } = await stored();
+  const observed = recordedEvent(await stored());
   world.google.control.deleteEvent(ada, observed?.eventId ?? '');
-  await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+  await world.deps.bookings.save({
+    ...(await stored()),
+    nextRun: { why: 'check', at: world.time.now, count: 1 },
+  });
   await sync();
   expect((await stored()).status).toBe('deleted_by_user');
   await connect(ben);
@@ -255,7 +259,7 @@ it("a stale run does not look for the former account's event in the connected ac
   const before = await world.connection('user-1');
   await connect(ben);
   if (!before) throw new Error('There is no connection.');
-  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
   let isStale = true;
   const readForSync: typeof world.deps.readForSync = async (names) => {
     const seen = await world.deps.readForSync(names);
@@ -277,7 +281,7 @@ it('does not search calendars of the former account in the connected one', async
   );
   world.google.control.fail({ on: 'events.insert', times: 2, how: { status: 503 } });
   await sync(payment());
-  expect((await stored()).attempts).toBe(1);
+  expect((await stored()).nextRun?.count).toBe(1);
   await connect(ben);
   expect((await world.connection('user-1'))?.formerCalendars).toMatchObject([{ calendarId: secondCalendar }]);
   await runWhenDue();

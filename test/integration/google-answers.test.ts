@@ -131,14 +131,18 @@ describe("a refusal of the user's account or calendar", () => {
       await sync(world.payment('b1', { appointment: tenDaysAhead() }));
       for (let attempt = 1; attempt < 8; attempt++) {
         const booking = await world.booking('b1');
-        expect(booking).toMatchObject({ status: 'pending', attempts: attempt, problems: [{ code }] });
-        world.time.now = booking?.syncDueAt as number;
+        expect(booking).toMatchObject({
+          status: 'pending',
+          nextRun: { count: attempt },
+          problems: [{ code }],
+        });
+        world.time.now = booking?.nextRun?.at as number;
         await sync(again());
       }
-      world.time.now = (await world.booking('b1'))?.syncDueAt as number;
+      world.time.now = (await world.booking('b1'))?.nextRun?.at as number;
       await sync(again());
       expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', problems: [] });
-      expect(await world.booking('b1')).not.toHaveProperty('blocked');
+      expect(await world.booking('b1')).not.toMatchObject({ nextRun: { why: 'refused' } });
       expect(world.bus.types()).toEqual(['booking.scheduled']);
     },
   );
@@ -184,7 +188,7 @@ describe("a refusal of the user's account or calendar", () => {
     await sync(world.reported('b1', { refundedTotal: 9000 }));
     const booking = await world.booking('b1');
     expect(booking?.status).toBe('pending');
-    world.time.now = booking?.syncDueAt as number;
+    world.time.now = booking?.nextRun?.at as number;
     await sync(again());
     expect((await world.booking('b1'))?.status).toBe('cancelled');
     expect(world.events()).toEqual([]);
@@ -195,14 +199,14 @@ describe("a refusal of the user's account or calendar", () => {
       fails('events.insert', { status: 403, reason }, 2);
       const lines = await logged(async () => {
         await sync(world.payment('b1', { appointment: tenDaysAhead() }));
-        world.time.now = (await world.booking('b1'))?.syncDueAt as number;
+        world.time.now = (await world.booking('b1'))?.nextRun?.at as number;
         await sync(again());
       });
       const count = (name: string) => lines.filter((line) => name in line).length;
       return { refused: count('CalendarRefused'), operator: count('OperatorError') };
     };
     expect(await reported('forbidden')).toEqual({ refused: 1, operator: 0 });
-    world.time.now = (await world.booking('b1'))?.syncDueAt as number;
+    world.time.now = (await world.booking('b1'))?.nextRun?.at as number;
     expect(await reported('neverHeardOfIt')).toEqual({ refused: 1, operator: 1 });
   });
 
@@ -210,7 +214,7 @@ describe("a refusal of the user's account or calendar", () => {
     fails('events.insert', { status: 403, reason: 'forbidden' }, 50);
     await sync(world.payment('b1'));
     for (let run = 0; run < 30 && (await world.booking('b1'))?.status === 'pending'; run++) {
-      world.time.now = (await world.booking('b1'))?.syncDueAt as number;
+      world.time.now = (await world.booking('b1'))?.nextRun?.at as number;
       await sync(again());
     }
     const { appointment } = world.payment('b1').booking;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import type { Appointment, Booking } from '../../shared/booking/booking.ts';
+import { type Appointment, type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import type { EventDetails } from '../../shared/booking/event-details.ts';
 import type { EventBody } from '../../shared/google/calendar.ts';
 import { logged } from '../support/setup.ts';
@@ -134,7 +134,7 @@ describe('an optional field that Google rejects', () => {
       expect(await stored()).toMatchObject({
         status: 'scheduled',
         problems: [{ code, message: expect.stringContaining(message) }],
-        observed: { revision: 2 },
+        calendar: { event: { revision: 2 } },
       });
       expect(event()).toMatchObject({ location: 'Room 2' });
       isAt(code === 'time_zone_refused' ? 9 : 12);
@@ -208,7 +208,7 @@ describe('an optional field that Google rejects', () => {
     world.deps.bookings.save = save;
     await pay({ ...berlin, details: everything });
     expect(await stored()).toMatchObject({ status: 'scheduled', problems: [{ code: 'meet_refused' }] });
-    expect((await stored()).observed).not.toHaveProperty('meet');
+    expect(recordedEvent(await stored())).not.toHaveProperty('meet');
     expect(world.events()).toHaveLength(1);
   });
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import { recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { listWritableCalendars } from '../../shared/google/calendar.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
@@ -26,21 +27,24 @@ const stored = async () => {
   if (!booking) throw new Error('There is no booking.');
   return booking;
 };
-const eventId = async () => (await stored()).observed?.eventId ?? '';
+const eventId = async () => recordedEvent(await stored())?.eventId ?? '';
 /** Runs until the booking is at rest. */
 const settle = async () => {
   for (let runs = 0; runs < 5; runs++) {
-    const { status, unsettled, syncDueAt } = await stored();
-    if ((status !== 'pending' && !unsettled) || syncDueAt === undefined) return;
-    world.time.now = syncDueAt;
+    const { nextRun } = await stored();
+    if (nextRun === undefined || nextRun.why === 'check') return;
+    world.time.now = nextRun.at;
     await sync();
   }
 };
 const checkDayBefore = async () => {
-  await world.deps.bookings.save({ ...(await stored()), syncDueAt: world.time.now });
+  await world.deps.bookings.save({
+    ...(await stored()),
+    nextRun: { why: 'check', at: world.time.now, count: 1 },
+  });
   await sync();
-  for (let runs = 0; runs < 3 && (await stored()).doubt; runs++) {
-    world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  for (let runs = 0; runs < 3 && (await stored()).calendar.kind === 'in_doubt'; runs++) {
+    world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
     await sync();
   }
 };
@@ -85,19 +89,21 @@ describe('an event that this service has deleted', () => {
     expect((await stored()).status).toBe('pending');
     await payAgain();
     await settle();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1, problems: [] });
     expect(await stored()).not.toHaveProperty('requestedDeletions');
     expect(world.events()).toHaveLength(1);
   });
 
   it('without a record of its event, a booking paid again reports no older event', async () => {
-    const { observed: _, ...withoutEvent } = await stored();
-    await world.deps.bookings.save({ ...withoutEvent, status: 'pending', attempts: 1 });
+    await world.deps.bookings.save({
+      ...(await stored()),
+      calendar: { kind: 'in_doubt', until: world.time.now - 1 },
+    });
     deletionFails(2);
     await refund();
     await payAgain();
     await settle();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1, problems: [] });
     expect(world.events()).toHaveLength(1);
   });
 
@@ -118,7 +124,7 @@ describe('an event that this service has deleted', () => {
     };
     await syncBooking(overtaken, world.reported('b1', { refundedTotal: 9000 }));
     await settle();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1, problems: [] });
     expect(world.events()).toHaveLength(1);
   });
 
@@ -174,7 +180,7 @@ describe.each(['cancelled', 'not_found'] as const)(
       await refund();
       await payAgain();
       await settle();
-      expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+      expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0, problems: [] });
       await moveByHand();
       await change();
       await settle();
@@ -190,7 +196,7 @@ describe('an older event that may remain', () => {
     world.google.control.fail({ on: 'events.get', times: 2, how: { status: 404, reason: 'notFound' } });
     await change();
     await settle();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 1, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1, problems: [] });
     expect(await stored()).not.toHaveProperty('olderEvents');
     expect(world.events()).toHaveLength(1);
   });
@@ -202,7 +208,7 @@ describe('an older event that may remain', () => {
     expect(await codes()).toEqual(['older_event_may_remain']);
     await change();
     await settle();
-    expect(await stored()).toMatchObject({ status: 'scheduled', generation: 0, problems: [] });
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0, problems: [] });
     expect(await stored()).not.toHaveProperty('olderEvents');
     expect(world.events()).toHaveLength(1);
   });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import type { FaultEffect } from '../../infra/local/google/faults.ts';
+import { type Booking, recordedEvent } from '../../shared/booking/booking.ts';
 import type { PaymentFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { ada, startWorld, type World } from './world.ts';
@@ -16,7 +16,7 @@ const fullRefund: PaymentFacts = { refunds: { re_1: { amount: 9000, state: 'done
 const refundFailed: PaymentFacts = { refunds: { re_1: { amount: 9000, state: 'failed' } } };
 const chargeRefunded: PaymentFacts = { amount: 9000, refundedTotal: 9000 };
 const syncWhenDue = async () => {
-  world.time.now = (await world.booking('b1'))?.syncDueAt ?? Number.NaN;
+  world.time.now = (await world.booking('b1'))?.nextRun?.at ?? Number.NaN;
   await sync({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'due' });
 };
 const status = async (bookingId: string) => (await world.booking(bookingId))?.status;
@@ -47,7 +47,7 @@ describe('a full refund', () => {
       status: 'cancelled',
       timeline: [{ what: 'paid' }, { what: 'scheduled' }, { what: 'refunded' }, { what: 'cancelled' }],
     });
-    expect(await world.booking('b1')).not.toHaveProperty('observed');
+    expect(await world.booking('b1')).not.toHaveProperty('calendar.event');
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.cancelled']);
   });
 
@@ -66,33 +66,45 @@ describe('a full refund', () => {
     expect(world.events()).toHaveLength(1);
     expect(await world.booking('b1')).toMatchObject({
       status: 'scheduled',
-      generation: 1,
-      observed: { generation: 1 },
+      eventNumber: 1,
+      calendar: { event: {} },
     });
     expect(world.calls().filter((route) => route === 'events.insert')).toHaveLength(2);
   });
 
   it('a full refund cancels a booking whose owner has deleted the event', async () => {
     await sync(world.payment('b1'));
-    world.google.control.deleteEvent(ada, (await world.booking('b1'))?.observed?.eventId ?? '');
+    world.google.control.deleteEvent(
+      ada,
+      recordedEvent((await world.booking('b1')) as Booking)?.eventId ?? '',
+    );
     await sync(world.reported('b1', fullRefund));
     expect(await status('b1')).toBe('cancelled');
   });
 
-  it.each<[string, FaultEffect]>([
-    ['a used up quota', { status: 403, reason: 'quotaExceeded', retryAfter: 3000 }],
-    ['a fault of Google', { status: 500, reason: 'backendError', retryAfter: 3000 }],
-  ])('a refund during a wait for %s cancels at once, and re-checks once', async (_, how) => {
+  it('a refund during a wait for a used up quota cancels at once: a refusal has a known outcome', async () => {
+    const how = { status: 403, reason: 'quotaExceeded', retryAfter: 3000 };
     world.google.control.fail({ on: 'events.insert', how });
     await sync(world.payment('b1'));
-    expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 3000);
+    await sync(world.reported('b1', fullRefund));
+    expect(await status('b1')).toBe('cancelled');
+    expect(await world.booking('b1')).not.toHaveProperty('nextRun');
+    expect(world.calls()).toEqual(['events.insert', 'events.get']);
+    expect(world.bus.types()).toEqual(['booking.cancelled']);
+  });
+
+  it('a refund during a wait for a fault of Google cancels at once, and re-checks', async () => {
+    const how = { status: 500, reason: 'backendError', retryAfter: 3000 };
+    world.google.control.fail({ on: 'events.insert', how });
+    await sync(world.payment('b1'));
+    expect((await world.booking('b1'))?.nextRun?.at).toBe(world.time.now + 3000);
     await sync(world.reported('b1', fullRefund));
     expect(await status('b1')).toBe('cancelled');
     // The insert that timed out may still be applied: two reads a minute apart must not find it.
-    expect((await world.booking('b1'))?.syncDueAt).toBe(world.time.now + 120);
+    expect((await world.booking('b1'))?.nextRun?.at).toBe(world.time.now + 120);
     await syncWhenDue();
     await syncWhenDue();
-    expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
+    expect(await world.booking('b1')).not.toHaveProperty('nextRun');
     expect(world.calls()).toEqual(['events.insert', 'events.get', 'events.get', 'events.get', 'events.list']);
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
@@ -110,7 +122,7 @@ describe('a full refund', () => {
       problems: [{ code: 'google_rate_limited' }],
     });
     expect(world.calls()).toEqual(['events.insert']);
-    const { syncDueAt = 0 } = (await world.booking('b1')) ?? {};
+    const syncDueAt = (await world.booking('b1'))?.nextRun?.at ?? 0;
     expect(syncDueAt).toBeGreaterThan(pausedUntil);
     expect(syncDueAt).toBeLessThanOrEqual(pausedUntil + 61);
     world.time.now = pausedUntil - 1;
@@ -119,11 +131,8 @@ describe('a full refund', () => {
     await syncWhenDue();
     expect(await status('b1')).toBe('cancelled');
     expect(world.events()).toEqual([]);
-    // A pause of 50 minutes does not resolve the doubt: the insert is re-checked.
-    await syncWhenDue();
-    await syncWhenDue();
-    expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
-    expect(await world.booking('b1')).not.toHaveProperty('unsettled');
+    expect(await world.booking('b1')).not.toHaveProperty('nextRun');
+    expect(await world.booking('b1')).not.toMatchObject({ calendar: { kind: 'in_doubt' } });
     expect(world.bus.types()).toEqual(['booking.cancelled']);
   });
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { presenceOf } from '../../functions/booking-sync/apply-payment.ts';
+import { desiredPresence } from '../../functions/booking-sync/apply-payment.ts';
 import { type SyncDeps, syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { type BookingsDeps, cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
@@ -134,8 +134,8 @@ async function quieten(life: Life): Promise<Booking | undefined> {
     await deliver(life, next.message, next.repeated);
   for (let round = 0; round < 4; round++) {
     const booking = await world.booking(bookingId);
-    if (booking?.syncDueAt === undefined || booking.status === 'scheduled') return booking;
-    world.time.now = Math.max(world.time.now, booking.syncDueAt);
+    if (booking?.nextRun?.at === undefined || booking.status === 'scheduled') return booking;
+    world.time.now = Math.max(world.time.now, booking.nextRun?.at);
     await deliver(life, { type: 'sync', bookingId, ...user, cause: 'due' });
   }
   return world.booking(bookingId);
@@ -154,7 +154,7 @@ it('the calendar ends in the desired state after any random scenario', {
     };
     await live(life);
     const booking = await quieten(life);
-    const wanted = booking ? presenceOf(booking, world.deps.paymentPolicy) : 'absent';
+    const wanted = booking ? desiredPresence(booking, world.deps.paymentPolicy) : 'absent';
     const events = world
       .events()
       .filter((event) => event.extendedProperties?.private?.leadscalendarBooking === life.bookingId)

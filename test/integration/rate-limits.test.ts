@@ -34,12 +34,11 @@ describe('a calendar whose calls Google refuses as too many', () => {
       const second = await world.booking('b2');
       expect(second).toMatchObject({
         status: 'pending',
-        attempts: 0,
         problems: [{ code: 'google_rate_limited' }],
       });
       await syncBooking(world.deps, world.payment('b2'));
       expect((await world.booking('b2'))?.version).toBe(second?.version);
-      world.time.now = (second?.syncDueAt ?? 0) + 1;
+      world.time.now = (second?.nextRun?.at ?? 0) + 1;
       await syncBooking(world.deps, again('b2'));
       expect(await world.booking('b2')).toMatchObject({ status: 'scheduled', problems: [] });
     },
@@ -58,7 +57,7 @@ describe('a calendar whose calls Google refuses as too many', () => {
     world.google.control.fail({ on: 'events.insert', how: limited });
     await syncBooking(world.deps, world.payment('b2'));
     await syncBooking(world.deps, again('b1'), { repeated: true });
-    expect(await world.booking('b1')).toMatchObject({ status: 'pending', unheard: true });
+    expect(await world.booking('b1')).toMatchObject({ status: 'pending', calendar: { kind: 'in_doubt' } });
     world.time.now += 600;
     await syncBooking(world.deps, again('b1'));
     expect(await world.booking('b1')).toMatchObject({ status: 'scheduled' });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import type { ConflictPolicy } from '../../functions/booking-sync/conflicts.ts';
 import { type SyncDeps, syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { recordedEvent, requestRun } from '../../shared/booking/booking.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { toIso } from '../../shared/lib/clock.ts';
@@ -63,8 +64,13 @@ const inSlot = () =>
     .filter((name) => name.endsWith(`-${slot}`))
     .sort();
 const stateOf = async (name: string) => {
-  const { status, problems = [], observed } = (await world.booking(`${name}-${slot}`)) ?? {};
-  return { status, codes: problems.map(({ code }) => code), hasEvent: observed !== undefined };
+  const booking = await world.booking(`${name}-${slot}`);
+  const codes = (booking?.problems ?? []).map(({ code }) => code);
+  return {
+    status: booking?.status,
+    codes,
+    hasEvent: booking !== undefined && recordedEvent(booking) !== undefined,
+  };
 };
 const keeps = { status: 'scheduled', codes: [], hasEvent: true };
 const isInConflict = { status: 'conflict', codes: ['calendar_conflict'], hasEvent: false };
@@ -242,7 +248,7 @@ describe('a run that crashes', () => {
 
   it('a run that crashed between record and deletion is finished when the booking is due', async () => {
     await crashAt(1, 'after');
-    const { syncDueAt } = (await world.booking(`b-${slot}`)) ?? {};
+    const syncDueAt = (await world.booking(`b-${slot}`))?.nextRun?.at;
     expect(syncDueAt).toBe(world.time.now + 60);
     expect(inSlot()).toHaveLength(2);
     const due = { type: 'sync', bookingId: `b-${slot}`, userId: 'user-1', cause: 'due' } as const;
@@ -278,12 +284,14 @@ describe('a booking that must yield', () => {
     await drain('hold');
     const booking = await world.booking(`a-${slot}`);
     if (!booking?.appointment) throw new Error('no booking');
-    expect(booking).toMatchObject({ status: 'pending', observed: { outranked: true } });
+    expect(booking).toMatchObject({ status: 'pending', givenUp: { reason: 'conflict' } });
     slot += 1;
     const { appointment } = payment('a').booking ?? {};
     if (!appointment) throw new Error('no appointment');
     const moved = { ...booking.appointment, ...appointment, summary: `Meeting a-${slot}` };
-    await world.deps.bookings.save({ ...booking, appointment: moved, revision: 2, attempts: 0 });
+    await world.deps.bookings.save(
+      requestRun({ ...booking, appointment: moved, revision: 2 }, world.time.now, { mayCreate: true }),
+    );
     const { bookingId } = booking;
     await syncBooking(depsOf('hold'), { type: 'sync', bookingId, userId: 'user-1', cause: 'moved' });
     expect(await world.booking(bookingId)).toMatchObject({ status: 'scheduled', problems: [] });
@@ -297,7 +305,9 @@ describe('a booking that must yield', () => {
     const booking = await world.booking(`a-${slot}`);
     if (!booking) throw new Error('no booking');
     const cancelledAt = toIso(world.time.now);
-    await world.deps.bookings.save({ ...booking, cancelledAt, revision: 2, attempts: 0 });
+    await world.deps.bookings.save(
+      requestRun({ ...booking, cancelledAt, revision: 2 }, world.time.now, { mayCreate: false }),
+    );
     const { bookingId } = booking;
     await syncBooking(depsOf('hold'), { type: 'sync', bookingId, userId: 'user-1', cause: 'cancelled' });
     expect((await world.booking(bookingId))?.status).toBe('cancelled');

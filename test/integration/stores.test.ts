@@ -73,14 +73,15 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       ...change,
     });
     const booking = (change: Partial<Booking> = {}): Booking => ({
+      schemaVersion: 1,
       bookingId,
       userId,
       status: 'pending',
+      calendar: { kind: 'absent' },
       payments: { pi_1: { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 } },
       problems: [],
       revision: 1,
-      generation: 0,
-      attempts: 0,
+      eventNumber: 0,
       timeline: [],
       createdAt: '2026-09-21T14:13:20Z',
       updatedAt: '2026-09-21T14:13:20Z',
@@ -417,22 +418,26 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     });
 
     it('keeps a booking in the due index exactly while it is due', async () => {
-      await bookings.save(booking({ syncDueAt: now + 30 }));
+      await bookings.save(booking({ nextRun: { why: 'retry', at: now + 30, count: 1 } }));
       expect(await dueBookings(now + 29)).not.toContainEqual(expect.objectContaining({ bookingId }));
       expect(await dueBookings(now + 30)).toContainEqual(
         expect.objectContaining({ bookingId, userId, syncDueAt: now + 30 }),
       );
-      const { syncDueAt: _, ...read1 } = (await read({ bookingId })).booking as Booking;
+      const { nextRun, ...read1 } = (await read({ bookingId })).booking as Booking;
+      expect(nextRun).toEqual({ why: 'retry', at: now + 30, count: 1 });
       await bookings.save({ ...read1, status: 'scheduled' });
       expect(await dueBookings(now + 30)).not.toContainEqual(expect.objectContaining({ bookingId }));
     });
 
     it("keeps a booking in its user's waiting index exactly while it waits", async () => {
-      await bookings.save(booking({ status: 'waiting_for_connection', syncDueAt: now }));
+      await bookings.save(
+        booking({ status: 'waiting_for_connection', nextRun: { why: 'no_connection', at: now, count: 1 } }),
+      );
       expect((await bookings.listWaiting(userId, 10)).bookings).toEqual([{ bookingId, userId }]);
       expect((await bookings.listWaiting('somebody else', 10)).bookings).toEqual([]);
       const held = (await read({ bookingId })).booking as Booking;
-      await bookings.save({ ...held, status: 'scheduled' });
+      const { nextRun: _, ...rest } = held;
+      await bookings.save({ ...rest, status: 'scheduled' });
       expect((await bookings.listWaiting(userId, 10)).bookings).toEqual([]);
     });
   });

@@ -5,7 +5,7 @@ import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-du
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import { type Booking, calendarEventId } from '../../shared/booking/booking.ts';
+import { type Booking, calendarEventId, recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -58,12 +58,13 @@ describe('a confirmed payment', () => {
 
     expect(await world.booking('b1')).toMatchObject({
       status: 'scheduled',
-      observed: {
-        calendarId: 'primary',
-        eventId: data.id,
-        etag: data.etag,
-        htmlLink: data.htmlLink,
-        generation: 0,
+      calendar: {
+        event: {
+          calendarId: 'primary',
+          eventId: data.id,
+          etag: data.etag,
+          htmlLink: data.htmlLink,
+        },
       },
       timeline: [{ what: 'paid' }, { what: 'scheduled' }],
     });
@@ -246,16 +247,15 @@ describe('when Google answers', () => {
     const booking = await world.booking('b1');
     expect(booking).toMatchObject({
       status: 'pending',
-      attempts: 1,
-      syncDueAt: world.time.now + 23,
+      nextRun: { why: 'retry', count: 1, at: world.time.now + 23 },
       problems: [{ code }],
     });
 
     world.time.now += 23;
     expect(await requeueDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ requeued: 1 });
     await sync(world.queue.messages[0] as SyncRequested);
-    expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', attempts: 0, problems: [] });
-    expect(await world.booking('b1')).not.toHaveProperty('syncDueAt');
+    expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', problems: [] });
+    expect(await world.booking('b1')).not.toHaveProperty('nextRun');
     expect(await requeueDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ requeued: 0 });
   });
 
@@ -272,7 +272,10 @@ describe('when Google answers', () => {
     insertFails(how);
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['events.insert']);
-    expect(await world.booking('b1')).toMatchObject({ status: 'pending', syncDueAt: world.time.now + wait });
+    expect(await world.booking('b1')).toMatchObject({
+      status: 'pending',
+      nextRun: { at: world.time.now + wait },
+    });
     expect((await world.connection('user-1'))?.status).toBe('active');
   });
 
@@ -283,7 +286,7 @@ describe('when Google answers', () => {
     expect(world.events()).toHaveLength(1);
     expect(await world.booking('b1')).toMatchObject({
       status: 'scheduled',
-      observed: { eventId: eventIdOf('b1') },
+      calendar: { event: { eventId: eventIdOf('b1') } },
     });
   });
 
@@ -310,8 +313,8 @@ describe('when Google answers', () => {
     await sync(world.payment('b1'));
     expect(await world.booking('b1')).toMatchObject({
       status: 'scheduled',
-      generation: 1,
-      observed: { eventId: eventIdOf('b1', 1), generation: 1 },
+      eventNumber: 1,
+      calendar: { event: { eventId: eventIdOf('b1', 1) } },
     });
     expect(world.events()).toHaveLength(2);
   });
@@ -320,11 +323,11 @@ describe('when Google answers', () => {
     await sync(world.payment('b1'));
     world.google.control.deleteEvent(ada, eventIdOf('b1'));
     // As if the run had crashed before it recorded the outcome, and the event had been deleted meanwhile.
-    const { observed: _, ...booking } = (await world.booking('b1')) as Booking;
-    await world.deps.bookings.save({ ...booking, status: 'pending' });
+    const booking = (await world.booking('b1')) as Booking;
+    await world.deps.bookings.save({ ...booking, calendar: { kind: 'in_doubt', until: 0 } });
     await sync(again());
     expect(world.events()).toHaveLength(1);
-    expect((await world.booking('b1'))?.observed?.eventId).toBe(eventIdOf('b1', 1));
+    expect(recordedEvent((await world.booking('b1')) as Booking)?.eventId).toBe(eventIdOf('b1', 1));
   });
 });
 
@@ -336,10 +339,14 @@ describe('when something here is away', () => {
     await sync(world.payment('b1'));
     expect(world.events()).toHaveLength(1);
     const untold = await world.booking('b1');
-    expect(untold).toMatchObject({ status: 'pending', attempts: 1, problems: [{ code: 'not_published' }] });
-    expect(untold).not.toHaveProperty('observed');
+    expect(untold).toMatchObject({
+      status: 'pending',
+      nextRun: { count: 1 },
+      problems: [{ code: 'not_published' }],
+    });
+    expect(untold).not.toHaveProperty('calendar.event');
     world.bus.unavailable = false;
-    world.time.now = untold?.syncDueAt as number;
+    world.time.now = untold?.nextRun?.at as number;
     await sync(again());
     expect(world.bus.types()).toEqual(['booking.scheduled']);
     expect((await world.booking('b1'))?.status).toBe('scheduled');

@@ -34,13 +34,13 @@ const payment = (startsIn: number) => {
 const failInserts = (times: number, how: FaultEffect = { status: 503, reason: 'backendError' }) =>
   world.google.control.fail({ on: 'events.insert', times, how });
 const runWhenDue = async () => {
-  world.time.now = (await stored()).syncDueAt ?? Number.NaN;
+  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
   await sync();
 };
 /** Runs when due until the booking is at rest, and returns what it said of an event in doubt. */
 const runToTheEnd = async () => {
   const doubts = new Set<string>();
-  for (let runs = 0; runs < 30 && (await stored()).syncDueAt !== undefined; runs++) {
+  for (let runs = 0; runs < 30 && (await stored()).nextRun?.at !== undefined; runs++) {
     await runWhenDue();
     for (const { code, message } of (await stored()).problems)
       if (code === 'event_in_doubt') doubts.add(message);
@@ -89,7 +89,7 @@ describe('a short appointment', () => {
     failInserts(1, { status: 403, reason: 'forbidden' });
     failInserts(4);
     await sync(payment(60));
-    expect(await stored()).toHaveProperty('blocked');
+    expect(await stored()).toMatchObject({ nextRun: { why: 'refused' } });
     world.time.now += 1800;
     await sync();
     expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_transient' }] });

@@ -3,7 +3,7 @@ import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts'
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import { changeConnection } from '../../functions/connections/manage-connection.ts';
-import type { Booking } from '../../shared/booking/booking.ts';
+import { type Booking, type CalendarState, recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
@@ -79,7 +79,7 @@ const release = async () => {
 };
 const uncovered = {
   status: 'pending',
-  blocked: { by: 'calendar', reason: 'insufficientPermissions' },
+  nextRun: { why: 'refused', refusal: { by: 'calendar', reason: 'insufficientPermissions' } },
   problems: [
     {
       code: 'google_permission_missing',
@@ -111,7 +111,7 @@ describe('an event in a calendar that the permission no longer covers', () => {
     await sync(world.payment('b2'));
     expect(await stored('b2')).toMatchObject({
       status: 'scheduled',
-      observed: { calendarId: 'primary' },
+      calendar: { event: { calendarId: 'primary' } },
     });
   });
 
@@ -120,7 +120,10 @@ describe('an event in a calendar that the permission no longer covers', () => {
     for (let times = 0; times < 3; times++) {
       await reconnect(owned);
       await release();
-      expect(await stored()).toMatchObject({ ...uncovered, attempts: times + 2 });
+      expect(await stored()).toMatchObject({
+        ...uncovered,
+        nextRun: { ...uncovered.nextRun, count: times + 2 },
+      });
       expect(await statusOfConnection()).toBe('active');
     }
   });
@@ -136,7 +139,7 @@ describe('an event in a calendar that the permission no longer covers', () => {
   it('retries an uncovered event until the appointment is over, and keeps the connection', async () => {
     await refund();
     while ((await stored()).status === 'pending') {
-      const { syncDueAt } = await stored();
+      const syncDueAt = (await stored()).nextRun?.at;
       if (syncDueAt === undefined) throw new Error('The booking would wait for ever.');
       world.time.now = syncDueAt;
       await sync();
@@ -150,11 +153,15 @@ describe('an event in a calendar that the permission no longer covers', () => {
     ['while it is in doubt', { doubt: true }],
     ['by a message that is delivered twice', { doubt: false }],
   ])('an event in an uncovered calendar that is read %s breaks no connection', async (_, { doubt }) => {
-    const { observed, ...booking } = await stored();
-    if (!observed) throw new Error('There is no event.');
-    const { calendarId, eventId } = observed;
-    const more = doubt ? { doubt: { calendarId, eventId, since: 0 } } : {};
-    await world.deps.bookings.save({ ...booking, observed, ...more });
+    const booking = await stored();
+    const event = recordedEvent(booking);
+    if (!event) throw new Error('There is no event.');
+    const { calendarId, eventId } = event;
+    const notFound = { calendarId, eventId, since: 0 };
+    const calendar: CalendarState = doubt
+      ? { kind: 'in_doubt', event, until: 0, notFound }
+      : booking.calendar;
+    await world.deps.bookings.save({ ...booking, calendar });
     await syncBooking(world.deps, again(), { repeated: true });
     expect(await stored()).toMatchObject(uncovered);
     expect(await statusOfConnection()).toBe('active');
@@ -162,7 +169,7 @@ describe('an event in a calendar that the permission no longer covers', () => {
 
   it('a booking in an uncovered calendar stays scheduled at the check a day before', async () => {
     const booking = await stored();
-    await world.deps.bookings.save({ ...booking, syncDueAt: world.time.now });
+    await world.deps.bookings.save({ ...booking, nextRun: { why: 'check', at: world.time.now, count: 1 } });
     await sync();
     expect(await stored()).toMatchObject({ status: 'scheduled', problems: [] });
     expect(world.calls().at(-1)).toBe('events.list');
@@ -177,7 +184,7 @@ describe('an event in a calendar that the permission no longer covers', () => {
     });
     await refund();
     expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_transient' }] });
-    expect(await stored()).not.toHaveProperty('blocked');
+    expect(await stored()).not.toMatchObject({ nextRun: { why: 'refused' } });
     expect(await statusOfConnection()).toBe('active');
   });
 
@@ -200,6 +207,9 @@ describe('a chosen calendar that the permission does not cover', () => {
     expect(await statusOfConnection()).toBe('active');
     await changeConnection(world.deps, 'user-1', { calendarId: 'primary' });
     await release();
-    expect(await stored()).toMatchObject({ status: 'scheduled', observed: { calendarId: 'primary' } });
+    expect(await stored()).toMatchObject({
+      status: 'scheduled',
+      calendar: { event: { calendarId: 'primary' } },
+    });
   });
 });

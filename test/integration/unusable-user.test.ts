@@ -5,6 +5,7 @@ import { viewBooking } from '../../functions/bookings/view-booking.ts';
 import { parseStandardEvent } from '../../functions/payment-confirmed/standard/events.ts';
 import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { queuedText } from '../fakes/queue.ts';
 import { intent, session, snapshot } from '../unit/stripe.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -36,7 +37,7 @@ const times = () => {
 const paymentOf = (translation: object): PaymentReported => {
   if (!('payment' in translation)) throw new Error(JSON.stringify(translation));
   // As the queue delivers it to sync.
-  return parseBookingMessage(JSON.stringify(translation.payment)) as PaymentReported;
+  return parseBookingMessage(queuedText(translation.payment as object)) as PaymentReported;
 };
 const stripeReport = async (type: string, object: object) => {
   const body = Buffer.from(JSON.stringify(snapshot(type, object, { created: world.time.now })));

@@ -67,7 +67,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
       (await listBookings(world.deps, 'user-1', { from, to })).bookings.map(({ bookingId }) => bookingId);
     expect(await list('2030-03-01T00:00:00-05:00', '2030-03-02T00:00:00-05:00')).toEqual(['b1']);
     expect(await list('2030-02-28T00:00:00-05:00', '2030-03-01T00:00:00-05:00')).toEqual([]);
-    expect((await stored('b1')).syncDueAt).toBe(second('2030-02-28T00:00:00-05:00'));
+    expect((await stored('b1')).nextRun?.at).toBe(second('2030-02-28T00:00:00-05:00'));
   });
 
   it('whole days keep their instants, and a repeated PUT changes nothing', async () => {
@@ -115,7 +115,7 @@ describe('whole days of a calendar whose zone Google answers', () => {
     world.google.control.fail({ on: 'events.list', times: 2, how: { status: 503 } });
     await pay('b1', '2030-03-01', '2030-03-02');
     expect(await stored('b1')).toMatchObject({ status: 'pending' });
-    world.time.now = (await stored('b1')).syncDueAt ?? 0;
+    world.time.now = (await stored('b1')).nextRun?.at ?? 0;
     await again('b1');
     expect(await stored('b1')).toMatchObject({ status: 'scheduled' });
     expect(world.events()).toHaveLength(1);
@@ -192,7 +192,7 @@ describe('retries of failed attempts', () => {
     world.google.control.fail({ on: 'events.insert', times: 1e6, how: { status: 503 } });
     await pay('b1', start, end);
     while ((await stored('b1')).status === 'pending') {
-      const { syncDueAt = 0 } = await stored('b1');
+      const syncDueAt = (await stored('b1')).nextRun?.at ?? 0;
       expect(syncDueAt).toBeGreaterThan(world.time.now);
       world.time.now = syncDueAt;
       await again('b1');
@@ -207,7 +207,7 @@ describe('retries of failed attempts', () => {
     await connectAt('2030-01-15T01:00:00-08:00');
     world.google.control.fail({ on: 'events.insert', times: 2, how: { status: 503 } });
     await pay('b1', '2030-01-15', '2030-01-16');
-    world.time.now = (await stored('b1')).syncDueAt ?? 0;
+    world.time.now = (await stored('b1')).nextRun?.at ?? 0;
     await again('b1');
     expect(await stored('b1')).toMatchObject({ status: 'scheduled' });
     expect(world.events()).toHaveLength(1);

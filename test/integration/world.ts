@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
-import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import type { ConflictPolicy } from '../../functions/booking-sync/conflicts.ts';
 import { googleOAuth } from '../../functions/oauth-callback/verify-identity.ts';
 import {
   createTables,
@@ -11,7 +11,7 @@ import {
 import { resolveResources } from '../../infra/local/aws/resources.ts';
 import { readAssembly } from '../../infra/local/aws/template.ts';
 import { type GoogleSimulator, startGoogleSimulator } from '../../infra/local/google/simulator.ts';
-import type { Booking } from '../../shared/booking/booking.ts';
+import { type Booking, newBooking } from '../../shared/booking/booking.ts';
 import type { PaymentFacts } from '../../shared/booking/payment.ts';
 import type { BookingFromPayment, PaymentReported } from '../../shared/booking/queue.ts';
 import { bookingStore, snapshotLoader } from '../../shared/booking/store.ts';
@@ -172,22 +172,8 @@ export async function startWorld() {
     async declare(bookingId: string, change: Partial<Booking> = {}): Promise<void> {
       const { userId, appointment } = this.payment(bookingId).booking;
       const at = toIso(time.now);
-      await deps.bookings.save({
-        bookingId,
-        ...(userId ? { userId } : {}),
-        ...(appointment ? { appointment } : {}),
-        status: 'declared',
-        revision: 1,
-        payments: {},
-        problems: [],
-        generation: 0,
-        attempts: 0,
-        timeline: [],
-        createdAt: at,
-        updatedAt: at,
-        version: 0,
-        ...change,
-      });
+      const fields = { bookingId, ...(userId ? { userId } : {}), ...(appointment ? { appointment } : {}) };
+      await deps.bookings.save(newBooking({ ...fields, ...change }, at));
     },
     /** Other facts of the payment of a booking, by payment only. */
     reported(bookingId: string, facts: PaymentFacts): PaymentReported {

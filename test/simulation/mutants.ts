@@ -4,8 +4,6 @@ import { registerHooks } from 'node:module';
 type Mutant = Edit & { name: string; also?: Edit };
 type Edit = { file: string; from: string; to: string };
 
-const sync = 'functions/booking-sync/sync-booking.ts';
-const decide = 'functions/booking-sync/decide.ts';
 const calendarEvent = 'functions/booking-sync/calendar-event.ts';
 const applied = 'functions/booking-sync/apply-payment.ts';
 const pointer = 'functions/booking-sync/payment-pointer.ts';
@@ -26,15 +24,15 @@ export const mutants: Mutant[] = [
   },
   {
     name: '409 is answered with another id, without a look',
-    file: sync,
-    from: '  return lookAndMend(deps, session, booking, presence, { calendarId, id });\n}\n\n/** Makes the event on record',
-    to: '  return withNextId(booking, deps.clock());\n}\n\n/** Makes the event on record',
+    file: 'functions/booking-sync/ensure-event.ts',
+    from: '  return readAndRepair(deps, session, booking, place);\n}\n\n/** Reads the event at',
+    to: '  return nextEventNumber(booking, deps.clock());\n}\n\n/** Reads the event at',
   },
   {
     name: '409 counts as entered, whatever stands there',
-    file: sync,
-    from: 'if (isRight(event, booking, presence)) return',
-    to: 'return',
+    file: 'functions/booking-sync/repair-event.ts',
+    from: '  if (isRight(event, booking, session.wanted)) {',
+    to: '  if (event) {',
   },
   {
     name: 'a message whose run failed is acknowledged',
@@ -50,15 +48,15 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'nobody looks again after being overtaken',
-    file: sync,
-    from: "suspect ||= done !== 'overtaken';",
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: '  if (isAction) run.mayBeStale = true;',
     to: '',
   },
   {
     name: 'a message that comes again is not suspect',
-    file: sync,
-    from: 'let suspect = delivery.repeated || isOld(message, deps.clock());',
-    to: 'let suspect = false; void isOld;',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'const mayBeStale = delivery.repeated || isOld(message, deps.clock());',
+    to: 'const mayBeStale = false; void isOld;',
   },
   {
     name: 'a connection is marked broken at the first failure of any kind',
@@ -97,9 +95,14 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'news is published after it is stored',
-    file: sync,
-    from: '  if (await save(deps, withOwnDeletions(told.booking, booking, run.ownDeletions)))\n    return',
-    to: '  if (await save(deps, withOwnDeletions(outcome.booking, booking, run.ownDeletions)))\n    return (await tell(deps, outcome)) && false ? told : ',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'const saved = await publish(deps, concluded.booking, concluded.events).then(',
+    to: 'const saved = await Promise.resolve().then(',
+    also: {
+      file: 'functions/booking-sync/sync-booking.ts',
+      from: "    if (concluded.events.length > 0) run.republish = 'no';",
+      to: '    await publish(deps, concluded.booking, concluded.events);',
+    },
   },
   {
     name: 'a refund that comes first is forgotten',
@@ -115,21 +118,21 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an attempt that failed has no next one',
-    file: decide,
-    from: "      syncDueAt: dueAt(booking, now, wait),\n      timeline: appendTimeline(booking.timeline, now, 'attempt failed', problem.code),",
-    to: "      timeline: appendTimeline(booking.timeline, now, 'attempt failed', problem.code),",
+    file: 'functions/booking-sync/retries.ts',
+    from: 'nextRun: { why, at: dueAt(booking, now, wait), count, ...(refused ?? { since }) },',
+    to: 'nextRun: undefined as never,',
   },
   {
     name: 'nothing is looked for before a booking is cancelled without an event on record',
-    file: sync,
-    from: '  if (!place || isUnknown) return removeUnknown(deps, session, booking);',
-    to: '  if (!place || isUnknown) return cancelled(booking, booking.generation, deps.clock()); void removeUnknown;',
+    file: 'functions/booking-sync/remove-event.ts',
+    from: '  if (!event) return removeUnknown(deps, session, booking);',
+    to: '  if (!event) return { booking: eventAbsent(booking, deps.clock()) };',
   },
   {
     name: 'what was left in a calendar chosen before stays there',
-    file: sync,
-    from: "mayStray && work !== 'delete left events' ? await removeStrays(deps, session, booking) : undefined;",
-    to: 'undefined as Outcome | undefined; void mayStray; void removeStrays;',
+    file: 'functions/booking-sync/calendar-actions.ts',
+    from: 'mayHaveOrphans ? await deleteOrphans(deps, session, booking) : undefined;',
+    to: 'undefined as Outcome | undefined;',
   },
   {
     name: 'an event is known by its revision alone',
@@ -139,21 +142,21 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'nobody is told that a booking stands again',
-    file: decide,
-    from: '!before.tentative && !before.doubted;',
-    to: '!before.tentative;',
+    file: 'shared/booking/status.ts',
+    from: '...(isPublished ? { published:',
+    to: "...(isPublished && type !== 'booking.waiting' ? { published:",
   },
   {
     name: 'a booking is missed without a last look',
-    file: decide,
-    from: 'return active && isUncertain(situation)',
-    to: 'return active && isUncertain(situation) && false',
+    file: 'functions/booking-sync/decide.ts',
+    from: "  if (isTooLate && active && !known && hasUnknownWrite(booking.calendar)) return act('check', situation);\n",
+    to: '',
   },
   {
     name: 'a refused booking has no event',
-    file: decide,
-    from: "= ['missed', 'conflict', 'declared'];",
-    to: "= ['failed', 'missed', 'conflict', 'declared'];",
+    file: 'functions/booking-sync/decide.ts',
+    from: 'if (isKnownAbsent(booking.calendar)) return',
+    to: "if (isKnownAbsent(booking.calendar) || booking.givenUp?.reason === 'failed') return",
   },
   {
     name: 'tokens stay sealed with the old key',
@@ -175,27 +178,32 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a grant that was taken away is not waited for',
-    file: decide,
-    from: "  if (presence === 'absent' && isOver) return { do: 'record', outcome: withdrawn(booking, now) };\n",
-    to: "  if (presence === 'absent') return { do: 'record', outcome: withdrawn(booking, now) };\n",
+    file: 'functions/booking-sync/decide.ts',
+    from: 'const isHopeless = isOver && (',
+    to: 'const isHopeless = (isOver || true) && (',
   },
   {
     name: 'a held slot is due for ever',
-    file: decide,
-    from: '...(tentative ? {} : nextLook(',
-    to: '...(nextLook(',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: 'if (!event || event.tentative) return booking;',
+    to: 'if (!event) return booking;',
+    also: {
+      file: 'functions/booking-sync/check-event.ts',
+      from: '    return { booking: withoutCheck(booking) };\n  const now',
+      to: '    return { booking };\n  const now',
+    },
   },
   {
     name: 'a Meet link is looked for for ever',
-    file: decide,
-    from: 'if (meetIsPending && forMeet < endsAt)',
-    to: 'if (meetIsPending)',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: "if (event.meet?.state === 'pending' && forMeet < endsAt)",
+    to: "if (event.meet?.state === 'pending')",
   },
   {
     name: 'an event is waited for beyond its end',
-    file: decide,
-    from: "  if (isOver) return { do: 'record', outcome: missed(booking, now) };\n  return",
-    to: '  return',
+    file: 'functions/booking-sync/decide.ts',
+    from: "? isOver && (!active || booking.nextRun?.why === 'refused')",
+    to: '? false',
   },
   {
     name: 'a disconnected user forgets the calendar',
@@ -254,12 +262,12 @@ export const mutants: Mutant[] = [
   {
     name: 'one 404 is believed',
     file: 'functions/booking-sync/doubt.ts',
-    from: 'return doubt?.eventId === eventId && now - doubt.since >= apart;',
+    from: 'return notFound?.eventId === eventId && now - notFound.since >= readsApartSeconds;',
     to: 'return true;',
   },
   {
     name: 'an event that was moved is not followed',
-    file: 'functions/booking-sync/known-event.ts',
+    file: 'functions/booking-sync/read-event.ts',
     from: "if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };",
     to: '',
   },

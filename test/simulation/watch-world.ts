@@ -187,6 +187,8 @@ function eventsOf(before: Booking | undefined, now: Booking): BusEventType[] | u
   // Cancelled by its backend without an event or a payment: the answer says so, no bus event does.
   if (now.status === 'cancelled' && now.cancelledAt !== undefined && !known && before?.status !== 'pending')
     return undefined;
+  // The answer to the request has said so before.
+  if (now.status === 'cancelled' && before?.published?.answered) return undefined;
   // A read of Google that found all as recorded.
   if (
     before?.status === 'pending' &&

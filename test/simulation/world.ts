@@ -1,5 +1,5 @@
 import type { ReconcileDeps } from '../../functions/booking-reconcile/requeue-due.ts';
-import type { ConflictPolicy } from '../../functions/booking-sync/decide.ts';
+import type { ConflictPolicy } from '../../functions/booking-sync/conflicts.ts';
 import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
 import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
 import type { VerifyDeps } from '../../functions/booking-sync/verified-message.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { applyPayment, presenceOf } from '../../functions/booking-sync/apply-payment.ts';
+import { applyPayment, desiredPresence } from '../../functions/booking-sync/apply-payment.ts';
 import type { Booking, OrphanReason } from '../../shared/booking/booking.ts';
 import {
   holdsSlot,
@@ -21,6 +21,8 @@ const paid: PaymentFacts = { confirmedAt: toIso(now), amount: 9000 };
 const refunded: PaymentFacts = { ...paid, refundedTotal: 9000 };
 const failed = (at: number): PaymentFacts => ({ failedAt: toIso(at) });
 const declared: Booking = {
+  schemaVersion: 1,
+  calendar: { kind: 'absent' },
   bookingId: 'b1',
   userId: 'ada',
   appointment: {
@@ -34,8 +36,7 @@ const declared: Booking = {
   revision: 1,
   payments: {},
   problems: [],
-  generation: 0,
-  attempts: 0,
+  eventNumber: 0,
   timeline: [],
   createdAt: toIso(now),
   updatedAt: toIso(now),
@@ -57,7 +58,7 @@ describe('a hold', () => {
   ])('a hold (%s: %j) occupies the slot: %s', (_, change, expected) => {
     const booking = { ...declared, hold: true as const, heldAt: toIso(now), ...change };
     expect(holdsSlot(booking)).toBe(expected);
-    expect(presenceOf(booking, policy) === 'tentative').toBe(expected);
+    expect(desiredPresence(booking, policy) === 'tentative').toBe(expected);
   });
 });
 

@@ -10,14 +10,15 @@ const body = {
   end: '2027-03-01T11:00:00+01:00',
 };
 const booking = async (): Promise<Booking> => ({
+  schemaVersion: 1,
+  calendar: { kind: 'absent' },
   bookingId: 'booking-1',
   status: 'declared',
   revision: 1,
   appointment: (await parseDesired(body)).appointment,
   payments: {},
   problems: [],
-  generation: 0,
-  attempts: 0,
+  eventNumber: 0,
   timeline: [],
   createdAt: '2026-11-23T07:00:00Z',
   updatedAt: '2026-11-23T07:00:00Z',

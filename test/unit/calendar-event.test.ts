@@ -8,7 +8,13 @@ import {
 } from '../../functions/booking-sync/calendar-event.ts';
 import { mergeGuests } from '../../functions/booking-sync/guests.ts';
 import { guestDigests, toProperties, writtenOf } from '../../functions/booking-sync/written-event.ts';
-import type { Appointment, Booking, ObservedEvent, WrittenEvent } from '../../shared/booking/booking.ts';
+import type {
+  Appointment,
+  Booking,
+  CalendarState,
+  EventSnapshot,
+  WrittenEvent,
+} from '../../shared/booking/booking.ts';
 import type { EventDetails } from '../../shared/booking/event-details.ts';
 import type { CalendarEvent } from '../../shared/google/calendar.ts';
 
@@ -33,29 +39,32 @@ const details: Required<Omit<EventDetails, 'meet' | 'sendUpdates'>> = {
   source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
 };
 const bookingOf = (change: Partial<Appointment> = {}, rest: Partial<Booking> = {}): Booking => ({
+  schemaVersion: 1,
+  calendar: { kind: 'absent' },
   bookingId: 'b1',
   status: 'pending',
   appointment: { ...appointment, ...change },
   revision: 1,
   payments: {},
   problems: [],
-  generation: 0,
-  attempts: 0,
+  eventNumber: 0,
   timeline: [],
   createdAt: '',
   updatedAt: '',
   version: 1,
   ...rest,
 });
-const observedWith = (written: WrittenEvent | undefined, change: Partial<ObservedEvent> = {}) => ({
-  calendarId: 'primary',
-  eventId: 'e',
-  generation: 0,
-  etag: '"1"',
-  htmlLink: '',
-  revision: 1,
-  ...(written ? { written } : {}),
-  ...change,
+const present = (written: WrittenEvent | undefined, change: Partial<EventSnapshot> = {}): CalendarState => ({
+  kind: 'present',
+  event: {
+    calendarId: 'primary',
+    eventId: 'e',
+    etag: '"1"',
+    htmlLink: '',
+    revision: 1,
+    ...(written ? { written } : {}),
+    ...change,
+  },
 });
 const requestId = 'r';
 const inserted = (booking: Booking, presence: 'confirmed' | 'tentative' = 'confirmed') =>
@@ -162,8 +171,8 @@ describe('a write of an event', () => {
 
   it('sends no mail for a hold, even if the booking asks for mail', () => {
     const booking = bookingOf({ details: { ...details, sendUpdates: 'all' } });
-    const held = { ...booking, observed: observedWith(undefined, { tentative: true }) };
-    const scheduled = { ...booking, observed: observedWith(undefined) };
+    const held = { ...booking, calendar: present(undefined, { tentative: true }) };
+    const scheduled = { ...booking, calendar: present(undefined) };
     expect(writeOptions(booking, 'tentative').sendUpdates).toBe('none');
     expect(writeOptions(held, 'tentative').sendUpdates).toBe('none');
     expect(writeOptions(held, 'confirmed').sendUpdates).toBe('all');
@@ -252,9 +261,9 @@ describe('guests of an event', () => {
     const booking = bookingOf({ details });
     const held = inserted(booking, 'tentative').written;
     const scheduled = inserted(booking).written;
-    const observed = (written: WrittenEvent | undefined, change: Partial<ObservedEvent> = {}) => ({
+    const observed = (written: WrittenEvent | undefined, change: Partial<EventSnapshot> = {}) => ({
       ...booking,
-      observed: observedWith(written, change),
+      calendar: present(written, change),
     });
     expect(mustReadGuests(observed(held, { tentative: true }), 'confirmed')).toBe(false);
     expect(mustReadGuests(observed(held, { tentative: true, hasGuests: true }), 'confirmed')).toBe(true);

@@ -1,762 +1,502 @@
 import { describe, expect, it } from 'vitest';
-import { applyPayment, type PaymentPolicy } from '../../functions/booking-sync/apply-payment.ts';
-import { isOurs } from '../../functions/booking-sync/calendar-event.ts';
-import {
-  afterFailure,
-  afterRefusal,
-  nextStep,
-  type Situation,
-  scheduled,
-  waiting,
-} from '../../functions/booking-sync/decide.ts';
+import { desiredPresence, type PaymentPolicy } from '../../functions/booking-sync/apply-payment.ts';
+import { decideNext } from '../../functions/booking-sync/decide.ts';
+import { maybeStale } from '../../functions/booking-sync/doubt.ts';
 import {
   type Booking,
-  calendarEventId,
-  type EventPlace,
-  type ObservedEvent,
+  type CalendarState,
+  type EventSnapshot,
+  type NextRun,
+  newBooking,
+  requestRun,
 } from '../../shared/booking/booking.ts';
 import { problemsOf } from '../../shared/booking/booking-payments.ts';
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
-import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { conclude } from '../../shared/booking/status.ts';
 import {
   accountFingerprint,
   type Connection,
   type GrantedConnection,
 } from '../../shared/connection/connection.ts';
-import type { CalendarEvent, CalendarFailure, CalendarFailureKind } from '../../shared/google/calendar.ts';
 
 const now = 1_790_000_000;
-const middle = () => 0.5;
-const policy = { refunded: 'cancel', disputeLost: 'cancel' } as const;
-const named = {
-  bookingId: 'booking-1',
-  userId: 'ada',
-  appointment: {
-    summary: 'First meeting',
-    description: '<b>bold</b> & "quoted"',
-    start: { dateTime: '2026-12-01T10:00:00+01:00' },
-    end: { dateTime: '2026-12-01T11:00:00+01:00' },
-    startsAt: now + 86_400,
-    endsAt: now + 90_000,
-  },
-  problems: [],
-};
+const over = now + 90_000;
+const cancelPolicy: PaymentPolicy = { refunded: 'cancel', disputeLost: 'cancel' };
+const keepPolicy: PaymentPolicy = { refunded: 'keep', disputeLost: 'keep' };
 const facts = { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 };
-const message: PaymentReported = {
-  type: 'payment',
-  paymentId: 'pi_1',
-  eventId: 'evt_1',
-  facts,
-  booking: named,
-};
-const { appointment: _, ...withoutAppointment } = named;
-const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
-const unusable: PaymentReported = { ...message, booking: { ...withoutAppointment, problems } };
-const apply = (stored: Booking | undefined, said: PaymentReported, at = now) =>
-  applyPayment(stored, said, undefined, at) as Booking;
-const active = { userId: 'ada', status: 'active', calendarId: 'primary' } as Connection;
+const paid = { pi_1: facts };
+const refunded = { pi_1: { ...facts, refundedTotal: 9000 } };
+const active = {
+  userId: 'ada',
+  status: 'active',
+  googleSub: 'sub-1',
+  calendarId: 'primary',
+} as GrantedConnection;
 const broken = { ...active, status: 'reauthorization_required' } as Connection;
+const disconnected = { userId: 'ada', status: 'disconnected' } as Connection;
 
-const paid = apply(undefined, message, now);
-/** As the table would answer it. */
-const stored = (booking: Booking): Booking => ({ ...booking, version: booking.version + 1 });
-const event = (change: Partial<CalendarEvent> = {}): CalendarEvent => ({
-  id: calendarEventId('booking-1', 'primary', 0),
-  etag: '"1"',
-  status: 'confirmed',
-  htmlLink: 'https://calendar.example/e',
-  extendedProperties: { private: { leadscalendarBooking: 'booking-1' } },
+const event: EventSnapshot = { calendarId: 'primary', eventId: 'e', etag: '"1"', htmlLink: '', revision: 1 };
+const held: EventSnapshot = { ...event, tentative: true };
+const present = (of = event): CalendarState => ({ kind: 'present', event: of });
+/** In doubt: a run that may create the event was requested, and no write is known. */
+const requested: CalendarState = { kind: 'in_doubt', until: 0 };
+/** In doubt: a write timed out a while ago, or just now. */
+const unknownWrite: CalendarState = { kind: 'in_doubt', until: now - 60 };
+const openWindow = (of?: EventSnapshot): CalendarState => ({
+  kind: 'in_doubt',
+  ...(of ? { event: of } : {}),
+  until: now + 100,
+});
+const notFound = (since: number, of?: EventSnapshot): CalendarState => ({
+  kind: 'in_doubt',
+  ...(of ? { event: of } : {}),
+  until: 0,
+  notFound: { calendarId: 'primary', eventId: 'e', since },
+});
+const due = (why: NextRun['why'], change: Partial<NextRun> = {}): NextRun => ({
+  why,
+  at: now,
+  count: 1,
   ...change,
 });
-const inCalendar = stored(scheduled(paid, 'confirmed', 'primary', event(), now).booking);
-const failure = (kind: CalendarFailureKind, more: Partial<CalendarFailure> = {}): CalendarFailure => ({
-  kind,
-  reason: 'aReason',
-  message: 'Google says no',
-  ...more,
+const later = (why: NextRun['why'], change: Partial<NextRun> = {}): NextRun =>
+  due(why, { at: now + 900, ...change });
+const refusal = { by: 'account', reason: 'forbidden' } as const;
+const givenUp = (reason: 'failed' | 'missed' | 'conflict', change: Partial<Booking['givenUp']> = {}) => ({
+  givenUp: { reason, revision: 1, presence: 'confirmed' as const, ...change },
 });
-const step = (booking: Booking, before: Booking | undefined, connection: Connection | undefined, at = now) =>
-  nextStep({ booking, stored: before, connection, now: at, random: middle, policy, suspect: false });
 
-const outcomeOf = (given: ReturnType<typeof nextStep>): Booking => {
-  if (given.do !== 'record') throw new Error(`It is to ${given.do}.`);
-  return given.outcome.booking;
-};
-
-describe('a payment', () => {
-  it('makes a pending booking', () => {
-    expect(paid).toMatchObject({ status: 'pending', version: 0, problems: [], timeline: [{ what: 'paid' }] });
-    expect(step(paid, undefined, active)).toEqual({
-      do: 'insert',
-      booking: paid,
-      presence: 'confirmed',
-      connection: active,
-    });
-  });
-
-  it('that comes twice changes nothing', () => {
-    expect(apply(inCalendar, message, now + 5)).toBe(inCalendar);
-    expect(step(inCalendar, inCalendar, active)).toEqual({ do: 'nothing' });
-  });
-
-  it('whose booking is unusable is recorded as failed, with its problems, and published', () => {
-    const failed = apply(undefined, unusable, now);
-    expect(failed).toMatchObject({ status: 'failed', problems });
-    expect(step(failed, undefined, active)).toEqual({
-      do: 'record',
-      outcome: { booking: failed, event: 'booking.failed' },
-    });
-    expect(apply(stored(failed), unusable, now)).toEqual(stored(failed));
-  });
-
-  it('mends a failed booking when a usable one follows, and not the reverse', () => {
-    const failed = stored(apply(undefined, unusable, now));
-    const mended = apply(failed, message, now);
-    expect(mended).toMatchObject({ status: 'pending', version: 1, problems: [] });
-    expect(step(mended, failed, active)).toMatchObject({ do: 'insert' });
-    expect(apply(inCalendar, unusable, now)).toBe(inCalendar);
-  });
-
-  it('other than the first one for a booking is noted once, since somebody may have paid twice', () => {
-    const second = { ...message, paymentId: 'pi_2' };
-    const noted = apply(inCalendar, second, now);
-    expect(noted.timeline.at(-1)?.what).toBe('paid: also pi_2');
-    expect(step(noted, inCalendar, active)).toEqual({ do: 'record', outcome: { booking: noted } });
-    expect(apply(noted, second, now)).toBe(noted);
-  });
-
-  it.each([undefined, broken])(
-    'waits where the user has no working connection, announced once',
-    (connection) => {
-      const first = step(paid, undefined, connection);
-      expect(first).toMatchObject({
-        do: 'record',
-        outcome: { event: 'booking.waiting', booking: { status: 'waiting_for_connection' } },
-      });
-      const held = stored((first as { outcome: { booking: Booking } }).outcome.booking);
-      expect(held.syncDueAt).toBeGreaterThan(now);
-
-      expect(step(held, held, connection)).toEqual({ do: 'nothing' });
-      const again = step(held, held, connection, held.syncDueAt);
-      expect(again).toMatchObject({ do: 'record', outcome: { booking: { attempts: 2 } } });
-      expect(again).not.toHaveProperty('outcome.event');
-      expect(step(held, held, active)).toMatchObject({ do: 'insert' });
+/** Declared by the backend and paid, for tomorrow. */
+const bookingOf = (change: Partial<Booking> = {}): Booking =>
+  newBooking(
+    {
+      bookingId: 'booking-1',
+      userId: 'ada',
+      appointment: {
+        summary: 'First meeting',
+        start: { dateTime: '2026-12-01T10:00:00+01:00' },
+        end: { dateTime: '2026-12-01T11:00:00+01:00' },
+        startsAt: now + 86_400,
+        endsAt: over,
+      },
+      payments: paid,
+      version: 1,
+      ...change,
     },
+    '2026-09-21T14:13:20Z',
   );
 
-  it('for an appointment that is over is reported, not entered', () => {
-    const over = paid.appointment?.endsAt;
-    expect(step(paid, undefined, active, over)).toMatchObject({
-      do: 'record',
-      outcome: { event: 'booking.missed', booking: { status: 'missed' } },
-    });
-    const held = stored(waiting(paid, now, middle).booking);
-    expect(step(held, held, broken, over)).toMatchObject({ outcome: { booking: { status: 'missed' } } });
-  });
+type Row = {
+  booking?: Partial<Booking>;
+  connection?: Connection | undefined;
+  at?: number;
+  policy?: PaymentPolicy;
+  mayBeStale?: true;
+  isSlotContested?: true;
+};
 
-  it('for an appointment that is over is looked for first where an attempt may have entered it unheard', () => {
-    const tried = stored(afterFailure(paid, failure('transient'), now, middle).booking);
-    expect(step(tried, tried, active, paid.appointment?.endsAt)).toMatchObject({ do: 'find' });
-  });
+/** What is decided, in words: the action, or the status that is recorded. */
+function decided(row: Row): string {
+  const { at = now, policy = cancelPolicy, isSlotContested = false } = row;
+  const stored = bookingOf(row.booking);
+  const booking = row.mayBeStale ? maybeStale(stored, at) : stored;
+  const connection = 'connection' in row ? row.connection : active;
+  const wanted = desiredPresence(booking, policy);
+  const decision = decideNext({ booking, wanted, connection, now: at, random: () => 0.5, isSlotContested });
+  if (decision.do !== 'record') return decision.do;
+  if (decision.booking === stored) return 'nothing';
+  return `record ${conclude(stored, decision.booking, { wanted, now: at }).booking.status}`;
+}
 
-  it('that comes again during a wait does not make us bother Google early', () => {
-    const held = stored(
-      afterFailure(paid, failure('rate_limited', { retryAfter: 600 }), now, middle).booking,
-    );
-    expect(held.syncDueAt).toBe(now + 600);
-    expect(step(held, held, active, now + 100)).toEqual({ do: 'nothing' });
-    expect(step(held, held, active, now + 600)).toMatchObject({ do: 'insert' });
-  });
-});
-
-describe('a call that Google refuses', () => {
-  it.each<[CalendarFailure, number, boolean, string]>([
-    [failure('exists'), 1, false, 'accept'],
-    [failure('unauthorized'), 1, false, 'refresh token'],
-    [failure('unauthorized'), 2, true, 'accept'],
-    [failure('permission_missing'), 1, false, 'accept'],
-    [failure('refused'), 1, false, 'accept'],
-    [failure('transient'), 1, false, 'try again'],
-    [failure('transient'), 2, false, 'accept'],
-    [failure('rate_limited'), 1, false, 'accept'],
-    [failure('transient', { status: 429 }), 1, false, 'accept'],
-    [failure('rate_limited', { retryAfter: 30 }), 1, false, 'accept'],
-    [failure('rate_limited'), 2, false, 'accept'],
-    [failure('quota_exceeded'), 1, false, 'accept'],
-    [failure('operator'), 1, false, 'accept'],
-    [failure('not_found'), 1, false, 'accept'],
-  ])('%j (try %i, refreshed %s): %s', (refusal, tries, refreshed, move) => {
-    expect(afterRefusal(refusal, tries, refreshed)).toBe(move);
-  });
-});
-
-describe('a failure that ends a run', () => {
-  it("fails the booking with Google's reason where Google will not have it", () => {
-    const { booking, event: published } = afterFailure(
-      paid,
-      failure('refused', { status: 400, reason: 'timeRangeEmpty' }),
-      now,
-      middle,
-    );
-    expect(booking).toMatchObject({
-      status: 'failed',
-      problems: [{ code: 'google_refused', message: expect.stringContaining('timeRangeEmpty') }],
-    });
-    expect(booking).not.toHaveProperty('syncDueAt');
-    expect(published).toBe('booking.failed');
-  });
-
-  it('is tried again later and later, up to an hour', () => {
-    const waits = Array.from({ length: 10 }, (_, attempts) => {
-      const { booking } = afterFailure({ ...paid, attempts }, failure('transient'), now, middle);
-      return (booking.syncDueAt ?? 0) - now;
-    });
-    expect(waits).toEqual([23, 45, 90, 180, 360, 720, 1440, 2700, 2700, 2700]);
-  });
-
-  it('is jittered: bookings that failed together do not come back together', () => {
-    const at = (random: number) =>
-      afterFailure(paid, failure('transient'), now, () => random).booking.syncDueAt;
-    expect(at(0)).toBe(now + 15);
-    expect(at(0.999)).toBe(now + 30);
-  });
-
-  it("waits as long as Google's Retry-After says", () => {
-    expect(
-      afterFailure(paid, failure('rate_limited', { retryAfter: 900 }), now, middle).booking.syncDueAt,
-    ).toBe(now + 900);
-  });
-
-  it.each<[CalendarFailureKind, number]>([
-    ['transient', 3600],
-    ['operator', 3600],
-    ['unauthorized', 3600],
-    ['exists', 3600],
-    ['stale', 3600],
-    ['gone', 3600],
-    ['not_found', 3600],
-    ['rate_limited', 3600],
-    ['quota_exceeded', 6 * 3600],
-    ['account_refused', 6 * 3600],
-  ])('of the kind %s waits at most %i seconds, whatever Retry-After says', (kind, longest) => {
-    const { appointment } = paid;
-    const later = appointment && { ...appointment, startsAt: now + 1e8, endsAt: now + 1e8 + 3600 };
-    const refused = failure(kind, { retryAfter: 999_999_999 });
-    const { booking } = afterFailure(
-      { ...paid, ...(later ? { appointment: later } : {}) },
-      refused,
-      now,
-      middle,
-    );
-    expect(booking.syncDueAt).toBe(now + longest);
-  });
-
-  it('waits long on an exhausted quota', () => {
-    expect(afterFailure(paid, failure('quota_exceeded'), now, middle).booking.syncDueAt).toBe(now + 2700);
-  });
-
-  it.each<[CalendarFailureKind, 'account' | 'calendar', number]>([
-    ['account_refused', 'account', 2700],
-    ['not_found', 'calendar', 23],
-  ])('%s leaves the booking pending and blocked by the %s, however often it is tried', (kind, by, wait) => {
-    const refused = failure(kind, { reason: 'aReason' });
-    const connection = { connectedAt: 7, choices: 2 };
-    const first = afterFailure(paid, refused, now, middle, connection).booking;
-    expect(first).toMatchObject({
-      status: 'pending',
-      problems: [{ code: `google_${kind}` }],
-      blocked: { by, reason: 'aReason', ...connection },
-      syncDueAt: now + wait,
-    });
-    const later = afterFailure({ ...paid, attempts: 20 }, refused, now, middle, connection).booking;
-    expect(later).toMatchObject({ status: 'pending', syncDueAt: now + 16_200 });
-  });
-
-  it('never waits past the beginning of the appointment or, after that, its end', () => {
-    const at = (startsAt: number, endsAt: number) =>
-      afterFailure(
-        { ...paid, attempts: 9, appointment: { ...named.appointment, startsAt, endsAt } },
-        failure('transient'),
-        now,
-        middle,
-      ).booking.syncDueAt;
-    expect(at(now + 60, now + 600)).toBe(now + 60);
-    expect(at(now - 60, now + 600)).toBe(now + 600);
-    // An event that is to be taken out after its end: nothing is urgent any more.
-    expect(at(now - 600, now - 60)).toBe(now + 2700);
-  });
-
-  it('keeps the timeline bounded', () => {
-    let booking = paid;
-    for (let attempt = 0; attempt < 50; attempt++)
-      booking = afterFailure(booking, failure('transient'), now, middle).booking;
-    expect(booking.timeline).toHaveLength(20);
-  });
-});
-
-describe('the calendar event', () => {
-  it("has an id of Google's alphabet that depends on booking, calendar and generation alone", () => {
-    const id = calendarEventId('booking-1', 'primary', 0);
-    expect(id).toMatch(/^[a-v0-9]{54}$/);
-    expect(id).toBe(calendarEventId('booking-1', 'primary', 0));
-    const others = [
-      calendarEventId('booking-1', 'other', 0),
-      calendarEventId('booking-1', 'primary', 1),
-      calendarEventId('b', 'primary', 0),
-    ];
-    expect(new Set([id, ...others]).size).toBe(4);
-  });
-
-  it('is ours when it stands and says so', () => {
-    expect(isOurs(event(), paid)).toBe(true);
-    expect(isOurs(event({ status: 'cancelled' }), paid)).toBe(false);
-    expect(isOurs(event({ extendedProperties: undefined }), paid)).toBe(false);
-    expect(isOurs(event({ extendedProperties: { private: { leadscalendarBooking: 'other' } } }), paid)).toBe(
-      false,
-    );
-  });
-});
-
-describe('the next step', () => {
-  const observed = {
-    calendarId: 'primary',
-    eventId: 'e',
-    generation: 0,
-    etag: '"1"',
-    htmlLink: '',
-    revision: 1,
-  };
-  const refunded = { pi_1: { ...facts, refundedTotal: 9000 } };
-  const disconnected = { userId: 'ada', status: 'disconnected' } as Connection;
-  const over = named.appointment.endsAt;
-  type Row = {
-    booking?: Partial<Booking>;
-    stored?: Partial<Booking> | 'same';
-    connection?: Connection | undefined;
-    at?: number;
-    suspect?: boolean;
-    policy?: PaymentPolicy;
-  };
-  const keep: PaymentPolicy = { refunded: 'keep', disputeLost: 'keep' };
-
+describe('an event that should exist, and is not on record', () => {
   it.each<[string, Row, string]>([
-    // Wanted, and nothing stands.
-    ['paid, nothing stands', {}, 'insert'],
-    ['paid, not connected', { connection: undefined }, 'record waiting_for_connection'],
-    ['paid, connection ended', { connection: disconnected }, 'record waiting_for_connection'],
-    ['paid, over', { at: over }, 'record missed'],
-    ['paid while it lasts', { at: over - 60 }, 'insert'],
+    ['paid', { booking: { calendar: requested, nextRun: due('requested') } }, 'ensure'],
+    ['paid, without a request on record', {}, 'ensure'],
+    ['paid, never connected', { connection: undefined }, 'record waiting_for_connection'],
+    ['paid, disconnected', { connection: disconnected }, 'record waiting_for_connection'],
     [
-      'tried in vain until it began, perhaps not',
-      { booking: { attempts: 3, syncDueAt: over - 60 }, stored: 'same', at: over - 60 },
-      'find',
+      'paid, over',
+      { at: over, booking: { calendar: requested, nextRun: due('requested') } },
+      'record missed',
+    ],
+    ['paid, begun', { at: over - 60 }, 'ensure'],
+    [
+      'retried until it began',
+      { booking: { nextRun: due('retry', { since: now }) }, at: over - 60 },
+      'record missed',
     ],
     [
-      'tried in vain until it began, and nobody is connected',
+      'retried until it began, a write is unknown',
+      { booking: { calendar: unknownWrite, nextRun: due('retry', { since: now }) }, at: over - 60 },
+      'check',
+    ],
+    [
+      'retried until it began, not connected',
       {
-        booking: { attempts: 3, syncDueAt: over - 60 },
-        stored: 'same',
+        booking: { calendar: unknownWrite, nextRun: due('retry', { since: now }) },
         at: over - 60,
         connection: broken,
       },
       'record missed',
     ],
-    ['paid, refused by Google before', { booking: { status: 'failed' }, stored: 'same' }, 'nothing'],
-    ['paid, missed before', { booking: { status: 'missed' }, stored: 'same' }, 'nothing'],
-    ['paid, in conflict before', { booking: { status: 'conflict' }, stored: 'same' }, 'nothing'],
     [
-      'paid, in conflict before, entered perhaps',
-      { booking: { status: 'conflict' }, stored: 'same', suspect: true },
-      'insert',
+      'first tried after it began',
+      { booking: { nextRun: due('retry', { since: over - 90 }) }, at: over - 60 },
+      'ensure',
+    ],
+    ['over, a write is unknown', { booking: { calendar: unknownWrite }, at: over }, 'check'],
+    ['failed before', { booking: givenUp('failed') }, 'nothing'],
+    ['missed before', { booking: givenUp('missed') }, 'nothing'],
+    ['in conflict before', { booking: givenUp('conflict') }, 'nothing'],
+    ['failed at an earlier revision', { booking: { ...givenUp('failed'), revision: 2 } }, 'ensure'],
+    ['failed as a hold', { booking: givenUp('failed', { presence: 'tentative' }) }, 'ensure'],
+    ['in conflict, record may be stale', { booking: givenUp('conflict'), mayBeStale: true }, 'ensure'],
+    [
+      'in conflict, re-check due',
+      { booking: { ...givenUp('conflict'), calendar: unknownWrite, nextRun: due('in_doubt') } },
+      'check',
     ],
     [
-      'paid, in conflict before, to be settled',
-      { booking: { status: 'conflict', unsettled: true, syncDueAt: now }, stored: 'same' },
-      'insert',
-    ],
-    [
-      'paid again after a refund that failed',
-      { booking: { status: 'cancelled', generation: 1 }, stored: 'same' },
-      'insert',
-    ],
-    [
-      'waiting, connected again',
-      { booking: { status: 'waiting_for_connection', attempts: 3, syncDueAt: now + 900 }, stored: 'same' },
-      'insert',
-    ],
-    ['tried before its time', { booking: { attempts: 1, syncDueAt: now + 900 }, stored: 'same' }, 'nothing'],
-    [
-      'refused for the account, before its time',
-      {
-        booking: { attempts: 1, syncDueAt: now + 900, blocked: { by: 'account', reason: 'x' } },
-        stored: 'same',
-      },
+      'in conflict, re-check not due',
+      { booking: { ...givenUp('conflict'), calendar: openWindow(), nextRun: later('in_doubt') } },
       'nothing',
     ],
     [
-      'refused for the account, connected again since',
+      'waiting, not connected',
+      { booking: { nextRun: later('no_connection') }, connection: broken },
+      'nothing',
+    ],
+    [
+      'waiting, not connected, due',
+      { booking: { nextRun: due('no_connection') }, connection: broken },
+      'record waiting_for_connection',
+    ],
+    ['waiting, connected again', { booking: { nextRun: later('no_connection') } }, 'ensure'],
+    ['retry not due', { booking: { nextRun: later('retry') } }, 'nothing'],
+    [
+      'retry not due, record may be stale',
+      { booking: { nextRun: later('retry') }, mayBeStale: true },
+      'record pending',
+    ],
+    ['retry due', { booking: { nextRun: due('retry') } }, 'ensure'],
+    ['paused, not due', { booking: { nextRun: later('paused') } }, 'nothing'],
+    ['refused, not due', { booking: { nextRun: later('refused', { refusal }) } }, 'nothing'],
+    [
+      'refused, connected again since',
       {
-        booking: { attempts: 1, syncDueAt: now + 900, blocked: { by: 'account', reason: 'x' } },
-        stored: 'same',
+        booking: { nextRun: later('refused', { refusal }) },
         connection: { ...active, connectedAt: now } as Connection,
       },
-      'insert',
+      'ensure',
     ],
     [
-      'refused for the calendar, another one chosen since',
+      'refused, another calendar chosen since',
       {
-        booking: { attempts: 1, syncDueAt: now + 900, blocked: { by: 'calendar', reason: 'x' } },
-        stored: 'same',
+        booking: { nextRun: later('refused', { refusal }) },
         connection: { ...active, choices: 1 } as Connection,
       },
-      'insert',
+      'ensure',
     ],
+    ['refused, begun', { booking: { nextRun: due('refused', { refusal }) }, at: over - 60 }, 'ensure'],
     [
-      'refused for the account, has begun',
-      {
-        booking: { attempts: 1, syncDueAt: over - 60, blocked: { by: 'account', reason: 'x' } },
-        stored: 'same',
-        at: over - 60,
-      },
-      'insert',
+      'calendar paused',
+      { connection: { ...active, calendarPausedUntil: now + 60 } as Connection },
+      'record pending',
     ],
-    ['tried when its time has come', { booking: { attempts: 1, syncDueAt: now }, stored: 'same' }, 'insert'],
-    // Wanted, and it stands.
-    ['stands as it should', { booking: { observed, status: 'scheduled' }, stored: 'same' }, 'nothing'],
-    [
-      'stands as it should, and more is known of its payment',
-      { booking: { observed, status: 'scheduled' }, stored: {} },
-      'record scheduled',
-    ],
-    [
-      'stands as it should, and nobody is connected',
-      { booking: { observed, status: 'scheduled' }, stored: 'same', connection: undefined },
-      'nothing',
-    ],
-    [
-      'stands, perhaps',
-      { booking: { observed, status: 'scheduled' }, stored: 'same', suspect: true },
-      'insert',
-    ],
-    [
-      'stands, perhaps, but its owner has deleted it',
-      { booking: { observed, status: 'deleted_by_user' }, stored: 'same', suspect: true },
-      'nothing',
-    ],
-    [
-      'stands, time to look',
-      { booking: { observed, status: 'scheduled', syncDueAt: now }, stored: 'same' },
-      'verify',
-    ],
-    [
-      'stands, time to look, not connected',
-      { booking: { observed, status: 'scheduled', syncDueAt: now }, stored: 'same', connection: undefined },
-      'record scheduled',
-    ],
-    ['stands as it was before', { booking: { observed, revision: 2 } }, 'update'],
-    ['stands as it was before, over by now', { booking: { observed, revision: 2 }, at: over }, 'update'],
-    [
-      'stands as it was before, which was told as missed',
-      { booking: { observed, revision: 2, status: 'missed' }, stored: 'same', at: over },
-      'nothing',
-    ],
-    [
-      'stands as it was before, not connected',
-      { booking: { observed, revision: 2 }, connection: broken },
-      'record waiting_for_connection',
-    ],
-    [
-      'is held, and paid now',
-      { booking: { observed: { ...observed, tentative: true }, status: 'held' } },
-      'update',
-    ],
-    [
-      'stands as it should, but a run that was to make sure did not end',
-      { booking: { observed, status: 'pending', syncDueAt: now, attempts: 1 }, stored: 'same' },
-      'insert',
-    ],
-    [
-      'the same, and nobody is connected',
-      {
-        booking: { observed, status: 'pending', syncDueAt: now, attempts: 1 },
-        stored: 'same',
-        connection: broken,
-      },
-      'record waiting_for_connection',
-    ],
-    [
-      'the same, over by now',
-      {
-        booking: { observed, status: 'waiting_for_connection', syncDueAt: over, attempts: 9 },
-        stored: 'same',
-        connection: broken,
-        at: over,
-      },
-      'record missed',
-    ],
-    [
-      'the same, connected again',
-      {
-        booking: { observed, status: 'waiting_for_connection', syncDueAt: now + 900, attempts: 1 },
-        stored: 'same',
-      },
-      'insert',
-    ],
-    [
-      'a change refused for the account, over by now',
-      {
-        booking: {
-          observed,
-          revision: 2,
-          attempts: 3,
-          blocked: { by: 'account', reason: 'x' },
-          syncDueAt: over,
-        },
-        stored: 'same',
-        at: over,
-      },
-      'record missed',
-    ],
-    [
-      'event not found once, before the second read',
-      {
-        booking: {
-          observed,
-          revision: 2,
-          doubt: { calendarId: 'primary', eventId: 'e', since: now },
-          syncDueAt: now + 66,
-        },
-        stored: 'same',
-      },
-      'nothing',
-    ],
-    [
-      'event not found once, second read due',
-      {
-        booking: {
-          observed,
-          revision: 2,
-          doubt: { calendarId: 'primary', eventId: 'e', since: now - 66 },
-          syncDueAt: now,
-        },
-        stored: 'same',
-      },
-      'update',
-    ],
-    [
-      'event not found by a check, second read due',
-      {
-        booking: {
-          observed,
-          status: 'scheduled',
-          doubt: { calendarId: 'primary', eventId: 'e', since: now - 66 },
-          syncDueAt: now,
-        },
-        stored: 'same',
-      },
-      'verify',
-    ],
-    [
-      'event not found once, refunded, second read due',
-      {
-        booking: {
-          observed,
-          payments: refunded,
-          doubt: { calendarId: 'primary', eventId: 'e', since: now - 66 },
-          syncDueAt: now,
-        },
-        stored: 'same',
-      },
-      'remove',
-    ],
-    // Not paid yet.
-    ['declared', { booking: { payments: {}, status: 'declared' }, stored: 'same' }, 'nothing'],
-    [
-      'declared, its payment had been refunded before it came',
-      { booking: { payments: refunded, status: 'declared' }, stored: { status: 'declared' } },
-      'record cancelled',
-    ],
-    ['declared, to be held', { booking: { payments: {}, hold: true } }, 'insert'],
-    [
-      'held as it should',
-      {
-        booking: { payments: {}, hold: true, status: 'held', observed: { ...observed, tentative: true } },
-        stored: 'same',
-      },
-      'nothing',
-    ],
-    [
-      'held, and the payment failed',
-      {
-        booking: {
-          payments: { pi_1: { failedAt: 'then' } },
-          hold: true,
-          status: 'held',
-          observed: { ...observed, tentative: true },
-        },
-      },
-      'remove',
-    ],
-    // Not wanted any more.
-    ['refunded, stands', { booking: { payments: refunded, observed } }, 'remove'],
-    [
-      'refunded, kept',
-      { booking: { payments: refunded, observed, status: 'scheduled' }, stored: 'same', policy: keep },
-      'nothing',
-    ],
-    ['refunded, stands, over by now', { booking: { payments: refunded, observed }, at: over }, 'remove'],
-    [
-      'refunded, stands, not connected',
-      { booking: { payments: refunded, observed }, connection: broken },
-      'record waiting_for_connection',
-    ],
-    [
-      'refunded, stands, not connected, over by now',
-      { booking: { payments: refunded, observed }, connection: broken, at: over },
-      'record cancelled',
-    ],
-    ['refunded, never entered as far as is known', { booking: { payments: refunded } }, 'remove'],
-    [
-      'refunded, nobody was ever connected',
-      { booking: { payments: refunded }, connection: undefined },
-      'record cancelled',
-    ],
-    [
-      'refunded, had failed: it may have been entered before',
-      { booking: { payments: refunded, status: 'failed' }, stored: { status: 'failed' } },
-      'remove',
-    ],
-    ['refunded, gone', { booking: { payments: refunded, status: 'cancelled' }, stored: 'same' }, 'nothing'],
-    [
-      'refunded, gone, perhaps',
-      { booking: { payments: refunded, status: 'cancelled' }, stored: 'same', suspect: true },
-      'remove',
-    ],
-    [
-      'refunded, in conflict, entered perhaps',
-      {
-        booking: { payments: refunded, status: 'conflict', unsettled: true },
-        stored: { status: 'conflict' },
-      },
-      'remove',
-    ],
-    [
-      'refunded, gone, to be settled',
-      {
-        booking: { payments: refunded, status: 'cancelled', unsettled: true, syncDueAt: now },
-        stored: 'same',
-      },
-      'remove',
-    ],
-    [
-      'refunded, gone, to be settled, not connected',
-      {
-        booking: { payments: refunded, status: 'cancelled', unsettled: true, syncDueAt: now },
-        stored: 'same',
-        connection: broken,
-      },
-      'record cancelled',
-    ],
-    ['cancelled, whatever was paid', { booking: { cancelledAt: 'then', observed } }, 'remove'],
-    [
-      'declared, cancelled',
-      { booking: { payments: {}, cancelledAt: 'then', status: 'pending' }, stored: { status: 'declared' } },
-      'record cancelled',
-    ],
+    ['hold declared', { booking: { payments: {}, hold: true } }, 'ensure'],
+    ['declared', { booking: { payments: {} } }, 'nothing'],
   ])('%s: %s', (_, row, expected) => {
-    // The backend has declared it: only then may it be without a payment.
-    const { fromPayment: __, ...declared } = stored(paid);
-    const booking: Booking = { ...declared, ...row.booking };
-    const before = row.stored === 'same' ? booking : row.stored && { ...booking, ...row.stored };
-    const step = nextStep({
-      booking,
-      stored: before,
-      connection: 'connection' in row ? row.connection : active,
-      now: row.at ?? now,
-      random: middle,
-      policy: row.policy ?? policy,
-      suspect: row.suspect ?? false,
-    });
-    expect(step.do === 'record' ? `record ${step.outcome.booking.status}` : step.do).toBe(expected);
-  });
-
-  it('what nobody can look at is due again until the appointment is over, and never after it', () => {
-    let booking = { ...stored(paid), status: 'cancelled', unsettled: true, syncDueAt: now } as Booking;
-    booking.payments = refunded;
-    const looks: number[] = [];
-    while (booking.syncDueAt !== undefined && looks.length < 50) {
-      looks.push(booking.syncDueAt);
-      booking = outcomeOf(step(booking, booking, broken, booking.syncDueAt));
-    }
-    expect(looks).toEqual([0, 6, 12, 18, 24].map((hours) => now + hours * 3600));
-    expect(booking).not.toHaveProperty('unsettled');
+    expect(decided(row)).toBe(expected);
   });
 });
 
-describe('a booking whose event is in the account that the user connected before', () => {
-  const connectedTo = (googleSub: string, calendarId = 'primary') =>
-    ({ ...active, googleSub, calendarId }) as GrantedConnection;
+describe('an event that should exist, and is on record', () => {
+  it.each<[string, Row, string]>([
+    ['as desired', { booking: { calendar: present() } }, 'nothing'],
+    ['as desired, not connected', { booking: { calendar: present() }, connection: undefined }, 'nothing'],
+    ['as desired, record may be stale', { booking: { calendar: present() }, mayBeStale: true }, 'ensure'],
+    ['as desired, check not due', { booking: { calendar: present(), nextRun: later('check') } }, 'nothing'],
+    ['as desired, check due', { booking: { calendar: present(), nextRun: due('check') } }, 'check'],
+    [
+      'as desired, check due, not connected',
+      { booking: { calendar: present(), nextRun: due('check') }, connection: undefined },
+      'record scheduled',
+    ],
+    ['as desired, slot contested', { booking: { calendar: present() }, isSlotContested: true }, 'check'],
+    [
+      'held, slot contested',
+      { booking: { payments: {}, hold: true, calendar: present(held) }, isSlotContested: true },
+      'check',
+    ],
+    ['held as desired', { booking: { payments: {}, hold: true, calendar: present(held) } }, 'nothing'],
+    ['held, paid now', { booking: { calendar: present(held) } }, 'ensure'],
+    ['changed', { booking: { calendar: present(), revision: 2 } }, 'ensure'],
+    ['changed, over', { booking: { calendar: present(), revision: 2 }, at: over }, 'ensure'],
+    [
+      'changed, missed before',
+      { booking: { calendar: present(), revision: 2, ...givenUp('missed', { revision: 2 }) }, at: over },
+      'nothing',
+    ],
+    [
+      'changed, not connected',
+      { booking: { calendar: present(), revision: 2 }, connection: broken },
+      'record waiting_for_connection',
+    ],
+    [
+      'changed, refused, over',
+      { booking: { calendar: present(), revision: 2, nextRun: due('refused', { refusal }) }, at: over },
+      'record missed',
+    ],
+    [
+      'in doubt, re-check due',
+      { booking: { calendar: openWindow(event), nextRun: due('in_doubt') } },
+      'ensure',
+    ],
+    [
+      'in doubt, re-check not due',
+      { booking: { calendar: openWindow(event), nextRun: later('in_doubt') } },
+      'nothing',
+    ],
+    [
+      'in doubt, retry due, not connected, over',
+      {
+        booking: { calendar: openWindow(event), nextRun: due('retry', { at: over }) },
+        connection: broken,
+        at: over,
+      },
+      'record missed',
+    ],
+    [
+      'not found by a check, second read not due',
+      { booking: { calendar: notFound(now, event), nextRun: later('in_doubt') } },
+      'nothing',
+    ],
+    [
+      'not found by a check, second read due',
+      { booking: { calendar: notFound(now - 66, event), nextRun: due('in_doubt') } },
+      'check',
+    ],
+    [
+      'not found by a check, record may be stale: still the second read',
+      { booking: { calendar: notFound(now, event), nextRun: later('in_doubt') }, mayBeStale: true },
+      'record scheduled',
+    ],
+    [
+      'not found by a change, second read due',
+      { booking: { calendar: notFound(now - 66, event), revision: 2, nextRun: due('retry') } },
+      'ensure',
+    ],
+    ['deleted by its owner', { booking: { calendar: { kind: 'deleted_by_owner', event } } }, 'nothing'],
+    [
+      'deleted by its owner, record may be stale',
+      { booking: { calendar: { kind: 'deleted_by_owner', event } }, mayBeStale: true },
+      'nothing',
+    ],
+    [
+      'deleted by its owner, changed',
+      { booking: { calendar: { kind: 'deleted_by_owner', event }, revision: 2 } },
+      'ensure',
+    ],
+    [
+      'another booking keeps the slot',
+      { booking: { calendar: present(), ...givenUp('conflict'), nextRun: due('requested') } },
+      'remove',
+    ],
+    [
+      'another booking keeps the slot, changed since',
+      { booking: { calendar: present(), ...givenUp('conflict'), revision: 2, nextRun: due('requested') } },
+      'remove',
+    ],
+    [
+      'refunded, policy keeps it',
+      { booking: { payments: refunded, calendar: present() }, policy: keepPolicy },
+      'nothing',
+    ],
+  ])('%s: %s', (_, row, expected) => {
+    expect(decided(row)).toBe(expected);
+  });
+});
+
+describe('no event should exist', () => {
+  const known = { payments: refunded, calendar: present() };
+  it.each<[string, Row, string]>([
+    ['an event is on record', { booking: known }, 'remove'],
+    ['an event is on record, over', { booking: known, at: over }, 'remove'],
+    [
+      'an event is on record, not connected',
+      { booking: known, connection: broken },
+      'record waiting_for_connection',
+    ],
+    [
+      'an event is on record, not connected, over',
+      { booking: known, connection: broken, at: over },
+      'record cancelled',
+    ],
+    [
+      'an event is on record, refused, over',
+      { booking: { ...known, nextRun: due('refused', { refusal }) }, at: over },
+      'record cancelled',
+    ],
+    [
+      'an event was not found once, second read due',
+      { booking: { payments: refunded, calendar: notFound(now - 66, event), nextRun: due('retry') } },
+      'remove',
+    ],
+    [
+      'a run was requested',
+      { booking: { payments: refunded, calendar: requested, nextRun: due('requested') } },
+      'remove',
+    ],
+    [
+      'a run was requested, never connected',
+      {
+        booking: { payments: refunded, calendar: requested, nextRun: due('requested') },
+        connection: undefined,
+      },
+      'record cancelled',
+    ],
+    [
+      'failed, a write is unknown',
+      {
+        booking: {
+          payments: refunded,
+          calendar: unknownWrite,
+          nextRun: due('requested'),
+          ...givenUp('failed'),
+        },
+      },
+      'remove',
+    ],
+    [
+      'known absent, requested',
+      { booking: { payments: refunded, nextRun: due('requested') } },
+      'record cancelled',
+    ],
+    ['known absent', { booking: { payments: refunded } }, 'nothing'],
+    ['known absent, record may be stale', { booking: { payments: refunded }, mayBeStale: true }, 'remove'],
+    [
+      're-check due',
+      { booking: { payments: refunded, calendar: unknownWrite, nextRun: due('in_doubt') } },
+      'remove',
+    ],
+    [
+      're-check due, not connected',
+      {
+        booking: { payments: refunded, calendar: unknownWrite, nextRun: due('in_doubt') },
+        connection: broken,
+      },
+      'record cancelled',
+    ],
+    [
+      'deleted by its owner',
+      {
+        booking: {
+          payments: refunded,
+          calendar: { kind: 'deleted_by_owner', event },
+          nextRun: due('requested'),
+        },
+      },
+      'record cancelled',
+    ],
+    [
+      'cancelled by the backend, whatever was paid',
+      { booking: { calendar: present(), cancelledAt: 'then' } },
+      'remove',
+    ],
+    [
+      'a hold whose payment failed',
+      {
+        booking: {
+          payments: { pi_1: { failedAt: '2026-09-22T00:00:00Z' } },
+          hold: true,
+          calendar: present(held),
+        },
+      },
+      'remove',
+    ],
+  ])('%s: %s', (_, row, expected) => {
+    expect(decided(row)).toBe(expected);
+  });
+
+  it('a re-check that cannot be made is due each six hours until the appointment is over', () => {
+    let booking = bookingOf({ payments: refunded, calendar: unknownWrite, nextRun: due('in_doubt') });
+    const reads: number[] = [];
+    while (booking.nextRun && reads.length < 50) {
+      const { at } = booking.nextRun;
+      reads.push(at);
+      const situation = {
+        booking,
+        wanted: 'absent' as const,
+        connection: broken,
+        now: at,
+        random: () => 0.5,
+      };
+      booking = decideNext({ ...situation, isSlotContested: false }).booking;
+    }
+    expect(reads).toEqual([0, 6, 12, 18, 24].map((hours) => now + hours * 3600));
+  });
+});
+
+describe('a requested run', () => {
+  it('puts a calendar without an event in doubt only if it may create one', () => {
+    expect(requestRun(bookingOf(), now, { mayCreate: true }).calendar).toEqual({
+      kind: 'in_doubt',
+      until: 0,
+    });
+    expect(requestRun(bookingOf(), now, { mayCreate: false }).calendar).toEqual({ kind: 'absent' });
+  });
+
+  it('goes on waiting for a connection, and is due at once', () => {
+    const waiting = bookingOf({ nextRun: later('no_connection', { count: 3 }) });
+    expect(requestRun(waiting, now, { mayCreate: true }).nextRun).toEqual(due('no_connection', { count: 3 }));
+  });
+});
+
+describe('an event in the account that the user connected before', () => {
+  const connectedTo = (googleSub: string, calendarId = 'primary') => ({ ...active, googleSub, calendarId });
   const [former, current] = [connectedTo('sub-1'), connectedTo('sub-2')];
   const account = accountFingerprint(former);
-  const inFormer = stored({
-    ...inCalendar,
-    observed: { ...(inCalendar.observed as ObservedEvent), account },
-  });
-  const left = { calendarId: 'primary', eventId: inFormer.observed?.eventId, account };
-  const decide = (booking: Booking, before: Booking, change: Partial<Situation> = {}) =>
-    nextStep({
-      booking,
-      stored: before,
-      connection: current,
-      now,
-      random: middle,
-      policy,
-      suspect: false,
-      ...change,
-    });
+  const place = { calendarId: 'primary', eventId: 'e', account };
+  const inFormer = { calendar: present({ ...event, account }) };
+  const decide = (booking: Booking, at = now) => {
+    const wanted = desiredPresence(booking, cancelPolicy);
+    const situation = { booking, wanted, connection: current, now: at, random: () => 0.5 };
+    const decision = decideNext({ ...situation, isSlotContested: false });
+    return conclude(booking, decision.booking, { wanted, now: at }).booking;
+  };
 
-  it.each<[string, Partial<Situation>]>([
-    ['by an ordinary message', {}],
-    ['by a message that is redelivered', { suspect: true }],
-    ['by a message that asks to check the slot', { checkSlot: true }],
-  ])('stays as it is when it is asked for %s', (_, change) => {
-    expect(decide(inFormer, inFormer, change)).toEqual({ do: 'nothing' });
-  });
-
-  it('is not checked when a check is due', () => {
-    const due = { ...inFormer, syncDueAt: now };
-    const { syncDueAt: _, ...rest } = due;
-    expect(outcomeOf(decide(due, due))).toEqual({ ...rest, updatedAt: expect.any(String) });
-    expect(decide(due, due, { connection: former })).toMatchObject({ do: 'verify' });
+  it.each<[string, Row, string]>([
+    ['nothing has changed', { booking: inFormer }, 'nothing'],
+    ['its slot is contested', { booking: inFormer, isSlotContested: true }, 'nothing'],
+    ['a check is due', { booking: { ...inFormer, nextRun: due('check') } }, 'record scheduled'],
+  ])('is not read when %s: %s', (_, row, expected) => {
+    expect(decided({ ...row, connection: current })).toBe(expected);
   });
 
   it.each<[string, Partial<Booking>, number, Partial<Booking>]>([
-    ['changed', { revision: 2 }, now, { status: 'pending', generation: 1 }],
-    ['changed after it was over', { revision: 2 }, now + 90_000, { status: 'missed', generation: 1 }],
-    ['cancelled', { cancelledAt: '2026-09-21T14:13:20Z' }, now, { status: 'cancelled', generation: 1 }],
+    ['changed', { revision: 2 }, now, { status: 'pending', eventNumber: 1 }],
+    ['changed after it was over', { revision: 2 }, over, { status: 'missed', eventNumber: 1 }],
+    ['cancelled', { cancelledAt: '2026-09-21T14:13:20Z' }, now, { status: 'cancelled', eventNumber: 1 }],
     [
       'changed while it waits',
-      { status: 'waiting_for_connection', revision: 2 },
+      { revision: 2, nextRun: due('no_connection') },
       now,
-      { status: 'pending', generation: 1 },
+      { status: 'pending', eventNumber: 1 },
     ],
-  ])('when it is %s is recorded without that event', (_, change, at, expected) => {
-    const outcome = outcomeOf(decide({ ...inFormer, ...change }, inFormer, { now: at }));
-    expect(outcome).toMatchObject({ ...expected, formerAccountEvents: [left] });
-    expect(outcome).not.toHaveProperty('observed');
-    expect(problemsOf(outcome).map(({ code }) => code)).toContain('event_in_former_account');
+  ])('is left there when the booking is %s', (_, change, at, expected) => {
+    const left = decide(bookingOf({ ...inFormer, ...change }), at);
+    expect(left).toMatchObject({ ...expected, otherEvents: [{ ...place, why: 'former_account' }] });
+    expect(left).not.toHaveProperty('calendar.event');
+    expect(problemsOf(left).map(({ code }) => code)).toContain('event_in_former_account');
   });
 
-  it('is cleaned up once the former account is connected again', () => {
-    const { observed: _, ...rest } = inFormer;
-    const cancelled: Booking = {
-      ...rest,
-      status: 'cancelled',
+  it('is deleted once the former account is connected again', () => {
+    const booking = {
       cancelledAt: '2026-09-21T14:13:20Z',
-      formerAccountEvents: [left as EventPlace],
+      otherEvents: [{ ...place, why: 'former_account' as const }],
     };
-    expect(decide(cancelled, cancelled)).toEqual({ do: 'nothing' });
-    expect(decide(cancelled, cancelled, { connection: former })).toMatchObject({ do: 'delete left events' });
+    expect(decided({ booking, connection: current })).toBe('nothing');
+    expect(decided({ booking, connection: former })).toBe('check');
   });
 
   it.each<[string, string, string | undefined, GrantedConnection, boolean]>([

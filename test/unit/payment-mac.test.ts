@@ -6,6 +6,7 @@ import { bookingQueue, type PaymentReported, paymentQueue } from '../../shared/b
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { splitMac, verifyMac, withMac } from '../../shared/crypto/payment-mac.ts';
 import { type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
+import { queuedText } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { logged } from '../support/setup.ts';
 
@@ -54,15 +55,15 @@ const hmac = (key: string | Uint8Array, text: string) =>
 describe('a payment message', () => {
   it('appends an HMAC-SHA256 with its key id to a payment message, which stays JSON', async () => {
     const body = await queued();
-    const text = JSON.stringify({ ...payment, sentAt: now });
+    const text = JSON.stringify({ ...payment, schemaVersion: 1, sentAt: now });
     const mac = `${hmac(before.key('old') as Uint8Array, text)}.old`;
     expect(body).toBe(`${text.slice(0, -1)},"mac":"${mac}"}`);
-    expect(JSON.parse(body)).toEqual({ ...payment, sentAt: now, mac });
+    expect(JSON.parse(body)).toEqual({ ...payment, schemaVersion: 1, sentAt: now, mac });
     expect(splitMac(body)).toEqual({ message: text, mac });
   });
 
   it('reads a payment message as it was sent', async () => {
-    expect(await readWith().read(await queued())).toEqual({ ...payment, sentAt: now });
+    expect(await readWith().read(await queued())).toEqual({ ...payment, schemaVersion: 1, sentAt: now });
   });
 
   it('accepts the MAC of a payment message with any characters in its texts', async () => {
@@ -114,7 +115,7 @@ describe('a payment message', () => {
     }
   });
 
-  const text = JSON.stringify(payment);
+  const text = queuedText(payment);
   const withOwn = (mac: string) => `${text.slice(0, -1)},"mac":${JSON.stringify(mac)}}`;
   const right = splitMac(withMac(rotated, text, now)).mac?.replace('.new', '') as string;
   it.each<[string, string]>([

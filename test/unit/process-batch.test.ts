@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
+import { queuedText } from '../fakes/queue.ts';
 
 const record = (messageId: string, groupId: string, bookingId = groupId) => ({
   messageId,
   groupId,
   repeated: false,
-  body: JSON.stringify({ type: 'sync', bookingId, cause: messageId }),
+  body: queuedText({ type: 'sync', bookingId, cause: messageId }),
 });
 
 const read = async (body: string) => parseBookingMessage(body);

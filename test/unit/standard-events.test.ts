@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { parseStandardEvent } from '../../functions/payment-confirmed/standard/events.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
+import { queuedText } from '../fakes/queue.ts';
 
 const at = '2026-11-23T08:00:00Z';
 const data = {
@@ -23,7 +24,7 @@ const translate = (type: string, data: unknown, change: object = {}) =>
 const paymentOf = async (type: string, data: unknown, change: object = {}) => {
   const translation = await translate(type, data, change);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
-  expect(parseBookingMessage(JSON.stringify(translation.payment))).toEqual(translation.payment);
+  expect(parseBookingMessage(queuedText(translation.payment))).toMatchObject(translation.payment);
   return translation.payment;
 };
 const refused = (...fields: string[]) =>
@@ -207,7 +208,7 @@ describe('parseStandardEvent', () => {
       fc.asyncProperty(event, async (event) => {
         try {
           const translation = await parseStandardEvent(Buffer.from(JSON.stringify(event)), 'msg_1');
-          if ('payment' in translation) parseBookingMessage(JSON.stringify(translation.payment));
+          if ('payment' in translation) parseBookingMessage(queuedText(translation.payment));
         } catch (error) {
           expect(error).toBeInstanceOf(AppError);
           expect(error).toMatchObject({ status: 400 });

@@ -5,6 +5,7 @@ import { type FetchObject, parseStripeEvent } from '../../functions/payment-conf
 import { ignoredTypeNames } from '../../functions/payment-confirmed/stripe/ignored-types.ts';
 import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
+import { queuedText } from '../fakes/queue.ts';
 import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {
@@ -106,7 +107,7 @@ describe('parseStripeEvent', () => {
   it.each(table)('translates a Stripe event: %s', async (type, object, expected) => {
     const payment = await paymentOf(type, object);
     expect(payment).toEqual({ type: 'payment', paymentId: 'pi_1', eventId: 'evt_1', ...expected });
-    expect(parseBookingMessage(JSON.stringify(payment))).toEqual(payment);
+    expect(parseBookingMessage(queuedText(payment))).toEqual({ ...payment, schemaVersion: 1 });
   });
 
   it('tests each Stripe event type that has a reader', () => {
@@ -373,7 +374,7 @@ describe('any signed event', () => {
           if ('ignored' in translation) seen.ignored += 1;
           else {
             seen.payment += 1;
-            parseBookingMessage(JSON.stringify(translation.payment));
+            parseBookingMessage(queuedText(translation.payment));
           }
         } catch (error) {
           expect(error).toBeInstanceOf(AppError);

@@ -2,25 +2,35 @@ import type { Booking } from '../../shared/booking/booking.ts';
 import { recordReauthorizationRequired } from '../../shared/connection/access-token.ts';
 import { type CalendarFailure, readCalendar } from '../../shared/google/calendar.ts';
 import { log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
-import { afterFailure, type Outcome, problemOf, waiting } from './decide.ts';
+import { problemOf } from './calendar-problems.ts';
+import { inDoubtSeconds, withDoubt } from './doubt.ts';
+import type { Outcome } from './outcomes.ts';
+import { afterFailure, waitForConnection } from './retries.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /** The outcome of a run that Google has ended with `failure`. */
-export async function concede(
+export async function recordFailure(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
   failure: CalendarFailure,
 ): Promise<Outcome> {
+  const moment = { now: deps.clock(), random: deps.random };
+  const left = withOpenWrite(session, booking, moment.now);
   const found =
     failure.kind === 'permission_missing' ? await checkPermission(deps, session, failure) : failure;
   if (found === 'permission is gone') {
     await recordReauthorizationRequired(deps, session.access.connection, failure.reason);
-    return waiting(booking, deps.clock(), deps.random);
+    return { booking: waitForConnection({ booking: left, ...moment }) };
   }
   reportRefusal(booking, found);
-  return afterFailure(booking, found, deps.clock(), deps.random, session.access.connection);
+  return afterFailure(left, found, { wanted: session.wanted, ...moment }, session.access.connection);
+}
+
+/** `booking` with its calendar in doubt where a write of this run has no known outcome. */
+export function withOpenWrite({ hasOpenWrite }: Session, booking: Booking, now: number): Booking {
+  return hasOpenWrite ? withDoubt(booking, now + inDoubtSeconds) : booking;
 }
 
 /**

@@ -1,4 +1,10 @@
-import type { Booking, EventPlace } from '../../shared/booking/booking.ts';
+import {
+  type Booking,
+  type CalendarState,
+  type EventPlace,
+  recordedEvent,
+} from '../../shared/booking/booking.ts';
+import { accountFingerprint } from '../../shared/connection/connection.ts';
 import {
   type CalendarEvent,
   type CalendarFailure,
@@ -7,22 +13,21 @@ import {
   readCalendar,
 } from '../../shared/google/calendar.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
-import type { Presence } from './apply-payment.ts';
-import { deleteOptions, isOurs } from './calendar-event.ts';
-import { concede } from './concede.ts';
-import { type Outcome, showsWhatIsDesired } from './decide.ts';
-import { givenUpToRead, giveUpEvent, inDoubt, isConfirmed, toBeConfirmed } from './doubt.ts';
-import { mayHaveDeleted, requestDeletion } from './own-deletions.ts';
+import { eventNotFound, isConfirmed, isWindowOpen } from './doubt.ts';
+import { withMayHaveMoved, withNotFound, withoutNotFound } from './other-events.ts';
+import type { Outcome } from './outcomes.ts';
+import { mayHaveDeleted } from './own-deletions.ts';
+import { recordFailure } from './record-failure.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
-/** Reads of events that are known to exist, and what it takes to believe that one does not exist any more. */
+/** Reads of events that should exist, and what it takes to believe that one does not exist any more. */
 
 /** `gone` has the booking without its event, `open` the outcome of a run that could not find out. */
-export type KnownEvent =
+export type EventRead =
   | { is: 'found'; calendarId: string; event: CalendarEvent }
   | { is: 'gone'; booking: Booking }
-  | { is: 'open'; outcome: Outcome };
+  | { is: 'open'; outcome: Outcome; failure?: CalendarFailure };
 
 /** Calendars that are searched for an event that its owner may have moved, and how many at once. */
 const searchedCalendars = 20;
@@ -32,72 +37,85 @@ export function isMissing({ kind }: CalendarFailure): boolean {
   return kind === 'not_found' || kind === 'gone';
 }
 
-/** The event of a booking that Google has answered or said to exist, if any. */
-export function placeOf({ observed, doubt }: Booking): EventPlace | undefined {
-  const { calendarId, eventId } = observed ?? doubt ?? {};
-  return calendarId === undefined || eventId === undefined ? undefined : { calendarId, eventId };
+/** `place` in the connected account. */
+export function placeIn({ access }: Session, calendarId: string, eventId: string): EventPlace {
+  return { calendarId, eventId, account: accountFingerprint(access.connection) };
 }
 
 /**
- * Reads a known event. It is gone where Google shows it as deleted, or where two reads at least a minute apart do not
- * find it while its calendar answers; and only if its owner has not moved it to another calendar.
+ * Reads an event. It is gone where Google shows it as deleted, or where two reads at least a minute apart do not find it
+ * while its calendar answers; and only if its owner has not moved it to another calendar.
  */
-export async function readKnownEvent(
+export async function readEvent(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
-  { place, presence }: { place: EventPlace; presence: Presence },
-): Promise<KnownEvent> {
+  place: EventPlace,
+): Promise<EventRead> {
   const { calendarId, eventId } = place;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
   if (found.ok && found.value.status !== 'cancelled') return { is: 'found', calendarId, event: found.value };
-  const open = async (failure: CalendarFailure): Promise<KnownEvent> => ({
-    is: 'open',
-    outcome: await concede(deps, session, booking, failure),
-  });
   if (!found.ok) {
-    if (!isMissing(found.failure)) return open(found.failure);
+    if (!isMissing(found.failure)) return openAfter(deps, session, booking, found.failure);
     if (!isConfirmed(booking, eventId, deps.clock()))
-      return { is: 'open', outcome: notFound(deps, booking, { place, presence }) };
+      return { is: 'open', outcome: notFound(deps, session, booking, place) };
     const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
     // A calendar that does not answer may come back, unless its user has chosen another one.
     const isAbandoned =
       !calendar.ok && !mayPass(calendar.failure) && session.access.connection.calendarId !== calendarId;
-    if (!calendar.ok && !isAbandoned) return open(calendar.failure);
+    if (!calendar.ok && !isAbandoned) return openAfter(deps, session, booking, calendar.failure);
   }
   // An id that Google has never shown as an event can have been moved nowhere.
-  const hasExisted = booking.observed !== undefined || found.ok;
+  const hasExisted = recordedEvent(booking) !== undefined || found.ok;
   const moved = hasExisted ? await findMoved(deps, session, place) : ({ is: 'nowhere' } as const);
-  if (moved && 'kind' in moved) return open(moved);
+  if (moved && 'kind' in moved) return openAfter(deps, session, booking, moved);
   if (moved && 'event' in moved) return { is: 'found', ...moved };
   const mayHaveMoved = moved === undefined && !mayHaveDeleted(session, booking, eventId);
-  const proof = { isProven: found.ok, mayHaveMoved };
-  return { is: 'gone', booking: giveUpEvent(booking, place, proof, deps.clock()) };
+  return {
+    is: 'gone',
+    booking: withoutEvent(booking, place, { isProven: found.ok, mayHaveMoved }, deps.clock()),
+  };
 }
 
-/** The outcome of a run in which Google did not find a known event. */
-export function notFound(
-  { clock, random }: Pick<SyncDeps, 'clock' | 'random'>,
+async function openAfter(
+  deps: SyncDeps,
+  session: Session,
   booking: Booking,
-  { place, presence }: { place: EventPlace; presence: Presence },
-): Outcome {
-  const isAtRest =
-    booking.status === 'scheduled' && presence !== 'absent' && showsWhatIsDesired(booking, presence);
-  return inDoubt(booking, place, { now: clock(), random, isAtRest });
+  failure: CalendarFailure,
+): Promise<EventRead> {
+  return { is: 'open', outcome: await recordFailure(deps, session, booking, failure), failure };
 }
 
 /**
- * The outcome of a re-check that did not find what an attempt may have left, to be confirmed a minute later; undefined
- * where this run has confirmed it, or is no re-check.
+ * The booking whose event is gone. `isProven`: Google itself said that it was deleted; otherwise it is deleted where it
+ * is found again. `mayHaveMoved`: the user's other calendars could not be searched.
  */
-export function confirmedLater(
-  { clock, random }: Pick<SyncDeps, 'clock' | 'random'>,
-  { isSettling }: Session,
+function withoutEvent(
   booking: Booking,
-  { outcome, place }: { outcome: Outcome; place: EventPlace },
-): Outcome | undefined {
-  if (!isSettling || isConfirmed(booking, place.eventId, clock())) return undefined;
-  return { ...outcome, booking: toBeConfirmed(outcome.booking, booking, place, { now: clock(), random }) };
+  place: EventPlace,
+  { isProven, mayHaveMoved }: { isProven: boolean; mayHaveMoved: boolean },
+  now: number,
+): Booking {
+  const noted = isProven ? withoutNotFound(booking, place) : withNotFound(booking, place, now);
+  return mayHaveMoved ? withMayHaveMoved(noted, place) : noted;
+}
+
+/** The outcome of a run in which Google did not find an event. */
+export function notFound(
+  { clock, random }: Pick<SyncDeps, 'clock' | 'random'>,
+  { wanted }: Session,
+  booking: Booking,
+  place: EventPlace,
+): Outcome {
+  return eventNotFound(booking, place, { wanted, now: clock(), random });
+}
+
+/** The calendar of a booking for which no event was found in time: in doubt as long as a late request may create it. */
+export function calendarWithoutEvent(booking: Booking, now: number): CalendarState {
+  const { calendar } = booking;
+  if (calendar.kind === 'in_doubt' && isWindowOpen(booking, now))
+    return { kind: 'in_doubt', until: calendar.until };
+  return { kind: 'absent' };
 }
 
 /**
@@ -140,24 +158,4 @@ export function mayPass({ kind }: CalendarFailure): boolean {
   return (
     kind === 'transient' || kind === 'rate_limited' || kind === 'quota_exceeded' || kind === 'unauthorized'
   );
-}
-
-/** Deletes events that were given up and exist after all. The outcome of the run where Google does not let us. */
-export async function removeGivenUp(
-  deps: SyncDeps,
-  session: Session,
-  booking: Booking,
-): Promise<Outcome | undefined> {
-  const outcomes = await Promise.all(
-    givenUpToRead(booking, session.access.connection, deps.clock()).map(async ({ calendarId, eventId }) => {
-      const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-      if (!found.ok)
-        return mayPass(found.failure) ? concede(deps, session, booking, found.failure) : undefined;
-      if (!isOurs(found.value, booking)) return undefined;
-      const place = { calendarId, eventId };
-      const answer = await requestDeletion(deps, session, place, deleteOptions(booking, found.value));
-      return answer.ok ? undefined : concede(deps, session, booking, answer.failure);
-    }),
-  );
-  return outcomes.find((outcome) => outcome !== undefined);
 }

@@ -1,0 +1,93 @@
+import type { Booking } from '../../shared/booking/booking.ts';
+import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import { isOpen } from '../../shared/booking/status.ts';
+import { getAccess, recordUse } from '../../shared/connection/access-token.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import { AppError, isOperatorError } from '../../shared/lib/app-error.ts';
+import { describeError, log, reportOperatorError } from '../../shared/lib/observability.ts';
+import { check } from './check-event.ts';
+import { keepOrYield } from './conflicts.ts';
+import { type Action, clockSkewSeconds, type Decision } from './decide.ts';
+import { deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
+import { ensure } from './ensure-event.ts';
+import { withNotFound } from './other-events.ts';
+import { checkLater, type Outcome } from './outcomes.ts';
+import type { OwnDeletions } from './own-deletions.ts';
+import { withOpenWrite } from './record-failure.ts';
+import { remove } from './remove-event.ts';
+import { retryAfter, waitForConnection } from './retries.ts';
+import { isOtherAccount, type Session } from './session.ts';
+import type { SyncDeps } from './sync-booking.ts';
+
+/** Runs an action in the user's calendar. Each way it can go ends in an outcome. */
+
+type Reading = { isSlotContested: boolean; validUntil: number; ownDeletions: OwnDeletions };
+
+/** Gets a token and runs the action. Undefined where the snapshot may not be valid any more. */
+export async function runAction(
+  deps: SyncDeps,
+  decision: Extract<Decision, { do: Action }>,
+  { isSlotContested, validUntil, ownDeletions }: Reading,
+): Promise<Outcome | undefined> {
+  const { do: action, wanted, connection } = decision;
+  const isCheck = action === 'check' && !isOpen(decision.booking.nextRun);
+  let booking = withoutFormerDoubt(decision.booking, connection, deps.clock());
+  let session: Session | undefined;
+  try {
+    const access = await getAccess(deps, connection);
+    if (isOtherAccount(access.connection, connection)) return undefined;
+    session = { access, refreshed: false, until: validUntil, wanted, hasOpenWrite: false, ownDeletions };
+    const hindered = await deleteOthers(deps, session, booking, action);
+    if (hindered) return isCheck ? checkLater(booking, deps.clock()) : hindered;
+    booking = await deleteLeftBehind(deps, session, booking);
+    const used = session.access.connection;
+    const run = isCheck && isSlotContested ? async () => ({ booking }) : actions[action];
+    const [outcome] = await Promise.all([run(deps, session, booking), noteUse(deps, used)]);
+    return isSlotContested ? await keepOrYield(deps, session, outcome) : outcome;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code === 'concurrent_update') return undefined;
+    if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
+    const moment = { now: deps.clock(), random: deps.random };
+    if (isCheck) return checkLater(booking, moment.now);
+    const left = session ? withOpenWrite(session, booking, moment.now) : booking;
+    if (error.code === 'reauthorization_required')
+      return { booking: waitForConnection({ booking: left, ...moment }) };
+    return retryAfter(left, { code: error.code, message: error.message }, moment);
+  }
+}
+
+/** Deletes events beside the current one. The outcome of the run where Google does not let us. */
+async function deleteOthers(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  action: Action,
+): Promise<Outcome | undefined> {
+  const { kind } = booking.calendar;
+  const isDue = (booking.nextRun?.at ?? Number.POSITIVE_INFINITY) <= deps.clock() + clockSkewSeconds;
+  const mayHaveOrphans = action === 'check' ? isDue : kind === 'absent' || kind === 'in_doubt';
+  const hindered = mayHaveOrphans ? await deleteOrphans(deps, session, booking) : undefined;
+  return hindered ?? deleteFoundAgain(deps, session, booking);
+}
+
+/** A doubt from another account says nothing about the connected one. Its event is deleted if that account comes back. */
+function withoutFormerDoubt(booking: Booking, connection: GrantedConnection, now: number): Booking {
+  const { calendar } = booking;
+  const place = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
+  if (calendar.kind !== 'in_doubt' || !place || !isInFormerAccount(place, connection)) return booking;
+  const { notFound: _, ...doubt } = calendar;
+  return withNotFound({ ...booking, calendar: doubt }, place, now);
+}
+
+type ActionOf = (deps: SyncDeps, session: Session, booking: Booking) => Promise<Outcome>;
+
+const actions: Record<Action, ActionOf> = { ensure, check, remove };
+
+/** Beside the action, and never its undoing: a use that is not on record costs one refresh at the next use. */
+async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<void> {
+  await recordUse(deps, connection).catch((error: unknown) => {
+    const { userId } = connection;
+    log.warn('Use of a connection was not recorded', { userId, reason: describeError(error) });
+  });
+}

@@ -1,0 +1,110 @@
+import type { Booking } from '../../shared/booking/booking.ts';
+import { orphanedProblem, paymentOf } from '../../shared/booking/booking-payments.ts';
+import { mergeFacts } from '../../shared/booking/payment.ts';
+import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
+import type { LoadSnapshot, SyncSnapshot } from '../../shared/booking/store.ts';
+import type { RoutedPayment } from './apply-payment.ts';
+import { placeStored } from './whole-days.ts';
+
+/** What a run reads before it decides. */
+
+type ReadDeps = { readForSync: LoadSnapshot };
+
+/** What a run has read. `payment`: the message, with the booking that the payment is recorded in. */
+export type Snapshot = SyncSnapshot & { payment?: RoutedPayment };
+
+/**
+ * Reads what the message is about, in one call where it names booking and user. A payment that has been named before
+ * leads to the booking it was named for, and a booking says whose calendar it is: both outweigh the message.
+ */
+export async function loadSnapshot(
+  deps: ReadDeps,
+  message: PaymentReported | SyncRequested,
+): Promise<Snapshot> {
+  return placeStored(await readSnapshot(deps, message));
+}
+
+async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncRequested): Promise<Snapshot> {
+  if (message.type === 'sync') return withOwner(deps, await deps.readForSync(message), message.userId);
+  const { paymentId, booking: named } = message;
+  const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
+  const { pointer } = first;
+  const { bookingId, userId, ...payment } = routeOf(message, first);
+  if (bookingId === undefined) return { ...(pointer ? { pointer } : {}), payment };
+  const isNamed = bookingId === named?.bookingId;
+  const there = isNamed ? first : await deps.readForSync({ bookingId, userId });
+  const isApart = !isNamed || payment.orphan !== undefined;
+  if (isApart && bookingId !== pointer?.bookingId && isOfOther(there.booking, userId)) {
+    // The payment's own id is taken by a booking of another user: the payment is known by its pointer only.
+    const { booking: _, ...unrecorded } = payment;
+    const orphan = payment.orphan ?? ({ reason: 'user_mismatch', bookingId } as const);
+    return { ...(pointer ? { pointer } : {}), payment: { ...unrecorded, orphan } };
+  }
+  return { ...(await withOwner(deps, { ...there, ...(pointer ? { pointer } : {}) }, userId)), payment };
+}
+
+/** The snapshot with the connection of the booking's owner, where that is another user than the one who was read. */
+async function withOwner(
+  deps: ReadDeps,
+  seen: SyncSnapshot,
+  userId: string | undefined,
+): Promise<SyncSnapshot> {
+  const { booking } = seen;
+  if (!booking?.appointment || booking.userId === userId) return seen;
+  const { connection: _, ...rest } = seen;
+  return { ...rest, ...(await deps.readForSync({ userId: booking.userId })) };
+}
+
+type Route = RoutedPayment & { bookingId?: string | undefined; userId?: string | undefined };
+
+/**
+ * The booking that records a payment, and its user. The first booking that a confirmed payment references stays the
+ * one; a booking of another user than the payment names is never it, and none is where the named user is unusable.
+ */
+function routeOf(message: PaymentReported, { booking, pointer }: SyncSnapshot): Route {
+  const { booking: named, paymentId, ...rest } = message;
+  const paid = pointer?.bookingId;
+  if (!named) return { ...message, bookingId: paid, userId: pointer?.userId };
+  const { bookingId, userId } = named;
+  if (countsForNoUser(named, booking) || (userId !== undefined && isOfOther(booking, userId)))
+    return routeApart(message, named, { booking, paid });
+  if (paid !== undefined && paid !== bookingId)
+    return { ...rest, paymentId, bookingId: paid, userId: pointer?.userId };
+  if (named.mustExist && !booking)
+    return { ...rest, paymentId, orphan: { reason: 'booking_unknown', bookingId } };
+  return { ...message, bookingId, userId };
+}
+
+/** Whether a payment names an unusable user. One that may pay for declared bookings only needs one to be judged. */
+function countsForNoUser(
+  { unusableUser, mustExist }: BookingFromPayment,
+  booking: Booking | undefined,
+): boolean {
+  return unusableUser === true && !(mustExist && !booking);
+}
+
+/** The booking of its own for a payment that names another user than the booking has, or an unusable one. */
+function routeApart(
+  message: PaymentReported,
+  { bookingId, userId, unusableUser, problems: unusable }: BookingFromPayment,
+  { booking, paid }: { booking: Booking | undefined; paid: string | undefined },
+): Route {
+  const { paymentId } = message;
+  const user = userId === undefined ? {} : { userId };
+  const orphan = isOfOther(booking, userId)
+    ? { orphan: { reason: 'user_mismatch', bookingId, ...user } as const }
+    : {};
+  const target = paid === undefined || paid === bookingId ? paymentId : paid;
+  const problems = [
+    ...(unusableUser ? unusable : []),
+    ...(orphan.orphan ? [orphanedProblem({ paymentId, ...orphan.orphan })] : []),
+  ];
+  // What is known of a payment that counted for the booking goes with it.
+  const facts = mergeFacts(booking && paymentOf(booking, paymentId), message.facts);
+  const record = { bookingId: target, ...user, problems };
+  return { ...message, facts, booking: record, ...orphan, bookingId: target, userId };
+}
+
+function isOfOther(booking: Booking | undefined, userId: string | undefined): boolean {
+  return booking?.userId !== undefined && booking.userId !== userId;
+}

@@ -1,0 +1,151 @@
+import { appendTimeline, type Booking, type NextRun, type Presence } from '../../shared/booking/booking.ts';
+import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import type { CalendarFailure, CalendarFailureKind } from '../../shared/google/calendar.ts';
+import type { Problem } from '../../shared/lib/app-error.ts';
+import { backoff } from '../../shared/lib/backoff.ts';
+import { problemOf } from './calendar-problems.ts';
+import { deadlineOf } from './deadlines.ts';
+import type { Moment } from './doubt.ts';
+import { giveUp, type Outcome } from './outcomes.ts';
+
+/** Runs that could not do what they were for: when the next one is due, and why. */
+
+/** Seconds over which the bookings of a paused calendar come back: a limit is counted by the minute. */
+const pauseSpreadSeconds = 60;
+/** Seconds between two attempts, by what prevents them. */
+const retryRanges = {
+  soon: { first: 30, longest: 3600 },
+  rate: { first: 60, longest: 3600 },
+  quota: { first: 3600, longest: 6 * 3600 },
+  connection: { first: 60, longest: 6 * 3600 },
+};
+/** A calendar that Google does not find may be a passing fault: tried again soon for this many attempts. */
+const notFoundAttempts = 6;
+
+const pausedCode: `google_${CalendarFailureKind}` = 'google_rate_limited';
+const problems = {
+  noConnection: {
+    code: 'no_connection',
+    message: 'The user has no working Google connection. The booking is synced as soon as there is one.',
+  },
+  paused: {
+    code: pausedCode,
+    message:
+      "Google has refused calls to this user's calendar as too many. Its other bookings wait a minute, too.",
+  },
+} satisfies Record<string, Problem>;
+
+/** The user has no working connection: waits until there is one, or the deadline. */
+export function waitForConnection({ booking, now, random }: Moment & { booking: Booking }): Booking {
+  const count = countOf(booking, 'no_connection');
+  return {
+    ...booking,
+    nextRun: {
+      why: 'no_connection',
+      at: dueAt(booking, now, backoff(count, random, retryRanges.connection)),
+      count,
+    },
+    problems: [problems.noConnection],
+  };
+}
+
+/** Runs in a row that ended for this reason, this one included. */
+function countOf({ nextRun }: Booking, why: NextRun['why']): number {
+  return nextRun?.why === why ? nextRun.count + 1 : 1;
+}
+
+/** It did not work this time: tried again after `wait` seconds. */
+function retryLater(
+  booking: Booking,
+  problem: Problem,
+  wait: number,
+  now: number,
+  refused?: Pick<NextRun, 'refusal'>,
+): Outcome {
+  const why = refused ? 'refused' : 'retry';
+  const count = countOf(booking, why);
+  const since = booking.nextRun?.since ?? now;
+  return {
+    booking: {
+      ...booking,
+      nextRun: { why, at: dueAt(booking, now, wait), count, ...(refused ?? { since }) },
+      problems: [problem],
+      timeline: appendTimeline(booking.timeline, now, 'attempt failed', problem.code),
+    },
+  };
+}
+
+/** The outcome of a run that Google's Calendar ended with `failure`. */
+export function afterFailure(
+  booking: Booking,
+  failure: CalendarFailure,
+  { wanted, now, random }: Moment & { wanted: Presence },
+  connection?: Pick<GrantedConnection, 'connectedAt' | 'choices'>,
+): Outcome {
+  const problem = problemOf(failure);
+  if (failure.kind === 'refused')
+    return { booking: giveUp(booking, { reason: 'failed', wanted, now, because: problem }) };
+  const by = refusers[failure.kind];
+  const count = countOf(booking, by ? 'refused' : 'retry');
+  const range = rangeOf(failure, count);
+  // A longer wait than the longest of our own could last until the appointment is over.
+  const asked = Math.min(failure.retryAfter ?? 0, range.longest);
+  const wait = Math.max(asked, backoff(count, random, range));
+  if (!by) return retryLater(booking, problem, wait, now);
+  const { connectedAt, choices } = connection ?? {};
+  const refusal = {
+    by,
+    reason: failure.reason,
+    ...(connectedAt === undefined ? {} : { connectedAt }),
+    ...(choices === undefined ? {} : { choices }),
+  };
+  return retryLater(booking, problem, wait, now, { refusal });
+}
+
+/** What refuses although the user is connected. */
+const refusers: Partial<Record<CalendarFailure['kind'], 'account' | 'calendar'>> = {
+  account_refused: 'account',
+  not_found: 'calendar',
+  permission_missing: 'calendar',
+};
+
+function rangeOf({ kind }: CalendarFailure, count: number): { first: number; longest: number } {
+  const lasts = kind === 'quota_exceeded' || kind === 'account_refused' || kind === 'permission_missing';
+  if (lasts || (kind === 'not_found' && count > notFoundAttempts)) return retryRanges.quota;
+  return kind === 'rate_limited' ? retryRanges.rate : retryRanges.soon;
+}
+
+/** The outcome of a run that something other than Calendar has ended, for a reason that may pass. */
+export function retryAfter(booking: Booking, problem: Problem, { now, random }: Moment): Outcome {
+  const wait = backoff(countOf(booking, 'retry'), random, retryRanges.soon);
+  return retryLater(booking, problem, wait, now);
+}
+
+/** Instead of a call to Google, a later run. A check keeps its reason; otherwise the booking waits for the calendar. */
+export function pause(booking: Booking, until: number, { now, random }: Moment): Booking {
+  const { nextRun } = booking;
+  const at = dueAt(booking, now, until - now + 1 + Math.round(pauseSpreadSeconds * random()));
+  if (nextRun?.why === 'check' || nextRun?.why === 'in_doubt')
+    return { ...booking, nextRun: { ...nextRun, at } };
+  const since = nextRun?.since;
+  const isKnown = booking.problems.some(({ code }) => code === problems.paused.code);
+  return {
+    ...booking,
+    nextRun: {
+      why: 'paused',
+      at,
+      count: countOf(booking, 'paused'),
+      ...(since === undefined ? {} : { since }),
+    },
+    problems: [problems.paused],
+    timeline: isKnown
+      ? booking.timeline
+      : appendTimeline(booking.timeline, now, 'calendar paused', problems.paused.code),
+  };
+}
+
+/** Never later than the deadline or, after that, the end: the run at that moment records and publishes `missed`. */
+function dueAt({ appointment }: Booking, now: number, wait: number): number {
+  const moments = appointment ? [deadlineOf(appointment), appointment.endsAt] : [];
+  return Math.min(now + wait, moments.find((at) => at > now) ?? Number.POSITIVE_INFINITY);
+}

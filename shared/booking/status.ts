@@ -1,0 +1,233 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { BusEventType } from '../aws/bus-events.ts';
+import { toIso } from '../lib/clock.ts';
+import {
+  appendTimeline,
+  type Booking,
+  type BookingStatus,
+  knownEvent,
+  type NextRun,
+  type Presence,
+  type Published,
+} from './booking.ts';
+import { isConflict, mainPayment, statusWithoutEvent } from './booking-payments.ts';
+
+/** What follows from the state of a booking: its status, the bus events that are due, and the timeline. */
+
+/** Whether the next run pursues the desired state; checks and re-checks do not. */
+export function isOpen(nextRun: NextRun | undefined): nextRun is NextRun {
+  return nextRun !== undefined && nextRun.why !== 'in_doubt' && nextRun.why !== 'check';
+}
+
+/** Whether the revision and presence that are wanted were given up. */
+export function isGivenUp({ givenUp, revision }: Booking, wanted: Presence): boolean {
+  return givenUp?.revision === revision && givenUp.presence === wanted;
+}
+
+/** Whether the event on record, one that its owner has deleted included, shows the desired state. */
+export function showsDesired({ calendar, revision }: Booking, wanted: Presence): boolean {
+  const event = calendar.kind === 'absent' ? undefined : calendar.event;
+  return event?.revision === revision && (event.tentative ?? false) === (wanted === 'tentative');
+}
+
+export function statusOf(booking: Booking, wanted: Presence): BookingStatus {
+  const { appointment, cancelledAt, nextRun, givenUp, calendar } = booking;
+  if (!appointment) return cancelledAt === undefined ? 'failed' : 'cancelled';
+  if (nextRun?.why === 'no_connection') return 'waiting_for_connection';
+  if (isOpen(nextRun)) return 'pending';
+  if (givenUp && isGivenUp(booking, wanted)) return givenUp.reason;
+  if (wanted === 'absent') return knownEvent(booking) ? 'pending' : statusWithoutEvent(booking);
+  if (!showsDesired(booking, wanted)) return 'pending';
+  if (calendar.kind === 'deleted_by_owner') return 'deleted_by_user';
+  return wanted === 'tentative' ? 'held' : 'scheduled';
+}
+
+/** The event that a state calls for. `key`: what it says; consumers know it already where it is that of the last one. */
+type Announcement = { type: BusEventType; key: string };
+
+function announcementOf(
+  before: Booking | undefined,
+  booking: Booking,
+  wanted: Presence,
+): Announcement | undefined {
+  const { status, eventNumber, revision } = booking;
+  const key = `${revision}.${wanted}`;
+  switch (status) {
+    case 'scheduled':
+      return scheduledAnnouncement(before, booking);
+    case 'held': {
+      const isNews = booking.problems.some(
+        (problem) => isConflict(problem) && !hasProblem(before, problem.code),
+      );
+      return isNews ? { type: 'booking.conflict', key: `${eventNumber}.${key}` } : undefined;
+    }
+    case 'waiting_for_connection':
+      return { type: 'booking.waiting', key: 'waiting' };
+    case 'cancelled':
+      return { type: 'booking.cancelled', key: 'cancelled' };
+    case 'declared':
+      return releasedAnnouncement(before, booking);
+    case 'conflict':
+      return { type: 'booking.conflict', key };
+    case 'missed':
+      return { type: 'booking.missed', key };
+    case 'failed': {
+      if (booking.appointment) return { type: 'booking.failed', key };
+      // Without an appointment, news are another payment, and the owner.
+      const owner = booking.userId === undefined ? '' : '.owned';
+      return { type: 'booking.failed', key: `${mainPayment(booking) ?? revision}${owner}` };
+    }
+    case 'deleted_by_user':
+      return { type: 'booking.deleted_by_user', key: `${eventNumber}` };
+    case 'pending':
+      return undefined;
+  }
+}
+
+function scheduledAnnouncement(before: Booking | undefined, booking: Booking): Announcement | undefined {
+  const event = knownEvent(booking);
+  const previous = before && knownEvent(before);
+  const isChange = previous !== undefined && !previous.tentative && previous.eventId === event?.eventId;
+  const plain = `${booking.eventNumber}.${booking.revision}`;
+  const withMeet = `${plain}.meet`;
+  // A Meet link that its owner has removed is no change of the booking.
+  const hasMeet = event?.meet?.state === 'ready' || booking.published?.key === withMeet;
+  return { type: isChange ? 'booking.rescheduled' : 'booking.scheduled', key: hasMeet ? withMeet : plain };
+}
+
+/** A booking that is only declared again. One that was never published as anything else is declared as its backend knows. */
+function releasedAnnouncement(
+  before: Booking | undefined,
+  { published, eventNumber }: Booking,
+): Announcement | undefined {
+  const event = before && knownEvent(before);
+  const key = `${eventNumber}`;
+  if (event) return { type: event.tentative ? 'booking.hold_released' : 'booking.cancelled', key };
+  if (!published) return undefined;
+  const isKnown = published.type === 'booking.hold_released' || published.type === 'booking.cancelled';
+  return isKnown ? published : { type: 'booking.hold_released', key };
+}
+
+function hasProblem(booking: Booking | undefined, code: string): boolean {
+  return booking?.problems.some((problem) => problem.code === code) ?? false;
+}
+
+const ofExistingEvent: BusEventType[] = ['booking.scheduled', 'booking.rescheduled'];
+
+function saysTheSame(said: Announcement, last: Published | undefined): boolean {
+  if (said.key !== last?.key) return false;
+  return said.type === last.type || [said.type, last.type].every((type) => ofExistingEvent.includes(type));
+}
+
+/**
+ * - `same`: the last event may not have been published in order, or not at all: again, under its id
+ * - `new`: an event of this run was published for a write that it lost: consumers must hear the status again, as a new event
+ */
+export type Republish = 'no' | 'same' | 'new';
+
+/** The booking to save, the same object as `stored` where nothing has changed, and the events to publish before. */
+export type Conclusion = { booking: Booking; events: BusEventType[]; isNews: boolean };
+
+/** Derives status, timeline and events of a booking in one place. */
+export function conclude(
+  stored: Booking | undefined,
+  next: Booking,
+  { wanted, now, republish = 'no' }: { wanted: Presence; now: number; republish?: Republish },
+): Conclusion {
+  const booking: Booking = { ...next, status: statusOf(next, wanted) };
+  const said = announcementOf(stored, booking, wanted);
+  const last = booking.published;
+  const isNew = said !== undefined && !saysTheSame(said, last);
+  // Without an appointment no run calls Google, so none is lost between Google and the table.
+  const isLostPossible = booking.appointment !== undefined && republish !== 'no';
+  const canRepeat = last !== undefined && !last.answered && isLostPossible;
+  const isRepeated = said !== undefined && !isNew && canRepeat;
+  const type = isRepeated ? last.type : said?.type;
+  const number = (last?.number ?? 0) + (isNew || republish === 'new' ? 1 : 0);
+  const isPublished = type !== undefined && said !== undefined && (isNew || isRepeated);
+  const concluded: Booking = {
+    ...booking,
+    ...(isPublished ? { published: { type, key: said.key, number } } : {}),
+    timeline: timelineOf(stored, booking, isNew ? type : undefined, now),
+    updatedAt: toIso(now),
+  };
+  const events = isPublished ? [type] : [];
+  if (isBesideAnother(stored, booking, events)) events.push('booking.conflict');
+  const isSame =
+    stored !== undefined && isDeepStrictEqual(stored, { ...concluded, updatedAt: stored.updatedAt });
+  const isNews = isNew || republish === 'new' || (events.length > 0 && !isRepeated);
+  return { booking: isSame ? stored : concluded, events, isNews };
+}
+
+/** Whether an event beside another appointment, or perhaps, is to be published as a conflict too. */
+function isBesideAnother(
+  before: Booking | undefined,
+  { status, problems }: Booking,
+  events: BusEventType[],
+): boolean {
+  const codes = problems.filter(isConflict).map(({ code }) => code);
+  if (status !== 'scheduled' || codes.length === 0) return false;
+  return events.includes('booking.scheduled') || codes.some((code) => !hasProblem(before, code));
+}
+
+function timelineOf(
+  before: Booking | undefined,
+  booking: Booking,
+  type: BusEventType | undefined,
+  now: number,
+): Booking['timeline'] {
+  const { timeline, status, problems } = booking;
+  if (status === 'failed')
+    return type ? appendTimeline(timeline, now, 'failed', problems[0]?.code) : timeline;
+  const what = textOf(before, booking, type);
+  return what === undefined ? timeline : appendTimeline(timeline, now, what);
+}
+
+function textOf(
+  before: Booking | undefined,
+  booking: Booking,
+  type: BusEventType | undefined,
+): string | undefined {
+  const { status } = booking;
+  const isNewStatus = before?.status !== status;
+  switch (status) {
+    case 'scheduled':
+      if (type === undefined || type === 'booking.scheduled') return type && 'scheduled';
+      return before && knownEvent(before)?.revision === booking.revision ? 'Meet link made' : 'changed';
+    case 'held':
+      return isNewStatus || (before && !showsDesired({ ...before, revision: booking.revision }, 'tentative'))
+        ? 'held'
+        : undefined;
+    case 'declared':
+      return before && isNewStatus ? 'slot released' : undefined;
+    case 'waiting_for_connection':
+      return isNewStatus ? 'waiting for a connection' : undefined;
+    case 'deleted_by_user':
+      return isNewStatus ? 'deleted by its owner' : undefined;
+    case 'cancelled':
+    case 'conflict':
+    case 'missed':
+      return isNewStatus ? status : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** `booking` with its status, after a change of the desired state: either a run was requested, or no event exists. */
+export function withStatus(booking: Booking): Booking {
+  return { ...booking, status: statusOf(booking, 'absent') };
+}
+
+/** A cancelled booking whose backend knows it from an answer of the API: it is not published too. */
+export function answered(booking: Booking): Booking {
+  const { status, published } = booking;
+  if (status !== 'cancelled' || published?.key === 'cancelled') return booking;
+  const number = (published?.number ?? 0) + 1;
+  return { ...booking, published: { type: 'booking.cancelled', key: 'cancelled', number, answered: true } };
+}
+
+/** `booking` whose next event is published even if it says what the last one said. */
+export function unpublished(booking: Booking): Booking {
+  const { published } = booking;
+  return published ? { ...booking, published: { ...published, key: '' } } : booking;
+}
