@@ -1,11 +1,11 @@
-import { auth, calendar } from '@googleapis/calendar';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { type Appointment, type Booking, recordedEvent } from '../../shared/booking/booking.ts';
+import { type Appointment, recordedEvent } from '../../shared/booking/booking.ts';
 import { type EventDetails, eventDetails } from '../../shared/booking/event-details.ts';
-import { calendarScopes } from '../../shared/google/token-endpoint.ts';
-import { ada, startWorld, type World } from './world.ts';
+import { bookingSteps } from './booking-steps.ts';
+import { ownersCalendar } from './owners-calendar.ts';
+import { startWorld, type World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -13,6 +13,7 @@ beforeEach(async () => {
   await world.connect('user-1');
 });
 afterEach(() => world.close());
+const { payment: paid, stored, sync: again } = bookingSteps(() => world);
 
 const everything: EventDetails = {
   attendees: [{ email: 'guest@example.com', displayName: 'A guest', optional: true }],
@@ -24,14 +25,6 @@ const everything: EventDetails = {
   transparency: 'transparent',
   source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
 };
-const paid = (change: Partial<Appointment>) => {
-  const message = world.payment('b1');
-  const appointment = { ...(message.booking.appointment as Appointment), ...change };
-  return { ...message, booking: { ...message.booking, appointment } };
-};
-const stored = async () => (await world.booking('b1')) as Booking;
-const again = () =>
-  syncBooking(world.deps, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
 async function change(appointment: Partial<Appointment>): Promise<void> {
   const booking = await stored();
   const changed = { ...(booking.appointment as Appointment), ...appointment };
@@ -44,13 +37,8 @@ async function change(appointment: Partial<Appointment>): Promise<void> {
 }
 /** The event as Google's own client reads it. */
 async function event() {
-  const scopes = [calendarScopes.owned];
-  const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
-  const oauth = new auth.OAuth2();
-  oauth.setCredentials({ access_token: accessToken });
-  const google = calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
   const eventId = recordedEvent(await stored())?.eventId ?? '';
-  return (await google.events.get({ calendarId: 'primary', eventId })).data;
+  return (await ownersCalendar(world).events.get({ calendarId: 'primary', eventId })).data;
 }
 const queries = () => world.google.control.requests().map(({ route, query }) => `${route} ${query}`.trim());
 

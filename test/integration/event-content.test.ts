@@ -1,11 +1,10 @@
-import { auth, calendar, type calendar_v3 } from '@googleapis/calendar';
+import type { calendar_v3 } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import { type Appointment, type Booking, recordedEvent } from '../../shared/booking/booking.ts';
+import { recordedEvent } from '../../shared/booking/booking.ts';
 import type { EventDetails } from '../../shared/booking/event-details.ts';
-import { calendarScopes } from '../../shared/google/token-endpoint.ts';
-import { ada, startWorld, type World } from './world.ts';
+import { bookingSteps } from './booking-steps.ts';
+import { ownersCalendar } from './owners-calendar.ts';
+import { startWorld, type World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -13,18 +12,13 @@ beforeEach(async () => {
   await world.connect('user-1');
 });
 afterEach(() => world.close());
+const { sync, stored, change, payment } = bookingSteps(() => world);
+const pay = (details: EventDetails = {}) => sync(payment({ details }));
+const owner = () => ownersCalendar(world);
 
 const guests = [{ email: 'guest1@example.com' }, { email: 'guest2@example.com' }];
-const stored = async () => (await world.booking('b1')) as Booking;
-const sync = () =>
-  syncBooking(world.deps, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
-const pay = (details: EventDetails = {}) => {
-  const message = world.payment('b1');
-  const appointment = { ...(message.booking.appointment as Appointment), details };
-  return syncBooking(world.deps, { ...message, booking: { ...message.booking, appointment } });
-};
 const hold = async (details: EventDetails = {}) => {
-  const appointment = { ...(world.payment('b1').booking.appointment as Appointment), details };
+  const { appointment } = payment({ details }).booking;
   await world.declare('b1', {
     appointment,
     hold: true,
@@ -33,18 +27,6 @@ const hold = async (details: EventDetails = {}) => {
   });
   await sync();
 };
-const change = async (body: object) => {
-  await patchBooking(world.deps, { userId: 'user-1', bookingId: 'b1' }, body);
-  await sync();
-};
-/** The owner of the calendar, with Google's own client. */
-function owner() {
-  const scopes = [calendarScopes.owned];
-  const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
-  const oauth = new auth.OAuth2();
-  oauth.setCredentials({ access_token: accessToken });
-  return calendar({ version: 'v3', auth: oauth, rootUrl: `${world.google.url}/` });
-}
 const place = async () => ({ calendarId: 'primary', eventId: recordedEvent(await stored())?.eventId ?? '' });
 const event = async () => (await owner().events.get(await place())).data;
 const edit = async (requestBody: calendar_v3.Schema$Event) =>

@@ -1,12 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
+import { cancelBooking } from '../../functions/bookings/change-booking.ts';
 import type { RouteName } from '../../infra/local/google/faults.ts';
 import { recordedEvent } from '../../shared/booking/booking.ts';
-import type { SyncRequested } from '../../shared/booking/queue.ts';
-import { listWritableCalendars } from '../../shared/google/calendar.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
+import { bookingSteps } from './booking-steps.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /** A known event that Google does not find: gone only when two reads a minute apart say so while its calendar answers. */
@@ -16,33 +14,14 @@ beforeEach(async () => {
   world = await startWorld();
 });
 afterEach(() => world.close());
+const { target, again, sync, stored, runWhenDue, move, refund, moveByHand } = bookingSteps(() => world);
 
-const target = { userId: 'user-1', bookingId: 'b1' };
-const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
-const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
-const stored = async () => {
-  const booking = await world.booking('b1');
-  if (!booking) throw new Error('There is no booking.');
-  return booking;
-};
-/** The next run, when it is due. */
-const runWhenDue = async () => {
-  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
-  await sync();
-};
 const misses = (on: RouteName, status: 404 | 410, times = 1) =>
   world.google.control.fail({
     on,
     times,
     how: { status, reason: status === 404 ? 'notFound' : 'deleted' },
   });
-const move = async (hours = 2) => {
-  const { startsAt = 0, endsAt = 0 } = (await stored()).appointment ?? {};
-  const at = (seconds: number) => new Date((seconds + hours * 3600) * 1000).toISOString();
-  await patchBooking(world.deps, target, { start: at(startsAt), end: at(endsAt) });
-  await sync();
-};
-const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
 const times = () => world.events().map(({ start }) => Date.parse(start?.dateTime ?? '') / 1000);
 const inDoubt = { problems: [{ code: 'event_in_doubt' }] };
 
@@ -288,14 +267,6 @@ describe('a calendar that is not shared for a while', () => {
 
 describe('an event that its owner moved to another calendar', () => {
   const scopes = ['openid', calendarScopes.owned, optionalScopes.calendarList];
-  const moveByHand = async () => {
-    const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
-    const listed = await listWritableCalendars(world.deps.calendar, accessToken);
-    const other = listed.ok && listed.value.find(({ primary }) => !primary);
-    if (!other) throw new Error('Ada has one calendar only.');
-    world.google.control.moveEvent(ada, recordedEvent(await stored())?.eventId ?? '', other.id);
-    return other.id;
-  };
 
   it.each([
     ['accessNotConfigured', { status: 'pending', eventNumber: 0 }],

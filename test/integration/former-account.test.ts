@@ -9,10 +9,10 @@ import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { recordedEvent } from '../../shared/booking/booking.ts';
-import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { randomSecret } from '../../shared/crypto/oauth-state.ts';
 import { signUserToken } from '../../shared/crypto/user-token.ts';
 import { audiences } from '../../shared/lib/names.ts';
+import { bookingSteps } from './booking-steps.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /** A user connects another Google account: events in the former one are neither searched nor taken for deleted. */
@@ -20,7 +20,6 @@ import { ada, ben, startWorld, type World } from './world.ts';
 const publicUrl = 'http://localhost:3000';
 /** "Appointments" of Ada in the simulated Google. */
 const secondCalendar = `c_${createHash('sha256').update('100000000000000000001').digest('hex')}@group.calendar.google.com`;
-const target = { userId: 'user-1', bookingId: 'b1' };
 
 let world: World;
 beforeEach(async () => {
@@ -28,6 +27,9 @@ beforeEach(async () => {
   await connect(ada);
 });
 afterEach(() => world.close());
+const { target, again, sync, stored, runWhenDue, refund, paymentStartingIn } = bookingSteps(() => world);
+/** A payment for an appointment in three days. */
+const payment = () => paymentStartingIn(3 * 86_400);
 
 /** Connects an account on Google's pages, and syncs the requeued bookings. */
 async function connect(account: string): Promise<void> {
@@ -58,36 +60,12 @@ async function connect(account: string): Promise<void> {
     else await syncBooking(world.deps, message);
   }
 }
-const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
-const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
-const stored = async () => {
-  const booking = await world.booking('b1');
-  if (!booking) throw new Error('There is no booking.');
-  return booking;
-};
 const problems = async () => (await viewBooking(world.deps, 'user-1', 'b1')).problems.map(({ code }) => code);
 const eventsOf = (account: string) =>
   world.google.control
     .events(account)
     .filter(({ status }) => status !== 'cancelled')
     .map(({ status, start }) => ({ status, at: Date.parse(start?.dateTime ?? '') / 1000 }));
-const runWhenDue = async () => {
-  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
-  await sync();
-};
-/** A payment for an appointment in three days. */
-const payment = () => {
-  const paid = world.payment('b1');
-  const { appointment } = paid.booking;
-  if (!appointment) throw new Error('There is no appointment.');
-  const startsAt = world.time.now + 3 * 86_400;
-  const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
-  const times = { startsAt, endsAt: startsAt + 3600 };
-  const start = { dateTime: iso(startsAt) };
-  const end = { dateTime: iso(startsAt + 3600) };
-  return { ...paid, booking: { ...paid.booking, appointment: { ...appointment, ...times, start, end } } };
-};
-const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
 const move = async () => {
   const { startsAt = 0, endsAt = 0 } = (await stored()).appointment ?? {};
   const at = (seconds: number) => new Date((seconds + 7200) * 1000).toISOString();

@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { bookingSteps } from './booking-steps.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 /** Google needs a time zone for an event that its owner has turned into a series; a booking may have offsets only. */
@@ -11,11 +9,8 @@ beforeEach(async () => {
   world = await startWorld();
 });
 afterEach(() => world.close());
+const { sync, stored, change } = bookingSteps(() => world);
 
-const target = { userId: 'user-1', bookingId: 'b1' };
-const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
-const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
-const stored = () => world.booking('b1');
 const event = () => world.events()[0];
 const pay = async () => {
   await sync(world.payment('b1'));
@@ -37,10 +32,6 @@ const makeSeries = (timeZone: string) =>
     start: { dateTime: '2027-07-01T10:00:00', timeZone },
     end: { dateTime: '2027-07-01T11:00:00', timeZone },
   });
-const change = async (body: object) => {
-  await patchBooking(world.deps, target, body);
-  await sync();
-};
 const instants = () =>
   [event()?.start, event()?.end].map((time) => new Date(time?.dateTime ?? '').toISOString());
 

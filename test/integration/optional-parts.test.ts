@@ -1,10 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { patchBooking } from '../../functions/bookings/change-booking.ts';
-import { type Appointment, type Booking, recordedEvent } from '../../shared/booking/booking.ts';
+import { type Appointment, recordedEvent } from '../../shared/booking/booking.ts';
 import type { EventDetails } from '../../shared/booking/event-details.ts';
 import type { EventBody } from '../../shared/google/calendar.ts';
 import { logged } from '../support/setup.ts';
+import { bookingSteps } from './booking-steps.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;
@@ -30,6 +29,8 @@ beforeEach(async () => {
   };
 });
 afterEach(() => world.close());
+const { sync, stored, change, payment } = bookingSteps(() => world);
+const pay = (other: Partial<Appointment>) => sync(payment(other));
 
 const day = '2027-03-01';
 const berlin = {
@@ -45,18 +46,6 @@ const everything: EventDetails = {
   reminders: [{ method: 'popup', minutes: 30 }],
   colorId: '7',
   source: { title: 'LeadsCalendar', url: 'https://leads.example.com/b1' },
-};
-const stored = async () => (await world.booking('b1')) as Booking;
-const sync = () =>
-  syncBooking(world.deps, { type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
-const pay = (change: Partial<Appointment>) => {
-  const message = world.payment('b1');
-  const appointment = { ...(message.booking.appointment as Appointment), ...change };
-  return syncBooking(world.deps, { ...message, booking: { ...message.booking, appointment } });
-};
-const change = async (body: object) => {
-  await patchBooking(world.deps, { userId: 'user-1', bookingId: 'b1' }, body);
-  await sync();
 };
 const event = () => world.events()[0];
 

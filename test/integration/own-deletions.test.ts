@@ -1,13 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import { recordedEvent } from '../../shared/booking/booking.ts';
-import type { SyncRequested } from '../../shared/booking/queue.ts';
-import { listWritableCalendars } from '../../shared/google/calendar.ts';
-import { calendarScopes } from '../../shared/google/token-endpoint.ts';
-import { optionalScopes } from '../../shared/lib/names.ts';
-import { ada, startWorld, type World } from './world.ts';
+import { bookingSteps } from './booking-steps.ts';
+import { startWorld, type World } from './world.ts';
 
 /** A missing event: deleted by this service, by its owner, or moved to a calendar that cannot be searched. */
 
@@ -18,16 +13,9 @@ beforeEach(async () => {
   await sync(world.payment('b1'));
 });
 afterEach(() => world.close());
+const { sync, stored, refund, moveByHand, change: changeBooking } = bookingSteps(() => world);
+const change = () => changeBooking({ summary: 'Another summary' });
 
-const target = { userId: 'user-1', bookingId: 'b1' };
-const again = (): SyncRequested => ({ type: 'sync', ...target, cause: 'test' });
-const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
-const stored = async () => {
-  const booking = await world.booking('b1');
-  if (!booking) throw new Error('There is no booking.');
-  return booking;
-};
-const eventId = async () => recordedEvent(await stored())?.eventId ?? '';
 /** Runs until the booking is at rest. */
 const settle = async () => {
   for (let runs = 0; runs < 5; runs++) {
@@ -48,25 +36,12 @@ const checkDayBefore = async () => {
     await sync();
   }
 };
-const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
 const payAgain = () => {
   const message = world.payment('b1');
   return sync({ ...message, paymentId: 'pi_again', eventId: 'evt_again' });
 };
-const change = async () => {
-  await patchBooking(world.deps, target, { summary: 'Another summary' });
-  await sync();
-};
 const deletionFails = (times: number, how: FaultEffect = { lose: 'response' }) =>
   world.google.control.fail({ on: 'events.delete', times, how });
-const moveByHand = async () => {
-  const scopes = ['openid', calendarScopes.owned, optionalScopes.calendarList];
-  const { accessToken } = world.google.control.grant({ clientId: 'test-client', email: ada, scopes });
-  const listed = await listWritableCalendars(world.deps.calendar, accessToken);
-  const other = listed.ok && listed.value.find(({ primary }) => !primary);
-  if (!other) throw new Error('Ada has one calendar only.');
-  world.google.control.moveEvent(ada, await eventId(), other.id);
-};
 const codes = async () => (await stored()).problems.map(({ code }) => code);
 
 describe('an event that this service has deleted', () => {

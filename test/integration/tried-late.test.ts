@@ -1,8 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
-import type { Booking } from '../../shared/booking/booking.ts';
-import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { bookingSteps } from './booking-steps.ts';
 import { startWorld, type World } from './world.ts';
 
 /** A booking whose first attempt is after the start of its appointment is retried until its end. */
@@ -12,31 +10,10 @@ beforeEach(async () => {
   world = await startWorld();
 });
 afterEach(() => world.close());
+const { sync, stored, runWhenDue, paymentStartingIn } = bookingSteps(() => world);
 
-const again = (): SyncRequested => ({ type: 'sync', bookingId: 'b1', userId: 'user-1', cause: 'test' });
-const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
-const stored = async (): Promise<Booking> => {
-  const booking = await world.booking('b1');
-  if (!booking) throw new Error('There is no booking.');
-  return booking;
-};
-/** A payment for an appointment of one hour that starts in this many seconds. */
-const payment = (startsIn: number) => {
-  const paid = world.payment('b1');
-  const { appointment } = paid.booking;
-  if (!appointment) throw new Error('There is no appointment.');
-  const startsAt = world.time.now + startsIn;
-  const endsAt = startsAt + 3600;
-  const at = (seconds: number) => ({ dateTime: new Date(seconds * 1000).toISOString() });
-  const times = { startsAt, endsAt, start: at(startsAt), end: at(endsAt) };
-  return { ...paid, booking: { ...paid.booking, appointment: { ...appointment, ...times } } };
-};
 const failInserts = (times: number, how: FaultEffect = { status: 503, reason: 'backendError' }) =>
   world.google.control.fail({ on: 'events.insert', times, how });
-const runWhenDue = async () => {
-  world.time.now = (await stored()).nextRun?.at ?? Number.NaN;
-  await sync();
-};
 /** Runs when due until the booking is at rest, and returns what it said of an event in doubt. */
 const runToTheEnd = async () => {
   const doubts = new Set<string>();
@@ -52,7 +29,7 @@ describe('a short appointment', () => {
   it('creates the event of an appointment paid after its start, also after failed attempts', async () => {
     await world.connect('user-1');
     failInserts(6);
-    await sync(payment(-60));
+    await sync(paymentStartingIn(-60));
     expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_transient' }] });
     await runWhenDue();
     await runWhenDue();
@@ -64,7 +41,7 @@ describe('a short appointment', () => {
   it('an appointment paid after its start is missed at its end, not before', async () => {
     await world.connect('user-1');
     failInserts(100);
-    await sync(payment(-60));
+    await sync(paymentStartingIn(-60));
     await runToTheEnd();
     const { status, appointment } = await stored();
     expect(status).toBe('missed');
@@ -72,7 +49,7 @@ describe('a short appointment', () => {
   });
 
   it('retries until its end an appointment that waited for a connection past its start', async () => {
-    await sync(payment(60));
+    await sync(paymentStartingIn(60));
     expect((await stored()).status).toBe('waiting_for_connection');
     world.time.now += 120;
     await world.connect('user-1');
@@ -88,7 +65,7 @@ describe('a short appointment', () => {
     await world.connect('user-1');
     failInserts(1, { status: 403, reason: 'forbidden' });
     failInserts(4);
-    await sync(payment(60));
+    await sync(paymentStartingIn(60));
     expect(await stored()).toMatchObject({ nextRun: { why: 'refused' } });
     world.time.now += 1800;
     await sync();
@@ -102,7 +79,7 @@ describe('a short appointment', () => {
   it('an appointment that failed before its start is missed then, if no event is found', async () => {
     await world.connect('user-1');
     failInserts(100);
-    await sync(payment(60));
+    await sync(paymentStartingIn(60));
     const doubts = await runToTheEnd();
     expect((await stored()).status).toBe('missed');
     expect(doubts).toEqual([expect.stringContaining('An earlier attempt may have created the event')]);

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import { changeConnection } from '../../functions/connections/manage-connection.ts';
-import { type Booking, type CalendarState, recordedEvent } from '../../shared/booking/booking.ts';
+import { type CalendarState, recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { encryptTokens } from '../../shared/crypto/token-encryption.ts';
 import { calendarScopes } from '../../shared/google/token-endpoint.ts';
+import { bookingSteps } from './booking-steps.ts';
 import { ada, ben, startWorld, type World } from './world.ts';
 
 /**
@@ -23,6 +23,7 @@ beforeEach(async () => {
   world.google.control.share(ben, 'primary', ada, 'writer');
 });
 afterEach(() => world.close());
+const { again, sync, stored, move, refund } = bookingSteps(() => world);
 
 /** Connects the same account again, with another permission. */
 async function reconnect(scopes: string[]): Promise<void> {
@@ -40,31 +41,8 @@ async function reconnect(scopes: string[]): Promise<void> {
   expect(isStored).toBe(true);
 }
 
-const again = (bookingId = 'b1'): SyncRequested => ({
-  type: 'sync',
-  bookingId,
-  userId: 'user-1',
-  cause: 'test',
-});
-const sync = (message: Parameters<typeof syncBooking>[1] = again()) => syncBooking(world.deps, message);
-const stored = async (bookingId = 'b1'): Promise<Booking> => {
-  const booking = await world.booking(bookingId);
-  if (!booking) throw new Error('There is no such booking.');
-  return booking;
-};
 const statusOfConnection = async () => (await world.connection('user-1'))?.status;
 const shownEvents = () => world.google.control.events(ben).filter(({ status }) => status !== 'cancelled');
-const move = async () => {
-  const { startsAt = 0, endsAt = 0 } = (await stored()).appointment ?? {};
-  const at = (seconds: number) => new Date((seconds + 7200) * 1000).toISOString();
-  await patchBooking(
-    world.deps,
-    { userId: 'user-1', bookingId: 'b1' },
-    { start: at(startsAt), end: at(endsAt) },
-  );
-  await sync();
-};
-const refund = () => sync(world.reported('b1', { refundedTotal: 9000 }));
 /** Syncs the bookings that are requeued when the user connects or chooses a calendar. */
 const release = async () => {
   world.queue.messages.length = 0;
