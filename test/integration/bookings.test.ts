@@ -236,7 +236,7 @@ describe('changing a booking', () => {
     ['null for what must be', { summary: null }, 'summary'],
     ['an end before the start', { end: `${day}T09:00:00+01:00` }, 'end'],
     ['no object', 'later', 'body'],
-    ['a field that nobody knows', { status: 'scheduled' }, 'status'],
+    ['an unknown field', { status: 'scheduled' }, 'status'],
   ])('refuses a patch with %s', async (_, change, field) => {
     await declare();
     await expect(patch(change)).rejects.toMatchObject({ code: 'invalid_request', problems: [{ field }] });
@@ -333,7 +333,7 @@ describe('ownership of a booking', () => {
     await syncBooking(world.deps, { ...message, booking: { ...named, ...change, problems } });
   };
 
-  it('only the user whom the payment names can adopt a failed booking', async () => {
+  it('only the user of the payment can adopt a failed booking', async () => {
     await failedBy({ userId });
     await expect(declare({}, { userId: 'user-2' })).rejects.toMatchObject({ code: 'booking_not_found' });
     await declare();

@@ -430,9 +430,12 @@ describe('an event that its owner deletes', () => {
   });
 
   it.each<[string, () => unknown]>([
-    ['Google is away', () => world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } })],
-    ['no token can be had', () => world.google.control.fail({ on: 'token', how: { status: 503 } })],
-    ['the grant is dead', () => world.google.control.revokeGrant(ada)],
+    [
+      'Google is unavailable',
+      () => world.google.control.fail({ on: 'events.get', times: 2, how: { status: 503 } }),
+    ],
+    ['no token is available', () => world.google.control.fail({ on: 'token', how: { status: 503 } })],
+    ['the grant was revoked', () => world.google.control.revokeGrant(ada)],
   ])('repeats the check later when %s, and keeps the booking scheduled', async (_, fail) => {
     world.time.now = (await stored()).nextRun?.at ?? 0;
     fail();

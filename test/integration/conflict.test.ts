@@ -131,9 +131,9 @@ describe('a hold in an occupied slot', () => {
 
 describe('a calendar without free/busy access', () => {
   it.each<[string, () => Promise<unknown>]>([
-    ['for want of permission', () => world.connect('user-1')],
+    ['without permission', () => world.connect('user-1')],
     [
-      'since Google does not answer',
+      'without an answer of Google',
       async () => {
         await world.connect('user-1', withFreeBusy);
         world.google.control.fail({ on: 'freebusy.query', times: 2, how: { status: 503 } });

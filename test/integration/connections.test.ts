@@ -137,7 +137,7 @@ describe('changing a connection', () => {
     ['a calendar id that leads nowhere', { calendarId: '.' }, ['invalid_field']],
     ['a calendar id with half a character', { calendarId: 'team\ud800' }, ['invalid_field']],
     ['a time zone, which is that of the calendar', { timeZone: 'Europe/Berlin' }, ['invalid_field']],
-    ['fields that nobody knows', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
+    ['unknown fields', { calendarId: 'primary', colour: 'red' }, ['invalid_field']],
     ['everything at once', { calendarId: '', time: 7 }, ['invalid_field', 'invalid_field']],
     ['no object', ['primary'], ['invalid_field']],
     ['an empty list', [], ['invalid_field']],
@@ -314,7 +314,7 @@ describe('a failure of Google that is not about one calendar', () => {
     requests.flatMap(([what, on, send]) =>
       failures.map(([code, status, how]) => ({ what, on, send, code, status, how })),
     ),
-  )('while $what answers $code for $how and changes nothing', async ({ on, send, code, status, how }) => {
+  )('$what answers $code for $how and changes nothing', async ({ on, send, code, status, how }) => {
     const before = await world.connect('user-1', withList);
     world.google.control.fail({ on, how });
     const error: unknown = await send().catch((thrown: unknown) => thrown);

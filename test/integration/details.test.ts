@@ -82,7 +82,7 @@ describe('event details', () => {
   });
 
   it.each([
-    ['an address that is none', { attendees: [{ email: 'nobody' }] }],
+    ['an invalid address', { attendees: [{ email: 'nobody' }] }],
     [
       'more guests than Google keeps track of',
       { attendees: Array.from({ length: 201 }, (_, index) => ({ email: `g${index}@example.com` })) },
@@ -90,8 +90,8 @@ describe('event details', () => {
     ['a reminder of more than four weeks', { reminders: [{ method: 'popup', minutes: 40_321 }] }],
     ['a twelfth colour', { colorId: '12' }],
     ['a script as source', { source: { title: 'x', url: 'javascript:alert(1)' } }],
-    ['fields that nobody knows', { anyoneCanAddSelf: true }],
-  ])('refuses the details %s', (_, details) => {
+    ['unknown fields', { anyoneCanAddSelf: true }],
+  ])('refuses details with %s', (_, details) => {
     expect(v.is(eventDetails, details)).toBe(false);
   });
 });

@@ -25,14 +25,14 @@ const misses = (on: RouteName, status: 404 | 410, times = 1) =>
 const times = () => world.events().map(({ start }) => Date.parse(start?.dateTime ?? '') / 1000);
 const inDoubt = { problems: [{ code: 'event_in_doubt' }] };
 
-describe.each([404, 410] as const)('a known event that is answered with a passing %i', (status) => {
+describe.each([404, 410] as const)('a known event that Google answers once with %i', (status) => {
   beforeEach(async () => {
     await world.connect('user-1');
     await sync(world.payment('b1'));
     world.google.control.clearRequests();
   });
 
-  it('on a change is read at once, and changed', async () => {
+  it('reads an event again at once when its change is answered once so, and changes it', async () => {
     misses('events.patch', status);
     await move();
     expect(world.calls()).toEqual(['events.patch', 'events.get', 'events.patch']);
@@ -40,7 +40,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     expect(times()).toEqual([(await stored()).appointment?.startsAt]);
   });
 
-  it('on a change and the read after it is in doubt, then changed, and there is one event', async () => {
+  it('an event missing for a change and a read is in doubt, then changed, and stays the only one', async () => {
     misses('events.patch', status);
     misses('events.get', status);
     await move();
@@ -55,7 +55,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
   });
 
-  it('on a deletion is deleted a minute later, and not reported as cancelled before', async () => {
+  it('an event missing for a deletion is deleted a minute later, and cancelled only then', async () => {
     misses('events.delete', status);
     misses('events.get', status);
     await refund();
@@ -66,7 +66,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     expect(world.events()).toEqual([]);
   });
 
-  it('on the check a day before stays scheduled, and nothing is published', async () => {
+  it('an event missing for the check a day before stays scheduled, without a bus event', async () => {
     await world.deps.bookings.save({
       ...(await stored()),
       nextRun: { why: 'check', at: world.time.now, count: 1 },
@@ -79,7 +79,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     expect(world.bus.types()).toEqual(['booking.scheduled']);
   });
 
-  it('after a 412 is in doubt, then changed', async () => {
+  it('an event that is missing after a 412 is in doubt, then changed', async () => {
     world.google.control.fail({ on: 'events.patch', how: { status: 412, reason: 'conditionNotMet' } });
     misses('events.get', status);
     await move();
@@ -89,7 +89,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
     expect(world.events()).toHaveLength(1);
   });
 
-  it('is read early by an unchanged PATCH, which proves nothing more', async () => {
+  it('an early re-check that finds the event leaves it in doubt', async () => {
     misses('events.delete', status);
     misses('events.get', status, 3);
     await refund();
@@ -101,7 +101,7 @@ describe.each([404, 410] as const)('a known event that is answered with a passin
 });
 
 describe.each([404, 410] as const)('an insert that answers 409 although %i is read', (status) => {
-  it('is a contradiction: read again, and no second event', async () => {
+  it('reads again after a 409 for an event that is missing, and creates no second one', async () => {
     await world.connect('user-1');
     world.google.control.fail({ on: 'events.insert', times: 2, how: { lose: 'response' } });
     await sync(world.payment('b1'));
@@ -113,7 +113,7 @@ describe.each([404, 410] as const)('an insert that answers 409 although %i is re
     expect(world.events()).toHaveLength(1);
   });
 
-  it('when both last, uses the next event number', async () => {
+  it('uses the next event number when both a 409 and a missing event persist', async () => {
     await world.connect('user-1');
     await sync(world.payment('b1'));
     world.google.control.deleteEvent(ada, recordedEvent(await stored())?.eventId ?? '');
@@ -133,7 +133,7 @@ describe('an event that two reads do not find', () => {
     await sync(world.payment('b1'));
   });
 
-  it('is replaced, and deleted when it is found again', async () => {
+  it('replaces an event that two reads miss, and deletes it when it is found again', async () => {
     misses('events.patch', 404);
     misses('events.get', 404, 2);
     await move();
@@ -149,7 +149,7 @@ describe('an event that two reads do not find', () => {
     expect((await stored()).status).toBe('scheduled');
   });
 
-  it('of a refunded booking is deleted when it is found again', async () => {
+  it('deletes an event of a refunded booking when it is found again', async () => {
     misses('events.delete', 404);
     misses('events.get', 404, 2);
     await refund();
@@ -162,7 +162,7 @@ describe('an event that two reads do not find', () => {
     expect(await stored()).not.toHaveProperty('nextRun');
   });
 
-  it('is not given up while its calendar does not answer either', async () => {
+  it('does not give up an event while its calendar is unavailable too', async () => {
     misses('events.patch', 404);
     misses('events.get', 404, 4);
     misses('events.list', 404, 3);
@@ -181,7 +181,7 @@ describe('an event that two reads do not find', () => {
   });
 });
 
-it('keeps reading for an event of a cancelled booking while its calendar does not answer', async () => {
+it('keeps reading for an event of a cancelled booking while its calendar is unavailable', async () => {
   await world.connect('user-1');
   world.google.control.fail({ on: 'events.insert', times: 2, how: { lose: 'request' } });
   await sync(world.payment('b1'));
@@ -199,7 +199,7 @@ it('keeps reading for an event of a cancelled booking while its calendar does no
 });
 
 describe('an event that Google shows as deleted', () => {
-  it('is believed at once, on a change and on the check a day before', async () => {
+  it('an event shown as deleted is absent at once, on a change and on a check', async () => {
     await world.connect('user-1');
     await sync(world.payment('b1'));
     world.google.control.deleteEvent(ada, recordedEvent(await stored())?.eventId ?? '');
@@ -216,7 +216,7 @@ describe('an event that Google shows as deleted', () => {
 });
 
 describe('a calendar that is not shared for a while', () => {
-  it('leaves a moved booking with one event, and a refunded one with none', async () => {
+  it('after a pause of sharing a moved booking has one event, a refunded one none', async () => {
     world.google.control.share(ben, 'primary', ada, 'writer');
     await world.connect('user-1', { calendarId: ben, scopes: ['openid', calendarScopes.shared] });
     await sync(world.payment('b1'));
@@ -243,7 +243,7 @@ describe('a calendar that is not shared for a while', () => {
     expect((await stored()).status).toBe('cancelled');
   });
 
-  it('is given up once its user chooses another one: the event moves there', async () => {
+  it('an event moves to the newly chosen calendar once the old one is given up', async () => {
     world.google.control.share(ben, 'primary', ada, 'writer');
     await world.connect('user-1', { calendarId: ben, scopes: ['openid', calendarScopes.shared] });
     await sync(world.payment('b1'));
@@ -271,7 +271,7 @@ describe('an event that its owner moved to another calendar', () => {
   it.each([
     ['accessNotConfigured', { status: 'pending', eventNumber: 0 }],
     ['forbidden', { eventNumber: 1, problems: [{ code: 'older_event_may_remain' }] }],
-  ])('is not given up silently where that calendar answers 403 %s', async (reason, expected) => {
+  ])('does not give up a moved event silently when its calendar answers 403 %s', async (reason, expected) => {
     await world.connect('user-1', { scopes });
     await sync(world.payment('b1'));
     await moveByHand();
@@ -285,7 +285,7 @@ describe('an event that its owner moved to another calendar', () => {
       world.google.control.setSwitch('movedEvent', movedEvent);
     });
 
-    it('is followed on a change where the calendars can be listed', async () => {
+    it('a change follows a moved event if the calendars can be listed', async () => {
       await world.connect('user-1', { scopes });
       await sync(world.payment('b1'));
       const calendarId = await moveByHand();
@@ -303,7 +303,7 @@ describe('an event that its owner moved to another calendar', () => {
       expect((await stored()).status).toBe('cancelled');
     });
 
-    it('is followed by a deletion and by the check a day before', async () => {
+    it('a deletion and the check a day before follow a moved event', async () => {
       await world.connect('user-1', { scopes });
       await sync(world.payment('b1'));
       const calendarId = await moveByHand();
@@ -323,7 +323,7 @@ describe('an event that its owner moved to another calendar', () => {
       expect(world.events()).toEqual([]);
     });
 
-    it('may remain where the calendars cannot be listed, and a problem says so', async () => {
+    it('reports that a moved event may remain if the calendars cannot be listed', async () => {
       await world.connect('user-1');
       await sync(world.payment('b1'));
       await moveByHand();

@@ -8,7 +8,7 @@ import type { SyncRequested } from '../../shared/booking/queue.ts';
 import { setLogSink } from '../../shared/lib/observability.ts';
 import { startWorld, type World } from './world.ts';
 
-/** One answer of Google is not knowledge: what is believed, what waits, and what ends the wait. */
+/** One answer of Google proves little: these tests show which answers count, and what ends the wait. */
 
 let world: World;
 beforeEach(async () => {
@@ -41,7 +41,7 @@ async function logged(work: () => Promise<void>): Promise<Record<string, unknown
 
 describe('a status without the envelope of Google', () => {
   it.each([400, 401, 403, 404, 409, 410, 412, 413])(
-    '%i on an insert is tried again at once',
+    "retries at once after %i without Google's envelope on an insert",
     async (status) => {
       fails('events.insert', { status, html: true });
       await sync(world.payment('b1'));
@@ -50,27 +50,30 @@ describe('a status without the envelope of Google', () => {
     },
   );
 
-  it.each([403, 404, 410])('%i on a change or a deletion leaves one event, and then none', async (status) => {
-    await sync(world.payment('b1'));
-    const booking = await world.booking('b1');
-    fails('events.patch', { status, html: true }, 2);
-    await patchBooking(world.deps, target, body(booking, 2));
-    await sync(again());
-    expect(await world.booking('b1')).toMatchObject({
-      status: 'pending',
-      problems: [{ code: 'google_transient' }],
-    });
-    world.time.now += 60;
-    await sync(again());
-    expect(world.events()).toHaveLength(1);
-    fails('events.delete', { status, html: true }, 2);
-    await sync(world.reported('b1', { refundedTotal: 9000 }));
-    expect((await world.booking('b1'))?.status).toBe('pending');
-    world.time.now += 60;
-    await sync(again());
-    expect(world.events()).toEqual([]);
-    expect((await world.booking('b1'))?.status).toBe('cancelled');
-  });
+  it.each([403, 404, 410])(
+    "%i without Google's envelope on a change or deletion leaves one event, then none",
+    async (status) => {
+      await sync(world.payment('b1'));
+      const booking = await world.booking('b1');
+      fails('events.patch', { status, html: true }, 2);
+      await patchBooking(world.deps, target, body(booking, 2));
+      await sync(again());
+      expect(await world.booking('b1')).toMatchObject({
+        status: 'pending',
+        problems: [{ code: 'google_transient' }],
+      });
+      world.time.now += 60;
+      await sync(again());
+      expect(world.events()).toHaveLength(1);
+      fails('events.delete', { status, html: true }, 2);
+      await sync(world.reported('b1', { refundedTotal: 9000 }));
+      expect((await world.booking('b1'))?.status).toBe('pending');
+      world.time.now += 60;
+      await sync(again());
+      expect(world.events()).toEqual([]);
+      expect((await world.booking('b1'))?.status).toBe('cancelled');
+    },
+  );
 
   it('200 with a page on a deletion does not count as deleted', async () => {
     await sync(world.payment('b1'));
@@ -80,16 +83,19 @@ describe('a status without the envelope of Google', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it.each([400, 401, 403, 404])('%i at the token endpoint breaks no connection', async (status) => {
-    world.google.control.expireAccessTokens('ada@example.com');
-    fails('token', { status, html: true });
-    await sync(world.payment('b1'));
-    expect(await world.booking('b1')).toMatchObject({
-      status: 'pending',
-      problems: [{ code: 'google_unexpected_status' }],
-    });
-    expect((await world.connection('user-1'))?.status).toBe('active');
-  });
+  it.each([400, 401, 403, 404])(
+    "%i without Google's envelope at the token endpoint breaks no connection",
+    async (status) => {
+      world.google.control.expireAccessTokens('ada@example.com');
+      fails('token', { status, html: true });
+      await sync(world.payment('b1'));
+      expect(await world.booking('b1')).toMatchObject({
+        status: 'pending',
+        problems: [{ code: 'google_unexpected_status' }],
+      });
+      expect((await world.connection('user-1'))?.status).toBe('active');
+    },
+  );
 
   it('5xx with invalid_grant at the token endpoint breaks no connection', async () => {
     world.google.control.expireAccessTokens('ada@example.com');
@@ -102,7 +108,7 @@ describe('a status without the envelope of Google', () => {
   it.each<[string, FaultEffect, boolean]>([
     ['a page', { status: 400, html: true }, false],
     ['an OAuth error', { status: 400, oauthError: 'invalid_token' }, true],
-  ])('400 with %s on a revocation', async (_, how, done) => {
+  ])('a 400 with %s ends a revocation only if it is an OAuth error', async (_, how, done) => {
     fails('revoke', how);
     const revoked = world.deps.google.revoke('any');
     if (done) await expect(revoked).resolves.toBeUndefined();
@@ -125,7 +131,7 @@ describe("a refusal of the user's account or calendar", () => {
   ];
 
   it.each(refusals)(
-    '%s: the booking waits, and the schedule tries it until it works',
+    'after %s the booking waits, and the schedule retries it until it succeeds',
     async (_, how, code) => {
       fails('events.insert', how, 8);
       await sync(world.payment('b1', { appointment: tenDaysAhead() }));
@@ -147,7 +153,7 @@ describe("a refusal of the user's account or calendar", () => {
     },
   );
 
-  it.each(refusals)('%s: choosing a calendar or connecting tries it at once', async (_, how) => {
+  it.each(refusals)('after %s choosing a calendar or connecting retries at once', async (_, how) => {
     fails('events.insert', how);
     await sync(world.payment('b1'));
     await sync(again());
@@ -171,7 +177,7 @@ describe("a refusal of the user's account or calendar", () => {
   it.each<[string, (booking: Booking | undefined) => Promise<{ outcome: string }>]>([
     ['PUT', (booking) => declareBooking(world.deps, target, body(booking))],
     ['PATCH', () => patchBooking(world.deps, target, {})],
-  ])('an unchanged %s tries it at once, at the same revision', async (_, repeat) => {
+  ])('after a refusal an unchanged %s retries at once, at the same revision', async (_, repeat) => {
     fails('events.insert', { status: 403, reason: 'forbidden' });
     await declareBooking(world.deps, target, body(world.payment('b1').booking as Booking));
     await sync(world.payment('b1'));
@@ -182,7 +188,7 @@ describe("a refusal of the user's account or calendar", () => {
     expect((await repeat(await world.booking('b1'))).outcome).toBe('unchanged');
   });
 
-  it('on a deletion leaves a refunded booking pending until its event is deleted', async () => {
+  it('after a refused deletion a refunded booking stays pending until its event is deleted', async () => {
     await sync(world.payment('b1'));
     fails('events.delete', { status: 403, reason: 'CONSUMER_SUSPENDED' });
     await sync(world.reported('b1', { refundedTotal: 9000 }));
@@ -194,7 +200,7 @@ describe("a refusal of the user's account or calendar", () => {
     expect(world.events()).toEqual([]);
   });
 
-  it('is reported once for a booking and reason, an unknown reason as an error of the operator', async () => {
+  it('logs each reason of a refusal once per booking, an unknown one as operator error', async () => {
     const reported = async (reason: string) => {
       fails('events.insert', { status: 403, reason }, 2);
       const lines = await logged(async () => {
@@ -210,7 +216,7 @@ describe("a refusal of the user's account or calendar", () => {
     expect(await reported('neverHeardOfIt')).toEqual({ refused: 1, operator: 1 });
   });
 
-  it('ends as missed when the appointment is over', async () => {
+  it('a refused booking ends as missed when its appointment is over', async () => {
     fails('events.insert', { status: 403, reason: 'forbidden' }, 50);
     await sync(world.payment('b1'));
     for (let run = 0; run < 30 && (await world.booking('b1'))?.status === 'pending'; run++) {
@@ -224,7 +230,7 @@ describe("a refusal of the user's account or calendar", () => {
 });
 
 describe('data that Google rejects', () => {
-  it('fails the booking, and an unchanged PUT tries it again', async () => {
+  it('rejected data fail the booking, and an unchanged PUT tries it again', async () => {
     fails('events.insert', { status: 400, reason: 'timeRangeEmpty' });
     await declareBooking(world.deps, target, body(world.payment('b1').booking as Booking));
     await sync(world.payment('b1'));

@@ -53,14 +53,14 @@ async function declare(bookingId: string, change: object = {}, userId = 'user-1'
   );
   await drain();
 }
-/** Lets the time of the next attempt come. */
+/** Runs the next attempt when it is due. */
 async function retryDue(bookingId: string): Promise<void> {
   const syncDueAt = (await world.booking(bookingId))?.nextRun?.at;
   if (syncDueAt === undefined) return;
   world.time.now = Math.max(world.time.now, syncDueAt);
   await sync({ type: 'sync', bookingId, cause: 'due' });
 }
-/** Delivers messages at once, and again those whose run lost too many writes. */
+/** Delivers messages concurrently, and again those whose run lost too many writes. */
 async function atOnce(messages: PaymentReported[]): Promise<void> {
   await Promise.all(
     messages.map(async (message) => {
@@ -74,7 +74,7 @@ async function atOnce(messages: PaymentReported[]): Promise<void> {
     }),
   );
 }
-/** Loses a run at each write and each publication in turn, and delivers the message again until it is done. */
+/** Crashes a run at each write and each publication in turn, and redelivers the message until it succeeds. */
 async function withCrashes(message: PaymentReported, deliver = sync): Promise<void> {
   const { save, savePointer } = world.deps.bookings;
   for (let at = 0; ; at++) {
@@ -104,7 +104,7 @@ describe('a payment that names another user than the booking has', () => {
   const first = () => paid('1042', 'pi_a');
   const second = () => paid('1042', 'pi_b', 'user-2');
 
-  it('does not count: it is a failed booking of its own, with a problem, and published', async () => {
+  it('a payment of another user is orphaned, and a failed booking of its own', async () => {
     await sync(first());
     await sync(second());
     expect(await payments('1042')).toEqual(['pi_a']);
@@ -130,7 +130,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('neither keeps the event when the first payment is refunded, nor is changed by it', async () => {
+  it('a payment of another user neither keeps the event after a refund nor is refunded with it', async () => {
     await sync(first());
     await sync(second());
     await sync(refunded('pi_a'));
@@ -142,7 +142,7 @@ describe('a payment that names another user than the booking has', () => {
     });
   });
 
-  it('stays apart when it is delivered again, by another event, and after crashes', async () => {
+  it('a payment of another user stays apart when redelivered and after crashes', async () => {
     await sync(first());
     await withCrashes(second());
     await sync({ ...second(), eventId: 'evt_other' });
@@ -153,7 +153,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('has one owner where both payments come at once, and the other is recorded apart', async () => {
+  it('of two concurrent payments of different users one owns the booking', async () => {
     for (let run = 0; run < 8; run++) {
       const id = `race-${run}`;
       await atOnce([paid(id, `pi_a${run}`), paid(id, `pi_b${run}`, 'user-2')]);
@@ -173,7 +173,7 @@ describe('a payment that names another user than the booking has', () => {
     }
   });
 
-  it('does not count for a declared booking, whose text it would have paid for', async () => {
+  it('a payment of another user does not count for a declared booking', async () => {
     await declare('s3', { summary: 'Text of user-1' });
     await sync(paid('s3', 'pi_s3', 'user-2'));
     expect(await status('s3')).toBe('declared');
@@ -181,7 +181,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(await problemCodes('user-2', 'pi_s3')).toEqual(['user_mismatch']);
   });
 
-  it('that fails or expires does not end the hold of the other user', async () => {
+  it('a failed payment of another user does not end a hold', async () => {
     await declare('held', { hold: true });
     const expired = { failedAt: new Date((world.time.now + 60) * 1000).toISOString() };
     await sync({ ...paid('held', 'cs_b', 'user-2'), facts: expired });
@@ -189,7 +189,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(await payments('held')).toEqual([]);
   });
 
-  it('is entered once its user declares it under the id of the payment', async () => {
+  it('a payment of another user is synced once its user declares it under its own id', async () => {
     await sync(first());
     await sync(second());
     await expect(declare('pi_b')).rejects.toMatchObject({ code: 'booking_not_found' });
@@ -200,7 +200,7 @@ describe('a payment that names another user than the booking has', () => {
     });
   });
 
-  it('is published, and recorded by its pointer, where the id of the payment is taken too', async () => {
+  it('publishes a payment of another user whose own id is the id of a booking', async () => {
     await sync(first());
     await declare('pi_b');
     await withCrashes(second());
@@ -211,7 +211,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(pointer).not.toHaveProperty('bookingId');
   });
 
-  it('is not published where it was refunded before it came', async () => {
+  it('a payment of another user is not published if it was refunded before', async () => {
     await sync(first());
     await sync(refunded('pi_b'));
     await sync(second());
@@ -219,7 +219,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(orphaned()).toEqual([]);
   });
 
-  it('is detached where it counted before it named its user', async () => {
+  it('a payment is detached from its booking when it names another user later', async () => {
     await declare('late');
     const { userId: _, ...named } = world.payment('late').booking;
     await sync({ ...paid('late', 'pi_late'), booking: named });
@@ -233,7 +233,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(published('booking.cancelled')).not.toEqual([]);
   });
 
-  it('leaves no problem on the adopted booking after its payment is refunded', async () => {
+  it('an adopted booking has no problem after its payment is refunded', async () => {
     await sync(first());
     await sync(second());
     await declare('pi_b', {}, 'user-2');
@@ -247,7 +247,7 @@ describe('a payment that names another user than the booking has', () => {
     expect(published('booking.cancelled')[0]).not.toHaveProperty('problems');
   });
 
-  it('counts where it names no user', async () => {
+  it('a payment without a user counts for the booking', async () => {
     await declare('anyone');
     const { userId: _, appointment: __, ...named } = world.payment('anyone').booking;
     const problems = [{ code: 'invalid_booking', field: 'start', message: '"start" is missing.' }];
@@ -260,7 +260,7 @@ describe('a payment that names another user than the booking has', () => {
 });
 
 describe('a payment that pays for another booking already', () => {
-  it('leaves the second one failed, with a problem, and published', async () => {
+  it('a payment that was used already leaves the second booking failed, and is published', async () => {
     await sync(paid('b1', 'pi_1'));
     await sync(paid('b2', 'pi_1'));
     expect(await status('b1')).toBe('scheduled');
@@ -282,7 +282,7 @@ describe('a payment that pays for another booking already', () => {
     ]);
   });
 
-  it('leaves a declared booking as it is, with a problem until it is paid', async () => {
+  it('a payment that was used already leaves a declared booking unchanged, with a problem', async () => {
     await declare('b2', { hold: true });
     await sync(paid('b1', 'pi_1'));
     await sync(paid('b2', 'pi_1'));
@@ -297,7 +297,7 @@ describe('a payment that pays for another booking already', () => {
     });
   });
 
-  it('leaves no event of the second one where an earlier run had created it and crashed', async () => {
+  it('deletes the event of the second booking that a crashed run had created', async () => {
     const crash = async () => {
       throw new Error('crashed');
     };
@@ -312,7 +312,7 @@ describe('a payment that pays for another booking already', () => {
     expect(await world.booking('b2')).not.toHaveProperty('nextRun');
   });
 
-  it('never touches the booking of another user', async () => {
+  it('a payment that was used already never changes the booking of another user', async () => {
     await sync(paid('b2', 'pi_2', 'user-2'));
     await sync(paid('b1', 'pi_1'));
     await withCrashes(paid('b2', 'pi_1'));
@@ -324,7 +324,7 @@ describe('a payment that pays for another booking already', () => {
     expect(orphaned()[0]).toMatchObject({ bookingId: 'b2', paymentId: 'pi_1', userId: 'user-1' });
   });
 
-  it('is recorded once, however often it comes and wherever a run crashes', async () => {
+  it('a payment that was used already is recorded once, after repetitions and crashes', async () => {
     await sync(paid('b1', 'pi_1'));
     await withCrashes(paid('b2', 'pi_1'));
     const ids = () => new Set(world.bus.events.map(({ id }) => id));
@@ -337,7 +337,7 @@ describe('a payment that pays for another booking already', () => {
   });
 
   it.each(['neither is declared', 'both are declared'])(
-    'has one booking where both come at once, and the other one is visible: %s',
+    'of two bookings with one concurrent payment one gets it, the other is reported: %s',
     async (given) => {
       for (let run = 0; run < 6; run++) {
         const [one, other] = [`r${run}-1`, `r${run}-2`];
@@ -353,13 +353,13 @@ describe('a payment that pays for another booking already', () => {
         expect(await problemCodes('user-1', loser)).toEqual(['payment_of_another_booking']);
         expect(orphaned().map(({ bookingId }) => bookingId)).toContain(loser);
         expect([eventsOf(winner).length, eventsOf(loser).length]).toEqual([1, 0]);
-        // Nothing is due for ever.
+        // No booking stays due forever.
         expect(await world.booking(loser)).not.toHaveProperty('nextRun');
       }
     },
   );
 
-  it('becomes an appointment once the second booking has a payment of its own', async () => {
+  it('the second booking is scheduled once it has a payment of its own', async () => {
     await sync(paid('b1', 'pi_1'));
     await sync(paid('b2', 'pi_1'));
     await sync(paid('b2', 'pi_2'));
@@ -371,7 +371,7 @@ describe('a payment that pays for another booking already', () => {
   });
 
   it.each(['declared', 'created by its payment'])(
-    'leaves no problem after the own payment of the second booking is refunded: %s',
+    "no problem remains after the second booking's own payment is refunded: %s",
     async (given) => {
       if (given === 'declared') await declare('b2');
       await sync(paid('b1', 'pi_1'));
@@ -388,7 +388,7 @@ describe('a payment that pays for another booking already', () => {
     },
   );
 
-  it('becomes a declared booking where its user declares it', async () => {
+  it('the failed second booking is declared when its user declares it', async () => {
     await sync(paid('b1', 'pi_1'));
     await sync(paid('b2', 'pi_1'));
     await declare('b2');
@@ -396,7 +396,7 @@ describe('a payment that pays for another booking already', () => {
     expect(eventsOf('b2')).toEqual([]);
   });
 
-  it('may name another booking after it failed for the first one', async () => {
+  it('a payment that failed for one booking can pay for another', async () => {
     await declare('b1');
     await sync({ ...paid('b1', 'pi_1'), facts: { failedAt: '2026-11-23T10:00:00Z' } });
     await sync(paid('b2', 'pi_1'));
@@ -406,28 +406,31 @@ describe('a payment that pays for another booking already', () => {
 });
 
 describe('a payment for a cancelled booking', () => {
-  it.each([{}, { hold: true }])('leaves it cancelled, and is a problem and published: %j', async (change) => {
-    await declare('p6', change);
-    await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'p6' });
-    await drain();
-    await withCrashes(paid('p6', 'pi_6'));
-    expect(await viewBooking(world.deps, 'user-1', 'p6')).toMatchObject({
-      status: 'cancelled',
-      payments: [{ standing: 'paid' }],
-      problems: [{ code: 'paid_after_cancellation' }],
-    });
-    expect(orphaned()[0]).toMatchObject({
-      id: 'payment.orphaned:pi_6:booking_cancelled:p6',
-      reason: 'booking_cancelled',
-      userId: 'user-1',
-      amount: 9000,
-      refundedAmount: 0,
-    });
-    expect(new Set(orphaned().map(({ id }) => id)).size).toBe(1);
-    expect(world.events()).toEqual([]);
-  });
+  it.each([{}, { hold: true }])(
+    'a payment leaves a cancelled booking cancelled, with a problem, and is published: %j',
+    async (change) => {
+      await declare('p6', change);
+      await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'p6' });
+      await drain();
+      await withCrashes(paid('p6', 'pi_6'));
+      expect(await viewBooking(world.deps, 'user-1', 'p6')).toMatchObject({
+        status: 'cancelled',
+        payments: [{ standing: 'paid' }],
+        problems: [{ code: 'paid_after_cancellation' }],
+      });
+      expect(orphaned()[0]).toMatchObject({
+        id: 'payment.orphaned:pi_6:booking_cancelled:p6',
+        reason: 'booking_cancelled',
+        userId: 'user-1',
+        amount: 9000,
+        refundedAmount: 0,
+      });
+      expect(new Set(orphaned().map(({ id }) => id)).size).toBe(1);
+      expect(world.events()).toEqual([]);
+    },
+  );
 
-  it('is no problem any more once it is refunded, and needs no event where it was before', async () => {
+  it('a refunded payment of a cancelled booking is no problem and needs no event', async () => {
     await declare('p6');
     await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'p6' });
     await sync(paid('p6', 'pi_6'));
@@ -438,7 +441,7 @@ describe('a payment for a cancelled booking', () => {
     expect(orphaned().map(({ paymentId }) => paymentId)).toEqual(['pi_6']);
   });
 
-  it('that came before the cancellation is known, and not published', async () => {
+  it('a payment from before the cancellation is not published again', async () => {
     await sync(paid('p6', 'pi_6'));
     await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'p6' });
     await drain();
@@ -450,7 +453,7 @@ describe('a payment for a cancelled booking', () => {
     expect(orphaned()).toEqual([]);
   });
 
-  it('is published after the bus was unavailable', async () => {
+  it('publishes a payment of a cancelled booking once the bus is available again', async () => {
     await declare('p6');
     await cancelBooking(world.deps, { userId: 'user-1', bookingId: 'p6' });
     world.bus.unavailable = true;
@@ -462,7 +465,7 @@ describe('a payment for a cancelled booking', () => {
   });
 });
 
-it('cancels and publishes a declared booking whose payment was refunded before it came', async () => {
+it('cancels and publishes a declared booking whose payment was refunded before it arrived', async () => {
   await declare('b1');
   await sync(refunded('pi_1'));
   await sync(paid('b1', 'pi_1'));
@@ -480,7 +483,7 @@ it('publishes a second payment of a paid booking: its customer may have paid twi
   expect(await viewBooking(world.deps, 'user-1', 'b1')).toMatchObject({ status: 'scheduled', problems: [] });
 });
 
-it('publishes a payment that came after the appointment was over', async () => {
+it('publishes a payment that arrived after the appointment was over', async () => {
   await declare('late');
   world.time.now += 2 * 86_400;
   const { booking, ...message } = world.payment('late');
@@ -492,7 +495,7 @@ it('publishes a payment that came after the appointment was over', async () => {
   expect(await problemCodes('user-1', 'late')).toEqual(['paid_too_late']);
 });
 
-it('resolves a payment that came too late once the moved appointment has its event', async () => {
+it('a late payment is no problem once the moved appointment has its event', async () => {
   await declare('late');
   world.time.now += 2 * 86_400;
   const { booking, ...message } = world.payment('late');
@@ -510,7 +513,7 @@ it('resolves a payment that came too late once the moved appointment has its eve
   expect(await problemCodes('user-1', 'late')).toEqual([]);
 });
 
-it('keeps the problem of a payment that came too late when the booking is cancelled', async () => {
+it('a late payment stays a problem when the booking is cancelled', async () => {
   await declare('late');
   world.time.now += 2 * 86_400;
   await sync(world.payment('late'));
@@ -522,7 +525,7 @@ it('keeps the problem of a payment that came too late when the booking is cancel
   expect(await problemCodes('user-1', 'late')).toEqual([]);
 });
 
-it('does not bring back a second payment as a problem when it has become the first', async () => {
+it('a second payment is no problem again after it became the first', async () => {
   for (const id of ['pi_1', 'pi_2']) await sync(paid('b1', id));
   await sync(refunded('pi_1'));
   expect(await problemCodes('user-1', 'b1')).toEqual([]);
@@ -539,7 +542,7 @@ describe('a payment for a booking that failed', () => {
   const failures = () => published('booking.failed');
 
   it.each([{}, { mustExist: true, userId: undefined, problems: [] }])(
-    'is published as failed again after the first payment was refunded: %j',
+    'publishes a failed booking again when it is paid after a refund: %j',
     async (named) => {
       await sync(unusable('pi_1'));
       await sync(refunded('pi_1'));
@@ -553,7 +556,7 @@ describe('a payment for a booking that failed', () => {
     },
   );
 
-  it('gives it to the user whom it names where the first payment names none', async () => {
+  it('gives an ownerless failed booking to the user of its next payment', async () => {
     await sync(unusable('pi_1', { userId: undefined }));
     await withCrashes(unusable('pi_2', { userId: 'user-2' }));
     expect(await viewBooking(world.deps, 'user-2', 'c1')).toMatchObject({
@@ -564,7 +567,7 @@ describe('a payment for a booking that failed', () => {
     expect(orphaned().at(-1)).toMatchObject({ reason: 'already_paid', paymentId: 'pi_2', userId: 'user-2' });
   });
 
-  it('gives it to no user when it failed, or only references a declared booking', async () => {
+  it('gives an ownerless booking to no user of a failed or referencing payment', async () => {
     await sync(unusable('pi_1', { userId: undefined }));
     await sync({ ...unusable('pi_2', { userId: 'user-2' }), facts: { failedAt: '2026-11-23T10:00:00Z' } });
     await sync(unusable('pi_3', { userId: 'user-2', mustExist: true, problems: [] }));
@@ -573,7 +576,7 @@ describe('a payment for a booking that failed', () => {
 });
 
 it.each(['failed', 'missed'] as const)(
-  'tries a booking again that is paid after it %s as a hold',
+  'retries a booking that is paid after it %s as a hold',
   async (was) => {
     await world.declare('b1', { hold: true, status: was });
     await sync(world.payment('b1'));
@@ -588,7 +591,7 @@ describe('a payment that may only pay for a declared booking', () => {
     booking: { bookingId: 'b1', mustExist: true, problems: [] },
   });
 
-  it('is published and remembered where there is none, and creates no booking', async () => {
+  it('publishes a reference to an undeclared booking, and creates no booking', async () => {
     await withCrashes(referenced());
     expect(await world.booking('b1')).toBeUndefined();
     expect(orphaned()[0]).toMatchObject({ reason: 'booking_unknown', bookingId: 'b1', amount: 9000 });
@@ -597,14 +600,14 @@ describe('a payment that may only pay for a declared booking', () => {
     expect(await status('b1')).toBe('scheduled');
   });
 
-  it('pays for one that is declared', async () => {
+  it('a referencing payment pays for a declared booking', async () => {
     await declare('b1');
     await sync(referenced());
     expect(await status('b1')).toBe('scheduled');
     expect(orphaned()).toEqual([]);
   });
 
-  it('is not published where it failed or was refunded before', async () => {
+  it('does not publish a referencing payment that failed or was refunded before', async () => {
     await sync({ ...referenced(), facts: { failedAt: '2026-11-23T10:00:00Z' } });
     await sync(refunded('pi_2'));
     await sync(referenced('pi_2'));
@@ -612,7 +615,7 @@ describe('a payment that may only pay for a declared booking', () => {
   });
 });
 
-it('records a payment whose id every object seems to have', async () => {
+it('records a payment whose id is also a property of every object', async () => {
   await sync(paid('b1', 'constructor'));
   expect(await payments('b1')).toEqual(['constructor']);
   await sync(paid('b1', 'constructor'), true);

@@ -6,7 +6,7 @@ import type { SyncRequested } from '../../shared/booking/queue.ts';
 import type { Fetch } from '../../shared/google/light-fetch.ts';
 import { startWorld, type World } from './world.ts';
 
-/** Rate limits of one user: after a refusal, that user's bookings leave Google alone for a while. */
+/** Rate limits of one user: after a refusal, that user's bookings make no calls for a while. */
 
 let world: World;
 beforeEach(async () => {
@@ -23,9 +23,9 @@ const again = (bookingId: string): SyncRequested => ({
 });
 const limited = { status: 429, reason: 'rateLimitExceeded' };
 
-describe('a calendar whose calls Google refuses as too many', () => {
+describe('a calendar whose calls Google rate-limits', () => {
   it.each([limited, { status: 403, reason: 'userRateLimitExceeded' }, { status: 429, html: true as const }])(
-    '%j: is not called again for the next booking',
+    'a calendar limited by %j is not called again for the next booking',
     async (how) => {
       world.google.control.fail({ on: 'events.insert', how });
       await syncBooking(world.deps, world.payment('b1'));
@@ -44,7 +44,7 @@ describe('a calendar whose calls Google refuses as too many', () => {
     },
   );
 
-  it('does not hinder other users', async () => {
+  it('a rate limit of one user does not affect other users', async () => {
     await world.connect('user-2');
     world.google.control.fail({ on: 'events.insert', how: limited });
     await syncBooking(world.deps, world.payment('b1'));
@@ -52,7 +52,7 @@ describe('a calendar whose calls Google refuses as too many', () => {
     expect((await world.booking('b2'))?.status).toBe('scheduled');
   });
 
-  it('keeps the doubt of a message that was received before', async () => {
+  it('a rate limit keeps a redelivered message in doubt', async () => {
     await syncBooking(world.deps, world.payment('b1'));
     world.google.control.fail({ on: 'events.insert', how: limited });
     await syncBooking(world.deps, world.payment('b2'));
@@ -65,7 +65,7 @@ describe('a calendar whose calls Google refuses as too many', () => {
   });
 });
 
-it('enters three times as many bookings as a minute allows with few refused calls', async () => {
+it("creates three times a minute's limit of bookings with few refused calls", async () => {
   const perMinute = 20;
   const bookings = Array.from({ length: 3 * perMinute }, (_, index) => `b${index}`);
   let calls: number[] = [];

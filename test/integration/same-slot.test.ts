@@ -28,7 +28,7 @@ beforeEach(() => {
   world.google.control.clearRequests();
 });
 
-/** The payment of a booking in the slot, confirmed so many seconds later than another. */
+/** The payment of a booking in the slot, confirmed this many seconds after another. */
 function payment(name: string, confirmedAfter = 0): PaymentReported {
   const message = world.payment(`${name}-${slot}`);
   const { appointment } = message.booking;
@@ -51,7 +51,7 @@ const depsOf = (conflictPolicy: ConflictPolicy, change: Partial<SyncDeps> = {}):
   conflictPolicy,
   ...change,
 });
-/** Delivers what runs have put into the queue. */
+/** Processes the messages that runs have queued. */
 async function drain(conflictPolicy: ConflictPolicy): Promise<void> {
   while (world.queue.messages.length > 0)
     for (const message of world.queue.messages.splice(0))
@@ -78,7 +78,7 @@ const isFlagged = { status: 'scheduled', codes: ['calendar_conflict'], hasEvent:
 const loses = (conflictPolicy: ConflictPolicy) => (conflictPolicy === 'hold' ? isInConflict : isFlagged);
 
 describe.each<ConflictPolicy>(['hold', 'flag'])('under the policy %s', (conflictPolicy) => {
-  it('the one paid earlier keeps the slot, ten times of ten', async () => {
+  it('the booking that was paid earlier keeps the slot, in ten of ten rounds', async () => {
     for (let round = 0; round < 10; round++, slot++) {
       world.google.control.fail({ on: 'freebusy.query', times: 2, how: { delayMs: 20 } });
       world.google.control.fail({ on: 'events.insert', times: 2, how: { delayMs: 30 } });
@@ -92,7 +92,7 @@ describe.each<ConflictPolicy>(['hold', 'flag'])('under the policy %s', (conflict
     }
   });
 
-  it('one of three keeps the slot', async () => {
+  it('one of three bookings keeps the slot', async () => {
     world.google.control.fail({ on: 'freebusy.query', times: 3, how: { delayMs: 20 } });
     world.google.control.fail({ on: 'events.insert', times: 3, how: { delayMs: 30 } });
     const messages = [payment('a', 3), payment('b', 1), payment('c', 2)];
@@ -159,7 +159,7 @@ function takingTurns(turns: string[]) {
   };
 }
 
-/** All orders of so many calls of each run. */
+/** All orders of the calls of each run. */
 function orders(left: Record<string, number>): string[][] {
   const names = Object.keys(left).filter((name) => (left[name] ?? 0) > 0);
   if (names.length === 0) return [[]];
@@ -181,7 +181,7 @@ async function play(conflictPolicy: ConflictPolicy, names: string[], turns: stri
 describe('in every order of the calls to Google', () => {
   // The first check, the insert, the second check and a deletion.
   it.each<ConflictPolicy>(['hold', 'flag'])(
-    'exactly one of two keeps the slot: %s',
+    'exactly one of two bookings keeps the slot in every order of calls: %s',
     { timeout: 120_000 },
     async (conflictPolicy) => {
       const calls = conflictPolicy === 'hold' ? 4 : 3;
@@ -194,7 +194,9 @@ describe('in every order of the calls to Google', () => {
     },
   );
 
-  it('exactly one of three keeps the slot, in a sample of orders', { timeout: 120_000 }, async () => {
+  it('exactly one of three bookings keeps the slot, in a sample of orders', {
+    timeout: 120_000,
+  }, async () => {
     const all = orders({ a: 3, b: 3, c: 3 });
     const random = randomOf('three in one slot');
     for (let sample = 0; sample < 40; sample++) {
@@ -236,7 +238,7 @@ describe('a run that crashes', () => {
     ['before it has recorded the deletion', 2, 'before'],
     ['after all', 2, 'after'],
   ] as const)(
-    'a run that crashes %s leaves one event once its message comes again',
+    'a run that crashes %s leaves one event once its message is redelivered',
     async (_, save, when) => {
       await crashAt(save, when);
       await syncBooking(depsOf('hold'), payment('b', 1), { repeated: true });
@@ -246,7 +248,7 @@ describe('a run that crashes', () => {
     },
   );
 
-  it('a run that crashed between record and deletion is finished when the booking is due', async () => {
+  it('a run that crashed between save and deletion is completed when the booking is due', async () => {
     await crashAt(1, 'after');
     const syncDueAt = (await world.booking(`b-${slot}`))?.nextRun?.at;
     expect(syncDueAt).toBe(world.time.now + 60);
@@ -314,7 +316,7 @@ describe('a booking that must yield', () => {
     expect(inSlot()).toEqual([`b-${slot}`]);
   });
 
-  it('a booking whose rival cannot be asked to check, with the queue unavailable, is unknown', async () => {
+  it('a booking whose rival cannot be notified through the queue has an unknown slot', async () => {
     const taking = takingTurns(['b', 'a', 'a', 'a', 'b', 'b', 'b']);
     world.queue.unavailable = true;
     await Promise.all([taking.run('a', 'hold', payment('a', 1)), taking.run('b', 'hold', payment('b', 0))]);
@@ -332,7 +334,7 @@ describe('a booking that must yield', () => {
   });
 });
 
-it('an event created beside another one by a run that crashed is not taken for alone', async () => {
+it('an event that a crashed run created beside another one is in conflict', async () => {
   await syncBooking(depsOf('flag'), payment('a'));
   const save = () => Promise.reject(new Error('crashed'));
   const crashing = depsOf('flag', { bookings: { ...world.deps.bookings, save } });
@@ -341,7 +343,7 @@ it('an event created beside another one by a run that crashed is not taken for a
   expect(await stateOf('b')).toEqual({ ...keeps, codes: ['calendar_conflict_unknown'] });
 });
 
-it('a booking that is only held yields to one that is paid', async () => {
+it('a held booking yields to a paid one', async () => {
   const hold = `h-${slot}`;
   const { appointment } = payment('h').booking ?? {};
   if (!appointment) throw new Error('no appointment');

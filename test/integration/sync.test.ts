@@ -28,7 +28,7 @@ const eventIdOf = (bookingId: string, generation = 0): string =>
   calendarEventId(bookingId, 'primary', generation);
 
 describe('a confirmed payment', () => {
-  it("becomes an event that Google's own client reads with all its fields", async () => {
+  it("creates an event that Google's own client reads with all its fields", async () => {
     await world.connect('user-1');
     const message = world.payment('b1');
     const appointment = {
@@ -79,10 +79,10 @@ describe('a confirmed payment', () => {
     ]);
   });
 
-  it('delivered fifty times at once leaves one event', async () => {
+  it('fifty concurrent deliveries of a payment create one event', async () => {
     await world.connect('user-1');
     const results = await Promise.allSettled(Array.from({ length: 50 }, () => sync(world.payment('b1'))));
-    // A worker that lost too many races leaves its message in the queue.
+    // A worker that lost too many writes leaves its message in the queue.
     for (const result of results) {
       if (result.status === 'rejected')
         expect(result.reason).toMatchObject({ code: 'concurrent_update', retryable: true });
@@ -92,14 +92,14 @@ describe('a confirmed payment', () => {
     expect((await world.booking('b1'))?.status).toBe('scheduled');
   });
 
-  it('with an expired token costs one refresh', async () => {
+  it('a payment with an expired token costs one refresh', async () => {
     await world.connect('user-1', { accessTokenExpiresAt: world.time.now });
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['token', 'events.insert']);
     expect((await world.booking('b1'))?.status).toBe('scheduled');
   });
 
-  it('of a user without a connection waits, and is done when the user connects', async () => {
+  it('a payment of an unconnected user waits, and is synced when the user connects', async () => {
     await sync(world.payment('b1'));
     expect(world.bus.types()).toEqual(['booking.waiting']);
     expect(await world.booking('b1')).toMatchObject({
@@ -122,7 +122,7 @@ describe('a confirmed payment', () => {
     expect(world.bus.types()).toEqual(['booking.waiting', 'booking.scheduled']);
   });
 
-  it('is done when it comes due, even if nobody released it', async () => {
+  it('a waiting payment is synced when it comes due, also without a release', async () => {
     await sync(world.payment('b1'));
     await world.connect('user-1');
     world.time.now += 61;
@@ -132,12 +132,12 @@ describe('a confirmed payment', () => {
     expect((await world.booking('b1'))?.status).toBe('scheduled');
   });
 
-  it('whose appointment is over when the user connects is reported as missed', async () => {
+  it('an appointment that is over when its user connects is reported as missed', async () => {
     await sync(world.payment('b1'));
     await world.connect('user-1');
     world.time.now += 3 * 86_400;
     await sync(again());
-    // Google does not find an event, which is believed when it says so twice.
+    // Two reads that find no event must agree.
     world.time.now += 90;
     await sync(again());
     expect(world.events()).toEqual([]);
@@ -145,7 +145,7 @@ describe('a confirmed payment', () => {
     expect(world.bus.types()).toEqual(['booking.waiting', 'booking.missed']);
   });
 
-  it('never enters the calendar of another user than the one the booking is of', async () => {
+  it("never creates an event in the calendar of a user other than the booking's", async () => {
     await sync(world.payment('b1', { userId: 'user-without-connection' }));
     await world.connect('user-1');
     await sync(again());
@@ -157,7 +157,7 @@ describe('a confirmed payment', () => {
     });
   });
 
-  it('that is unusable is kept as a failed booking, and mended by a usable one', async () => {
+  it('an unusable payment leaves a failed booking, and a usable one repairs it', async () => {
     await world.connect('user-1');
     const message = world.payment('b1');
     const { appointment: _, ...rest } = message.booking;
@@ -171,17 +171,17 @@ describe('a confirmed payment', () => {
   });
 });
 
-describe('when Google answers', () => {
+describe('answers of Google', () => {
   beforeEach(() => world.connect('user-1'));
 
-  it('401 to a token that looks fresh, it is refreshed once and the insert repeated', async () => {
+  it('refreshes a token that Google answers with 401 once, and repeats the insert', async () => {
     world.google.control.expireAccessTokens(ada);
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['events.insert', 'token', 'events.insert']);
     expect((await world.booking('b1'))?.status).toBe('scheduled');
   });
 
-  it('401 to the new token too, the booking is tried again later', async () => {
+  it('retries the booking later when Google answers the new token with 401 too', async () => {
     insertFails({ status: 401, reason: 'authError' }, 2);
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['events.insert', 'token', 'events.insert']);
@@ -191,7 +191,7 @@ describe('when Google answers', () => {
     });
   });
 
-  it('that the grant is dead, the booking waits for the user', async () => {
+  it('the booking waits for its user when the grant was revoked', async () => {
     world.google.control.revokeGrant(ada);
     await sync(world.payment('b1'));
     expect((await world.booking('b1'))?.status).toBe('waiting_for_connection');
@@ -199,7 +199,7 @@ describe('when Google answers', () => {
     expect(world.bus.types()).toEqual(['connection.reauthorization_required', 'booking.waiting']);
   });
 
-  it('that the calendar permission is missing, the user is asked to connect again', async () => {
+  it('asks the user to reconnect when the calendar permission is missing', async () => {
     const how = { status: 403, reason: 'insufficientPermissions' };
     world.google.control.fail({ on: 'events', times: 2, how });
     await sync(world.payment('b1'));
@@ -211,7 +211,7 @@ describe('when Google answers', () => {
     expect((await world.booking('b1'))?.status).toBe('waiting_for_connection');
   });
 
-  it("400, the booking fails with Google's reason and is not tried again", async () => {
+  it("fails the booking with Google's reason at 400, and does not retry it", async () => {
     insertFails({ status: 400, reason: 'timeRangeEmpty' });
     await sync(world.payment('b1'));
     await sync(again());
@@ -228,9 +228,9 @@ describe('when Google answers', () => {
   it.each<[string, FaultEffect]>([
     ['500', { status: 500, reason: 'backendError' }],
     ['503 with a page', { status: 503, html: true }],
-    ['nothing, for the connection is cut', { lose: 'request' }],
+    ['nothing, since the connection is lost', { lose: 'request' }],
     ['200 with nonsense', { status: 200, body: '{"kind":' }],
-  ])('%s once, a quick second try does it', async (_, how) => {
+  ])('retries at once and succeeds when Google answers %s once', async (_, how) => {
     insertFails(how);
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['events.insert', 'events.insert']);
@@ -241,7 +241,7 @@ describe('when Google answers', () => {
   it.each<[string, FaultEffect, string]>([
     ['500', { status: 500, reason: 'backendError' }, 'google_transient'],
     ['503 with a page', { status: 503, html: true }, 'google_transient'],
-  ])('%s again, the booking carries the time of its next attempt', async (_, how, code) => {
+  ])('schedules the next attempt when Google answers %s again', async (_, how, code) => {
     insertFails(how, 2);
     await sync(world.payment('b1'));
     const booking = await world.booking('b1');
@@ -268,7 +268,7 @@ describe('when Google answers', () => {
     ['that a quota is used up', { status: 403, reason: 'quotaExceeded' }, 2700],
     ['404 for the calendar', { status: 404, reason: 'notFound' }, 23],
     ['that its API is not enabled', { status: 403, reason: 'accessNotConfigured' }, 23],
-  ])('%s, it is left alone until then', async (_, how, wait) => {
+  ])('makes no call before the end of the pause when Google answers %s', async (_, how, wait) => {
     insertFails(how);
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['events.insert']);
@@ -279,7 +279,7 @@ describe('when Google answers', () => {
     expect((await world.connection('user-1'))?.status).toBe('active');
   });
 
-  it('and the answer is lost, the event that stands there is found and not doubled', async () => {
+  it('finds the event of an insert whose response was lost, and creates no second one', async () => {
     insertFails({ lose: 'response' });
     await sync(world.payment('b1'));
     expect(world.calls()).toEqual(['events.insert', 'events.insert', 'events.get']);
@@ -290,7 +290,7 @@ describe('when Google answers', () => {
     });
   });
 
-  it('409, for another has that id, another id is used', async () => {
+  it('uses another event id when Google answers 409 for an event of another booking', async () => {
     const insertAs = async (id: string) => {
       const { accessToken } = world.google.control.grant({
         clientId: 'test-client',
@@ -319,10 +319,10 @@ describe('when Google answers', () => {
     expect(world.events()).toHaveLength(2);
   });
 
-  it('409, for the id was deleted, another id is used', async () => {
+  it('uses another event id when Google answers 409 for a deleted event', async () => {
     await sync(world.payment('b1'));
     world.google.control.deleteEvent(ada, eventIdOf('b1'));
-    // As if the run had crashed before it recorded the outcome, and the event had been deleted meanwhile.
+    // As if the run had crashed before saving, and the event had been deleted in the meantime.
     const booking = (await world.booking('b1')) as Booking;
     await world.deps.bookings.save({ ...booking, calendar: { kind: 'in_doubt', until: 0 } });
     await sync(again());
@@ -331,10 +331,10 @@ describe('when Google answers', () => {
   });
 });
 
-describe('when something here is away', () => {
+describe('outages of our own services', () => {
   beforeEach(() => world.connect('user-1'));
 
-  it('the bus, after Google took the event: it is tried again without the message, found and published', async () => {
+  it('retries without the message when the bus fails after Google created the event', async () => {
     world.bus.unavailable = true;
     await sync(world.payment('b1'));
     expect(world.events()).toHaveLength(1);
@@ -353,7 +353,7 @@ describe('when something here is away', () => {
     expect(world.events()).toHaveLength(1);
   });
 
-  it('the bus, before Google was asked anything: the message stays', async () => {
+  it('keeps the message when the bus fails before any call to Google', async () => {
     world.bus.unavailable = true;
     const { appointment: _, ...booking } = world.payment('b2').booking;
     const problems = [{ code: 'invalid_booking', message: '"start" is missing.' }];
@@ -365,7 +365,7 @@ describe('when something here is away', () => {
     expect(world.bus.types()).toEqual(['booking.failed']);
   });
 
-  it('the table, after Google took the event: the message stays, and the next run records it', async () => {
+  it('keeps the message when the table fails after the insert, and the next run records it', async () => {
     const broken = {
       ...world.deps,
       bookings: { ...world.deps.bookings, save: () => Promise.reject(new Error('The table is away.')) },
@@ -375,11 +375,11 @@ describe('when something here is away', () => {
     await sync(world.payment('b1'));
     expect(world.events()).toHaveLength(1);
     expect((await world.booking('b1'))?.status).toBe('scheduled');
-    // Twice, with one id by which the second is known as the same.
+    // Published twice, with one id by which consumers recognize the repetition.
     expect(new Set(world.bus.events.map(({ id }) => id)).size).toBe(1);
   });
 
-  it("the operator's client secret: paid bookings are held, and nobody's connection is blamed", async () => {
+  it('a wrong client secret holds paid bookings and breaks no connection', async () => {
     const connection = await world.connection('user-1');
     await world.deps.connections.put({ ...connection, accessTokenExpiresAt: 0, tokenVersion: 2 } as never, {
       tokenVersion: 1,
@@ -394,7 +394,7 @@ describe('when something here is away', () => {
   });
 });
 
-it('releases a long list of waiting bookings page by page', async () => {
+it('requeues a long list of waiting bookings page by page', async () => {
   for (let index = 0; index < 25; index++) await sync(world.payment(`b${index}`));
   await world.connect('user-1');
   const { messages } = world.queue;

@@ -250,7 +250,7 @@ describe('guests of an event', () => {
     ).toEqual([answered[0], { ...answered[1], displayName: 'Benjamin' }, answered[2]]);
   });
 
-  it('does not invite a guest again whom the owner has removed', () => {
+  it('does not invite a guest again after the owner removed the guest', () => {
     expect(mergeGuests('b1', answered.slice(1), [...ours, { email: 'eve@example.com' }], before)).toEqual([
       ...answered.slice(1),
       { email: 'eve@example.com' },

@@ -205,7 +205,7 @@ describe('an event that should exist, and is not on record', () => {
     ],
     ['hold declared', { booking: { payments: {}, hold: true } }, 'ensure'],
     ['declared', { booking: { payments: {} } }, 'nothing'],
-  ])('%s: %s', (_, row, expected) => {
+  ])('decides for a wanted event that is not on record (%s): %s', (_, row, expected) => {
     expect(decided(row)).toBe(expected);
   });
 });
@@ -312,7 +312,7 @@ describe('an event that should exist, and is on record', () => {
       { booking: { payments: refunded, calendar: present() }, policy: keepPolicy },
       'nothing',
     ],
-  ])('%s: %s', (_, row, expected) => {
+  ])('decides for a wanted event that is on record (%s): %s', (_, row, expected) => {
     expect(decided(row)).toBe(expected);
   });
 });
@@ -414,7 +414,7 @@ describe('no event should exist', () => {
       },
       'remove',
     ],
-  ])('%s: %s', (_, row, expected) => {
+  ])('decides when no event is wanted (%s): %s', (_, row, expected) => {
     expect(decided(row)).toBe(expected);
   });
 
@@ -438,7 +438,7 @@ describe('no event should exist', () => {
 });
 
 describe('a requested run', () => {
-  it('puts a calendar without an event in doubt only if it may create one', () => {
+  it('a requested run puts a calendar without an event in doubt only if it may create one', () => {
     expect(requestRun(bookingOf(), now, { mayCreate: true }).calendar).toEqual({
       kind: 'in_doubt',
       until: 0,
@@ -446,13 +446,13 @@ describe('a requested run', () => {
     expect(requestRun(bookingOf(), now, { mayCreate: false }).calendar).toEqual({ kind: 'absent' });
   });
 
-  it('goes on waiting for a connection, and is due at once', () => {
+  it('a requested run keeps a booking waiting for a connection, and is due at once', () => {
     const waiting = bookingOf({ nextRun: later('no_connection', { count: 3 }) });
     expect(requestRun(waiting, now, { mayCreate: true }).nextRun).toEqual(due('no_connection', { count: 3 }));
   });
 });
 
-describe('an event in the account that the user connected before', () => {
+describe('an event in a former account', () => {
   const connectedTo = (googleSub: string, calendarId = 'primary') => ({ ...active, googleSub, calendarId });
   const [former, current] = [connectedTo('sub-1'), connectedTo('sub-2')];
   const account = accountFingerprint(former);
@@ -469,7 +469,7 @@ describe('an event in the account that the user connected before', () => {
     ['nothing has changed', { booking: inFormer }, 'nothing'],
     ['its slot is contested', { booking: inFormer, isSlotContested: true }, 'nothing'],
     ['a check is due', { booking: { ...inFormer, nextRun: due('check') } }, 'record scheduled'],
-  ])('is not read when %s: %s', (_, row, expected) => {
+  ])('an event in a former account is not read when %s: %s', (_, row, expected) => {
     expect(decided({ ...row, connection: current })).toBe(expected);
   });
 
@@ -483,14 +483,14 @@ describe('an event in the account that the user connected before', () => {
       now,
       { status: 'pending', eventNumber: 1 },
     ],
-  ])('is left there when the booking is %s', (_, change, at, expected) => {
+  ])('an event in a former account is left there when the booking is %s', (_, change, at, expected) => {
     const left = decide(bookingOf({ ...inFormer, ...change }), at);
     expect(left).toMatchObject({ ...expected, otherEvents: [{ ...place, why: 'former_account' }] });
     expect(left).not.toHaveProperty('calendar.event');
     expect(problemsOf(left).map(({ code }) => code)).toContain('event_in_former_account');
   });
 
-  it('is deleted once the former account is connected again', () => {
+  it('deletes an event in a former account once that account is connected again', () => {
     const booking = {
       cancelledAt: '2026-09-21T14:13:20Z',
       otherEvents: [{ ...place, why: 'former_account' as const }],
@@ -506,10 +506,13 @@ describe('an event in the account that the user connected before', () => {
     ['the chosen calendar, used with another account', 'team', account, connectedTo('sub-2', 'team'), false],
     ['an earlier calendar of the same account', 'team', account, former, false],
     ['an unknown account', 'primary', undefined, current, false],
-  ])('is recognized by its place: %s', (_, calendarId, of, connection, expected) => {
-    const place = { calendarId, ...(of === undefined ? {} : { account: of }) };
-    expect(isInFormerAccount(place, connection)).toBe(expected);
-  });
+  ])(
+    'recognizes an event in a former account by its place: %s',
+    (_, calendarId, of, connection, expected) => {
+      const place = { calendarId, ...(of === undefined ? {} : { account: of }) };
+      expect(isInFormerAccount(place, connection)).toBe(expected);
+    },
+  );
 });
 
 it('the fingerprint of an account names neither the account nor its other users', () => {

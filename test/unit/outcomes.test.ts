@@ -56,7 +56,7 @@ const booked = (why: NextRun['why'], count: number): Booking => ({
 });
 
 describe('a payment', () => {
-  it('makes a booking for which nothing is published yet', () => {
+  it('a payment makes a booking, and publishes nothing yet', () => {
     expect(paid).toMatchObject({ version: 0, problems: [], timeline: [{ what: 'paid' }] });
     expect(conclude(undefined, paid, confirmed)).toMatchObject({
       booking: { status: 'pending' },
@@ -64,11 +64,11 @@ describe('a payment', () => {
     });
   });
 
-  it('that comes twice changes nothing', () => {
+  it('a redelivered payment changes nothing', () => {
     expect(apply(paid, message)).toBe(paid);
   });
 
-  it('for an unusable booking is recorded and published as failed, once', () => {
+  it('an unusable payment is recorded and published as failed, once', () => {
     const failed = conclude(undefined, apply(undefined, unusable), confirmed);
     expect(failed).toMatchObject({ booking: { status: 'failed', problems }, events: ['booking.failed'] });
     expect(conclude(failed.booking, failed.booking, confirmed)).toMatchObject({
@@ -78,13 +78,13 @@ describe('a payment', () => {
     expect(apply(failed.booking, unusable)).toBe(failed.booking);
   });
 
-  it('for a usable booking repairs a failed one, and not the reverse', () => {
+  it('a usable payment repairs a failed booking, and an unusable one fails no usable booking', () => {
     const failed = conclude(undefined, apply(undefined, unusable), confirmed).booking;
     expect(apply(failed, message)).toMatchObject({ appointment: named.appointment, problems: [] });
     expect(apply(paid, unusable)).toBe(paid);
   });
 
-  it('other than the first one is noted once, since the customer may have paid twice', () => {
+  it('notes another payment of a booking once, since the customer may have paid twice', () => {
     const second = { ...message, paymentId: 'pi_2' };
     const noted = apply(paid, second);
     expect(noted.timeline.at(-1)?.what).toBe('paid: also pi_2');
@@ -108,13 +108,13 @@ describe('a call that Google refuses', () => {
     [failure('quota_exceeded'), 1, false, 'accept'],
     [failure('operator'), 1, false, 'accept'],
     [failure('not_found'), 1, false, 'accept'],
-  ])('%j (try %i, refreshed %s): %s', (refusal, tries, refreshed, move) => {
+  ])('reacts to a refused call %j (try %i, refreshed %s): %s', (refusal, tries, refreshed, move) => {
     expect(afterRefusal(refusal, tries, refreshed)).toBe(move);
   });
 });
 
 describe('a failure that ends a run', () => {
-  it('gives the booking up where Google rejects its data', () => {
+  it('gives up a booking whose data Google rejects', () => {
     const refused = failure('refused', { status: 400, reason: 'timeRangeEmpty' });
     const { booking, events } = conclude(paid, fail(paid, refused), confirmed);
     expect(booking).toMatchObject({
@@ -125,7 +125,7 @@ describe('a failure that ends a run', () => {
     expect(events).toEqual(['booking.failed']);
   });
 
-  it('is retried less and less often, up to an hour', () => {
+  it('retries a failed run less and less often, up to an hour', () => {
     const waits = Array.from({ length: 10 }, (_, count) => {
       const { nextRun } = fail(booked('retry', count), failure('transient'));
       return (nextRun?.at ?? 0) - now;
@@ -133,7 +133,7 @@ describe('a failure that ends a run', () => {
     expect(waits).toEqual([23, 45, 90, 180, 360, 720, 1440, 2700, 2700, 2700]);
   });
 
-  it('starts to count again when it follows another reason', () => {
+  it('counts failures from one again when the reason of the next run changes', () => {
     expect(fail(booked('no_connection', 9), failure('transient')).nextRun).toMatchObject({
       at: now + 23,
       count: 1,
@@ -141,13 +141,13 @@ describe('a failure that ends a run', () => {
     expect(fail(booked('check', 9), failure('transient')).nextRun).toMatchObject({ at: now + 23, count: 1 });
   });
 
-  it('is jittered, so that bookings that failed together do not come back together', () => {
+  it('jitters retries, so that bookings that failed together are not retried together', () => {
     const at = (random: number) => fail(paid, failure('transient'), () => random).nextRun?.at;
     expect(at(0)).toBe(now + 15);
     expect(at(0.999)).toBe(now + 30);
   });
 
-  it('is retried after the Retry-After of Google', () => {
+  it("retries after Google's Retry-After", () => {
     expect(fail(paid, failure('rate_limited', { retryAfter: 900 })).nextRun?.at).toBe(now + 900);
   });
 
@@ -162,13 +162,13 @@ describe('a failure that ends a run', () => {
     ['rate_limited', 3600],
     ['quota_exceeded', 6 * 3600],
     ['account_refused', 6 * 3600],
-  ])('of the kind %s is retried after at most %i seconds, for any Retry-After', (kind, longest) => {
+  ])('a failure of the kind %s is retried after at most %i seconds, for any Retry-After', (kind, longest) => {
     const appointment = { ...named.appointment, startsAt: now + 1e8, endsAt: now + 1e8 + 3600 };
     const refused = failure(kind, { retryAfter: 999_999_999 });
     expect(fail({ ...paid, appointment }, refused).nextRun?.at).toBe(now + longest);
   });
 
-  it('waits long on a used up quota', () => {
+  it('retries an exhausted quota after a long wait', () => {
     expect(fail(paid, failure('quota_exceeded')).nextRun?.at).toBe(now + 2700);
   });
 
@@ -187,7 +187,7 @@ describe('a failure that ends a run', () => {
     expect(fail(booked('refused', 20), refused).nextRun).toMatchObject({ why: 'refused', at: now + 16_200 });
   });
 
-  it('is retried at the deadline, and after that at the end, at the latest', () => {
+  it('retries at the latest at the deadline, and after that at the end', () => {
     const at = (startsAt: number, endsAt: number) => {
       const appointment = { ...named.appointment, startsAt, endsAt };
       return fail({ ...booked('retry', 9), appointment }, failure('transient')).nextRun?.at;
@@ -198,7 +198,7 @@ describe('a failure that ends a run', () => {
     expect(at(now - 600, now - 60)).toBe(now + 2700);
   });
 
-  it('remembers since when runs fail, also through a pause', () => {
+  it('keeps the time of the first failure, also through a pause', () => {
     const first = fail(paid, failure('transient'));
     expect(first.nextRun?.since).toBe(now);
     const paused: Booking = { ...first, nextRun: { why: 'paused', at: now, count: 1, since: now - 500 } };
@@ -222,7 +222,7 @@ describe('the calendar event', () => {
     ...change,
   });
 
-  it("has an id of Google's alphabet that depends on booking, calendar and event number alone", () => {
+  it("an event id has Google's alphabet, and depends on booking, calendar and event number only", () => {
     const id = calendarEventId('booking-1', 'primary', 0);
     expect(id).toMatch(/^[a-v0-9]{54}$/);
     expect(id).toBe(calendarEventId('booking-1', 'primary', 0));
@@ -234,7 +234,7 @@ describe('the calendar event', () => {
     expect(new Set([id, ...others]).size).toBe(4);
   });
 
-  it('is ours when it exists and says so', () => {
+  it('an event is ours when it exists and is marked with the booking', () => {
     expect(isOurs(event(), paid)).toBe(true);
     expect(isOurs(event({ status: 'cancelled' }), paid)).toBe(false);
     expect(isOurs(event({ extendedProperties: undefined }), paid)).toBe(false);
