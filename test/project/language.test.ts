@@ -37,25 +37,23 @@ const titles = testFiles
   .flatMap((file) => titlesIn(file, read(file)));
 const pages = sources('**/*.md').filter((file) => !isGenerated(read(file)));
 
-/** Findings for each 1,000 words; below half of one the language is plain. */
-const groups: [string, Text[], number][] = [
-  ['comments of code', codeFiles.flatMap((file) => commentsIn(file, read(file))), 2],
-  ['comments of tests', testFiles.flatMap((file) => commentsIn(file, read(file))), 3],
-  ['docs', pages.flatMap((file) => linesOf(file, read(file))), 0.9],
-  ['test titles', titles, 1],
+const groups: [string, Text[]][] = [
+  ['comments of code', codeFiles.flatMap((file) => commentsIn(file, read(file)))],
+  ['comments of tests', testFiles.flatMap((file) => commentsIn(file, read(file)))],
+  ['docs', pages.flatMap((file) => linesOf(file, read(file)))],
+  ['test titles', titles],
 ];
 
 describe('the language of the project', () => {
-  it.each(groups)('%s have few hard phrases', (_, texts, limit) => {
+  it.each(groups)('%s have less than one hard phrase in 2,000 words', (_, texts) => {
     const found = hardPhrasesIn(texts);
     expect(wordsIn(texts)).toBeGreaterThan(1000);
-    expect((found.length / wordsIn(texts)) * 1000, found.join('\n')).toBeLessThan(limit);
+    expect((found.length / wordsIn(texts)) * 2000, found.join('\n')).toBeLessThan(1);
   });
 
   it('test titles are short and name a situation and a result', () => {
     expect(titles.length).toBeGreaterThan(1000);
-    const problems = titles.flatMap(problemsOfTitle);
-    expect(problems.length, problems.join('\n')).toBeLessThanOrEqual(14);
+    expect(titles.flatMap(problemsOfTitle)).toEqual([]);
   });
 
   it('the documentation can be read in a morning', () => {
