@@ -1,6 +1,7 @@
 /** The reference pages of docs/, from the OpenAPI document, the schemas of the bus events and the reference of operators. */
 import * as v from 'valibot';
 import { busEventSchema } from '../shared/aws/bus-events.ts';
+import { bookingStatuses } from '../shared/booking/booking.ts';
 import { metricNamespace } from '../shared/lib/names.ts';
 import { stackConfig } from './config.ts';
 import { eventsJsonSchema } from './events-schema.ts';
@@ -9,7 +10,6 @@ import { openApi } from './openapi.ts';
 import { guards, type Operation, operations } from './operations.ts';
 import { alarmReference, metricReference, outputReference } from './operator-reference.ts';
 import {
-  bookingStatuses,
   errorCodes,
   ignoredWebhooks,
   orphanReasons,

@@ -1,6 +1,6 @@
 /** What the codes of the public interface mean, for the generated pages. Each table is complete by its type; functions never load it. */
 
-import type { BookingStatus, OrphanReason } from '../shared/booking/booking.ts';
+import type { OrphanReason } from '../shared/booking/booking.ts';
 import type { PaymentStanding } from '../shared/booking/payment.ts';
 import type { RevocationOutcome } from '../shared/connection/revocation.ts';
 import type { CalendarFailureKind } from '../shared/google/calendar-failures.ts';
@@ -236,21 +236,6 @@ export const errorCodes = {
     remedy: 'see the log; the request may be repeated',
   },
 } as const satisfies Record<ErrorCode, ErrorReference>;
-
-export const bookingStatuses = {
-  declared: 'no event exists until it is paid; also after a payment failed or a hold ended',
-  held: 'a tentative event holds its slot until it is paid',
-  pending: 'the calendar does not agree yet; `nextAttemptAt` says when it is tried',
-  scheduled: 'the event exists',
-  waiting_for_connection: 'the user has no working connection; done as soon as there is one',
-  conflict: 'another event exists at that time, and the operator wants none created then',
-  deleted_by_user: 'its owner has deleted the event by hand; left so unless the booking changes',
-  cancelled: 'no event exists: you cancelled it, or a payment paid for it once and none does any more',
-  missed:
-    'attempts failed until the [deadline](integrate.md#retries), or the appointment was over, before it or its last change was in the calendar',
-  failed:
-    'it cannot be carried out as it is; `problems` says why. Any `PUT` or `PATCH`, also an unchanged one, tries it again',
-} as const satisfies Record<BookingStatus, string>;
 
 export const paymentStandings = {
   unconfirmed: 'not known to be paid yet',

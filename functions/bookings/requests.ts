@@ -6,7 +6,13 @@ import {
   maxLengths,
   parseAppointment,
 } from '../../shared/booking/appointment.ts';
-import type { Appointment, Booking, BookingStatus, EventTime } from '../../shared/booking/booking.ts';
+import {
+  type Appointment,
+  type Booking,
+  type BookingStatus,
+  bookingStatuses,
+  type EventTime,
+} from '../../shared/booking/booking.ts';
 import { eventDetails } from '../../shared/booking/event-details.ts';
 import type { ListPosition, ListQuery } from '../../shared/booking/store.ts';
 import { invalidRequest, parseRequest } from '../../shared/http/invalid-request.ts';
@@ -134,18 +140,7 @@ export function toBody({ appointment, hold: held }: Booking): Partial<BookingBod
 
 const textOf = (time: EventTime): string => ('date' in time ? time.date : time.dateTime);
 
-const statuses = {
-  declared: true,
-  held: true,
-  pending: true,
-  scheduled: true,
-  waiting_for_connection: true,
-  cancelled: true,
-  conflict: true,
-  deleted_by_user: true,
-  missed: true,
-  failed: true,
-} satisfies Record<BookingStatus, true>;
+const statuses = Object.keys(bookingStatuses) as BookingStatus[];
 const timeMessage = 'It must be a time such as 2026-12-01T10:00:00Z, in a URL with %2B for a plus sign.';
 const minLimit = 1;
 const maxLimit = 100;
@@ -153,12 +148,7 @@ const limitMessage = `It must be a whole number from ${minLimit} to ${maxLimit}.
 
 /** The query of the list. */
 export const listSchema = v.strictObject({
-  status: v.optional(
-    v.picklist(
-      Object.keys(statuses) as BookingStatus[],
-      `It must be one of ${Object.keys(statuses).join(', ')}.`,
-    ),
-  ),
+  status: v.optional(v.picklist(statuses, `It must be one of ${statuses.join(', ')}.`)),
   from: v.optional(instant(timeMessage)),
   to: v.optional(instant(timeMessage)),
   cursor: v.optional(text(512)),

@@ -135,19 +135,20 @@ export type Published = {
   answered?: true;
 };
 
-/** Every status, and what it says of a booking. */
+/** Every status of a booking, with its meaning in docs/api.md. Type, API schema, query filter and docs are made of it. */
 export const bookingStatuses = {
-  declared: 'declared; no event exists until it is paid',
-  held: 'declared, and a tentative event holds its slot',
-  pending: 'the calendar does not agree with the booking yet',
-  scheduled: 'the event exists in the calendar',
-  waiting_for_connection: 'the user has no working connection; synced as soon as there is one',
-  cancelled: 'no event exists, and none should',
+  declared: 'no event exists until it is paid; also after a payment failed or a hold ended',
+  held: 'a tentative event holds its slot until it is paid',
+  pending: 'the calendar does not agree yet; `nextAttemptAt` says when it is tried',
+  scheduled: 'the event exists',
+  waiting_for_connection: 'the user has no working connection; done as soon as there is one',
   conflict: 'another event exists at that time, and the operator wants none created then',
   deleted_by_user: 'its owner has deleted the event by hand; left so unless the booking changes',
+  cancelled: 'no event exists: you cancelled it, or a payment paid for it once and none does any more',
   missed:
-    'the deadline passed, or the appointment was over, before it or its last change was in the calendar',
-  failed: 'cannot be put into the calendar as it is; `problems` says why',
+    'attempts failed until the [deadline](integrate.md#retries), or the appointment was over, before it or its last change was in the calendar',
+  failed:
+    'it cannot be carried out as it is; `problems` says why. Any `PUT` or `PATCH`, also an unchanged one, tries it again',
 } as const;
 export type BookingStatus = keyof typeof bookingStatuses;
 

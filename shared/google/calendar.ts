@@ -1,3 +1,4 @@
+import type { calendar_v3 } from '@googleapis/calendar';
 import * as v from 'valibot';
 import { omitUndefined } from '../lib/omit-undefined.ts';
 import { parseJson } from '../lib/schemas.ts';
@@ -39,26 +40,16 @@ const eventSchema = v.object({
 
 /** The fields that are written to an event. In a patch, absent fields keep their value and `null` removes one. */
 export type EventBody = {
-  summary?: string;
-  location?: string | null;
-  description?: string | null;
-  start?: EventBodyTime;
-  end?: EventBodyTime;
-  status?: 'confirmed' | 'tentative';
+  [Name in Exclude<keyof calendar_v3.Schema$Event, keyof OwnFields>]?: calendar_v3.Schema$Event[Name] | null;
+} & Partial<OwnFields> & { extendedProperties: { private: Record<string, string> } };
+
+/** The fields that are narrower than Google's types. */
+type OwnFields = {
+  start: EventBodyTime;
+  end: EventBodyTime;
+  status: 'confirmed' | 'tentative';
   /** Replaces all guests of the event. One without a `responseStatus` has not answered. */
-  attendees?: { email?: string | undefined; [field: string]: unknown }[];
-  guestsCanInviteOthers?: boolean;
-  guestsCanModify?: boolean;
-  guestsCanSeeOtherGuests?: boolean;
-  reminders?: { useDefault: boolean; overrides?: { method: string; minutes: number }[] };
-  colorId?: string | null;
-  visibility?: string;
-  transparency?: string;
-  source?: { title: string; url: string } | null;
-  conferenceData?: {
-    createRequest: { requestId: string; conferenceSolutionKey: { type: 'hangoutsMeet' } };
-  } | null;
-  extendedProperties: { private: Record<string, string> };
+  attendees: { email?: string | undefined; [field: string]: unknown }[];
 };
 export type EventBodyTime = { dateTime: string | null; timeZone: string | null; date: string | null };
 

@@ -3,6 +3,7 @@
  * generated from them, and a test compares the answers of the running service. Callers must ignore unknown fields.
  */
 import * as v from 'valibot';
+import { type BookingStatus, bookingStatuses } from '../booking/booking.ts';
 import { eventDetails } from '../booking/event-details.ts';
 
 const text = (description: string) => v.pipe(v.string(), v.description(description));
@@ -80,18 +81,7 @@ export const disconnectedSchema = v.pipe(
 export const bookingSchema = v.pipe(
   v.object({
     bookingId: v.string(),
-    status: v.picklist([
-      'declared',
-      'held',
-      'pending',
-      'scheduled',
-      'waiting_for_connection',
-      'cancelled',
-      'conflict',
-      'deleted_by_user',
-      'missed',
-      'failed',
-    ]),
+    status: v.picklist(Object.keys(bookingStatuses) as BookingStatus[]),
     revision: revision('Counts changes of the desired state. Also the ETag.'),
     desired: v.pipe(
       v.object({

@@ -3,8 +3,9 @@ import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { alarmReference, metricReference, outputReference } from '../../infra/operator-reference.ts';
-import { bookingStatuses, problems } from '../../infra/reference.ts';
+import { problems } from '../../infra/reference.ts';
 import { referencePages } from '../../infra/reference-pages.ts';
+import { bookingStatuses } from '../../shared/booking/booking.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
