@@ -26,6 +26,7 @@ import {
 } from '../../shared/booking/payment.ts';
 import type { BookingFromPayment, PaymentReported } from '../../shared/booking/queue.ts';
 import { toIso } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 
 /** What a payment changes of a booking, and whether its event should exist, as pure functions. */
 
@@ -56,17 +57,16 @@ export function applyPayment(
   const orphaned = orphanedAfter(stored, message, { before, after: facts }, base, now);
   if (stored && !mends && orphaned === stored.orphaned && isDeepStrictEqual(stored.payments, payments))
     return stored;
-  const userId = base.userId ?? stored?.userId;
-  const bookingId = stored?.bookingId ?? named?.bookingId ?? paymentId;
-  return {
+  const bookingId = named?.bookingId ?? paymentId;
+  return omitUndefined({
     ...(stored ?? newBooking({ bookingId, fromPayment: true }, toIso(now))),
-    ...(userId === undefined ? {} : { userId }),
-    ...(base.appointment ? { appointment: base.appointment } : {}),
-    ...(orphaned ? { orphaned } : {}),
+    userId: base.userId ?? stored?.userId,
+    appointment: base.appointment ?? stored?.appointment,
+    orphaned,
     problems: base.problems,
     payments,
     timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), orphaned, now),
-  };
+  });
 }
 
 function mayCreate(named: BookingFromPayment | undefined): named is BookingFromPayment {

@@ -41,20 +41,37 @@ export async function runAction(
     if (hindered) return isCheck ? checkLater(booking, deps.clock()) : hindered;
     booking = await deleteLeftBehind(deps, session, booking);
     const used = session.access.connection;
-    const run = isCheck && isSlotContested ? async () => ({ booking }) : actions[action];
+    const run = isSlotContested ? contested(action, isCheck) : actions[action];
     const [outcome] = await Promise.all([run(deps, session, booking), noteUse(deps, used)]);
-    return isSlotContested ? await keepOrYield(deps, session, outcome) : outcome;
+    return outcome;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     if (error.code === 'concurrent_update') return undefined;
     if (isOperatorError(error)) reportOperatorError('A booking waits until the service is set up', error);
-    const moment = { now: deps.clock(), random: deps.random };
-    if (isCheck) return checkLater(booking, moment.now);
-    const left = session ? withOpenWrite(session, booking, moment.now) : booking;
-    if (error.code === 'reauthorization_required')
-      return { booking: waitForConnection({ booking: left, ...moment }) };
-    return retryAfter(left, { code: error.code, message: error.message }, moment);
+    return isCheck ? checkLater(booking, deps.clock()) : afterError(deps, session, booking, error);
   }
+}
+
+/** The action for a booking whose slot another one has taken too. At rest, only the slot is compared. */
+function contested(action: Action, isAtRest: boolean): ActionOf {
+  return async (deps, session, booking) => {
+    const outcome = isAtRest ? { booking } : await actions[action](deps, session, booking);
+    return keepOrYield(deps, session, outcome);
+  };
+}
+
+/** The outcome of a run that something other than Calendar has ended. */
+function afterError(
+  { clock, random }: SyncDeps,
+  session: Session | undefined,
+  booking: Booking,
+  { code, message }: AppError,
+): Outcome {
+  const moment = { now: clock(), random };
+  const left = session ? withOpenWrite(session, booking, moment.now) : booking;
+  return code === 'reauthorization_required'
+    ? { booking: waitForConnection({ booking: left, ...moment }) }
+    : retryAfter(left, { code, message }, moment);
 }
 
 /** Deletes events beside the current one. The outcome of the run where Google does not let us. */

@@ -76,7 +76,7 @@ function isBackingOff({ booking: { nextRun }, connection, now }: Situation): boo
 /** At rest: a check or re-check that is due, a contested slot, or events that a former account can delete now. */
 function decideCheck(situation: Situation): Decision {
   const { booking, wanted, now } = situation;
-  const { calendar, nextRun } = booking;
+  const { nextRun } = booking;
   const active = activeOf(situation.connection);
   const reachable = isAway(situation) ? undefined : active;
   const isContested = situation.isSlotContested && !isGivenUp(booking, wanted) && knownEvent(booking);
@@ -85,12 +85,17 @@ function decideCheck(situation: Situation): Decision {
     const canClean = active !== undefined && leftWithinReach(booking, active).length > 0;
     return canClean ? { do: 'check', booking, wanted, connection: active } : record(booking);
   }
-  if (!reachable)
-    return record(nextRun.why === 'in_doubt' ? postponeRecheck(booking, now) : withoutCheck(booking));
-  if (calendar.kind !== 'in_doubt' || isGivenUp(booking, wanted)) return act('check', situation);
-  if (wanted === 'absent') return act('remove', situation);
+  if (reachable) return act(actionAtRest(situation), situation);
+  return record(nextRun.why === 'in_doubt' ? postponeRecheck(booking, now) : withoutCheck(booking));
+}
+
+/** What a due check or re-check does. */
+function actionAtRest({ booking, wanted }: Situation): Action {
+  const { calendar } = booking;
+  if (calendar.kind !== 'in_doubt' || isGivenUp(booking, wanted)) return 'check';
+  if (wanted === 'absent') return 'remove';
   // A known event that a check did not find was deleted by its owner; any other may have been changed by a late write.
-  return act(calendar.event && calendar.notFound ? 'check' : 'ensure', situation);
+  return calendar.event && calendar.notFound ? 'check' : 'ensure';
 }
 
 function decideRemoval(situation: Situation): Decision {

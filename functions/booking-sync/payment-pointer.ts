@@ -11,6 +11,7 @@ import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.
 import { conclude } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { desiredPresence, type PaymentPolicy, type RoutedPayment, rejectPayment } from './apply-payment.ts';
 import { bookingEvent, orphanedEvent } from './booking-events.ts';
 import { contended, maxRounds } from './contention.ts';
@@ -97,14 +98,10 @@ export async function detachPayment(
     const now = deps.clock();
     const rejected = rejectPayment(stored, message, entry, now);
     if (!rejected) return undefined;
-    const isDetached = stored !== undefined && rejected.payments !== stored.payments;
-    // An earlier run may have crashed after creating the event of the booking, before recording it.
-    const isInDoubt = paid.mayBeStale && !recordedEvent(rejected);
-    const mustSync = rejected.appointment !== undefined && (isDetached || isInDoubt);
-    const requested = mustSync ? requestRun(rejected, now, { mayCreate: false }) : rejected;
-    const doubted = mustSync && paid.mayBeStale ? maybeStale(requested, now) : requested;
-    const wanted = desiredPresence(doubted, deps.paymentPolicy);
-    const { booking, events } = conclude(stored, doubted, { wanted, now });
+    const requested = requestedAfter(stored, rejected, paid.mayBeStale, now);
+    const left = requested ?? rejected;
+    const wanted = desiredPresence(left, deps.paymentPolicy);
+    const { booking, events } = conclude(stored, left, { wanted, now });
     const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
     const of = { facts, userId: booking.userId, paidBookingId };
     const published = [
@@ -113,14 +110,23 @@ export async function detachPayment(
     ];
     if (published.length > 0) await deps.bus.publish(...published);
     if (!(await deps.bookings.save(booking))) continue;
-    if (!mustSync) return undefined;
     const { userId } = booking;
-    return {
-      type: 'sync',
-      bookingId,
-      ...(userId === undefined ? {} : { userId }),
-      cause: 'payment detached',
-    };
+    const cause = 'payment detached';
+    return requested && omitUndefined({ type: 'sync' as const, bookingId, userId, cause });
   }
   throw contended();
+}
+
+/** The booking to sync where the payment was detached, or an earlier run may have created its event and crashed. */
+function requestedAfter(
+  stored: Booking | undefined,
+  rejected: Booking,
+  mayBeStale: boolean,
+  now: number,
+): Booking | undefined {
+  const isDetached = stored !== undefined && rejected.payments !== stored.payments;
+  const isInDoubt = mayBeStale && !recordedEvent(rejected);
+  if (!rejected.appointment || !(isDetached || isInDoubt)) return undefined;
+  const requested = requestRun(rejected, now, { mayCreate: false });
+  return mayBeStale ? maybeStale(requested, now) : requested;
 }

@@ -6,6 +6,7 @@ import {
 } from '../../shared/booking/booking.ts';
 import { accountFingerprint } from '../../shared/connection/connection.ts';
 import {
+  type CalendarAnswer,
   type CalendarEvent,
   type CalendarFailure,
   getEvent,
@@ -59,22 +60,29 @@ export async function readEvent(
     if (!isMissing(found.failure)) return openAfter(deps, session, booking, found.failure);
     if (!isConfirmed(booking, eventId, deps.clock()))
       return { is: 'open', outcome: notFound(deps, session, booking, place) };
-    const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
-    // A calendar that does not answer may come back, unless its user has chosen another one.
-    const isAbandoned =
-      !calendar.ok && !mayPass(calendar.failure) && session.access.connection.calendarId !== calendarId;
-    if (!calendar.ok && !isAbandoned) return openAfter(deps, session, booking, calendar.failure);
+    const hindered = await calendarFailure(deps, session, calendarId);
+    if (hindered) return openAfter(deps, session, booking, hindered);
   }
   // An id that Google has never shown as an event can have been moved nowhere.
-  const hasExisted = recordedEvent(booking) !== undefined || found.ok;
-  const moved = hasExisted ? await findMoved(deps, session, place) : ({ is: 'nowhere' } as const);
+  const hasExisted = found.ok || recordedEvent(booking) !== undefined;
+  const moved = await findMoved(deps, session, hasExisted ? place : undefined);
   if (moved && 'kind' in moved) return openAfter(deps, session, booking, moved);
   if (moved && 'event' in moved) return { is: 'found', ...moved };
-  const mayHaveMoved = moved === undefined && !mayHaveDeleted(session, booking, eventId);
-  return {
-    is: 'gone',
-    booking: withoutEvent(booking, place, { isProven: found.ok, mayHaveMoved }, deps.clock()),
-  };
+  const mayHaveMoved = !moved && !mayHaveDeleted(session, booking, eventId);
+  const proof = { isProven: found.ok, mayHaveMoved };
+  return { is: 'gone', booking: withoutEvent(booking, place, proof, deps.clock()) };
+}
+
+/** Why the calendar of an event does not answer. It may come back, unless its user has chosen another one. */
+async function calendarFailure(
+  deps: SyncDeps,
+  session: Session,
+  calendarId: string,
+): Promise<CalendarFailure | undefined> {
+  const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
+  if (calendar.ok) return undefined;
+  const isChosen = session.access.connection.calendarId === calendarId;
+  return isChosen || mayPass(calendar.failure) ? calendar.failure : undefined;
 }
 
 async function openAfter(
@@ -118,15 +126,15 @@ export function calendarWithoutEvent(booking: Booking, now: number): CalendarSta
   return { kind: 'absent' };
 }
 
+type Moved = { calendarId: string; event: CalendarEvent } | { is: 'nowhere' } | CalendarFailure | undefined;
+
 /**
  * The event in another calendar of its user; `nowhere`, or undefined where the calendars cannot be listed. Whether the
  * source of a move answers 404 or a deleted event is not documented: both lead here.
  */
-async function findMoved(
-  deps: SyncDeps,
-  session: Session,
-  { calendarId: source, eventId }: EventPlace,
-): Promise<{ calendarId: string; event: CalendarEvent } | { is: 'nowhere' } | CalendarFailure | undefined> {
+async function findMoved(deps: SyncDeps, session: Session, place: EventPlace | undefined): Promise<Moved> {
+  if (!place) return { is: 'nowhere' };
+  const { calendarId: source, eventId } = place;
   const { scopes } = session.access.connection;
   if (!scopes.includes(optionalScopes.calendarList)) return undefined;
   const listed = await ask(deps, session, (token) => listWritableCalendars(deps.calendar, token));
@@ -143,15 +151,26 @@ async function findMoved(
         found: await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId)),
       })),
     );
-    for (const { calendarId, found } of answers) {
-      if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };
-      if (found.ok || isMissing(found.failure)) continue;
-      const { kind } = found.failure;
-      if (mayPass(found.failure) || kind === 'operator') return found.failure;
-      isComplete = false;
-    }
+    const results = answers.map(resultOf);
+    const decisive = results.find((result) => result && !('is' in result));
+    if (decisive) return decisive;
+    isComplete &&= results.every((result) => result !== undefined);
   }
   return isComplete ? { is: 'nowhere' } : undefined;
+}
+
+/** What the answer of one calendar says; undefined where that calendar could not be searched. */
+function resultOf({
+  calendarId,
+  found,
+}: {
+  calendarId: string;
+  found: CalendarAnswer<CalendarEvent>;
+}): Moved {
+  if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };
+  if (found.ok || isMissing(found.failure)) return { is: 'nowhere' };
+  const { failure } = found;
+  return mayPass(failure) || failure.kind === 'operator' ? failure : undefined;
 }
 
 export function mayPass({ kind }: CalendarFailure): boolean {

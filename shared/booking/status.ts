@@ -136,27 +136,37 @@ export function conclude(
 ): Conclusion {
   const booking: Booking = { ...next, status: statusOf(next, wanted) };
   const said = announcementOf(stored, booking, wanted);
-  const last = booking.published;
-  const isNew = said !== undefined && !saysTheSame(said, last);
-  // Without an appointment no run calls Google, so none is lost between Google and the table.
-  const isLostPossible = booking.appointment !== undefined && republish !== 'no';
-  const canRepeat = last !== undefined && !last.answered && isLostPossible;
-  const isRepeated = said !== undefined && !isNew && canRepeat;
-  const type = isRepeated ? last.type : said?.type;
-  const number = (last?.number ?? 0) + (isNew || republish === 'new' ? 1 : 0);
-  const isPublished = type !== undefined && said !== undefined && (isNew || isRepeated);
+  const isNew = said !== undefined && !saysTheSame(said, booking.published);
+  const published = isNew ? newlyPublished(said, booking) : repeated(said, booking, republish);
   const concluded: Booking = {
     ...booking,
-    ...(isPublished ? { published: { type, key: said.key, number } } : {}),
-    timeline: timelineOf(stored, booking, isNew ? type : undefined, now),
+    ...(published ? { published } : {}),
+    timeline: timelineOf(stored, booking, isNew ? said.type : undefined, now),
     updatedAt: toIso(now),
   };
-  const events = isPublished ? [type] : [];
+  const events = published ? [published.type] : [];
   if (isBesideAnother(stored, booking, events)) events.push('booking.conflict');
-  const isSame =
-    stored !== undefined && isDeepStrictEqual(stored, { ...concluded, updatedAt: stored.updatedAt });
-  const isNews = isNew || republish === 'new' || (events.length > 0 && !isRepeated);
-  return { booking: isSame ? stored : concluded, events, isNews };
+  const isNews = isNew || republish === 'new' || (events.length > 0 && !published);
+  return { booking: unlessSame(stored, concluded), events, isNews };
+}
+
+function newlyPublished({ type, key }: Announcement, { published }: Booking): Published {
+  return { type, key, number: (published?.number ?? 0) + 1 };
+}
+
+/** The last event again. Without an appointment no run calls Google, so none is lost between Google and the table. */
+function repeated(
+  said: Announcement | undefined,
+  { published, appointment }: Booking,
+  republish: Republish,
+): Published | undefined {
+  if (!said || !published || published.answered || !appointment || republish === 'no') return undefined;
+  return republish === 'new' ? { ...published, number: published.number + 1 } : published;
+}
+
+function unlessSame(stored: Booking | undefined, booking: Booking): Booking {
+  if (!stored) return booking;
+  return isDeepStrictEqual(stored, { ...booking, updatedAt: stored.updatedAt }) ? stored : booking;
 }
 
 /** Whether an event beside another appointment, or perhaps, is to be published as a conflict too. */
@@ -192,12 +202,9 @@ function textOf(
   const isNewStatus = before?.status !== status;
   switch (status) {
     case 'scheduled':
-      if (type === undefined || type === 'booking.scheduled') return type && 'scheduled';
-      return before && knownEvent(before)?.revision === booking.revision ? 'Meet link made' : 'changed';
+      return textOfEvent(before, booking, type);
     case 'held':
-      return isNewStatus || (before && !showsDesired({ ...before, revision: booking.revision }, 'tentative'))
-        ? 'held'
-        : undefined;
+      return isNewStatus || !isHeld(before, booking) ? 'held' : undefined;
     case 'declared':
       return before && isNewStatus ? 'slot released' : undefined;
     case 'waiting_for_connection':
@@ -211,6 +218,19 @@ function textOf(
     default:
       return undefined;
   }
+}
+
+function textOfEvent(
+  before: Booking | undefined,
+  { revision }: Booking,
+  type: BusEventType | undefined,
+): string | undefined {
+  if (type === undefined || type === 'booking.scheduled') return type && 'scheduled';
+  return before && knownEvent(before)?.revision === revision ? 'Meet link made' : 'changed';
+}
+
+function isHeld(before: Booking | undefined, { revision }: Booking): boolean {
+  return before !== undefined && showsDesired({ ...before, revision }, 'tentative');
 }
 
 /** `booking` with its status, after a change of the desired state: either a run was requested, or no event exists. */

@@ -161,14 +161,12 @@ export function snapshotLoader(
 ): LoadSnapshot {
   return async ({ bookingId, userId, paymentId }) => {
     const bookingKeys = [
-      ...(bookingId === undefined ? [] : [key(bookingId)]),
-      ...(paymentId === undefined ? [] : [pointerKey(paymentId)]),
-    ].map((id) => toItem({ id }));
+      ...(bookingId === undefined ? [] : [toItem({ id: key(bookingId) })]),
+      ...(paymentId === undefined ? [] : [toItem({ id: pointerKey(paymentId) })]),
+    ];
     const found = await readBatch(dynamo, {
-      ...(bookingKeys.length > 0 ? { [tables.bookings]: { Keys: bookingKeys, ConsistentRead: true } } : {}),
-      ...(userId === undefined
-        ? {}
-        : { [tables.connections]: { Keys: [toItem({ userId })], ConsistentRead: true } }),
+      ...keysIn(tables.bookings, bookingKeys),
+      ...keysIn(tables.connections, userId === undefined ? [] : [toItem({ userId })]),
     });
     const snapshot: SyncSnapshot = {};
     for (const item of found[tables.bookings] ?? []) {
@@ -180,6 +178,10 @@ export function snapshotLoader(
     if (connection) snapshot.connection = fromItem<Connection>(connection);
     return snapshot;
   };
+}
+
+function keysIn(table: string, Keys: Record<string, AttributeValue>[]): Record<string, KeysAndAttributes> {
+  return Keys.length > 0 ? { [table]: { Keys, ConsistentRead: true } } : {};
 }
 
 type Found = Record<string, Record<string, AttributeValue>[]>;

@@ -143,8 +143,8 @@ export const mutants: Mutant[] = [
   {
     name: 'nobody is told that a booking stands again',
     file: 'shared/booking/status.ts',
-    from: '...(isPublished ? { published:',
-    to: "...(isPublished && type !== 'booking.waiting' ? { published:",
+    from: '...(published ? { published }',
+    to: "...(published && published.type !== 'booking.waiting' ? { published }",
   },
   {
     name: 'a booking is missed without a last look',
