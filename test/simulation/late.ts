@@ -53,9 +53,11 @@ function drawChange(
   const room = whole(random, 1, 5);
   const soon = (): number => at + Math.round(random() * 90 * second);
   const draw = random() * 100;
-  if (draw < 14) return [{ at, do: 'pay', booking, payment }];
-  if (draw < 26) return [{ at, do: 'refund charge', payment, amount: price }];
-  if (draw < 34) return [{ at, do: 'fail', booking, payment: `cs_${booking}` }];
+  if (draw < 10) return [{ at, do: 'pay', booking, payment }];
+  if (draw < 26)
+    return [{ at, do: 'refund charge', payment, amount: price }, ...paidAgain(random, soon(), booking)];
+  if (draw < 34)
+    return [{ at, do: 'fail', booking, payment: `cs_${booking}` }, ...paidAgain(random, soon(), booking)];
   if (draw < 48) return [{ at, do: 'cancel', booking }];
   if (draw < 60) return [{ at, do: oneOf(random, ['move', 'rename']), booking, room }];
   if (draw < 68) return [{ at, do: 'declare', booking, room, hold: random() < 0.6, meet: false }];
@@ -68,6 +70,11 @@ function drawChange(
   if (draw < 90) return [{ at, do: 'revoke at Google', user }, ...connectAgain(random, soon(), user)];
   if (draw < 97) return [{ at, do: 'delete by hand', booking }];
   return [{ at, do: 'redrive' }];
+}
+
+/** Another payment while a deletion may still be applied. */
+function paidAgain(random: Random, at: number, booking: string): Drawn[] {
+  return random() < 0.6 ? [{ at, do: 'pay', booking, payment: `pi_2_${booking}` }] : [];
 }
 
 function connectAgain(random: Random, at: number, user: string): Drawn[] {

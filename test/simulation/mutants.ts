@@ -1,6 +1,6 @@
 import { registerHooks } from 'node:module';
 
-/** Mistakes that somebody might make one day. The simulation must notice each of them. */
+/** Deliberate bugs. The simulation must catch each of them. */
 type Mutant = Edit & { name: string; also?: Edit };
 type Edit = { file: string; from: string; to: string };
 
@@ -17,19 +17,19 @@ export const mutants: Mutant[] = [
     to: "ConditionExpression: '#version <= :version OR #version >= :version'",
   },
   {
-    name: 'a write whose condition failed counts as done',
+    name: 'a write whose condition failed counts as saved',
     file: 'shared/aws/dynamo.ts',
     from: 'if (error instanceof ConditionalCheckFailedException) return false;',
     to: 'if (error instanceof ConditionalCheckFailedException) return true;',
   },
   {
-    name: '409 is answered with another id, without a look',
+    name: 'a taken event id is replaced without a read',
     file: 'functions/booking-sync/ensure-event.ts',
     from: '  return readAndRepair(deps, session, booking, place);\n}\n\n/** Reads the event at',
     to: '  return nextEventNumber(booking, deps.clock());\n}\n\n/** Reads the event at',
   },
   {
-    name: '409 counts as entered, whatever stands there',
+    name: 'any event under the id counts as right',
     file: 'functions/booking-sync/repair-event.ts',
     from: '  if (isRight(event, booking, session.wanted)) {',
     to: '  if (event) {',
@@ -47,13 +47,13 @@ export const mutants: Mutant[] = [
     to: '  void deps.queue.send(payment).catch(() => {});',
   },
   {
-    name: 'nobody looks again after being overtaken',
+    name: 'a lost write after an action causes no doubt',
     file: 'functions/booking-sync/sync-booking.ts',
     from: '  if (isAction) run.mayBeStale = true;',
     to: '',
   },
   {
-    name: 'a message that comes again is not suspect',
+    name: 'a redelivered message trusts the record',
     file: 'functions/booking-sync/sync-booking.ts',
     from: 'const mayBeStale = delivery.repeated || isOld(message, deps.clock());',
     to: 'const mayBeStale = false; void isOld;',
@@ -65,7 +65,7 @@ export const mutants: Mutant[] = [
     to: "return handleInvalidGrant(deps, connection, 'invalid_grant');",
   },
   {
-    name: 'a connection is marked broken without a second look, over any version',
+    name: 'a connection is marked broken without a second read, over any version',
     file: tokens,
     from: 'if (latest.tokenVersion !== connection.tokenVersion) return getAccess(deps, latest);\n  await recordReauthorizationRequired',
     to: 'await recordReauthorizationRequired',
@@ -76,13 +76,13 @@ export const mutants: Mutant[] = [
     },
   },
   {
-    name: 'a new refresh token is thrown away',
+    name: 'a new refresh token is dropped',
     file: tokens,
     from: 'granted.refreshToken ?? usedRefreshToken',
     to: 'usedRefreshToken',
   },
   {
-    name: 'leases do not exclude anybody',
+    name: 'leases exclude no other worker',
     file: 'shared/connection/store.ts',
     from: '(attribute_not_exists(leaseUntil) OR',
     to: '(attribute_not_exists(nothing) OR',
@@ -94,7 +94,7 @@ export const mutants: Mutant[] = [
     to: "const versionUnchanged = '(tokenVersion <= :version OR tokenVersion >= :version)';",
   },
   {
-    name: 'news is published after it is stored',
+    name: 'a status is published after it is stored',
     file: 'functions/booking-sync/sync-booking.ts',
     from: 'const saved = await publish(deps, concluded.booking, concluded.events).then(',
     to: 'const saved = await Promise.resolve().then(',
@@ -105,31 +105,31 @@ export const mutants: Mutant[] = [
     },
   },
   {
-    name: 'a refund that comes first is forgotten',
+    name: 'a refund that comes first is ignored',
     file: applied,
     from: 'mergeFacts(before, pointer?.facts)',
     to: 'mergeFacts(before, undefined)',
   },
   {
-    name: 'a payment does not lead to its booking',
+    name: 'a payment has no pointer to its booking',
     file: pointer,
     from: 'if (pointer?.bookingId === bookingId) return true;',
     to: 'return true;',
   },
   {
-    name: 'an attempt that failed has no next one',
+    name: 'a failed run is not retried',
     file: 'functions/booking-sync/retries.ts',
     from: 'nextRun: { why, at: dueAt(booking, now, wait), count, ...(refused ?? { since }) },',
     to: 'nextRun: undefined as never,',
   },
   {
-    name: 'nothing is looked for before a booking is cancelled without an event on record',
+    name: 'a booking in doubt is cancelled without a read',
     file: 'functions/booking-sync/remove-event.ts',
     from: '  if (!event) return removeUnknown(deps, session, booking);',
     to: '  if (!event) return { booking: eventAbsent(booking, deps.clock()) };',
   },
   {
-    name: 'what was left in a calendar chosen before stays there',
+    name: 'orphans in a calendar chosen before stay',
     file: 'functions/booking-sync/calendar-actions.ts',
     from: 'mayHaveOrphans ? await deleteOrphans(deps, session, booking) : undefined;',
     to: 'undefined as Outcome | undefined;',
@@ -141,25 +141,25 @@ export const mutants: Mutant[] = [
     to: 'const name = digest(0, content);',
   },
   {
-    name: 'nobody is told that a booking stands again',
+    name: 'a booking that is scheduled after a wait is not published',
     file: 'shared/booking/status.ts',
     from: '...(published ? { published }',
     to: "...(published && published.type !== 'booking.waiting' ? { published }",
   },
   {
-    name: 'a booking is missed without a last look',
+    name: 'a booking in doubt is missed without a read',
     file: 'functions/booking-sync/decide.ts',
     from: "  if (isTooLate && active && !known && hasUnknownWrite(booking.calendar)) return act('check', situation);\n",
     to: '',
   },
   {
-    name: 'a refused booking has no event',
+    name: 'a booking that Google rejects has no event',
     file: 'functions/booking-sync/decide.ts',
     from: 'if (isKnownAbsent(booking.calendar)) return',
     to: "if (isKnownAbsent(booking.calendar) || booking.givenUp?.reason === 'failed') return",
   },
   {
-    name: 'tokens stay sealed with the old key',
+    name: 'tokens stay encrypted with the old key',
     file: 'functions/token-refresh/reencrypt-tokens.ts',
     from: 'keys.ids.filter((id) => id !== current)',
     to: 'keys.ids.filter(() => false)',
@@ -171,19 +171,19 @@ export const mutants: Mutant[] = [
     to: "    metric('TokenRefreshed', 1);\n    log.info('Token refreshed', { token: granted.accessToken });",
   },
   {
-    name: 'a disconnected user is not announced',
+    name: 'a disconnect is not published',
     file: 'functions/connections/manage-connection.ts',
     from: '    await publishDisconnected(deps, ended);\n',
     to: '    void publishDisconnected;\n',
   },
   {
-    name: 'a grant that was taken away is not waited for',
+    name: 'a removal does not wait for the connection',
     file: 'functions/booking-sync/decide.ts',
     from: 'const isHopeless = isOver && (',
     to: 'const isHopeless = (isOver || true) && (',
   },
   {
-    name: 'a held slot is due for ever',
+    name: 'a hold is checked for ever',
     file: 'functions/booking-sync/outcomes.ts',
     from: 'if (!event || event.tentative) return booking;',
     to: 'if (!event) return booking;',
@@ -194,19 +194,19 @@ export const mutants: Mutant[] = [
     },
   },
   {
-    name: 'a Meet link is looked for for ever',
+    name: 'a Meet link is checked for ever',
     file: 'functions/booking-sync/outcomes.ts',
     from: "if (event.meet?.state === 'pending' && forMeet < endsAt)",
     to: "if (event.meet?.state === 'pending')",
   },
   {
-    name: 'an event is waited for beyond its end',
+    name: 'a booking waits beyond its end',
     file: 'functions/booking-sync/decide.ts',
     from: "? isOver && (!active || booking.nextRun?.why === 'refused')",
     to: '? false',
   },
   {
-    name: 'a disconnected user forgets the calendar',
+    name: 'a disconnect drops the former calendars',
     file: 'functions/connections/manage-connection.ts',
     from: '    ...withoutAddresses(userId, formerCalendarsOf(connection, now)),\n    refreshAt',
     to: '    refreshAt',
@@ -242,7 +242,7 @@ export const mutants: Mutant[] = [
     to: "reasons.some((reason) => dataReason.test(reason)) ? 'refused' : 'refused';",
   },
   {
-    name: 'a rejected optional part keeps the event out',
+    name: 'a rejected optional part prevents the event',
     file: 'functions/booking-sync/optional-parts.ts',
     from: "if (answer.ok || answer.failure.kind !== 'refused' || omitted",
     to: 'if (answer.ok || answer.failure || omitted',
@@ -269,6 +269,84 @@ export const mutants: Mutant[] = [
     name: 'an event that was moved is not followed',
     file: 'functions/booking-sync/read-event.ts',
     from: "if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };",
+    to: '',
+  },
+  {
+    name: 'the in-doubt window lasts a minute',
+    file: 'functions/booking-sync/doubt.ts',
+    from: 'export const inDoubtSeconds = 120;',
+    to: 'export const inDoubtSeconds = 60;',
+  },
+  {
+    name: 'a write without an answer causes no doubt',
+    file: 'functions/booking-sync/record-failure.ts',
+    from: 'return hasOpenWrite ? withDoubt(booking, now + inDoubtSeconds) : booking;',
+    to: 'return hasOpenWrite ? booking : booking;',
+  },
+  {
+    name: 'a read within the window ends the doubt',
+    file: 'functions/booking-sync/doubt.ts',
+    from: "  if (until > now) return { calendar: { kind: 'in_doubt', until }, nextRun: recheckAt(until) };\n",
+    to: '',
+  },
+  {
+    name: 'an event found within the window is not re-checked',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: 'if (!mayBeUndone && !hasJustGivenUp(booking, now))',
+    to: 'if (!hasJustGivenUp(booking, now))',
+  },
+  {
+    name: 'a check within the window ends the doubt',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: 'if (!isWindowOpen(booking, now)) return withNextCheck(seen, count, now);',
+    to: 'if (!isWindowOpen(booking, now) || true) return withNextCheck(seen, count, now);',
+  },
+  {
+    name: 'a booking given up in doubt is not re-checked',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: '...(after ?? { ...settled, ...recheck }),\n    givenUp',
+    to: '...(after ?? settled),\n    givenUp',
+  },
+  {
+    name: 'a redelivered message only marks the doubt',
+    file: 'functions/booking-sync/doubt.ts',
+    from: 'return isAwaitingRead ? doubted : requestRun(doubted, now, { mayCreate: false });',
+    to: 'return isAwaitingRead ? doubted : doubted;',
+  },
+  {
+    name: 'a redriven message trusts the record',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'return sentAt !== undefined && now - sentAt > firstDeliverySeconds;',
+    to: 'return sentAt !== undefined && now - sentAt > firstDeliverySeconds && false;',
+  },
+  {
+    name: 'a deletion by the owner is undone',
+    file: 'functions/booking-sync/decide.ts',
+    from: "return act(calendar.event && calendar.notFound ? 'check' : 'ensure', situation);",
+    to: "return act('ensure', situation);",
+  },
+  {
+    name: 'a status published for a lost write is not corrected',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: "  if (concluded.events.length > 0) run.republish = 'new';\n",
+    to: '',
+  },
+  {
+    name: 'a redelivered message does not publish again',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: "republish: mayBeStale ? 'same' : 'no',",
+    to: "republish: 'no',",
+  },
+  {
+    name: 'an expired snapshot is recorded',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'if (!outcome || deps.clock() > validUntil) {',
+    to: 'if (!outcome) {',
+  },
+  {
+    name: 'a repair trusts an old snapshot',
+    file: 'functions/booking-sync/repair-event.ts',
+    from: '  if ((current?.version ?? 0) !== booking.version) throw snapshotExpired();\n',
     to: '',
   },
 ];
