@@ -56,13 +56,8 @@ export async function readEvent(
   const { calendarId, eventId } = place;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
   if (found.ok && found.value.status !== 'cancelled') return { is: 'found', calendarId, event: found.value };
-  if (!found.ok) {
-    if (!isMissing(found.failure)) return openAfter(deps, session, booking, found.failure);
-    if (!isConfirmed(booking, eventId, deps.clock()))
-      return { is: 'open', outcome: notFound(deps, session, booking, place) };
-    const hindered = await calendarFailure(deps, session, calendarId);
-    if (hindered) return openAfter(deps, session, booking, hindered);
-  }
+  const open = found.ok ? undefined : await openUnlessGone(deps, session, booking, place, found.failure);
+  if (open) return open;
   // An id that Google has never shown as an event can have been moved nowhere.
   const hasExisted = found.ok || recordedEvent(booking) !== undefined;
   const moved = await findMoved(deps, session, hasExisted ? place : undefined);
@@ -71,6 +66,21 @@ export async function readEvent(
   const mayHaveMoved = !moved && !mayHaveDeleted(session, booking, eventId);
   const proof = { isProven: found.ok, mayHaveMoved };
   return { is: 'gone', booking: withoutEvent(booking, place, proof, deps.clock()) };
+}
+
+/** What a failed read leaves open. Undefined for an event that does not exist in its calendar any more. */
+async function openUnlessGone(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  place: EventPlace,
+  failure: CalendarFailure,
+): Promise<EventRead | undefined> {
+  if (!isMissing(failure)) return openAfter(deps, session, booking, failure);
+  if (!isConfirmed(booking, place.eventId, deps.clock()))
+    return { is: 'open', outcome: notFound(deps, session, booking, place) };
+  const hindered = await calendarFailure(deps, session, place.calendarId);
+  return hindered && openAfter(deps, session, booking, hindered);
 }
 
 /** Why the calendar of an event does not answer. It may come back, unless its user has chosen another one. */
