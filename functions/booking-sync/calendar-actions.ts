@@ -8,7 +8,7 @@ import { describeError, log, reportOperatorError } from '../../shared/lib/observ
 import { check } from './check-event.ts';
 import { keepOrYield } from './conflicts.ts';
 import { type Action, clockSkewSeconds, type Decision } from './decide.ts';
-import { deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
+import { type Cleaned, deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
 import { ensure } from './ensure-event.ts';
 import { withNotFound } from './other-events.ts';
 import { checkLater, type Outcome } from './outcomes.ts';
@@ -37,9 +37,9 @@ export async function runAction(
     const access = await getAccess(deps, connection);
     if (isOtherAccount(access.connection, connection)) return undefined;
     session = { access, refreshed: false, until: validUntil, wanted, hasOpenWrite: false, ownDeletions };
-    const hindered = await deleteOthers(deps, session, booking, action);
-    if (hindered) return isCheck ? checkLater(booking, deps.clock()) : hindered;
-    booking = await deleteLeftBehind(deps, session, booking);
+    const cleaned = await deleteOthers(deps, session, booking, action);
+    if ('hindered' in cleaned) return isCheck ? checkLater(booking, deps.clock()) : cleaned.hindered;
+    booking = await deleteLeftBehind(deps, session, cleaned.booking);
     const used = session.access.connection;
     const run = isSlotContested ? contested(action, isCheck) : actions[action];
     const [outcome] = await Promise.all([run(deps, session, booking), noteUse(deps, used)]);
@@ -74,18 +74,20 @@ function afterError(
     : retryAfter(left, { code, message }, moment);
 }
 
-/** Deletes events beside the current one. The outcome of the run where Google does not let us. */
+/** Deletes events beside the current one. */
 async function deleteOthers(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
   action: Action,
-): Promise<Outcome | undefined> {
+): Promise<Cleaned> {
   const { kind } = booking.calendar;
   const isDue = (booking.nextRun?.at ?? Number.POSITIVE_INFINITY) <= deps.clock() + clockSkewSeconds;
   const mayHaveOrphans = action === 'check' ? isDue : kind === 'absent' || kind === 'in_doubt';
-  const hindered = mayHaveOrphans ? await deleteOrphans(deps, session, booking) : undefined;
-  return hindered ?? deleteFoundAgain(deps, session, booking);
+  const cleaned = mayHaveOrphans ? await deleteOrphans(deps, session, booking) : { booking };
+  if ('hindered' in cleaned) return cleaned;
+  const hindered = await deleteFoundAgain(deps, session, booking);
+  return hindered ? { hindered } : cleaned;
 }
 
 /** A doubt from another account says nothing about the connected one. Its event is deleted if that account comes back. */

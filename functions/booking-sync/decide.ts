@@ -1,6 +1,7 @@
 import {
   type Booking,
   type CalendarState,
+  isPostponedRecheck,
   knownEvent,
   type NextRun,
   type Presence,
@@ -81,7 +82,8 @@ function decideCheck(situation: Situation): Decision {
   const reachable = isAway(situation) ? undefined : active;
   const isContested = situation.isSlotContested && !isGivenUp(booking, wanted) && knownEvent(booking);
   if (isContested && reachable) return { do: 'check', booking, wanted, connection: reachable };
-  if (!nextRun || !isDue(nextRun, now)) {
+  const isReleased = reachable !== undefined && isPostponedRecheck(nextRun);
+  if (!nextRun || !(isReleased || isDue(nextRun, now))) {
     const canClean = active !== undefined && leftWithinReach(booking, active).length > 0;
     return canClean ? { do: 'check', booking, wanted, connection: active } : record(booking);
   }
@@ -103,7 +105,7 @@ function decideRemoval(situation: Situation): Decision {
   const isOver = hasEnded(situation);
   if (isKnownAbsent(booking.calendar)) return record(eventAbsent(booking, now));
   const wasNeverConnected = connection === undefined && !knownEvent(booking);
-  const isHopeless = isOver && (booking.nextRun?.why === 'refused' || !activeOf(connection));
+  const isHopeless = isOver && (wasRefusedAtEnd(situation) || !activeOf(connection));
   if (wasNeverConnected || isHopeless) return record(eventAbsent(booking, now));
   return activeOf(connection) ? act('remove', situation) : record(waitForConnection(situation));
 }
@@ -115,7 +117,7 @@ function decideEntry(situation: Situation): Decision {
   const isOver = hasEnded(situation);
   if (isOutranked(booking) && active) return act('remove', situation);
   const isTooLate = known
-    ? isOver && (!active || booking.nextRun?.why === 'refused')
+    ? isOver && (!active || wasRefusedAtEnd(situation))
     : isOver || hasRetriedUntilDeadline(situation);
   if (isTooLate && active && !known && hasUnknownWrite(booking.calendar)) return act('check', situation);
   if (isTooLate) return record(giveUp(booking, { reason: 'missed', wanted, now }));
@@ -146,6 +148,11 @@ function isDue({ at }: NextRun, now: number): boolean {
 
 function hasEnded({ booking: { appointment }, now }: Situation): boolean {
   return (appointment?.endsAt ?? 0) <= now;
+}
+
+/** Whether Google has still refused the account or calendar in the last run, when the appointment was over. */
+function wasRefusedAtEnd({ booking: { nextRun, appointment } }: Situation): boolean {
+  return nextRun?.why === 'refused' && nextRun.at > (appointment?.endsAt ?? 0);
 }
 
 /** Runs have failed from before the deadline until now. A booking that was first tried after it is tried until the end. */

@@ -3,10 +3,10 @@ import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { type CalendarFailure, deleteEvent, getEvent } from '../../shared/google/calendar.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
 import { problemOf } from './calendar-problems.ts';
-import { leftWithinReach, notFoundToRead, withNotFound, withoutLeftBehind } from './other-events.ts';
+import { isNoted, leftWithinReach, notFoundToRead, withNotFound, withoutLeftBehind } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import { requestDeletion } from './own-deletions.ts';
-import { isMissing, mayPass } from './read-event.ts';
+import { isMissing, mayPass, placeIn } from './read-event.ts';
 import { recordFailure } from './record-failure.ts';
 import { retryAfter } from './retries.ts';
 import { ask, type Session } from './session.ts';
@@ -14,24 +14,25 @@ import type { SyncDeps } from './sync-booking.ts';
 
 /** Events of a booking that should not exist beside its current one: found, and deleted. */
 
+/** The booking, with what is to be read again; or the outcome of the run where Google does not let us. */
+export type Cleaned = { booking: Booking } | { hindered: Outcome };
+
 /**
  * Deletes what an attempt with unknown outcome may have left in a calendar that its user had chosen then, and not any
- * more. Google is asked nothing where none was chosen lately. The outcome of the run where it does not let us.
+ * more. Google is asked nothing where none was chosen lately.
  */
-export async function deleteOrphans(
-  deps: SyncDeps,
-  session: Session,
-  booking: Booking,
-): Promise<Outcome | undefined> {
+export async function deleteOrphans(deps: SyncDeps, session: Session, given: Booking): Promise<Cleaned> {
   const chosen = session.access.connection.calendarId;
-  const home = knownEvent(booking)?.calendarId ?? chosen;
+  const home = knownEvent(given)?.calendarId ?? chosen;
+  let booking = given;
   for (const calendarId of new Set([chosen, ...calendarsBefore(deps, session)])) {
     if (calendarId === home) continue;
     const eventId = calendarEventId(booking.bookingId, calendarId, booking.eventNumber);
-    const refused = await deleteOrphan(deps, session, booking, { calendarId, eventId });
-    if (refused) return refused;
+    const cleaned = await deleteOrphan(deps, session, booking, placeIn(session, calendarId, eventId));
+    if ('hindered' in cleaned) return cleaned;
+    booking = cleaned.booking;
   }
-  return undefined;
+  return { booking };
 }
 
 async function deleteOrphan(
@@ -39,18 +40,33 @@ async function deleteOrphan(
   session: Session,
   booking: Booking,
   place: EventPlace,
-): Promise<Outcome | undefined> {
+): Promise<Cleaned> {
   const { calendarId, eventId } = place;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-  // A calendar that the user has left may refuse us, or be gone: that keeps nothing out of the chosen one.
-  if (!found.ok && mayPass(found.failure)) return recordFailure(deps, session, booking, found.failure);
-  if (!found.ok || !isOurs(found.value, booking)) return undefined;
+  if (!found.ok) return afterRefusal(deps, session, booking, place, found.failure);
+  if (!isOurs(found.value, booking)) return { booking };
   const answer = await requestDeletion(deps, session, place, deleteOptions(booking, found.value));
-  if (answer.ok) return undefined;
-  if (mayPass(answer.failure)) return recordFailure(deps, session, booking, answer.failure);
-  if (!isMissing(answer.failure)) return undefined;
+  if (answer.ok) return { booking };
+  if (!isMissing(answer.failure)) return afterRefusal(deps, session, booking, place, answer.failure);
   // It was there a moment ago: not deleted, as far as is known.
-  return retryAfter(booking, problemOf(answer.failure), { now: deps.clock(), random: deps.random });
+  const moment = { now: deps.clock(), random: deps.random };
+  return { hindered: retryAfter(booking, problemOf(answer.failure), moment) };
+}
+
+/**
+ * A calendar that the user has left may refuse us, or be gone: that keeps nothing out of the chosen one. A refusal may
+ * pass, so it is read once more.
+ */
+async function afterRefusal(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  place: EventPlace,
+  failure: CalendarFailure,
+): Promise<Cleaned> {
+  if (isMissing(failure)) return { booking };
+  if (mayPass(failure)) return { hindered: await recordFailure(deps, session, booking, failure) };
+  return { booking: isNoted(booking, place) ? booking : withNotFound(booking, place, deps.clock()) };
 }
 
 /** The calendars that the user had chosen lately. */

@@ -164,10 +164,11 @@ export function recheckAt(at: number): NextRun {
   return { why: 'in_doubt', at, count: 1 };
 }
 
-/** The calendar cannot be read at present: re-checked in hours, until the appointment is over. */
+/** The calendar cannot be reached: re-checked in hours, until the appointment is over, or once there is a connection. */
 export function postponeRecheck(booking: Booking, now: number): Booking {
   const { nextRun, ...rest } = booking;
-  const at = now + longestRecheckSeconds;
-  const isWorthIt = nextRun !== undefined && at < (booking.appointment?.endsAt ?? 0);
-  return isWorthIt ? { ...rest, nextRun: { ...nextRun, at, count: nextRun.count + 1 } } : rest;
+  const endsAt = booking.appointment?.endsAt ?? 0;
+  if (!nextRun || endsAt <= now) return rest;
+  const at = Math.min(now + longestRecheckSeconds, endsAt);
+  return { ...rest, nextRun: { ...nextRun, at, count: nextRun.count + 1 } };
 }

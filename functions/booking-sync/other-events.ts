@@ -61,6 +61,11 @@ export function withNotFound(booking: Booking, place: EventPlace, now: number): 
   });
 }
 
+/** Whether an event is to be read again already. */
+export function isNoted({ otherEvents = [] }: Booking, place: EventPlace): boolean {
+  return otherEvents.some((one) => one.why === 'not_found' && isSamePlace(one, place));
+}
+
 /** Google itself said that the event was deleted: nothing is left to delete. */
 export function withoutNotFound(booking: Booking, place: EventPlace): Booking {
   const others = (booking.otherEvents ?? []).filter(

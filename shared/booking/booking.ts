@@ -225,6 +225,16 @@ export function recordedEvent({ calendar }: Pick<Booking, 'calendar'>): EventSna
   return calendar.kind === 'absent' ? undefined : calendar.event;
 }
 
+/** Whether a booking is due as soon as its user connects Google or chooses a calendar. */
+export function awaitsConnection(nextRun: NextRun | undefined): boolean {
+  return nextRun?.why === 'no_connection' || nextRun?.why === 'refused' || isPostponedRecheck(nextRun);
+}
+
+/** A re-check is repeated only where the calendar could not be reached. */
+export function isPostponedRecheck(nextRun: NextRun | undefined): boolean {
+  return nextRun?.why === 'in_doubt' && nextRun.count > 1;
+}
+
 /** `booking`, to be synced now. `mayCreate`: the run may create an event, so until it has ended only a read can tell. */
 export function requestRun(booking: Booking, now: number, { mayCreate }: { mayCreate: boolean }): Booking {
   const { calendar, nextRun } = booking;

@@ -18,7 +18,7 @@ import {
 } from '../aws/dynamo.ts';
 import type { Connection } from '../connection/connection.ts';
 import { indexes } from '../lib/names.ts';
-import type { Booking, NextRun, PaymentPointer } from './booking.ts';
+import { awaitsConnection, type Booking, type NextRun, type PaymentPointer } from './booking.ts';
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
@@ -228,7 +228,7 @@ function indexKeys(
   { bookingId, userId, appointment, nextRun, otherEvents = [] }: Booking,
   shardCount: number,
 ): IndexKeys {
-  const waits = nextRun?.why === 'no_connection' || nextRun?.why === 'refused';
+  const waits = awaitsConnection(nextRun);
   return {
     syncShard: nextRun && shardOf(bookingId, shardCount),
     syncDueAt: nextRun?.at,

@@ -3,6 +3,7 @@ import { desiredPresence, type PaymentPolicy } from '../../functions/booking-syn
 import { decideNext } from '../../functions/booking-sync/decide.ts';
 import { maybeStale } from '../../functions/booking-sync/doubt.ts';
 import {
+  awaitsConnection,
   type Booking,
   type CalendarState,
   type EventSnapshot,
@@ -243,8 +244,16 @@ describe('an event that should exist, and is on record', () => {
       'record waiting_for_connection',
     ],
     [
-      'changed, refused, over',
+      'changed, refused, over: the last attempt',
       { booking: { calendar: present(), revision: 2, nextRun: due('refused', { refusal }) }, at: over },
+      'ensure',
+    ],
+    [
+      'changed, refused also when it was over',
+      {
+        booking: { calendar: present(), revision: 2, nextRun: due('refused', { refusal, at: over + 60 }) },
+        at: over + 60,
+      },
       'record missed',
     ],
     [
@@ -333,8 +342,13 @@ describe('no event should exist', () => {
       'record cancelled',
     ],
     [
-      'an event is on record, refused, over',
+      'an event is on record, refused, over: the last attempt',
       { booking: { ...known, nextRun: due('refused', { refusal }) }, at: over },
+      'remove',
+    ],
+    [
+      'an event is on record, refused also when it was over',
+      { booking: { ...known, nextRun: due('refused', { refusal, at: over + 60 }) }, at: over + 60 },
       'record cancelled',
     ],
     [
@@ -433,7 +447,24 @@ describe('no event should exist', () => {
       };
       booking = decideNext({ ...situation, isSlotContested: false }).booking;
     }
-    expect(reads).toEqual([0, 6, 12, 18, 24].map((hours) => now + hours * 3600));
+    const ends = (booking.appointment?.endsAt ?? 0) - now;
+    expect(reads.map((at) => at - now)).toEqual([...[0, 6, 12, 18, 24].map((hours) => hours * 3600), ends]);
+  });
+
+  it('a re-check that could not be made is due as soon as the user has a connection', () => {
+    const calendar = unknownWrite;
+    const booking = bookingOf({
+      payments: refunded,
+      calendar,
+      nextRun: due('in_doubt', { at: now + 3600, count: 2 }),
+    });
+    expect(awaitsConnection(booking.nextRun)).toBe(true);
+    const situation = { booking, wanted: 'absent' as const, now, random: () => 0.5, isSlotContested: false };
+    expect(decideNext({ ...situation, connection: active }).do).toBe('remove');
+    expect(decideNext({ ...situation, connection: broken }).do).toBe('record');
+    const first = { ...booking, nextRun: due('in_doubt', { at: now + 3600 }) };
+    expect(awaitsConnection(first.nextRun)).toBe(false);
+    expect(decideNext({ ...situation, booking: first, connection: active }).do).toBe('record');
   });
 });
 
