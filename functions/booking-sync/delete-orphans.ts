@@ -28,6 +28,8 @@ export async function deleteOrphans(deps: SyncDeps, session: Session, given: Boo
   for (const calendarId of new Set([chosen, ...calendarsBefore(deps, session)])) {
     if (calendarId === home) continue;
     const eventId = calendarEventId(booking.bookingId, calendarId, booking.eventNumber);
+    // Its owner may have moved the event back to the calendar that it was created in.
+    if (eventId === knownEvent(booking)?.eventId) continue;
     const cleaned = await deleteOrphan(deps, session, booking, placeIn(session, calendarId, eventId));
     if ('hindered' in cleaned) return cleaned;
     booking = cleaned.booking;

@@ -77,7 +77,11 @@ const refreshTokenOf = async (userId: string): Promise<string> => {
 describe('a connection', () => {
   it('stores encrypted tokens, publishes the connection and requeues waiting bookings', async () => {
     const { connection } = await connect('user-1');
-    expect(await world.connection('user-1')).toEqual({ ...connection, refreshShard: expect.any(String) });
+    expect(await world.connection('user-1')).toEqual({
+      ...connection,
+      schemaVersion: 1,
+      refreshShard: expect.any(String),
+    });
     expect(connection).toMatchObject({
       status: 'active',
       email: ada,

@@ -362,6 +362,7 @@ describe('disconnecting', () => {
       { route: 'revoke', method: 'POST', status: 200, query: '' },
     ]);
     expect(await world.connection('user-1')).toEqual({
+      schemaVersion: 1,
       userId: 'user-1',
       status: 'disconnected',
       disconnectedAt: world.time.now,
@@ -478,6 +479,7 @@ describe('disconnecting', () => {
     world.time.now += 1;
     await sweep();
     expect(await world.connection('user-1')).toEqual({
+      schemaVersion: 1,
       userId: 'user-1',
       status: 'disconnected',
       disconnectedAt: expect.any(Number),

@@ -151,7 +151,11 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     it('returns a connection as it was put', async () => {
       expect(await connections.get(userId)).toBeUndefined();
       expect(await connections.put(connection(), undefined)).toBe(true);
-      expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
+      expect(await connections.get(userId)).toEqual({
+        ...connection(),
+        schemaVersion: 1,
+        refreshShard: expect.any(String),
+      });
     });
 
     it('puts a connection only over the version that was read', async () => {
@@ -308,7 +312,11 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       await connections.put(connection({ revocation }), undefined);
       expect(await connections.completeRevocation(userId, 2)).toBe(false);
       expect(await connections.completeRevocation(userId, 1)).toBe(true);
-      expect(await connections.get(userId)).toEqual({ ...connection(), refreshShard: expect.any(String) });
+      expect(await connections.get(userId)).toEqual({
+        ...connection(),
+        schemaVersion: 1,
+        refreshShard: expect.any(String),
+      });
 
       const ended = {
         userId,
@@ -322,13 +330,13 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
       await connections.put({ ...ended, keyId: 'k1', revocation, refreshAt: now }, { tokenVersion: 1 });
       expect(await dueUsers(now)).toContain(userId);
       expect(await connections.completeRevocation(userId, 2, now + 900)).toBe(true);
-      const kept = { ...ended, refreshAt: now + 900, refreshShard: expect.any(String) };
+      const kept = { ...ended, schemaVersion: 1, refreshAt: now + 900, refreshShard: expect.any(String) };
       expect(await connections.get(userId)).toEqual(kept);
       expect(await dueUsers(now)).not.toContain(userId);
       expect(await dueUsers(now + 900)).toContain(userId);
       expect(await connections.deleteRetained({ userId, tokenVersion: 1 })).toBe(false);
       expect(await connections.deleteRetained({ userId, tokenVersion: 2 })).toBe(true);
-      expect(await connections.get(userId)).toEqual(ended);
+      expect(await connections.get(userId)).toEqual({ ...ended, schemaVersion: 1 });
       expect(await dueUsers(now + 900)).not.toContain(userId);
     });
 
