@@ -131,8 +131,8 @@ export const mutants: Mutant[] = [
   {
     name: 'orphans in a calendar chosen before stay',
     file: 'functions/booking-sync/calendar-actions.ts',
-    from: 'mayHaveOrphans ? await deleteOrphans(deps, session, booking) : undefined;',
-    to: 'undefined as Outcome | undefined;',
+    from: 'mayHaveOrphans ? await deleteOrphans(deps, session, booking) : { booking };',
+    to: '{ booking } as Cleaned;',
   },
   {
     name: 'an event is known by its revision alone',
@@ -202,7 +202,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking waits beyond its end',
     file: 'functions/booking-sync/decide.ts',
-    from: "? isOver && (!active || booking.nextRun?.why === 'refused')",
+    from: '? isOver && (!active || wasRefusedAtEnd(situation))',
     to: '? false',
   },
   {
