@@ -107,7 +107,11 @@ test('the permissions of booking-reconcile do not suffice to forge a payment', a
   };
   const forged = (bookingId: string, mac?: string) => ({
     send: {
-      MessageBody: JSON.stringify({ ...payment(bookingId), ...(mac === undefined ? {} : { mac }) }),
+      MessageBody: JSON.stringify({
+        ...payment(bookingId),
+        schemaVersion: 1,
+        ...(mac === undefined ? {} : { mac }),
+      }),
       MessageGroupId: bookingId,
       MessageDeduplicationId: bookingId,
     },
