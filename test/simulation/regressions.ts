@@ -79,6 +79,14 @@ async function findSeed(
   return undefined;
 }
 
+/** Deletes the cases of mutants that do not exist any more. Answers their files. */
+export function deleteWithoutMutant(): string[] {
+  const names = mutantNames('');
+  const files = readRegressions().flatMap(({ file, mutant }) => (names.includes(mutant) ? [] : file));
+  for (const file of files) rmSync(new URL(file, folder));
+  return files;
+}
+
 export function mutantNames(only: string): string[] {
   return mutants.map(({ name }) => name).filter((name) => name.includes(only));
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { faultNames } from './faults.ts';
 import { help, nearestTo, readOptions, UsageError } from './options.ts';
-import { mutantNames, record, saveRegression } from './regressions.ts';
+import { deleteWithoutMutant, mutantNames, record, saveRegression } from './regressions.ts';
 import { startReplay } from './replay.ts';
 import { runSeeds } from './search.ts';
 import { shrink } from './shrink.ts';
@@ -152,6 +152,7 @@ async function showMutant(options: Options, mutant: string): Promise<void> {
 async function recordCases(options: Options, name: string): Promise<void> {
   if (name !== 'all') checkMutant(name);
   const names = name === 'all' ? mutantNames(options.only) : [name];
+  if (name === 'all') for (const file of deleteWithoutMutant()) console.log(`deleted, of no mutant: ${file}`);
   let missing = 0;
   for (const mutant of names) {
     const recorded = await record(mutant, options);
