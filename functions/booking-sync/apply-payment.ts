@@ -174,7 +174,7 @@ export type PaymentPolicy = { refunded: 'cancel' | 'keep'; disputeLost: 'cancel'
 
 /** An event while any payment counts; before there is one, a tentative one where the slot is held. */
 export function desiredPresence(booking: Booking, policy: PaymentPolicy): Presence {
-  if (booking.cancelledAt !== undefined) return 'absent';
+  if (booking.cancelledAt !== undefined || !booking.appointment) return 'absent';
   const standings = Object.values(booking.payments).map(standingOf);
   if (standings.some((standing) => counts(standing, policy))) return 'confirmed';
   return holdsSlot(booking) ? 'tentative' : 'absent';

@@ -43,7 +43,6 @@ export const clockSkewSeconds = 5;
 
 export function decideNext(situation: Situation): Decision {
   const { booking, wanted, now } = situation;
-  if (!booking.appointment) return record(booking);
   if (isAtRest(situation)) return decideCheck(situation);
   if (isBackingOff(situation)) return record(booking);
   if (isAway(situation)) return { do: 'record', ...leaveInFormerAccount(booking, wanted, now) };

@@ -95,14 +95,12 @@ export function withoutLeftBehind(booking: Booking, place: EventPlace): Booking 
 }
 
 /** The events that were not found and are worth a read now: not those of the last minute, which were just read. */
-export function notFoundToRead(
-  { otherEvents = [] }: Booking,
-  connection: GrantedConnection,
-  now: number,
-): EventPlace[] {
-  return otherEvents.filter(
+export function notFoundToRead(booking: Booking, connection: GrantedConnection, now: number): EventPlace[] {
+  const current = knownEvent(booking)?.eventId;
+  return (booking.otherEvents ?? []).filter(
     (event) =>
       event.why === 'not_found' &&
+      event.eventId !== current &&
       (event.until ?? 0) > now &&
       givenUpAt(event) <= now - readAgainAfterSeconds &&
       !isInFormerAccount(event, connection),

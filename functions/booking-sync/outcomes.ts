@@ -150,7 +150,9 @@ export function eventAbsent(
     eventNumber: booking.eventNumber + (wasSpent ? 1 : 0),
   };
   const isFailure = statusWithoutEvent(booking) === 'failed';
-  const problems = [...olderEventProblems(absent), ...(isFailure ? paymentProblems(booking) : [])];
+  const reasons = isFailure ? paymentProblems(booking) : [];
+  // A booking without an appointment says why it has none.
+  const problems = booking.appointment ? [...olderEventProblems(absent), ...reasons] : booking.problems;
   return { ...absent, ...(after ?? afterDeletion(booking, now)), problems };
 }
 

@@ -126,7 +126,7 @@ function requestedAfter(
 ): Booking | undefined {
   const isDetached = stored !== undefined && rejected.payments !== stored.payments;
   const isInDoubt = mayBeStale && !recordedEvent(rejected);
-  if (!rejected.appointment || !(isDetached || isInDoubt)) return undefined;
+  if (!isInDoubt && !(isDetached && rejected.appointment)) return undefined;
   const requested = requestRun(rejected, now, { mayCreate: false });
   return mayBeStale ? maybeStale(requested, now) : requested;
 }
