@@ -4,6 +4,7 @@ import { isOurs, isRight } from './calendar-event.ts';
 import { afterNothingFound, isWindowOpen } from './doubt.ts';
 import { eventFound, eventWritten } from './event-snapshot.ts';
 import { giveUp, type Outcome } from './outcomes.ts';
+import { mayHaveDeleted } from './own-deletions.ts';
 import { calendarWithoutEvent, isMissing, notFound, placeIn, readEvent } from './read-event.ts';
 import { recordFailure } from './record-failure.ts';
 import { ask, type Session, snapshotExpired } from './session.ts';
@@ -39,7 +40,10 @@ export async function repair(
   const basis = { written: writtenOf(event), guests: event.attendees };
   const { answer, ...written } = await patch(deps, session, booking, { calendarId, event, basis });
   const now = deps.clock();
-  if (answer.ok) return eventWritten(session, booking, { ...found, event: answer.value }, written, { now });
+  // A success does not end the doubt that a late deletion may still be applied.
+  const mayBeUndone = isWindowOpen(booking, now) && mayHaveDeleted(session, booking, event.id);
+  if (answer.ok)
+    return eventWritten(session, booking, { ...found, event: answer.value }, written, { now, mayBeUndone });
   if (isMissing(answer.failure))
     return notFound(deps, session, booking, placeIn(session, calendarId, event.id));
   return recordFailure(deps, session, booking, answer.failure);
