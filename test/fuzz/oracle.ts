@@ -375,7 +375,7 @@ async function followBooking(
 
 /** A batch with the case as one body: the other messages are processed in any case. */
 async function checkMessage(service: Service, { body }: Case): Promise<Verdict> {
-  const sound = JSON.stringify({ type: 'sync', bookingId: 'nothing', cause: 'fuzz' });
+  const sound = JSON.stringify({ schemaVersion: 1, type: 'sync', bookingId: 'nothing', cause: 'fuzz' });
   const started = performance.now();
   const { staying, writes, lines } = await service.sync([sound, body, sound]).catch((error: unknown) => {
     throw new Finding(`The batch failed as a whole: ${error instanceof Error ? error.stack : error}`);

@@ -513,11 +513,18 @@ const elsewhere: fc.Arbitrary<Case> = fc
 
 const messages = tampered(
   [
-    { type: 'sync', bookingId: 'scheduled', userId: 'ada-user', cause: 'x' },
-    { type: 'sync', bookingId: 'nothing', cause: 'x' },
-    { type: 'connection.activated', userId: 'new-user', tokenVersion: 1, page: 0 },
-    { type: 'payment', paymentId: 'standard:order-9', eventId: 'evt_9', facts: { refundedTotal: 1 } },
+    { schemaVersion: 1, type: 'sync', bookingId: 'scheduled', userId: 'ada-user', cause: 'x' },
+    { schemaVersion: 1, type: 'sync', bookingId: 'nothing', cause: 'x' },
+    { schemaVersion: 1, type: 'connection.activated', userId: 'new-user', tokenVersion: 1, page: 0 },
     {
+      schemaVersion: 1,
+      type: 'payment',
+      paymentId: 'standard:order-9',
+      eventId: 'evt_9',
+      facts: { refundedTotal: 1 },
+    },
+    {
+      schemaVersion: 1,
       type: 'payment',
       paymentId: 'standard:order-9',
       eventId: 'evt_9',
@@ -526,6 +533,7 @@ const messages = tampered(
     },
   ],
   [
+    'schemaVersion',
     'type',
     'bookingId',
     'userId',

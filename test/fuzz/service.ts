@@ -320,6 +320,7 @@ export async function startService(assembly: string) {
     const pay = (bookingId: string, userId: string | undefined, more: object = {}) =>
       sync([
         JSON.stringify({
+          schemaVersion: 1,
           type: 'payment',
           paymentId: `standard:order-of-${bookingId}`,
           eventId: `evt_${bookingId}`,
