@@ -20,6 +20,7 @@ import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { withMac } from '../../shared/crypto/payment-mac.ts';
 import { type KeyPurpose, routes, webhookRoute } from '../../shared/lib/names.ts';
+import { queuedText } from '../fakes/queue.ts';
 
 /** The functions, ordered so that each finds the connection that an earlier one has made. */
 export const functionNames = [
@@ -199,7 +200,7 @@ function queueEvent(scene: Scene) {
   const body =
     scene.side === 'usual'
       ? JSON.stringify({ paymentId, metadata })
-      : withMac(keys, JSON.stringify(paymentReported(scene, paymentId, metadata)), scene.now / 1000);
+      : withMac(keys, queuedText(paymentReported(scene, paymentId, metadata)), scene.now / 1000);
   return { Records: [{ messageId: scene.newId, body, attributes }] };
 }
 

@@ -56,8 +56,10 @@ function judgesEachFault(right: ChaosResult): void {
   const stranger = { ...event, extendedProperties: {} };
   expect(wrong({ events: [...right.events, stranger] })).toContain('which no payment paid for');
   expect(wrong({ rows: [] })).toContain('its status is that of no booking');
-  const pending = right.rows.map((row) => ({ ...row, status: 'pending' }));
+  const pending = right.rows.map((row) => ({ ...row, status: 'pending' as const }));
   expect(wrong({ rows: pending })).toContain('its status is pending');
+  const unrecorded = right.rows.map((row) => ({ ...row, calendar: { kind: 'absent' as const } }));
+  expect(wrong({ rows: unrecorded })).toContain('undefined is on record');
   expect(wrong({ doubles: new Map([[id, 2]]) })).toContain('2 events stood at the same moment');
   expect(wrong({ told: [] })).toContain('LeadsCalendar was last told nothing');
   expect(wrong({ settledAfter: undefined })).toContain('had not settled');

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { calendar_v3 } from '@googleapis/calendar';
 import { type ObservedRequest, seededRandom } from '../../infra/local/google/faults.ts';
 import { freePort } from '../../infra/local/ports.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import { routes } from '../../shared/lib/names.ts';
 import { chaosAssembly } from './assembly.ts';
 import { type Aws, type QueueState, startAws } from './aws.ts';
@@ -36,14 +37,6 @@ export type ChaosOptions = {
   directory: string;
 };
 
-/** Fields of a booking that matter here. */
-export type Row = {
-  bookingId: string;
-  status: string;
-  problems: { code: string }[];
-  observed?: { eventId: string };
-};
-
 /** Effects of the kills. `cutOff`: receipts of messages whose receiver was killed. */
 export type Violence = { kills: number; googleKills: number; cutOff: Set<string>; isOver: boolean };
 
@@ -63,7 +56,7 @@ export type ChaosResult = {
   settledAfter: number | undefined;
   events: calendar_v3.Schema$Event[];
   doubles: Map<string, number>;
-  rows: Row[];
+  rows: Booking[];
   connections: { userId: string; status: string }[];
   /** Published events in order. */
   told: { type: string; id: string; bookingId?: string }[];
@@ -149,7 +142,7 @@ export async function runChaos(options: ChaosOptions, tell: (line: string) => vo
     settledAfter: since(settledAt),
     events: (await Promise.all(users.map(({ account }) => google.events(account.email)))).flat(),
     doubles: history.doubles(),
-    rows: (await aws.rows('BookingsTable')).filter(isBooking) as unknown as Row[],
+    rows: (await aws.rows('BookingsTable')).filter(isBooking) as unknown as Booking[],
     // Besides connections, the table counts attempts of links.
     connections: ((await aws.rows('ConnectionsTable')) as ChaosResult['connections']).filter(
       ({ userId }) => !userId.startsWith('link#'),

@@ -1,4 +1,5 @@
 /** Result of a chaos run: a table for people, and all problems. */
+import { recordedEvent } from '../../shared/booking/booking.ts';
 import type { ChaosResult } from './chaos.ts';
 import { expectedTime, type PlannedBooking } from './plan.ts';
 import type { Answers } from './traffic.ts';
@@ -71,7 +72,8 @@ function wrongWith(
     if (!expected) continue;
     const isThere = isSameTime(start?.dateTime, expected.start) && isSameTime(end?.dateTime, expected.end);
     must(isThere, `it stands at ${start?.dateTime}, not at ${expected.start}`);
-    must(row?.observed?.eventId === id, `${row?.observed?.eventId} is on record, ${id} stands`);
+    const recorded = row && recordedEvent(row)?.eventId;
+    must(recorded === id, `${recorded} is on record, ${id} stands`);
   }
   const news = expected ? ['booking.scheduled', 'booking.rescheduled'] : ['booking.cancelled'];
   must(news.includes(lastTold), `LeadsCalendar was last told ${lastTold}`);
