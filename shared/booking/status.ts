@@ -134,8 +134,10 @@ export function conclude(
   next: Booking,
   { wanted, now, republish = 'no' }: { wanted: Presence; now: number; republish?: Republish },
 ): Conclusion {
-  const booking: Booking = { ...next, status: statusOf(next, wanted) };
-  const said = announcementOf(stored, booking, wanted);
+  const derived: Booking = { ...next, status: statusOf(next, wanted) };
+  const said = announcementOf(stored, derived, wanted);
+  // An event of this run was for a write that it lost: the next status is published in any case.
+  const booking = said === undefined && republish === 'new' ? unpublished(derived) : derived;
   const isNew = said !== undefined && !saysTheSame(said, booking.published);
   const published = isNew ? newlyPublished(said, booking) : repeated(said, booking, republish);
   const concluded: Booking = {
