@@ -49,7 +49,8 @@ export function withDoubt(booking: Booking, until: number): Booking {
 
 export function inDoubt(calendar: CalendarState, until: number): CalendarState {
   const event = calendar.kind === 'absent' ? undefined : calendar.event;
-  const notFound = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
+  // An event that no record shows may have been created since it was not found.
+  const notFound = event && calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
   return { kind: 'in_doubt', ...(event ? { event } : {}), until, ...(notFound ? { notFound } : {}) };
 }
 

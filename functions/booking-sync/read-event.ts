@@ -18,7 +18,7 @@ import { eventNotFound, isConfirmed, isWindowOpen } from './doubt.ts';
 import { withMayHaveMoved, withNotFound, withoutNotFound } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import { mayHaveDeleted } from './own-deletions.ts';
-import { recordFailure } from './record-failure.ts';
+import { recordFailure, withOpenWrite } from './record-failure.ts';
 import { ask, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -121,11 +121,12 @@ function withoutEvent(
 /** The outcome of a run in which Google did not find an event. */
 export function notFound(
   { clock, random }: Pick<SyncDeps, 'clock' | 'random'>,
-  { wanted }: Session,
+  session: Session,
   booking: Booking,
   place: EventPlace,
 ): Outcome {
-  return eventNotFound(booking, place, { wanted, now: clock(), random });
+  const now = clock();
+  return eventNotFound(withOpenWrite(session, booking, now), place, { wanted: session.wanted, now, random });
 }
 
 /** The calendar of a booking for which no event was found in time: in doubt as long as a late request may create it. */

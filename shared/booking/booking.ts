@@ -235,13 +235,20 @@ export function isPostponedRecheck(nextRun: NextRun | undefined): boolean {
   return nextRun?.why === 'in_doubt' && nextRun.count > 1;
 }
 
+/** The calendar once a run may create an event: what was not found before says nothing about that one. */
+function beforeCreation(calendar: CalendarState): CalendarState {
+  if (calendar.kind === 'absent') return { kind: 'in_doubt', until: 0 };
+  if (calendar.kind !== 'in_doubt' || calendar.event) return calendar;
+  return { kind: 'in_doubt', until: calendar.until };
+}
+
 /** `booking`, to be synced now. `mayCreate`: the run may create an event, so until it has ended only a read can tell. */
 export function requestRun(booking: Booking, now: number, { mayCreate }: { mayCreate: boolean }): Booking {
   const { calendar, nextRun } = booking;
   const isWaiting = nextRun?.why === 'no_connection';
   return {
     ...booking,
-    calendar: mayCreate && calendar.kind === 'absent' ? { kind: 'in_doubt', until: 0 } : calendar,
+    calendar: mayCreate ? beforeCreation(calendar) : calendar,
     // A wait for the connection has been published, and goes on.
     nextRun: isWaiting ? { ...nextRun, at: now } : { why: 'requested', at: now, count: 0 },
   };
