@@ -136,8 +136,7 @@ export function conclude(
 ): Conclusion {
   const derived: Booking = { ...next, status: statusOf(next, wanted) };
   const said = announcementOf(stored, derived, wanted);
-  // An event of this run was for a write that it lost: the next status is published in any case.
-  const booking = said === undefined && republish === 'new' ? unpublished(derived) : derived;
+  const booking = said === undefined ? withUncertainty(derived, republish) : derived;
   const isNew = said !== undefined && !saysTheSame(said, booking.published);
   const published = isNew ? newlyPublished(said, booking) : repeated(said, booking, republish);
   const concluded: Booking = {
@@ -152,6 +151,15 @@ export function conclude(
   return { booking: unlessSame(stored, concluded), events, isNews };
 }
 
+/** `booking`, which calls for no event now: what consumers know is only clear again with its next one. */
+function withUncertainty(booking: Booking, republish: Republish): Booking {
+  const { published } = booking;
+  if (republish === 'no' || !published || published.answered) return booking;
+  return republish === 'new'
+    ? unpublished(booking)
+    : { ...booking, published: { ...published, isUncertain: true } };
+}
+
 function newlyPublished({ type, key }: Announcement, { published }: Booking): Published {
   return { type, key, number: (published?.number ?? 0) + 1 };
 }
@@ -162,8 +170,10 @@ function repeated(
   { published, appointment }: Booking,
   republish: Republish,
 ): Published | undefined {
-  if (!said || !published || published.answered || !appointment || republish === 'no') return undefined;
-  return republish === 'new' ? { ...published, number: published.number + 1 } : published;
+  if (!said || !published || published.answered || !appointment) return undefined;
+  const { isUncertain = false, ...last } = published;
+  if (republish === 'new') return { ...last, number: last.number + 1 };
+  return republish === 'same' || isUncertain ? last : undefined;
 }
 
 function unlessSame(stored: Booking | undefined, booking: Booking): Booking {
