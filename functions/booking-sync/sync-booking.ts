@@ -147,15 +147,18 @@ async function syncOnce(
   const saved = await publish(deps, concluded.booking, concluded.events).then(
     () => concluded.booking,
     (error: unknown) => {
-      if (!isAction) throw error;
+      // Nothing runs again for a booking without an appointment but this message.
+      if (!booking.appointment) throw error;
       // A repetition that fails is not worth another run.
       if (!concluded.isNews) return concluded.booking;
-      // The calendar was changed. What follows must not depend on this message, which may become a dead letter.
+      // What follows must not depend on this message: it may be finished by another run, or become a dead letter.
       log.warn('Event could not be published', { bookingId: booking.bookingId, error: describeError(error) });
-      return notPublished(deps, { booking, wanted }, stored, ownDeletions);
+      return notPublished(deps, { booking, wanted }, stored, isAction ? ownDeletions : undefined);
     },
   );
-  if (saved === stored || (await save(deps, saved))) {
+  // Publishing may have taken long, too.
+  const isRecorded = saved === stored || (deps.clock() <= validUntil && (await save(deps, saved)));
+  if (isRecorded) {
     if (concluded.events.length > 0) run.republish = 'no';
     return !(outcome.again && saved === concluded.booking);
   }
@@ -165,18 +168,23 @@ async function syncOnce(
   return false;
 }
 
-/** The booking to save where its events could not be published: as before, in doubt, and tried again. */
+/**
+ * The booking to save where its events could not be published: as before, and tried again.
+ * @param acted the deletions of a run that has called Google: its calendar is in doubt
+ */
 function notPublished(
   { clock, random }: SyncDeps,
   { booking, wanted }: Prepared,
   stored: Booking | undefined,
-  ownDeletions: OwnDeletions,
+  acted: OwnDeletions | undefined,
 ): Booking {
   const now = clock();
   const problem = { code: 'not_published', message: 'The status change could not be published yet.' };
-  const doubted = withDoubt(unpublished(withoutNotFound(booking)), now + inDoubtSeconds);
-  const retried = retryAfter(doubted, problem, { now, random });
-  return conclude(stored, withOwnDeletions(retried.booking, booking, ownDeletions), { wanted, now }).booking;
+  const uncertain = unpublished(booking);
+  const doubted = acted ? withDoubt(withoutNotFound(uncertain), now + inDoubtSeconds) : uncertain;
+  const retried = retryAfter(doubted, problem, { now, random }).booking;
+  const left = acted ? withOwnDeletions(retried, booking, acted) : retried;
+  return conclude(stored, left, { wanted, now }).booking;
 }
 
 /** The run came to a conclusion: that an earlier one did not find the event counts no more. */

@@ -133,8 +133,6 @@ export type Published = {
   number: number;
   /** No event, but an answer of the API has said so. */
   answered?: true;
-  /** A run that is not on record may have published another one since: the next status is published in any case. */
-  isUncertain?: true;
 };
 
 /** Every status of a booking, with its meaning in docs/api.md. Type, API schema, query filter and docs are made of it. */

@@ -105,7 +105,9 @@ function releasedAnnouncement(
   if (event) return { type: event.tentative ? 'booking.hold_released' : 'booking.cancelled', key };
   if (!published) return undefined;
   const isKnown = published.type === 'booking.hold_released' || published.type === 'booking.cancelled';
-  return isKnown ? published : { type: 'booking.hold_released', key };
+  return isKnown
+    ? { type: published.type, key: published.key || key }
+    : { type: 'booking.hold_released', key };
 }
 
 function hasProblem(booking: Booking | undefined, code: string): boolean {
@@ -136,7 +138,7 @@ export function conclude(
 ): Conclusion {
   const derived: Booking = { ...next, status: statusOf(next, wanted) };
   const said = announcementOf(stored, derived, wanted);
-  const booking = said === undefined ? withUncertainty(derived, republish) : derived;
+  const booking = said === undefined && republish !== 'no' ? unpublished(derived) : derived;
   const isNew = said !== undefined && !saysTheSame(said, booking.published);
   const published = isNew ? newlyPublished(said, booking) : repeated(said, booking, republish);
   const concluded: Booking = {
@@ -151,29 +153,19 @@ export function conclude(
   return { booking: unlessSame(stored, concluded), events, isNews };
 }
 
-/** `booking`, which calls for no event now: what consumers know is only clear again with its next one. */
-function withUncertainty(booking: Booking, republish: Republish): Booking {
-  const { published } = booking;
-  if (republish === 'no' || !published || published.answered) return booking;
-  return republish === 'new'
-    ? unpublished(booking)
-    : { ...booking, published: { ...published, isUncertain: true } };
-}
-
 function newlyPublished({ type, key }: Announcement, { published }: Booking): Published {
   return { type, key, number: (published?.number ?? 0) + 1 };
 }
 
-/** The last event again. Without an appointment no run calls Google, so none is lost between Google and the table. */
+/** The last event again. */
 function repeated(
   said: Announcement | undefined,
-  { published, appointment }: Booking,
+  { published }: Booking,
   republish: Republish,
 ): Published | undefined {
-  if (!said || !published || published.answered || !appointment) return undefined;
-  const { isUncertain = false, ...last } = published;
-  if (republish === 'new') return { ...last, number: last.number + 1 };
-  return republish === 'same' || isUncertain ? last : undefined;
+  if (!said || !published || republish === 'no') return undefined;
+  const { answered: _, ...last } = published;
+  return republish === 'new' ? { ...last, number: last.number + 1 } : last;
 }
 
 function unlessSame(stored: Booking | undefined, booking: Booking): Booking {
@@ -258,8 +250,9 @@ export function answered(booking: Booking): Booking {
   return { ...booking, published: { type: 'booking.cancelled', key: 'cancelled', number, answered: true } };
 }
 
-/** `booking` whose next event is published even if it says what the last one said. */
-export function unpublished(booking: Booking): Booking {
-  const { published } = booking;
-  return published ? { ...booking, published: { ...published, key: '' } } : booking;
+/** `booking` whose next event is published even if it says what the last one said: consumers may know something else. */
+export function unpublished({ published, ...booking }: Booking): Booking {
+  if (!published) return booking;
+  const { type, number } = published;
+  return { ...booking, published: { type, number, key: '' } };
 }
