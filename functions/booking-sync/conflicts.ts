@@ -2,7 +2,12 @@ import { type Appointment, type Booking, calendarEventId, knownEvent } from '../
 import { conflictProblems } from '../../shared/booking/booking-payments.ts';
 import { daySpan, widestSpan } from '../../shared/booking/day-span.ts';
 import { isOpen } from '../../shared/booking/status.ts';
-import { type CalendarFailure, getEvent, queryFreeBusy } from '../../shared/google/calendar.ts';
+import {
+  type CalendarEvent,
+  type CalendarFailure,
+  getEvent,
+  queryFreeBusy,
+} from '../../shared/google/calendar.ts';
 import { listOwnEvents, type OwnEvent } from '../../shared/google/own-events.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
@@ -19,14 +24,15 @@ import type { SyncDeps } from './sync-booking.ts';
 export type ConflictPolicy = 'create' | 'flag' | 'hold';
 
 /**
- * Whether something else stands at that time. What cannot be seen is unknown, and never free. Whether it is our own
- * event that stands there must be known before anything is decided: a failure of that look ends the run.
+ * Whether something else stands at that time, or the event itself, of a run that crashed. What cannot be seen is unknown,
+ * and never free. Whether it is our own event that stands there must be known before anything is decided: a failure of
+ * that read ends the run.
  */
 export async function lookForConflict(
   deps: SyncDeps,
   session: Session,
   booking: Booking,
-): Promise<'free' | 'busy' | 'unknown' | CalendarFailure> {
+): Promise<'free' | 'busy' | 'unknown' | { own: CalendarEvent } | { failure: CalendarFailure }> {
   const { appointment, eventNumber, bookingId } = booking;
   if (deps.conflictPolicy === 'create' || !appointment || knownEvent(booking)) return 'free';
   const { calendarId, scopes, timeZone } = session.access.connection;
@@ -37,11 +43,10 @@ export async function lookForConflict(
   );
   if (!answer.ok) return 'unknown';
   if (answer.value !== 'busy') return answer.value;
-  // It may be our own event, from a run that was cut off.
   const id = calendarEventId(bookingId, calendarId, eventNumber);
   const own = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, id));
-  if (!own.ok && !isMissing(own.failure)) return own.failure;
-  if (own.ok && isOurs(own.value, booking)) return 'free';
+  if (!own.ok && !isMissing(own.failure)) return own;
+  if (own.ok && isOurs(own.value, booking)) return { own: own.value };
   return isExact ? 'busy' : 'unknown';
 }
 

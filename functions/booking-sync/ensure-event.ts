@@ -53,7 +53,12 @@ export async function missed(deps: SyncDeps, session: Session, booking: Booking)
 /** Creates the event, unless another one exists at that time and the operator wants none created then. */
 export async function create(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
   const conflict = await lookForConflict(deps, session, booking);
-  if (typeof conflict === 'object') return recordFailure(deps, session, booking, conflict);
+  if (typeof conflict === 'object') {
+    if ('failure' in conflict) return recordFailure(deps, session, booking, conflict.failure);
+    const { calendarId } = session.access.connection;
+    const repaired = await repair(deps, session, booking, { calendarId, event: conflict.own });
+    return keepOrYield(deps, session, repaired);
+  }
   if (conflict === 'busy' && deps.conflictPolicy === 'hold') return inConflict(deps, session, booking);
   const claim = conflict === 'free' && isChecked(deps, booking) ? claimTextOf(booking) : undefined;
   const outcome = await insertOrRepair(deps, session, booking, claim);
