@@ -1,22 +1,39 @@
-import type { Booking } from '../../shared/booking/booking.ts';
+import { type Booking, type EventPlace, knownEvent } from '../../shared/booking/booking.ts';
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
-import { isOpen } from '../../shared/booking/status.ts';
+import { isGivenUp, isOpen } from '../../shared/booking/status.ts';
 import { getAccess, recordUse } from '../../shared/connection/access-token.ts';
 import type { GrantedConnection } from '../../shared/connection/connection.ts';
+import { type CalendarEvent, getEvent } from '../../shared/google/calendar.ts';
 import { AppError, isOperatorError } from '../../shared/lib/app-error.ts';
 import { describeError, log, reportOperatorError } from '../../shared/lib/observability.ts';
-import { check } from './check-event.ts';
+import { deleteOptions, isEventOf, isOurs, isRight } from './calendar-event.ts';
 import { keepOrYield } from './conflicts.ts';
-import { type Action, clockSkewSeconds, type Decision } from './decide.ts';
+import { type Action, clockSkewSeconds, type Decision, hasUnknownWrite } from './decide.ts';
 import { type Cleaned, deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
-import { ensure } from './ensure-event.ts';
-import { withNotFound } from './other-events.ts';
-import { checkLater, type Outcome } from './outcomes.ts';
-import type { OwnDeletions } from './own-deletions.ts';
-import { withOpenWrite } from './record-failure.ts';
-import { remove } from './remove-event.ts';
+import { isWindowOpen } from './doubt.ts';
+import { ensure, findLateEvent, nothingFound, repair, unknownPlace } from './ensure-event.ts';
+import { eventFound, snapshotOf } from './event-snapshot.ts';
+import { leftWithinReach, withNotFound } from './other-events.ts';
+import {
+  checkLater,
+  deletedByOwner,
+  eventAbsent,
+  eventDeleted,
+  eventSeen,
+  type Outcome,
+  withoutCheck,
+} from './outcomes.ts';
+import { isMissing, notFound, placeIn, readEvent } from './read-event.ts';
 import { retryAfter, waitForConnection } from './retries.ts';
-import { isOtherAccount, type Session } from './session.ts';
+import {
+  ask,
+  isOtherAccount,
+  type OwnDeletions,
+  recordFailure,
+  requestDeletion,
+  type Session,
+  withOpenWrite,
+} from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /** Runs an action in the user's calendar. Each way it can go ends in an outcome. */
@@ -109,4 +126,106 @@ async function noteUse(deps: SyncDeps, connection: GrantedConnection): Promise<v
     const { userId } = connection;
     log.warn('Use of a connection was not recorded', { userId, reason: describeError(error) });
   });
+}
+
+/** The action `check`: the event is read without being changed. */
+
+/** Reads the event without changing it. What its owner has changed in it stays. */
+async function check(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  if (leftWithinReach(booking, session.access.connection).length > 0)
+    return checkLater(booking, deps.clock());
+  const event = knownEvent(booking);
+  if (event && isInFormerAccount(event, session.access.connection)) return { booking };
+  if (event) return checkEvent(deps, session, booking);
+  if (!hasUnknownWrite(booking.calendar)) return { booking: withoutCheck(booking) };
+  return isGivenUp(booking, session.wanted)
+    ? recheckGivenUp(deps, session, booking)
+    : findLateEvent(deps, session, booking);
+}
+
+async function checkEvent(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const known = knownEvent(booking);
+  // A slot that is only held is read when it is paid for.
+  if (!known || (known.tentative && booking.calendar.kind === 'present'))
+    return { booking: withoutCheck(booking) };
+  const now = deps.clock();
+  const read = await readEvent(deps, session, booking, placeIn(session, known.calendarId, known.eventId));
+  // A check that failed leaves the status as it is.
+  if (read.is === 'open') return read.failure ? checkLater(booking, now) : read.outcome;
+  if (read.is === 'gone') return deletedByOwner(read.booking);
+  if (!isEventOf(read.event, booking)) return deletedByOwner(booking);
+  if (isGivenUp(booking, session.wanted) && isRight(read.event, booking, session.wanted))
+    return eventFound(session, booking, read, { now, mayBeUndone: isWindowOpen(booking, now) });
+  return { booking: eventSeen(booking, snapshotOf(session, booking, read, known), now) };
+}
+
+/** A booking that was given up, whose event a request without known outcome may have created: adopted where it exists. */
+async function recheckGivenUp(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const place = unknownPlace(session, booking);
+  const { calendarId, eventId } = place;
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
+  if (found.ok && isOurs(found.value, booking)) {
+    const outcome = await repair(deps, session, booking, { calendarId, event: found.value });
+    return keepOrYield(deps, session, outcome);
+  }
+  if (!found.ok && !isMissing(found.failure)) return checkLater(booking, deps.clock());
+  const { nextRun: _, ...rest } = booking;
+  if (found.ok) {
+    const calendar = { kind: 'absent' } as const;
+    return { booking: { ...rest, calendar, eventNumber: booking.eventNumber + 1 } };
+  }
+  return { booking: { ...rest, ...(await nothingFound(deps, session, booking, place)) } };
+}
+
+/** The action `remove`: the event is deleted. */
+
+/** Deletes the event that is known, or one that a crashed run may have left under the id it would use. */
+async function remove(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const event = knownEvent(booking);
+  if (!event) return removeUnknown(deps, session, booking);
+  const { wanted } = session;
+  const place = placeIn(session, event.calendarId, event.eventId);
+  const isInDoubt = booking.calendar.kind === 'in_doubt' && booking.calendar.notFound !== undefined;
+  if (!isInDoubt) {
+    const answer = await requestDeletion(deps, session, place, deleteOptions(booking));
+    if (answer.ok) return eventDeleted(booking, wanted, deps.clock());
+    if (!isMissing(answer.failure)) return recordFailure(deps, session, booking, answer.failure);
+  }
+  const read = await readEvent(deps, session, booking, place);
+  if (read.is === 'open') return read.outcome;
+  if (read.is === 'gone') return eventDeleted(read.booking, wanted, deps.clock());
+  if (!isEventOf(read.event, booking)) return eventDeleted(booking, wanted, deps.clock());
+  return removeFound(deps, session, booking, placeIn(session, read.calendarId, read.event.id), read.event);
+}
+
+/** Deletes what a request without known outcome may have left. */
+async function removeUnknown(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const place = unknownPlace(session, booking);
+  const { calendarId, eventId } = place;
+  const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
+  if (!found.ok && !isMissing(found.failure)) return recordFailure(deps, session, booking, found.failure);
+  const now = deps.clock();
+  if (!found.ok) {
+    const after = await nothingFound(deps, session, booking, place);
+    return { booking: eventAbsent(booking, now, { after }) };
+  }
+  if (!isOurs(found.value, booking)) return { booking: eventAbsent(booking, now, { isSpent: true }) };
+  const { revision } = booking;
+  const event = snapshotOf(session, booking, { calendarId, event: found.value }, { revision });
+  const adopted: Booking = { ...booking, calendar: { kind: 'in_doubt', event, until: 0 } };
+  return removeFound(deps, session, adopted, place, found.value);
+}
+
+/** Deletes an event that was just read. */
+async function removeFound(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  place: EventPlace,
+  event: CalendarEvent,
+): Promise<Outcome> {
+  const answer = await requestDeletion(deps, session, place, deleteOptions(booking, event));
+  if (answer.ok) return eventDeleted(booking, session.wanted, deps.clock());
+  if (isMissing(answer.failure)) return notFound(deps, session, booking, place);
+  return recordFailure(deps, session, booking, answer.failure);
 }

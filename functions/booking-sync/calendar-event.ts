@@ -2,6 +2,7 @@ import {
   type Appointment,
   type Booking,
   type EventTime,
+  type Guest,
   knownEvent,
   type OptionalPart,
   type Presence,
@@ -12,15 +13,25 @@ import { toEventDescription } from '../../shared/booking/event-description.ts';
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/google/calendar.ts';
 import { ownMark } from '../../shared/google/own-events.ts';
 import { toIso } from '../../shared/lib/clock.ts';
-import { mergeGuests } from './guests.ts';
-import { type EventWrite, refusedParts } from './optional-parts.ts';
-import { claimProperty } from './slot-claim.ts';
-import { digest, guestDigests, toProperties, writtenOf } from './written-event.ts';
+import {
+  addressDigest,
+  digest,
+  type EventWrite,
+  guestDigests,
+  refusedParts,
+  toProperties,
+  writtenOf,
+} from './written-event.ts';
 
 /** The calendar event of a booking: its content, how it is written, and whether an event is ours and up to date. */
 
 /** Private extended properties by which an event is known as ours, and what it shows; Google keeps them per calendar. */
 export const bookingProperty = 'leadscalendarBooking';
+/**
+ * A private extended property, written when an event is created in a slot that was found free, and never changed: when
+ * the booking was first paid, or that its slot is only held. An event without it claims nothing.
+ */
+export const claimProperty = 'leadscalendarClaim';
 const revisionProperty = 'leadscalendarRevision';
 
 /** Whether an event of ours was last written with the desired state. What its owner has changed since is left so. */
@@ -226,4 +237,36 @@ export function deleteOptions(booking: Booking, event?: CalendarEvent): Pick<Wri
   const status = event && (writtenOf(event)?.fields.status ?? event.status);
   const isHeld = status === 'tentative' || (event === undefined && knownEvent(booking)?.tentative === true);
   return { sendUpdates: isHeld ? 'none' : booking.appointment?.details?.sendUpdates };
+}
+
+type Attendees = NonNullable<EventBody['attendees']>;
+
+/**
+ * The guests of an event after a change of the booking's: new ones are added, those that the booking has dropped are
+ * removed, and all others keep their complete entry, with their answer.
+ * @param before digests of the booking's guests that the event was last written with
+ */
+export function mergeGuests(
+  bookingId: string,
+  attendees: Attendees,
+  guests: Guest[],
+  before: Record<string, string>,
+): Attendees {
+  const now = guestDigests(bookingId, guests);
+  const wanted = new Map<string, Guest>(
+    guests.map((guest) => [addressDigest(bookingId, guest.email), guest]),
+  );
+  const kept = attendees.flatMap((attendee) => {
+    const address = addressDigest(bookingId, attendee.email ?? '');
+    const guest = wanted.get(address);
+    wanted.delete(address);
+    if (!guest) return before[address] === undefined ? [attendee] : [];
+    if (before[address] === now[address]) return [attendee];
+    const { displayName: _, optional: __, ...answer } = attendee;
+    const { email: ___, ...entry } = guest;
+    return [{ ...answer, ...entry }];
+  });
+  // One that is missing although we have written it was removed by the owner.
+  const added = [...wanted].filter(([address]) => before[address] === undefined).map(([, guest]) => guest);
+  return [...kept, ...added];
 }

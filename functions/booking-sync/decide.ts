@@ -7,11 +7,11 @@ import {
   type Presence,
   recordedEvent,
 } from '../../shared/booking/booking.ts';
+import { deadlineOf } from '../../shared/booking/day-span.ts';
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { isGivenUp, isOpen, showsDesired } from '../../shared/booking/status.ts';
 import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
 import type { Random } from '../../shared/lib/clock.ts';
-import { deadlineOf } from './deadlines.ts';
 import { postponeRecheck } from './doubt.ts';
 import { leftWithinReach } from './other-events.ts';
 import { eventAbsent, giveUp, isOutranked, leaveInFormerAccount, withoutCheck } from './outcomes.ts';
@@ -27,7 +27,7 @@ export type Decision =
   | { do: Action; booking: Booking; wanted: Presence; connection: GrantedConnection };
 
 /** All that a decision is made from. */
-export type Situation = {
+type Situation = {
   booking: Booking;
   /** The desired presence. */
   wanted: Presence;

@@ -2,14 +2,11 @@ import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../.
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { type CalendarFailure, deleteEvent, getEvent } from '../../shared/google/calendar.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
-import { problemOf } from './calendar-problems.ts';
 import { isNoted, leftWithinReach, notFoundToRead, withNotFound, withoutLeftBehind } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
-import { requestDeletion } from './own-deletions.ts';
 import { isMissing, mayPass, placeIn } from './read-event.ts';
-import { recordFailure } from './record-failure.ts';
-import { retryAfter } from './retries.ts';
-import { ask, type Session } from './session.ts';
+import { problemOf, retryAfter } from './retries.ts';
+import { ask, recordFailure, requestDeletion, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /** Events of a booking that should not exist beside its current one: found, and deleted. */

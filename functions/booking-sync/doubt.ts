@@ -47,7 +47,7 @@ export function withDoubt(booking: Booking, until: number): Booking {
   return { ...booking, calendar: inDoubt(calendar, Math.max(before, until)) };
 }
 
-export function inDoubt(calendar: CalendarState, until: number): CalendarState {
+function inDoubt(calendar: CalendarState, until: number): CalendarState {
   const event = calendar.kind === 'absent' ? undefined : calendar.event;
   // An event that no record shows may have been created since it was not found.
   const notFound = event && calendar.kind === 'in_doubt' ? calendar.notFound : undefined;

@@ -1,20 +1,25 @@
-import { type Booking, type EventPlace, knownEvent, recordedEvent } from '../../shared/booking/booking.ts';
+import {
+  type Booking,
+  calendarEventId,
+  type EventPlace,
+  knownEvent,
+  recordedEvent,
+} from '../../shared/booking/booking.ts';
 import { isOpen, showsDesired } from '../../shared/booking/status.ts';
-import { isEventOf, mustReadGuests } from './calendar-event.ts';
-import { beside, isChecked, keepOrYield, lookForConflict } from './conflicts.ts';
+import { type CalendarEvent, readCalendar } from '../../shared/google/calendar.ts';
+import { isEventOf, isOurs, isRight, mustReadGuests } from './calendar-event.ts';
+import { beside, claimTextOf, isChecked, keepOrYield, lookForConflict } from './conflicts.ts';
 import { hasUnknownWrite } from './decide.ts';
 import { calendarsBefore } from './delete-orphans.ts';
 import { afterNothingFound, isWindowOpen } from './doubt.ts';
-import { eventWritten } from './event-snapshot.ts';
+import { eventFound, eventWritten } from './event-snapshot.ts';
 import { giveUp, nextEventNumber, type Outcome } from './outcomes.ts';
-import { isMissing, placeIn, readEvent } from './read-event.ts';
-import { recordFailure } from './record-failure.ts';
-import { findLateEvent, newPlace, repair } from './repair-event.ts';
-import type { Session } from './session.ts';
-import { claimTextOf } from './slot-claim.ts';
+import { calendarWithoutEvent, isMissing, notFound, placeIn, readEvent } from './read-event.ts';
+import { ask, mayHaveDeleted, recordFailure, type Session, snapshotExpired } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 import { placeWithGoogle } from './whole-days.ts';
 import { insert, patch } from './write-event.ts';
+import { writtenOf } from './written-event.ts';
 
 /** The action `ensure`: the event exists and shows the desired state. */
 
@@ -45,13 +50,13 @@ export async function ensure(deps: SyncDeps, session: Session, given: Booking): 
 }
 
 /** Whole days turned out to be over in the zone of the calendar. */
-export async function missed(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+async function missed(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
   if (hasUnknownWrite(booking.calendar)) return findLateEvent(deps, session, booking);
   return { booking: giveUp(booking, { reason: 'missed', wanted: session.wanted, now: deps.clock() }) };
 }
 
 /** Creates the event, unless another one exists at that time and the operator wants none created then. */
-export async function create(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+async function create(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
   const conflict = await lookForConflict(deps, session, booking);
   if (typeof conflict === 'object') {
     if ('failure' in conflict) return recordFailure(deps, session, booking, conflict.failure);
@@ -116,4 +121,68 @@ async function readAndRepair(
   if (read.is === 'gone') return nextEventNumber(read.booking, deps.clock());
   if (!isEventOf(read.event, booking)) return nextEventNumber(booking, deps.clock());
   return repair(deps, session, booking, read);
+}
+
+/** Events that exist and may not be as they should be: found, repaired and recorded. */
+
+/** Where the next event of a booking is created. */
+function newPlace(session: Session, { bookingId, eventNumber }: Booking): EventPlace {
+  const { calendarId } = session.access.connection;
+  return placeIn(session, calendarId, calendarEventId(bookingId, calendarId, eventNumber));
+}
+
+/**
+ * Makes an event of ours show the desired state. It may be as another worker has just made it for a newer version, so
+ * the booking is read again before.
+ */
+export async function repair(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  { calendarId, event }: { calendarId: string; event: CalendarEvent },
+): Promise<Outcome> {
+  const found = { calendarId, event };
+  if (isRight(event, booking, session.wanted)) {
+    const now = deps.clock();
+    return eventFound(session, booking, found, { now, mayBeUndone: isWindowOpen(booking, now) });
+  }
+  const { booking: current } = await deps.readForSync({ bookingId: booking.bookingId });
+  if ((current?.version ?? 0) !== booking.version) throw snapshotExpired();
+  const basis = { written: writtenOf(event), guests: event.attendees };
+  const { answer, ...written } = await patch(deps, session, booking, { calendarId, event, basis });
+  const now = deps.clock();
+  // A success does not end the doubt that a late deletion may still be applied.
+  const mayBeUndone = isWindowOpen(booking, now) && mayHaveDeleted(session, booking, event.id);
+  if (answer.ok)
+    return eventWritten(session, booking, { ...found, event: answer.value }, written, { now, mayBeUndone });
+  if (isMissing(answer.failure))
+    return notFound(deps, session, booking, placeIn(session, calendarId, event.id));
+  return recordFailure(deps, session, booking, answer.failure);
+}
+
+/** Reads the event that a request without known outcome may have created, now that it is too late to create it. */
+export async function findLateEvent(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
+  const read = await readEvent(deps, session, booking, unknownPlace(session, booking));
+  if (read.is === 'found' && isOurs(read.event, booking)) return repair(deps, session, booking, read);
+  const now = deps.clock();
+  const isOver = (booking.appointment?.endsAt ?? 0) <= now;
+  if (read.is === 'open' && !(read.failure && isOver)) return read.outcome;
+  const calendar = read.is === 'open' ? booking.calendar : calendarWithoutEvent(booking, now);
+  return { booking: giveUp({ ...booking, calendar }, { reason: 'missed', wanted: session.wanted, now }) };
+}
+
+/** Where an event may be that no record shows. */
+export function unknownPlace(session: Session, booking: Booking): EventPlace {
+  const { calendar } = booking;
+  const place = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
+  return place ? placeIn(session, place.calendarId, place.eventId) : newPlace(session, booking);
+}
+
+export function nothingFound(deps: SyncDeps, session: Session, booking: Booking, place: EventPlace) {
+  const moment = { now: deps.clock(), random: deps.random };
+  return afterNothingFound(booking, place, moment, async () => {
+    const { calendarId } = place;
+    const answer = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
+    return answer.ok;
+  });
 }

@@ -8,11 +8,10 @@ import {
 import type { CalendarEvent } from '../../shared/google/calendar.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
 import { log } from '../../shared/lib/observability.ts';
-import { type EventWrite, type Rejections, refusalProblems } from './optional-parts.ts';
 import { eventShown, type Outcome } from './outcomes.ts';
 import { placeIn } from './read-event.ts';
 import type { Session } from './session.ts';
-import { writtenOf } from './written-event.ts';
+import { type EventWrite, type Rejections, refusalProblems, writtenOf } from './written-event.ts';
 
 /** What is recorded of an event that Google has answered. */
 

@@ -11,9 +11,9 @@ import { conflictPolicy, paymentPolicy, required, requiredNumber } from '../../s
 import { env } from '../../shared/lib/names.ts';
 import { setLogContext } from '../../shared/lib/observability.ts';
 import { processBatch } from './process-batch.ts';
-import { releaseWaiting } from './release-waiting.ts';
+import { verifiedMessages } from './read-message.ts';
+import { requeueWaiting } from './requeue-waiting.ts';
 import { syncBooking } from './sync-booking.ts';
-import { verifiedMessages } from './verified-message.ts';
 
 const dynamo = dynamoClient();
 const tables = { bookings: required(env.bookingsTable), connections: required(env.connectionsTable) };
@@ -40,7 +40,7 @@ export const handler = middy<SQSEvent, SQSBatchResponse>({ timeoutEarlyInMillis:
     }));
     const staying = await processBatch(records, verifiedMessages(deps), (message, delivery) =>
       message.type === 'connection.activated'
-        ? releaseWaiting(deps, message)
+        ? requeueWaiting(deps, message)
         : syncBooking(deps, message, delivery),
     );
     return { batchItemFailures: staying.map((itemIdentifier) => ({ itemIdentifier })) };

@@ -3,7 +3,7 @@ import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { isOpen } from '../../shared/booking/status.ts';
 import type { GrantedConnection } from '../../shared/connection/connection.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
-import type { OwnDeletions } from './own-deletions.ts';
+import type { OwnDeletions } from './session.ts';
 
 /** The list of events of a booking that are not its current one: given up, moved perhaps, deleted, or left behind. */
 

@@ -13,10 +13,10 @@ import {
   paymentProblems,
   statusWithoutEvent,
 } from '../../shared/booking/booking-payments.ts';
+import { deadlineOf } from '../../shared/booking/day-span.ts';
 import { formerAccountProblems } from '../../shared/booking/former-account.ts';
 import { isGivenUp } from '../../shared/booking/status.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
-import { deadlineOf } from './deadlines.ts';
 import { type AfterRead, doubtProblems, inDoubtSeconds, isWindowOpen, recheckAt } from './doubt.ts';
 import { hasJustGivenUp, olderEventProblems, withLeftBehind, withoutNotFound } from './other-events.ts';
 

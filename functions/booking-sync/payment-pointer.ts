@@ -10,16 +10,16 @@ import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { conclude } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
+import { AppError } from '../../shared/lib/app-error.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { desiredPresence, type PaymentPolicy, type RoutedPayment, rejectPayment } from './apply-payment.ts';
 import { bookingEvent, orphanedEvent } from './booking-events.ts';
-import { contended, maxRounds } from './contention.ts';
 import { maybeStale } from './doubt.ts';
 
 /** From a payment to its booking: the pointer, tombstones, and payments that count for another booking. */
 
-export type PointerDeps = {
+type PointerDeps = {
   readForSync: LoadSnapshot;
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
   bus: Bus;
@@ -129,4 +129,14 @@ function requestedAfter(
   if (!isInDoubt && !(isDetached && rejected.appointment)) return undefined;
   const requested = requestRun(rejected, now, { mayCreate: false });
   return mayBeStale ? maybeStale(requested, now) : requested;
+}
+
+/** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
+export const maxRounds = 8;
+
+/** The last write of a run was lost too; the message stays in the queue. */
+export function contended(): AppError {
+  return new AppError('concurrent_update', `A booking was changed by others ${maxRounds} times in a row.`, {
+    retryable: true,
+  });
 }

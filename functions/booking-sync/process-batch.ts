@@ -2,7 +2,7 @@ import type { BookingMessage } from '../../shared/booking/queue.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
 
 /** A message of the FIFO queue. */
-export type QueueRecord = {
+type QueueRecord = {
   messageId: string;
   groupId: string;
   body: string;

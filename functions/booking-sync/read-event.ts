@@ -17,15 +17,13 @@ import { optionalScopes } from '../../shared/lib/names.ts';
 import { eventNotFound, isConfirmed, isWindowOpen } from './doubt.ts';
 import { withMayHaveMoved, withNotFound, withoutNotFound } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
-import { mayHaveDeleted } from './own-deletions.ts';
-import { recordFailure, withOpenWrite } from './record-failure.ts';
-import { ask, type Session } from './session.ts';
+import { ask, mayHaveDeleted, recordFailure, type Session, withOpenWrite } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
 /** Reads of events that should exist, and what it takes to believe that one does not exist any more. */
 
 /** `gone` has the booking without its event, `open` the outcome of a run that could not find out. */
-export type EventRead =
+type EventRead =
   | { is: 'found'; calendarId: string; event: CalendarEvent }
   | { is: 'gone'; booking: Booking }
   | { is: 'open'; outcome: Outcome; failure?: CalendarFailure };

@@ -1,12 +1,27 @@
-import type { Presence } from '../../shared/booking/booking.ts';
-import { type Access, getAccess } from '../../shared/connection/access-token.ts';
+import type { Booking, EventPlace, Presence } from '../../shared/booking/booking.ts';
+import {
+  type Access,
+  getAccess,
+  recordReauthorizationRequired,
+} from '../../shared/connection/access-token.ts';
 import { accountFingerprint, type GrantedConnection } from '../../shared/connection/connection.ts';
-import type { CalendarAnswer, CalendarFailure } from '../../shared/google/calendar.ts';
+import {
+  type CalendarAnswer,
+  type CalendarFailure,
+  deleteEvent,
+  readCalendar,
+  type WriteOptions,
+} from '../../shared/google/calendar.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import { backoff } from '../../shared/lib/backoff.ts';
-import { describeError, log } from '../../shared/lib/observability.ts';
-import type { OwnDeletions } from './own-deletions.ts';
+import { describeError, log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
+import { inDoubtSeconds, withDoubt } from './doubt.ts';
+import { wasDeletionRequested } from './other-events.ts';
+import type { Outcome } from './outcomes.ts';
+import { afterFailure, problemOf, waitForConnection } from './retries.ts';
 import type { SyncDeps } from './sync-booking.ts';
+
+/** The calls of a run to Google, and the outcome where one of them ends the run. */
 
 /** Milliseconds before the one quick second try. */
 const quickRetryAfter = 300;
@@ -119,4 +134,85 @@ export function snapshotExpired(): AppError {
   return new AppError('concurrent_update', 'The booking may have changed since this run has read it.', {
     retryable: true,
   });
+}
+
+/**
+ * Deletions that this service has requested: an event that is gone because of one was not moved by its owner.
+ * By the id of the event; `unknown` where no answer said that it was carried out.
+ */
+export type OwnDeletions = Map<string, { answer: 'done' | 'unknown'; place: EventPlace }>;
+
+/** Deletes an event of ours, and notes that the deletion was, or may have been, carried out. */
+export function requestDeletion(
+  deps: SyncDeps,
+  session: Session,
+  place: EventPlace,
+  options: Pick<WriteOptions, 'sendUpdates'>,
+): ReturnType<typeof deleteEvent> {
+  const { ownDeletions } = session;
+  const { calendarId, eventId } = place;
+  return askToWrite(deps, session, async (token) => {
+    const answer = await deleteEvent(deps.calendar, token, calendarId, eventId, options);
+    if (answer.ok) ownDeletions.set(eventId, { answer: 'done', place });
+    else if (answer.failure.kind === 'transient' && !ownDeletions.has(eventId))
+      ownDeletions.set(eventId, { answer: 'unknown', place });
+    return answer;
+  });
+}
+
+/** Whether this run or an earlier one may have deleted an event. */
+export function mayHaveDeleted({ ownDeletions }: Session, booking: Booking, eventId: string): boolean {
+  return ownDeletions.has(eventId) || wasDeletionRequested(booking, eventId);
+}
+
+/** The outcome of a run that Google has ended with `failure`. */
+export async function recordFailure(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  failure: CalendarFailure,
+): Promise<Outcome> {
+  const moment = { now: deps.clock(), random: deps.random };
+  const left = withOpenWrite(session, booking, moment.now);
+  const found =
+    failure.kind === 'permission_missing' ? await checkPermission(deps, session, failure) : failure;
+  if (found === 'permission is gone') {
+    await recordReauthorizationRequired(deps, session.access.connection, failure.reason);
+    return { booking: waitForConnection({ booking: left, ...moment }) };
+  }
+  reportRefusal(booking, found);
+  return afterFailure(left, found, { wanted: session.wanted, ...moment }, session.access.connection);
+}
+
+/** `booking` with its calendar in doubt where a write of this run has no known outcome. */
+export function withOpenWrite({ hasOpenWrite }: Session, booking: Booking, now: number): Booking {
+  return hasOpenWrite ? withDoubt(booking, now + inDoubtSeconds) : booking;
+}
+
+/**
+ * What a missing permission for one request means. Every grant covers the primary calendar: where that can be read, only
+ * the calendar of the request is not covered, which another consent to the same permission does not change.
+ */
+async function checkPermission(
+  deps: SyncDeps,
+  session: Session,
+  failure: CalendarFailure,
+): Promise<CalendarFailure | 'permission is gone'> {
+  const primary = await ask(deps, session, (token) => readCalendar(deps.calendar, token, 'primary'));
+  if (primary.ok) return failure;
+  if (primary.failure.kind === 'permission_missing') return 'permission is gone';
+  const isAboutCalendar = ['not_found', 'gone', 'refused'].includes(primary.failure.kind);
+  return isAboutCalendar ? failure : primary.failure;
+}
+
+/** Makes a refusal visible that no retry of this service ends: once for a booking and reason where it is not new. */
+function reportRefusal({ bookingId, userId, problems }: Booking, failure: CalendarFailure): void {
+  const { kind, reason, status } = failure;
+  if (kind === 'operator') reportOperatorError('Google refuses the project of this service', reason);
+  if (kind !== 'account_refused' && kind !== 'permission_missing') return;
+  const { code, message } = problemOf(failure);
+  if (problems.some((known) => known.code === code && known.message === message)) return;
+  metric('CalendarRefused', 1);
+  log.warn('Google refuses the account or calendar of a user', { bookingId, userId, status, reason });
+  if (failure.unknown) reportOperatorError('Google refuses for a reason that is not known here', reason);
 }

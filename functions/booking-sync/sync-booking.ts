@@ -11,14 +11,13 @@ import { applyPayment, desiredPresence, type PaymentPolicy } from './apply-payme
 import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';
-import { contended, maxRounds } from './contention.ts';
 import { decideNext } from './decide.ts';
 import { inDoubtSeconds, maybeStale, withDoubt } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { withOwnDeletions } from './other-events.ts';
-import type { OwnDeletions } from './own-deletions.ts';
-import { detachPayment, savePointer, saveTombstone } from './payment-pointer.ts';
+import { contended, detachPayment, maxRounds, savePointer, saveTombstone } from './payment-pointer.ts';
 import { retryAfter } from './retries.ts';
+import type { OwnDeletions } from './session.ts';
 import { placeWholeDays } from './whole-days.ts';
 
 export type SyncDeps = TokenDeps & {

@@ -1,10 +1,9 @@
 import type { Booking, EventPlace, OptionalPart } from '../../shared/booking/booking.ts';
 import { type CalendarEvent, type EventBody, insertEvent, patchEvent } from '../../shared/google/calendar.ts';
 import { composeEvent, type WriteBasis, writeOptions } from './calendar-event.ts';
-import { lacksZone, withZone, zoneOf } from './missing-zone.ts';
-import { writeWithoutRejected } from './optional-parts.ts';
 import { askToWrite, type Session } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
+import { lacksZone, withZone, writeWithoutRejected, zoneOf } from './written-event.ts';
 
 /** Inserts and patches of the event of a booking, without the optional parts that Google rejects. */
 

@@ -96,7 +96,7 @@ export type Presence = 'confirmed' | 'tentative' | 'absent';
 export type GivenUp = { reason: 'failed' | 'missed' | 'conflict'; revision: number; presence: Presence };
 
 /** Why a booking waits although its user is connected, and the connection for which Google said so. */
-export type Refusal = {
+type Refusal = {
   by: 'account' | 'calendar';
   /** Google's reason. */
   reason: string;
@@ -294,7 +294,7 @@ export type OrphanedPayment = {
   userId?: string;
 };
 
-export type TimelineEntry = { at: string; what: string; code?: string };
+type TimelineEntry = { at: string; what: string; code?: string };
 
 const timelineLength = 20;
 

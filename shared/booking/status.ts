@@ -30,7 +30,7 @@ export function showsDesired({ calendar, revision }: Booking, wanted: Presence):
   return event?.revision === revision && (event.tentative ?? false) === (wanted === 'tentative');
 }
 
-export function statusOf(booking: Booking, wanted: Presence): BookingStatus {
+function statusOf(booking: Booking, wanted: Presence): BookingStatus {
   const { appointment, cancelledAt, nextRun, givenUp, calendar } = booking;
   if (!appointment) return cancelledAt === undefined ? 'failed' : 'cancelled';
   if (nextRun?.why === 'no_connection') return 'waiting_for_connection';
@@ -128,7 +128,7 @@ function saysTheSame(said: Announcement, last: Published | undefined): boolean {
 export type Republish = 'no' | 'same' | 'new';
 
 /** The booking to save, the same object as `stored` where nothing has changed, and the events to publish before. */
-export type Conclusion = { booking: Booking; events: BusEventType[]; isNews: boolean };
+type Conclusion = { booking: Booking; events: BusEventType[]; isNews: boolean };
 
 /** Derives status, timeline and events of a booking in one place. */
 export function conclude(

@@ -22,7 +22,7 @@ import { awaitsConnection, type Booking, type NextRun, type PaymentPointer } fro
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
-export type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
+type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
 
 /** Bookings of a user that start from `from` to `to` (epoch seconds, both included), at most 100, after `after`. */
 export type ListQuery = {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { requeueWaiting } from '../../functions/booking-sync/requeue-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { patchBooking } from '../../functions/bookings/change-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
@@ -56,7 +56,7 @@ async function connect(account: string): Promise<void> {
   await completeConnection({ ...world.deps, publicUrl }, { query: new URL(callback).searchParams, browser });
   world.google.control.clearRequests();
   for (let message = world.queue.messages.shift(); message; message = world.queue.messages.shift()) {
-    if (message.type === 'connection.activated') await releaseWaiting(world.deps, message);
+    if (message.type === 'connection.activated') await requeueWaiting(world.deps, message);
     else await syncBooking(world.deps, message);
   }
 }

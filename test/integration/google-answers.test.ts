@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { requeueWaiting } from '../../functions/booking-sync/requeue-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { declareBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect, RouteName } from '../../infra/local/google/faults.ts';
@@ -163,7 +163,7 @@ describe("a refusal of the user's account or calendar", () => {
       calendarId: 'primary',
       updatedAt: world.time.now,
     });
-    await releaseWaiting(world.deps, {
+    await requeueWaiting(world.deps, {
       type: 'connection.activated',
       userId: 'user-1',
       tokenVersion: 1,

@@ -1,8 +1,8 @@
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import type { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it, vi } from 'vitest';
+import { verifiedMessages } from '../../functions/booking-sync/read-message.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { disconnect } from '../../functions/connections/manage-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';

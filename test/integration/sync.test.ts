@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { auth, calendar } from '@googleapis/calendar';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-due.ts';
-import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { requeueWaiting } from '../../functions/booking-sync/requeue-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import { type Booking, calendarEventId, recordedEvent } from '../../shared/booking/booking.ts';
@@ -108,7 +108,7 @@ describe('a confirmed payment', () => {
     });
 
     await world.connect('user-1');
-    await releaseWaiting(world.deps, {
+    await requeueWaiting(world.deps, {
       type: 'connection.activated',
       userId: 'user-1',
       tokenVersion: 1,
@@ -401,7 +401,7 @@ it('requeues a long list of waiting bookings page by page', async () => {
   messages.push({ type: 'connection.activated', userId: 'user-1', tokenVersion: 1, page: 0 });
   for (let next = 0; next < messages.length; next++) {
     const message = messages[next];
-    if (message?.type === 'connection.activated') await releaseWaiting(world.deps, message);
+    if (message?.type === 'connection.activated') await requeueWaiting(world.deps, message);
     else if (message) await sync(message);
   }
   expect(world.events()).toHaveLength(25);

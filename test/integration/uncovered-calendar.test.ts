@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { requeueWaiting } from '../../functions/booking-sync/requeue-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { changeConnection } from '../../functions/connections/manage-connection.ts';
 import { type CalendarState, recordedEvent } from '../../shared/booking/booking.ts';
@@ -47,7 +47,7 @@ const shownEvents = () => world.google.control.events(ben).filter(({ status }) =
 const release = async () => {
   world.queue.messages.length = 0;
   const tokenVersion = (await world.connection('user-1'))?.tokenVersion ?? 0;
-  await releaseWaiting(world.deps, {
+  await requeueWaiting(world.deps, {
     type: 'connection.activated',
     userId: 'user-1',
     tokenVersion,

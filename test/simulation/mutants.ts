@@ -30,7 +30,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'any event under the id counts as right',
-    file: 'functions/booking-sync/repair-event.ts',
+    file: 'functions/booking-sync/ensure-event.ts',
     from: '  if (isRight(event, booking, session.wanted)) {',
     to: '  if (event) {',
   },
@@ -124,7 +124,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a booking in doubt is cancelled without a read',
-    file: 'functions/booking-sync/remove-event.ts',
+    file: 'functions/booking-sync/calendar-actions.ts',
     from: '  if (!event) return removeUnknown(deps, session, booking);',
     to: '  if (!event) return { booking: eventAbsent(booking, deps.clock()) };',
   },
@@ -188,7 +188,7 @@ export const mutants: Mutant[] = [
     from: 'if (!event || event.tentative) return booking;',
     to: 'if (!event) return booking;',
     also: {
-      file: 'functions/booking-sync/check-event.ts',
+      file: 'functions/booking-sync/calendar-actions.ts',
       from: '    return { booking: withoutCheck(booking) };\n  const now',
       to: '    return { booking };\n  const now',
     },
@@ -213,13 +213,13 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'guests of the owner are removed',
-    file: 'functions/booking-sync/guests.ts',
+    file: 'functions/booking-sync/calendar-event.ts',
     from: 'if (!guest) return before[address] === undefined ? [attendee] : [];',
     to: 'if (!guest) return [];',
   },
   {
     name: 'answers of guests are reset',
-    file: 'functions/booking-sync/guests.ts',
+    file: 'functions/booking-sync/calendar-event.ts',
     from: 'if (before[address] === now[address]) return [attendee];',
     to: 'if (before[address] === now[address]) return [guest];',
   },
@@ -243,7 +243,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a rejected optional part prevents the event',
-    file: 'functions/booking-sync/optional-parts.ts',
+    file: 'functions/booking-sync/written-event.ts',
     from: "if (answer.ok || answer.failure.kind !== 'refused' || omitted",
     to: 'if (answer.ok || answer.failure || omitted',
   },
@@ -255,7 +255,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a whole day is given up when it begins',
-    file: 'functions/booking-sync/deadlines.ts',
+    file: 'shared/booking/day-span.ts',
     from: 'endsAt - startsAt > longAfterSeconds ? endsAt : startsAt',
     to: 'endsAt - startsAt > longAfterSeconds ? startsAt : startsAt',
   },
@@ -279,7 +279,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a write without an answer causes no doubt',
-    file: 'functions/booking-sync/record-failure.ts',
+    file: 'functions/booking-sync/session.ts',
     from: 'return hasOpenWrite ? withDoubt(booking, now + inDoubtSeconds) : booking;',
     to: 'return hasOpenWrite ? booking : booking;',
   },
@@ -345,7 +345,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a repair trusts an old snapshot',
-    file: 'functions/booking-sync/repair-event.ts',
+    file: 'functions/booking-sync/ensure-event.ts',
     from: '  if ((current?.version ?? 0) !== booking.version) throw snapshotExpired();\n',
     to: '',
   },

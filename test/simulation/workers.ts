@@ -1,8 +1,8 @@
 import { requeueDueBookings } from '../../functions/booking-reconcile/requeue-due.ts';
 import { processBatch } from '../../functions/booking-sync/process-batch.ts';
-import { releaseWaiting } from '../../functions/booking-sync/release-waiting.ts';
+import { verifiedMessages } from '../../functions/booking-sync/read-message.ts';
+import { requeueWaiting } from '../../functions/booking-sync/requeue-waiting.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
 import { reencryptTokens } from '../../functions/token-refresh/reencrypt-tokens.ts';
 import { refreshDueConnections } from '../../functions/token-refresh/refresh-due.ts';
 import type { Ended } from './invocations.ts';
@@ -52,7 +52,7 @@ export function pollQueue(played: PlayedScenario): { stop(): void } {
     const ended = await world.invoke(name, 'booking-sync', timeouts.sync * second, (deps) =>
       processBatch(records, verifiedMessages(deps), (message, delivery) =>
         message.type === 'connection.activated'
-          ? releaseWaiting(deps, message)
+          ? requeueWaiting(deps, message)
           : syncBooking(deps, message, delivery),
       ),
     );

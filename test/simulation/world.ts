@@ -1,8 +1,8 @@
 import type { ReconcileDeps } from '../../functions/booking-reconcile/requeue-due.ts';
 import type { ConflictPolicy } from '../../functions/booking-sync/conflicts.ts';
-import type { ReleaseDeps } from '../../functions/booking-sync/release-waiting.ts';
+import type { VerifyDeps } from '../../functions/booking-sync/read-message.ts';
+import type { RequeueDeps } from '../../functions/booking-sync/requeue-waiting.ts';
 import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
-import type { VerifyDeps } from '../../functions/booking-sync/verified-message.ts';
 import type { BookingsDeps } from '../../functions/bookings/change-booking.ts';
 import type { ConnectDeps } from '../../functions/connect/start-connection.ts';
 import type { ConnectionsDeps } from '../../functions/connections/manage-connection.ts';
@@ -71,7 +71,7 @@ export type Deps = CallbackDeps &
   ConnectDeps &
   ConnectionsDeps &
   BookingsDeps &
-  ReleaseDeps &
+  RequeueDeps &
   ReconcileDeps &
   SweepDeps;
 

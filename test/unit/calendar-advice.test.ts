@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { problemOf } from '../../functions/booking-sync/calendar-problems.ts';
+import { problemOf } from '../../functions/booking-sync/retries.ts';
 import { adviceForChoice } from '../../shared/google/calendar-advice.ts';
 import { httpFailure } from '../../shared/google/calendar-failures.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import {
   composeEvent,
   deleteOptions,
+  mergeGuests,
   mustReadGuests,
   writeOptions,
 } from '../../functions/booking-sync/calendar-event.ts';
-import { mergeGuests } from '../../functions/booking-sync/guests.ts';
 import { guestDigests, toProperties, writtenOf } from '../../functions/booking-sync/written-event.ts';
 import type {
   Appointment,

@@ -1,11 +1,10 @@
 import { Temporal } from 'temporal-polyfill';
 import { describe, expect, it } from 'vitest';
-import { deadlineOf } from '../../functions/booking-sync/deadlines.ts';
 import { insertEvent } from '../../infra/local/google/event-store.ts';
 import { queryFreeBusy } from '../../infra/local/google/free-busy.ts';
 import { type Calendar, findCalendar, openState } from '../../infra/local/google/state.ts';
 import type { EventTime } from '../../shared/booking/booking.ts';
-import { daySpan, widestSpan } from '../../shared/booking/day-span.ts';
+import { daySpan, deadlineOf, widestSpan } from '../../shared/booking/day-span.ts';
 
 /** Every zone that the runtime lists, and some that lists leave out. */
 const zones = [

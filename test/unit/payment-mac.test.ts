@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { verifiedMessages } from '../../functions/booking-sync/verified-message.ts';
+import { verifiedMessages } from '../../functions/booking-sync/read-message.ts';
 import { bookingQueue, type PaymentReported, paymentQueue } from '../../shared/booking/queue.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { splitMac, verifyMac, withMac } from '../../shared/crypto/payment-mac.ts';

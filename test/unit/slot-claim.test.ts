@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Claim, claimTextOf, outranks, overlaps } from '../../functions/booking-sync/slot-claim.ts';
+import { type Claim, claimTextOf, outranks, overlaps } from '../../functions/booking-sync/conflicts.ts';
 import type { Appointment, EventTime } from '../../shared/booking/booking.ts';
 import type { OwnEvent } from '../../shared/google/own-events.ts';
 
