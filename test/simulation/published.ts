@@ -2,6 +2,7 @@
 
 import type { BusEvent } from '../../shared/aws/bus.ts';
 import type { Booking, BookingStatus } from '../../shared/booking/booking.ts';
+import { isConflict } from '../../shared/booking/booking-payments.ts';
 import { wasCancelledByBackend } from './stored-booking.ts';
 
 const existing = ['booking.scheduled', 'booking.rescheduled'];
@@ -22,7 +23,7 @@ const lastEvents: Partial<Record<BookingStatus, string[]>> = {
  * the last is the one with the latest `time`, or, as clocks differ by some seconds, the one that was published last.
  */
 export function lastEventViolation(published: BusEvent[], booking: Booking): string | undefined {
-  const { bookingId, status } = booking;
+  const { bookingId, status, problems } = booking;
   const ours = published.filter(
     (event) => event.type.startsWith('booking.') && event.bookingId === bookingId,
   );
@@ -32,9 +33,11 @@ export function lastEventViolation(published: BusEvent[], booking: Booking): str
     .at(-1);
   const last = ours.filter((event) => event.time === latest || event === ours.at(-1));
   const wanted = wasCancelledByBackend(booking) ? undefined : lastEvents[status];
+  // An event beside another appointment is published as a conflict, too.
+  const isFlagged = status === 'scheduled' && problems.some(isConflict);
   // A status that is not published excludes only that the event exists.
   const agrees = wanted
-    ? last.some(({ type }) => wanted.includes(type))
+    ? last.some(({ type }) => wanted.includes(type) || (isFlagged && type === 'booking.conflict'))
     : last.length === 0 || last.some(({ type }) => !existing.includes(type));
   const said = last.map(({ type, time }) => `${type} at ${time}`).join(' and ') || 'nothing';
   return agrees ? undefined : `it is ${status}, and the last event published is ${said}`;

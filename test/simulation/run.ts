@@ -73,10 +73,6 @@ function printSummary(total: Summary & { unreached: string[] }): void {
   printTable('Checks', total.checks);
   printTable('How bookings ended', total.statuses);
   printTable('In doubt, and how it was resolved', total.doubts);
-  for (const [check, seeds] of Object.entries(total.known)) {
-    const some = seeds.sort((one, other) => one - other).slice(0, 10);
-    console.log(`\nKnown, violated by ${seeds.length} runs: ${check}\n  seeds ${some.join(', ')}`);
-  }
   if (total.unreached.length === 0) return;
   console.log(
     `\nCode of sync and tokens that was never reached (${total.unreached.length} places, in 1,500 runs at most):`,
@@ -114,9 +110,8 @@ async function showSmallest(scenario: Scenario, { mutant, save }: Options): Prom
 
 async function showScenario(scenario: Scenario, mutant?: string): Promise<void> {
   const { simulate, close } = startReplay(mutant);
-  const { trace, violations, known } = await simulate(scenario).finally(close);
+  const { trace, violations } = await simulate(scenario).finally(close);
   console.log(`\n${trace.join('\n')}\n`);
-  for (const violation of known) console.log(`Known violation: ${violation}`);
   console.log(violations.length > 0 ? `Violations:\n  ${violations.join('\n  ')}` : 'No violation.');
 }
 

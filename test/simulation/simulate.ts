@@ -2,7 +2,6 @@ import { setLogSink } from '../../shared/lib/observability.ts';
 import { checkEnd } from './check-end.ts';
 import { useImmediateCrypto } from './crypto.ts';
 import type { Profile } from './faults.ts';
-import { knownUntilStateModel } from './known.ts';
 import { drawLatePlan } from './late.ts';
 import { leaks } from './leaks.ts';
 import { playScenario } from './play-scenario.ts';
@@ -17,8 +16,6 @@ export type Scenario = { seed: number; plan: Plan; profile: Profile; without: st
 
 export type Result = {
   violations: string[];
-  /** Violations that the code is known to have: see known.ts. */
-  known: string[];
   injected: Injected[];
   /** How often each doubt arose and how it was resolved. */
   doubts: Record<string, number>;
@@ -79,8 +76,12 @@ export async function simulate({ seed, plan, profile, without }: Scenario): Prom
   } catch (error) {
     watch.violations.push(`the scenario broke off: ${(error as Error).stack}`);
   }
-  const { known = [], others = [] } = Object.groupBy([...watch.violations, ...leaked], (violation) =>
-    knownUntilStateModel.some((check) => violation.includes(`${check}: `)) ? 'known' : 'others',
-  );
-  return { violations: others, known, doubts, injected, checks: watch.checks, statuses, trace };
+  return {
+    violations: [...watch.violations, ...leaked],
+    doubts,
+    injected,
+    checks: watch.checks,
+    statuses,
+    trace,
+  };
 }

@@ -142,7 +142,6 @@ describe('shrinking', () => {
       const fails = needed.every((id) => ids.includes(id)) && operations.includes('two/2');
       return {
         violations: fails ? ['it fails'] : [],
-        known: [],
         doubts: {},
         injected: operations.map((operation) => ({ operation, fault: 'slow', target: 'bus', at: 0 })),
         checks: {},

@@ -1,4 +1,3 @@
-import { knownUntilStateModel } from './known.ts';
 import type { Result } from './simulate.ts';
 
 /** The counts of many scenarios. */
@@ -8,8 +7,6 @@ export type Summary = {
   checks: Record<string, number>;
   statuses: Record<string, number>;
   doubts: Record<string, number>;
-  /** Seeds by the check that they are known to violate. */
-  known: Record<string, number[]>;
   failures: { seed: number; violations: string[] }[];
 };
 
@@ -19,7 +16,6 @@ export const emptySummary = (): Summary => ({
   checks: {},
   statuses: {},
   doubts: {},
-  known: {},
   failures: [],
 });
 
@@ -27,29 +23,22 @@ const count = (counts: Record<string, number>, what: string, by = 1): void => {
   counts[what] = (counts[what] ?? 0) + by;
 };
 
-function addSeeds({ known }: Summary, check: string, seeds: number[]): void {
-  known[check] = [...(known[check] ?? []), ...seeds];
-}
-
 export function addResult(
   summary: Summary,
   seed: number,
-  { injected, checks, statuses, doubts, violations, known }: Result,
+  { injected, checks, statuses, doubts, violations }: Result,
 ): void {
   summary.runs += 1;
   for (const { fault } of injected) count(summary.faults, fault);
   for (const [what, by] of Object.entries(checks)) count(summary.checks, what, by);
   for (const [what, by] of Object.entries(statuses)) count(summary.statuses, what, by);
   for (const [what, by] of Object.entries(doubts)) count(summary.doubts, what, by);
-  for (const check of knownUntilStateModel)
-    if (known.some((violation) => violation.includes(`${check}: `))) addSeeds(summary, check, [seed]);
   if (violations.length > 0) summary.failures.push({ seed, violations: violations.slice(0, 5) });
 }
 
 export function addSummary(total: Summary, part: Summary): void {
   total.runs += part.runs;
   total.failures.push(...part.failures);
-  for (const [check, seeds] of Object.entries(part.known)) addSeeds(total, check, seeds);
   for (const counts of ['faults', 'checks', 'statuses', 'doubts'] as const)
     for (const [what, by] of Object.entries(part[counts])) count(total[counts], what, by);
 }
