@@ -55,14 +55,20 @@ export async function buildConnection(
   const { same, other } = byAccount(existing, identity.sub);
   const refreshToken = granted.refreshToken ?? (await verifyStoredRefreshToken(deps, same));
   const accessTokenExpiresAt = now + granted.expiresIn;
+  const calendar = calendarOf(same, learned);
   return omitUndefined({
     userId,
     status: 'active' as const,
     googleSub: identity.sub,
     email: identity.email,
     scopes: scopesToKeep(granted.scopes),
-    ...calendarOf(same, learned),
-    ...toFormerCalendars(existing, identity, granted.scopes, now),
+    ...calendar,
+    ...toFormerCalendars(
+      existing,
+      identity,
+      { scopes: granted.scopes, calendarId: calendar.calendarId },
+      now,
+    ),
     ...(await encryptTokens(keys, now, userId, { accessToken: granted.accessToken, refreshToken })),
     accessTokenExpiresAt,
     tokenVersion: (existing?.tokenVersion ?? 0) + 1,
@@ -94,12 +100,14 @@ export function byAccount(
 function toFormerCalendars(
   existing: Connection | undefined,
   { email, sub }: GoogleIdentity,
-  scopes: string[],
+  { scopes, calendarId }: Pick<GrantedConnection, 'scopes' | 'calendarId'>,
   now: number,
 ): Pick<GrantedConnection, 'formerCalendars'> {
   const { same, other } = byAccount(existing, sub);
   if (other) return { formerCalendars: formerCalendarsOf(other, now) };
-  const former = existing ? restoreFormerCalendars(existing, email, now) : [];
+  const isReplaced = same !== undefined && same.calendarId !== calendarId;
+  const kept = existing ? restoreFormerCalendars(existing, email, now) : [];
+  const former = isReplaced ? formerCalendarsOf(same, now) : kept;
   const narrowed = same && coveredCalendars(same.scopes) === 'shared' && coveredCalendars(scopes) === 'owned';
   const covered = narrowed ? former.filter(({ calendarId }) => calendarId === 'primary') : former;
   return covered.length > 0 ? { formerCalendars: covered } : {};
