@@ -43,30 +43,40 @@ export function applyPayment(
   pointer: PaymentPointer | undefined,
   now: number,
 ): Booking | undefined {
-  const { paymentId, booking: named } = message;
+  const { paymentId } = message;
   const before = stored && paymentOf(stored, paymentId);
   const known = mergeFacts(before, pointer?.facts);
   const facts = mergeFacts(known, message.facts);
-  const isNew = !stored?.appointment && mayCreate(named) && facts.confirmedAt !== undefined;
-  if (!stored && !isNew) return undefined;
-  // The first usable payment defines the appointment, and the first that names a user the owner; later ones only pay.
-  const namesOwner = stored?.userId === undefined && named?.userId !== undefined;
-  const mends = isNew && (!stored || named.appointment !== undefined || namesOwner);
-  const base = mends ? named : (stored as Booking);
-  const payments = withoutOldFailures({ ...stored?.payments, [paymentId]: facts });
+  const base = baseOf(stored, message.booking, facts);
+  if (!base) return undefined;
+  const booking = stored ?? newBooking({ bookingId: base.bookingId, fromPayment: true }, toIso(now));
+  const payments = withoutOldFailures({ ...booking.payments, [paymentId]: facts });
   const orphaned = orphanedAfter(stored, message, { before, after: facts }, base, now);
-  if (stored && !mends && orphaned === stored.orphaned && isDeepStrictEqual(stored.payments, payments))
+  if (base === stored && orphaned === stored.orphaned && isDeepStrictEqual(stored.payments, payments))
     return stored;
-  const bookingId = named?.bookingId ?? paymentId;
   return omitUndefined({
-    ...(stored ?? newBooking({ bookingId, fromPayment: true }, toIso(now))),
-    userId: base.userId ?? stored?.userId,
-    appointment: base.appointment ?? stored?.appointment,
+    ...booking,
+    userId: base.userId ?? booking.userId,
+    appointment: base.appointment ?? booking.appointment,
     orphaned,
     problems: base.problems,
     payments,
     timeline: noteStanding(stored, message, standingOf(known), standingOf(facts), orphaned, now),
   });
+}
+
+/**
+ * What defines owner and appointment: the record, or the payment where it is the first usable one, or the first that
+ * names a user. Undefined where there is no booking, and the payment is no reason to make one.
+ */
+function baseOf(
+  stored: Booking | undefined,
+  named: BookingFromPayment | undefined,
+  { confirmedAt }: PaymentFacts,
+): Booking | BookingFromPayment | undefined {
+  if (stored?.appointment || confirmedAt === undefined || !mayCreate(named)) return stored;
+  if (!stored || named.appointment) return named;
+  return stored.userId === undefined && named.userId !== undefined ? named : stored;
 }
 
 function mayCreate(named: BookingFromPayment | undefined): named is BookingFromPayment {
@@ -81,39 +91,47 @@ function orphanedAfter(
   { bookingId, appointment }: Pick<Booking, 'bookingId' | 'appointment'>,
   now: number,
 ): OrphanedPayment[] | undefined {
-  if (!holdsMoney(after)) return stored?.orphaned;
-  if (orphan) return withOrphaned(stored?.orphaned, { paymentId, ...orphan });
-  if (holdsMoney(before)) return stored?.orphaned;
-  const isOver = appointment !== undefined && appointment.endsAt <= now && !(stored && recordedEvent(stored));
-  const reason = orphanReason(stored, isOver);
-  return reason ? withOrphaned(stored?.orphaned, { paymentId, reason, bookingId }) : stored?.orphaned;
+  const list = stored?.orphaned;
+  if (!holdsMoney(after)) return list;
+  if (orphan) return withOrphaned(list, { paymentId, ...orphan });
+  if (holdsMoney(before)) return list;
+  const reason = orphanReason(stored, appointment !== undefined && appointment.endsAt <= now);
+  return reason ? withOrphaned(list, { paymentId, reason, bookingId }) : list;
 }
 
 /** Why a payment that has just come changes nothing for its booking. */
 function orphanReason(stored: Booking | undefined, isOver: boolean): OrphanReason | undefined {
   if (stored?.cancelledAt !== undefined) return 'booking_cancelled';
   if (stored && isPaid(stored)) return 'already_paid';
-  return isOver ? 'too_late' : undefined;
+  const isTooLate = isOver && !(stored && recordedEvent(stored));
+  return isTooLate ? 'too_late' : undefined;
 }
 
 /** Records each change of the payment's standing, and each further payment: a customer may have paid twice. */
 function noteStanding(
   stored: Booking | undefined,
-  { paymentId, booking, orphan }: RoutedPayment,
+  message: RoutedPayment,
   before: PaymentStanding,
   after: PaymentStanding,
   orphaned: OrphanedPayment[] | undefined,
   now: number,
 ): Booking['timeline'] {
-  const timeline = stored?.timeline ?? [];
-  const isKnown = stored !== undefined && paymentOf(stored, paymentId) !== undefined;
+  const { timeline = [], payments = {} } = stored ?? {};
   const added = orphaned === stored?.orphaned ? undefined : orphaned?.at(-1);
-  if (before === after && isKnown && !added) return timeline;
-  const isSecond = stored !== undefined && Object.keys(stored.payments).some((id) => id !== paymentId);
-  const what = after.replace('_', ' ');
-  const unusable = !stored && !orphan && !booking?.appointment ? ', but the booking is not usable' : '';
-  const text = isSecond ? `${what}: also ${paymentId}` : `${what}${unusable}`;
+  if (before === after && Object.hasOwn(payments, message.paymentId) && !added) return timeline;
+  const text = textOf(stored, message, after.replace('_', ' '));
   return appendTimeline(timeline, now, text, added && orphanedProblem(added).code);
+}
+
+function textOf(
+  stored: Booking | undefined,
+  { paymentId, booking, orphan }: RoutedPayment,
+  what: string,
+): string {
+  if (stored && Object.keys(stored.payments).some((id) => id !== paymentId))
+    return `${what}: also ${paymentId}`;
+  const isUnusable = !stored && !orphan && !booking?.appointment;
+  return isUnusable ? `${what}, but the booking is not usable` : what;
 }
 
 /**
@@ -122,50 +140,52 @@ function noteStanding(
  */
 export function rejectPayment(
   stored: Booking | undefined,
-  { paymentId, booking: named, facts }: PaymentReported,
+  message: PaymentReported,
   entry: OrphanedPayment,
   now: number,
 ): Booking | undefined {
-  // A payment without a usable booking id goes by its own id, which references nothing.
-  const isNamed =
-    named?.bookingId === entry.bookingId && named.bookingId !== paymentId && facts.confirmedAt !== undefined;
-  if (!stored)
-    return isNamed && mayCreate(named) && !named.unusableUser
-      ? rejectedBooking(named, entry, now)
-      : undefined;
-  const code = orphanedProblem(entry).code;
-  const orphaned = withOrphaned(stored.orphaned, entry);
+  const { paymentId, booking: named } = message;
+  const isReferenced = references(message, entry.bookingId);
+  if (!stored) return isReferenced ? rejectedBooking(named, entry, now) : undefined;
+  const problem = orphanedProblem(entry);
+  const rejected: Booking = {
+    ...stored,
+    orphaned: withOrphaned(stored.orphaned, entry),
+    timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, problem.code),
+  };
   if (paymentOf(stored, paymentId)) {
     const { [paymentId]: _, ...payments } = stored.payments;
-    return {
-      ...stored,
-      payments,
-      orphaned,
-      ...(stored.appointment ? {} : { problems: [orphanedProblem(entry)] }),
-      timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, code),
-    };
+    return { ...rejected, payments, ...(stored.appointment ? {} : { problems: [problem] }) };
   }
-  const namesNoUser = named?.userId === undefined && !named?.unusableUser;
-  const isOfUser = namesNoUser || stored.userId === undefined || stored.userId === named?.userId;
-  if (!isNamed || !isOfUser || orphaned === stored.orphaned) return undefined;
-  return {
-    ...stored,
-    orphaned,
-    timeline: appendTimeline(stored.timeline, now, `payment does not count: ${paymentId}`, code),
-  };
+  const isNews = rejected.orphaned !== stored.orphaned;
+  return isReferenced && isNews && mayBeOfUser(stored, named) ? rejected : undefined;
 }
 
-function rejectedBooking(named: BookingFromPayment, entry: OrphanedPayment, now: number): Booking {
-  const problem = orphanedProblem(entry);
+/** Whether a confirmed payment names the booking. One without a usable booking id goes by its own, which names nothing. */
+function references({ paymentId, booking: named, facts }: PaymentReported, bookingId: string): boolean {
+  return named?.bookingId === bookingId && bookingId !== paymentId && facts.confirmedAt !== undefined;
+}
+
+function mayBeOfUser({ userId }: Booking, named: BookingFromPayment | undefined): boolean {
+  const namesNoUser = named?.userId === undefined && !named?.unusableUser;
+  return namesNoUser || userId === undefined || userId === named?.userId;
+}
+
+function rejectedBooking(
+  named: BookingFromPayment | undefined,
+  entry: OrphanedPayment,
+  now: number,
+): Booking | undefined {
+  if (!mayCreate(named) || named.unusableUser) return undefined;
   const { bookingId, userId, appointment, problems } = named;
-  const booking: Parameters<typeof newBooking>[0] = {
+  const booking = omitUndefined({
     bookingId,
-    ...(userId === undefined ? {} : { userId }),
-    ...(appointment ? { appointment } : {}),
-    fromPayment: true,
+    userId,
+    appointment,
+    fromPayment: true as const,
     orphaned: [entry],
-    problems: [...problems, problem],
-  };
+    problems: [...problems, orphanedProblem(entry)],
+  });
   return newBooking(booking, toIso(now));
 }
 

@@ -1,5 +1,10 @@
 import type { BusEvent, BusEventType } from '../../shared/aws/bus.ts';
-import { type Booking, knownEvent, type OrphanedPayment } from '../../shared/booking/booking.ts';
+import {
+  type Booking,
+  type EventSnapshot,
+  knownEvent,
+  type OrphanedPayment,
+} from '../../shared/booking/booking.ts';
 import {
   holdsMoney,
   isSame,
@@ -9,6 +14,7 @@ import {
 } from '../../shared/booking/booking-payments.ts';
 import { type PaymentFacts, refundedAmount } from '../../shared/booking/payment.ts';
 import { toIso } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 
 /** The bus events of a booking and its payments. */
 
@@ -19,23 +25,21 @@ export function bookingEvent(type: BusEventType, booking: Booking, now: number):
   const paymentId = mainPayment(booking);
   const problems = problemsOf(booking);
   const hasEvent = type === 'booking.scheduled' || type === 'booking.rescheduled';
-  return {
+  const { number = 0, key = '' } = published ?? {};
+  return omitUndefined({
     type,
-    id: `${type}:${bookingId}:${published?.number ?? 0}-${published?.key ?? ''}`,
+    id: `${type}:${bookingId}:${number}-${key}`,
     time: toIso(now),
-    ...(userId === undefined ? {} : { userId }),
+    userId,
     bookingId,
-    ...(paymentId === undefined ? {} : { paymentId }),
-    ...(event && hasEvent
-      ? {
-          calendarId: event.calendarId,
-          eventId: event.eventId,
-          htmlLink: event.htmlLink,
-          ...(event.meet?.link ? { meetLink: event.meet.link } : {}),
-        }
-      : {}),
-    ...(problems.length > 0 ? { problems } : {}),
-  };
+    paymentId,
+    ...(event && hasEvent ? linksOf(event) : {}),
+    problems: problems.length > 0 ? problems : undefined,
+  });
+}
+
+function linksOf({ calendarId, eventId, htmlLink, meet }: EventSnapshot) {
+  return { calendarId, eventId, htmlLink, meetLink: meet?.link };
 }
 
 /** The events of payments that this change of a booking records as orphaned. */

@@ -13,6 +13,7 @@ import { toEventDescription } from '../../shared/booking/event-description.ts';
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/google/calendar.ts';
 import { ownMark } from '../../shared/google/own-events.ts';
 import { toIso } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import {
   addressDigest,
   digest,
@@ -82,29 +83,33 @@ export function composeEvent(booking: Booking, presence: Presence, basis: WriteB
   if (!appointment) throw new Error(`Booking ${bookingId} has no appointment to show.`);
   const { written: before, omit = new Set() } = basis;
   const refused = refusedParts(appointment, before, omit);
-  const written: WrittenEvent = { fields: { ...before?.fields }, guests: before?.guests ?? {}, refused };
+  const guestsBefore = before?.guests ?? {};
+  const written: WrittenEvent = { fields: { ...before?.fields }, guests: guestsBefore, refused };
   const body: Omit<EventBody, 'extendedProperties'> = {};
   const fields = fieldsOf(appointment, presence, refused.time_zone !== undefined);
   for (const field of fields.filter(({ part }) => part === undefined || refused[part] === undefined)) {
     const { [field.name]: old, ...others } = written.fields;
     const next = markOf(field);
     if (before === undefined || next !== old) Object.assign(body, field.body);
-    written.fields = { ...others, ...(next === undefined ? {} : { [field.name]: next }) };
+    written.fields = omitUndefined({ ...others, [field.name]: next }) as WrittenEvent['fields'];
   }
   if (refused.guests === undefined && isToWriteGuests(booking, presence, before)) {
     const guests = guestsOf(appointment, presence);
-    body.attendees = mergeGuests(bookingId, basis.guests ?? [], guests, before?.guests ?? {});
+    body.attendees = mergeGuests(bookingId, basis.guests ?? [], guests, guestsBefore);
     written.guests = guestDigests(bookingId, guests);
   }
   if (refused.meet === undefined) Object.assign(body, meetRequest(booking, basis.requestId));
-  const marks = {
-    [ownMark.name]: ownMark.value,
-    [bookingProperty]: bookingId,
-    [revisionProperty]: revisionMark(booking),
-    ...(basis.claim === undefined ? {} : { [claimProperty]: basis.claim }),
-  };
-  const properties = { ...marks, ...toProperties(written, before) };
+  const properties = { ...marksOf(booking, basis), ...toProperties(written, before) };
   return { body: { ...body, extendedProperties: { private: properties } }, written };
+}
+
+function marksOf(booking: Booking, { claim }: WriteBasis): Record<string, string> {
+  return {
+    [ownMark.name]: ownMark.value,
+    [bookingProperty]: booking.bookingId,
+    [revisionProperty]: revisionMark(booking),
+    ...(claim === undefined ? {} : { [claimProperty]: claim }),
+  };
 }
 
 /** What is remembered of a field: the status as it is, of all others a digest. */

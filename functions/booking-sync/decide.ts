@@ -79,8 +79,7 @@ function decideCheck(situation: Situation): Decision {
   const { nextRun } = booking;
   const active = activeOf(situation.connection);
   const reachable = isAway(situation) ? undefined : active;
-  const isContested = situation.isSlotContested && !isGivenUp(booking, wanted) && knownEvent(booking);
-  if (isContested && reachable) return { do: 'check', booking, wanted, connection: reachable };
+  if (reachable && isContested(situation)) return { do: 'check', booking, wanted, connection: reachable };
   const isReleased = reachable !== undefined && isPostponedRecheck(nextRun);
   if (!nextRun || !(isReleased || isDue(nextRun, now))) {
     const canClean = active !== undefined && leftWithinReach(booking, active).length > 0;
@@ -88,6 +87,10 @@ function decideCheck(situation: Situation): Decision {
   }
   if (reachable) return act(actionAtRest(situation), situation);
   return record(nextRun.why === 'in_doubt' ? postponeRecheck(booking, now) : withoutCheck(booking));
+}
+
+function isContested({ booking, wanted, isSlotContested }: Situation): boolean {
+  return isSlotContested && !isGivenUp(booking, wanted) && knownEvent(booking) !== undefined;
 }
 
 /** What a due check or re-check does. */
@@ -112,15 +115,19 @@ function decideRemoval(situation: Situation): Decision {
 function decideEntry(situation: Situation): Decision {
   const { booking, wanted, connection, now } = situation;
   const active = activeOf(connection);
-  const known = knownEvent(booking);
-  const isOver = hasEnded(situation);
-  if (isOutranked(booking) && active) return act('remove', situation);
-  const isTooLate = known
-    ? isOver && (!active || wasRefusedAtEnd(situation))
-    : isOver || hasRetriedUntilDeadline(situation);
-  if (isTooLate && active && !known && hasUnknownWrite(booking.calendar)) return act('check', situation);
-  if (isTooLate) return record(giveUp(booking, { reason: 'missed', wanted, now }));
-  return active ? act('ensure', situation) : record(waitForConnection(situation));
+  if (active && isOutranked(booking)) return act('remove', situation);
+  if (!isTooLate(situation)) return active ? act('ensure', situation) : record(waitForConnection(situation));
+  const mayExist = !knownEvent(booking) && hasUnknownWrite(booking.calendar);
+  return active && mayExist
+    ? act('check', situation)
+    : record(giveUp(booking, { reason: 'missed', wanted, now }));
+}
+
+/** Whether it is too late to create the event, or to change a known one. */
+function isTooLate(situation: Situation): boolean {
+  const { booking, connection } = situation;
+  if (!knownEvent(booking)) return hasEnded(situation) || hasRetriedUntilDeadline(situation);
+  return hasEnded(situation) && (!activeOf(connection) || wasRefusedAtEnd(situation));
 }
 
 function record(booking: Booking): Decision {

@@ -8,7 +8,7 @@ import {
   recordedEvent,
   requestRun,
 } from '../../shared/booking/booking.ts';
-import { showsDesired } from '../../shared/booking/status.ts';
+import { isOpen, showsDesired } from '../../shared/booking/status.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
 import type { Random } from '../../shared/lib/clock.ts';
 import type { Outcome } from './outcomes.ts';
@@ -43,8 +43,12 @@ export const doubtProblems = {
 export function withDoubt(booking: Booking, until: number): Booking {
   const { calendar } = booking;
   if (calendar.kind === 'deleted_by_owner') return booking;
-  const before = calendar.kind === 'in_doubt' ? calendar.until : 0;
-  return { ...booking, calendar: inDoubt(calendar, Math.max(before, until)) };
+  return { ...booking, calendar: inDoubt(calendar, Math.max(windowEnd(booking), until)) };
+}
+
+/** Until when a late request may change what is read: epoch second; 0 where none is known. */
+function windowEnd({ calendar }: Booking): number {
+  return calendar.kind === 'in_doubt' ? calendar.until : 0;
 }
 
 function inDoubt(calendar: CalendarState, until: number): CalendarState {
@@ -68,8 +72,8 @@ export function maybeStale(booking: Booking, now: number): Booking {
 }
 
 /** Whether a late request may still change what is read now. */
-export function isWindowOpen({ calendar }: Booking, now: number): boolean {
-  return calendar.kind === 'in_doubt' && calendar.until > now;
+export function isWindowOpen(booking: Booking, now: number): boolean {
+  return windowEnd(booking) > now;
 }
 
 /** Whether an earlier read, long enough ago, did not find this event either. */
@@ -84,49 +88,43 @@ export function eventNotFound(
   place: EventPlace,
   { wanted, now, random }: Moment & { wanted: Presence },
 ): Outcome {
-  const { calendar, nextRun } = booking;
-  const isKnown = calendar.kind === 'in_doubt' && calendar.notFound?.eventId === place.eventId;
-  const { notFound, at } = secondRead(booking, place, { now, random });
-  const isAtRest =
-    wanted === 'confirmed' &&
-    showsDesired(booking, wanted) &&
-    (nextRun === undefined || nextRun.why === 'check' || nextRun.why === 'in_doubt');
+  const { notFound, at, isNew } = secondRead(booking, place, { now, random });
   const event = recordedEvent(booking);
   const problem = event ? doubtProblems.inDoubt : doubtProblems.mayExist;
-  const others = booking.problems.filter(({ code }) => code !== problem.code);
-  const doubt: CalendarState = {
-    kind: 'in_doubt',
-    ...(event ? { event } : {}),
-    until: calendar.kind === 'in_doubt' ? calendar.until : 0,
-    notFound,
+  const doubted: Booking = {
+    ...booking,
+    calendar: { kind: 'in_doubt', ...(event ? { event } : {}), until: windowEnd(booking), notFound },
+    timeline: isNew
+      ? appendTimeline(booking.timeline, now, 'event not found', problem.code)
+      : booking.timeline,
   };
-  const { count = 0, since } = nextRun?.why === 'retry' ? nextRun : {};
-  return {
-    booking: {
-      ...booking,
-      calendar: doubt,
-      nextRun: isAtRest
-        ? { why: 'in_doubt', at, count: 1 }
-        : { why: 'retry', at, count, ...(since === undefined ? {} : { since }) },
-      problems: isAtRest ? [...others, problem] : [problem],
-      timeline: isKnown
-        ? booking.timeline
-        : appendTimeline(booking.timeline, now, 'event not found', problem.code),
-    },
-  };
+  if (isShownAtRest(booking, wanted)) {
+    const others = booking.problems.filter(({ code }) => code !== problem.code);
+    return { booking: { ...doubted, nextRun: recheckAt(at), problems: [...others, problem] } };
+  }
+  const { count = 0, since } = booking.nextRun?.why === 'retry' ? booking.nextRun : {};
+  const retry: NextRun = { why: 'retry', at, count, ...(since === undefined ? {} : { since }) };
+  return { booking: { ...doubted, nextRun: retry, problems: [problem] } };
+}
+
+/** Whether the event on record shows the desired state, and no run but a check or re-check is due. */
+function isShownAtRest(booking: Booking, wanted: Presence): boolean {
+  return wanted === 'confirmed' && showsDesired(booking, wanted) && !isOpen(booking.nextRun);
 }
 
 function secondRead(
   { calendar }: Booking,
   place: EventPlace,
   { now, random }: Moment,
-): { notFound: EventPlace & { since: number }; at: number } {
+): { notFound: EventPlace & { since: number }; at: number; isNew: boolean } {
   const before = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
-  const since = before?.eventId === place.eventId ? before.since : now;
+  const isNew = before?.eventId !== place.eventId;
+  const since = isNew ? now : before.since;
   const { calendarId, eventId, account } = place;
   return {
     notFound: { calendarId, eventId, ...(account === undefined ? {} : { account }), since },
     at: Math.max(now, since + readsApartSeconds) + skewMarginSeconds + Math.round(24 * random()),
+    isNew,
   };
 }
 

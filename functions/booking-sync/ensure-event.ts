@@ -2,6 +2,7 @@ import {
   type Booking,
   calendarEventId,
   type EventPlace,
+  type EventSnapshot,
   knownEvent,
   recordedEvent,
 } from '../../shared/booking/booking.ts';
@@ -33,20 +34,28 @@ export async function ensure(deps: SyncDeps, session: Session, given: Booking): 
   if (!event) return create(deps, session, booking);
   const { wanted } = session;
   const canPatch = booking.calendar.kind === 'present' && !showsDesired(booking, wanted);
-  if (canPatch && !mustReadGuests(booking, wanted)) {
-    const { calendarId, written: before } = event;
-    const { answer, ...written } = await patch(deps, session, booking, {
-      calendarId,
-      event: { id: event.eventId, etag: event.etag },
-      basis: { written: before },
-    });
-    const now = deps.clock();
-    if (answer.ok)
-      return eventWritten(session, booking, { calendarId, event: answer.value }, written, { now });
-    if (answer.failure.kind !== 'stale' && !isMissing(answer.failure))
-      return recordFailure(deps, session, booking, answer.failure);
-  }
-  return readAndRepair(deps, session, booking, placeIn(session, event.calendarId, event.eventId));
+  const patched =
+    canPatch && !mustReadGuests(booking, wanted)
+      ? await patchUnread(deps, session, booking, event)
+      : undefined;
+  return patched ?? readAndRepair(deps, session, booking, placeIn(session, event.calendarId, event.eventId));
+}
+
+/** Changes the event on record. Undefined where it has changed since, or is not found: then it must be read. */
+async function patchUnread(
+  deps: SyncDeps,
+  session: Session,
+  booking: Booking,
+  { calendarId, eventId, etag, written: before }: EventSnapshot,
+): Promise<Outcome | undefined> {
+  const event = { id: eventId, etag };
+  const basis = { written: before };
+  const { answer, ...written } = await patch(deps, session, booking, { calendarId, event, basis });
+  const now = deps.clock();
+  if (answer.ok) return eventWritten(session, booking, { calendarId, event: answer.value }, written, { now });
+  const { failure } = answer;
+  const mustRead = failure.kind === 'stale' || isMissing(failure);
+  return mustRead ? undefined : recordFailure(deps, session, booking, failure);
 }
 
 /** Whole days turned out to be over in the zone of the calendar. */

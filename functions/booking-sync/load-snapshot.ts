@@ -3,6 +3,7 @@ import { orphanedProblem, paymentOf } from '../../shared/booking/booking-payment
 import { mergeFacts } from '../../shared/booking/payment.ts';
 import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import type { LoadSnapshot, SyncSnapshot } from '../../shared/booking/store.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import type { RoutedPayment } from './apply-payment.ts';
 import { placeStored } from './whole-days.ts';
 
@@ -28,19 +29,21 @@ async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncReque
   if (message.type === 'sync') return withOwner(deps, await deps.readForSync(message), message.userId);
   const { paymentId, booking: named } = message;
   const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
-  const { pointer } = first;
+  const pointer = omitUndefined({ pointer: first.pointer });
   const { bookingId, userId, ...payment } = routeOf(message, first);
-  if (bookingId === undefined) return { ...(pointer ? { pointer } : {}), payment };
+  if (bookingId === undefined) return { ...pointer, payment };
   const isNamed = bookingId === named?.bookingId;
   const there = isNamed ? first : await deps.readForSync({ bookingId, userId });
   const isApart = !isNamed || payment.orphan !== undefined;
-  if (isApart && bookingId !== pointer?.bookingId && isOfOther(there.booking, userId)) {
-    // The payment's own id is taken by a booking of another user: the payment is known by its pointer only.
-    const { booking: _, ...unrecorded } = payment;
-    const orphan = payment.orphan ?? ({ reason: 'user_mismatch', bookingId } as const);
-    return { ...(pointer ? { pointer } : {}), payment: { ...unrecorded, orphan } };
-  }
-  return { ...(await withOwner(deps, { ...there, ...(pointer ? { pointer } : {}) }, userId)), payment };
+  const isKnown = bookingId === first.pointer?.bookingId;
+  if (isApart && !isKnown && isOfOther(there.booking, userId))
+    return { ...pointer, payment: byPointerOnly(payment, bookingId) };
+  return { ...(await withOwner(deps, { ...there, ...pointer }, userId)), payment };
+}
+
+/** A payment whose own id is taken by a booking of another user. */
+function byPointerOnly({ booking: _, orphan, ...payment }: RoutedPayment, bookingId: string): RoutedPayment {
+  return { ...payment, orphan: orphan ?? { reason: 'user_mismatch', bookingId } };
 }
 
 /** The snapshot with the connection of the booking's owner, where that is another user than the one who was read. */

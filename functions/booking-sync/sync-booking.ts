@@ -5,6 +5,7 @@ import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../s
 import { conclude, type Republish, unpublished } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import type { TokenDeps } from '../../shared/connection/access-token.ts';
+import type { Connection } from '../../shared/connection/connection.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
 import { applyPayment, desiredPresence, type PaymentPolicy } from './apply-payment.ts';
@@ -101,9 +102,13 @@ async function prepare(
   const isChanged = !stored?.appointment || wanted !== desiredPresence(stored, deps.paymentPolicy);
   const mayCreate = wanted !== 'absent' || !stored;
   const requested = payment && isChanged ? requestRun(booking, now, { mayCreate }) : booking;
-  // The calendar of the connected account says nothing about an event in a former one.
-  const isAway = connection?.status === 'active' && isInFormerAccount(recordedEvent(requested), connection);
-  return { booking: mayBeStale && !isAway ? maybeStale(requested, now) : requested, wanted };
+  const isToRead = mayBeStale && !isAway(requested, connection);
+  return { booking: isToRead ? maybeStale(requested, now) : requested, wanted };
+}
+
+/** Whether the event is in a former account, of which the calendar of the connected one says nothing. */
+function isAway(booking: Booking, connection: Connection | undefined): boolean {
+  return connection?.status === 'active' && isInFormerAccount(recordedEvent(booking), connection);
 }
 
 /** A message about a booking that does not exist. False where another worker has written in the meantime. */

@@ -156,7 +156,7 @@ function holdStart(booking: Booking, now: number): string {
  */
 function withRetry(booking: Booking, now: number): Booking | undefined {
   const { givenUp, nextRun, appointment, revision } = booking;
-  const isTried = nextRun?.why === 'retry' || nextRun?.why === 'refused' || nextRun?.why === 'paused';
+  const isTried = nextRun !== undefined && ['retry', 'refused', 'paused'].includes(nextRun.why);
   const canRetry = givenUp?.revision === revision && givenUp.reason !== 'missed' && !isOpen(nextRun);
   if (!appointment || !(isTried || canRetry)) return undefined;
   const { givenUp: _, ...rest } = booking;

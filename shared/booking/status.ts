@@ -5,6 +5,7 @@ import {
   appendTimeline,
   type Booking,
   type BookingStatus,
+  type EventSnapshot,
   knownEvent,
   type NextRun,
   type Presence,
@@ -37,9 +38,17 @@ function statusOf(booking: Booking, wanted: Presence): BookingStatus {
   if (isOpen(nextRun)) return 'pending';
   if (givenUp && isGivenUp(booking, wanted)) return givenUp.reason;
   if (wanted === 'absent') return knownEvent(booking) ? 'pending' : statusWithoutEvent(booking);
-  if (!showsDesired(booking, wanted)) return 'pending';
-  if (calendar.kind === 'deleted_by_owner') return 'deleted_by_user';
+  return showsDesired(booking, wanted) ? statusShown(calendar, wanted) : 'pending';
+}
+
+function statusShown({ kind }: Booking['calendar'], wanted: Presence): BookingStatus {
+  if (kind === 'deleted_by_owner') return 'deleted_by_user';
   return wanted === 'tentative' ? 'held' : 'scheduled';
+}
+
+/** Whether consumers may know another event than the last one on record. */
+function isUncertain(published: Published | undefined): boolean {
+  return published?.key.length === 0;
 }
 
 /** The event that a state calls for. `key`: what it says; consumers know it already where it is that of the last one. */
@@ -55,12 +64,8 @@ function announcementOf(
   switch (status) {
     case 'scheduled':
       return scheduledAnnouncement(before, booking);
-    case 'held': {
-      const isNews = booking.problems.some(
-        (problem) => isConflict(problem) && !hasProblem(before, problem.code),
-      );
-      return isNews ? { type: 'booking.conflict', key: `${eventNumber}.${key}` } : undefined;
-    }
+    case 'held':
+      return heldAnnouncement(before, booking, `${eventNumber}.${key}`);
     case 'waiting_for_connection':
       return { type: 'booking.waiting', key: 'waiting' };
     case 'cancelled':
@@ -71,12 +76,8 @@ function announcementOf(
       return { type: 'booking.conflict', key };
     case 'missed':
       return { type: 'booking.missed', key };
-    case 'failed': {
-      if (booking.appointment) return { type: 'booking.failed', key };
-      // Without an appointment, news are another payment, and the owner.
-      const owner = booking.userId === undefined ? '' : '.owned';
-      return { type: 'booking.failed', key: `${mainPayment(booking) ?? revision}${owner}` };
-    }
+    case 'failed':
+      return { type: 'booking.failed', key: booking.appointment ? key : unusableKey(booking) };
     case 'deleted_by_user':
       return { type: 'booking.deleted_by_user', key: `${eventNumber}` };
     case 'pending':
@@ -84,15 +85,40 @@ function announcementOf(
   }
 }
 
+function heldAnnouncement(
+  before: Booking | undefined,
+  booking: Booking,
+  key: string,
+): Announcement | undefined {
+  return hasNewConflict(before, booking) ? { type: 'booking.conflict', key } : undefined;
+}
+
+function hasNewConflict(before: Booking | undefined, { problems }: Booking): boolean {
+  return problems.some((problem) => isConflict(problem) && !hasProblem(before, problem.code));
+}
+
+/** Without an appointment, news are another payment, and the owner. */
+function unusableKey(booking: Booking): string {
+  const owner = booking.userId === undefined ? '' : '.owned';
+  return `${mainPayment(booking) ?? booking.revision}${owner}`;
+}
+
 function scheduledAnnouncement(before: Booking | undefined, booking: Booking): Announcement | undefined {
+  const { eventNumber, revision, published } = booking;
   const event = knownEvent(booking);
   const previous = before && knownEvent(before);
-  const isChange = previous !== undefined && !previous.tentative && previous.eventId === event?.eventId;
-  const plain = `${booking.eventNumber}.${booking.revision}`;
+  const isSame = isSameEvent(previous, event);
+  const plain = `${eventNumber}.${revision}`;
   const withMeet = `${plain}.meet`;
   // A Meet link that its owner has removed is no change of the booking.
-  const hasMeet = event?.meet?.state === 'ready' || booking.published?.key === withMeet;
-  return { type: isChange ? 'booking.rescheduled' : 'booking.scheduled', key: hasMeet ? withMeet : plain };
+  const hasMeet = event?.meet?.state === 'ready' || published?.key === withMeet;
+  const type = isSame && !isUncertain(published) ? 'booking.rescheduled' : 'booking.scheduled';
+  return { type, key: hasMeet ? withMeet : plain };
+}
+
+/** Whether an event that was no hold before is changed. */
+function isSameEvent(previous: EventSnapshot | undefined, event: EventSnapshot | undefined): boolean {
+  return !previous?.tentative && previous?.eventId === event?.eventId;
 }
 
 /** A booking that is only declared again. One that was never published as anything else is declared as its backend knows. */
@@ -105,9 +131,8 @@ function releasedAnnouncement(
   if (event) return { type: event.tentative ? 'booking.hold_released' : 'booking.cancelled', key };
   if (!published) return undefined;
   const isKnown = published.type === 'booking.hold_released' || published.type === 'booking.cancelled';
-  return isKnown
-    ? { type: published.type, key: published.key || key }
-    : { type: 'booking.hold_released', key };
+  if (!isKnown) return { type: 'booking.hold_released', key };
+  return { type: published.type, key: isUncertain(published) ? key : published.key };
 }
 
 function hasProblem(booking: Booking | undefined, code: string): boolean {
@@ -157,13 +182,13 @@ function newlyPublished({ type, key }: Announcement, { published }: Booking): Pu
   return { type, key, number: (published?.number ?? 0) + 1 };
 }
 
-/** The last event again. */
+/** The last event again. Without an appointment no run calls Google, so none is lost between Google and the table. */
 function repeated(
   said: Announcement | undefined,
-  { published }: Booking,
+  { published, appointment }: Booking,
   republish: Republish,
 ): Published | undefined {
-  if (!said || !published || republish === 'no') return undefined;
+  if (!said || !published || !appointment || republish === 'no') return undefined;
   const { answered: _, ...last } = published;
   return republish === 'new' ? { ...last, number: last.number + 1 } : last;
 }
@@ -174,14 +199,9 @@ function unlessSame(stored: Booking | undefined, booking: Booking): Booking {
 }
 
 /** Whether an event beside another appointment, or perhaps, is to be published as a conflict too. */
-function isBesideAnother(
-  before: Booking | undefined,
-  { status, problems }: Booking,
-  events: BusEventType[],
-): boolean {
-  const codes = problems.filter(isConflict).map(({ code }) => code);
-  if (status !== 'scheduled' || codes.length === 0) return false;
-  return events.includes('booking.scheduled') || codes.some((code) => !hasProblem(before, code));
+function isBesideAnother(before: Booking | undefined, booking: Booking, events: BusEventType[]): boolean {
+  if (booking.status !== 'scheduled' || !booking.problems.some(isConflict)) return false;
+  return events.includes('booking.scheduled') || hasNewConflict(before, booking);
 }
 
 function timelineOf(
@@ -197,31 +217,27 @@ function timelineOf(
   return what === undefined ? timeline : appendTimeline(timeline, now, what);
 }
 
+/** What the timeline says of a status that is new. */
+const textOfStatus: Partial<Record<BookingStatus, string>> = {
+  held: 'held',
+  declared: 'slot released',
+  waiting_for_connection: 'waiting for a connection',
+  deleted_by_user: 'deleted by its owner',
+  cancelled: 'cancelled',
+  conflict: 'conflict',
+  missed: 'missed',
+};
+
 function textOf(
   before: Booking | undefined,
   booking: Booking,
   type: BusEventType | undefined,
 ): string | undefined {
   const { status } = booking;
-  const isNewStatus = before?.status !== status;
-  switch (status) {
-    case 'scheduled':
-      return textOfEvent(before, booking, type);
-    case 'held':
-      return isNewStatus || !isHeld(before, booking) ? 'held' : undefined;
-    case 'declared':
-      return before && isNewStatus ? 'slot released' : undefined;
-    case 'waiting_for_connection':
-      return isNewStatus ? 'waiting for a connection' : undefined;
-    case 'deleted_by_user':
-      return isNewStatus ? 'deleted by its owner' : undefined;
-    case 'cancelled':
-    case 'conflict':
-    case 'missed':
-      return isNewStatus ? status : undefined;
-    default:
-      return undefined;
-  }
+  if (status === 'scheduled') return textOfEvent(before, booking, type);
+  if (!before && status === 'declared') return undefined;
+  const isNew = before?.status !== status || (status === 'held' && !isHeld(before, booking));
+  return isNew ? textOfStatus[status] : undefined;
 }
 
 function textOfEvent(

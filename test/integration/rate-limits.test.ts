@@ -61,7 +61,8 @@ describe('a calendar whose calls Google rate-limits', () => {
     world.time.now += 600;
     await syncBooking(world.deps, again('b1'));
     expect(await world.booking('b1')).toMatchObject({ status: 'scheduled' });
-    expect(world.bus.types()).toEqual(['booking.scheduled']);
+    // Again, since a crashed run may have published something else in between.
+    expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.scheduled']);
   });
 });
 

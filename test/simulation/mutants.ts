@@ -149,8 +149,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking in doubt is missed without a read',
     file: 'functions/booking-sync/decide.ts',
-    from: "  if (isTooLate && active && !known && hasUnknownWrite(booking.calendar)) return act('check', situation);\n",
-    to: '',
+    from: 'return active && mayExist\n',
+    to: 'return active && mayExist && false\n',
   },
   {
     name: 'a booking that Google rejects has no event',
@@ -202,8 +202,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking waits beyond its end',
     file: 'functions/booking-sync/decide.ts',
-    from: '? isOver && (!active || wasRefusedAtEnd(situation))',
-    to: '? false',
+    from: 'return hasEnded(situation) && (!activeOf(connection) || wasRefusedAtEnd(situation));',
+    to: 'return false;',
   },
   {
     name: 'a disconnect drops the former calendars',
