@@ -55,7 +55,8 @@ export function watchWorld(world: World): Watch {
     });
     if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
     // After these the service waits for an hour and more.
-    if (isAccountRefused(world)) return true;
+    if (isAccountRefused(world) || world.injected.some(({ fault }) => fault === '403 scope missing'))
+      return true;
     const newest = Math.max(...events.map(({ resource }) => Date.parse(resource.created ?? '')));
     const hindered = world.injected.at(-1)?.at ?? 0;
     return world.now() - Math.max(newest, hindered) < longestOverlap;
