@@ -2,6 +2,7 @@ import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../.
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { type CalendarFailure, deleteEvent, getEvent } from '../../shared/google/calendar.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
+import { hasUnknownWrite } from './decide.ts';
 import { isNoted, leftWithinReach, notFoundToRead, withNotFound, withoutLeftBehind } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import { isMissing, mayPass, placeIn } from './read-event.ts';
@@ -54,7 +55,7 @@ async function deleteOrphan(
 
 /**
  * A calendar that the user has left may refuse us, or be gone: that keeps nothing out of the chosen one. A refusal may
- * pass, so it is read once more.
+ * pass, and so may a 404 where an attempt may have created the event: then it is read once more.
  */
 async function afterRefusal(
   deps: SyncDeps,
@@ -63,7 +64,7 @@ async function afterRefusal(
   place: EventPlace,
   failure: CalendarFailure,
 ): Promise<Cleaned> {
-  if (isMissing(failure)) return { booking };
+  if (isMissing(failure) && !hasUnknownWrite(booking.calendar)) return { booking };
   if (mayPass(failure)) return { hindered: await recordFailure(deps, session, booking, failure) };
   return { booking: isNoted(booking, place) ? booking : withNotFound(booking, place, deps.clock()) };
 }

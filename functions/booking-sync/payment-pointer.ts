@@ -1,6 +1,7 @@
-import type { Bus } from '../../shared/aws/bus.ts';
+import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
 import {
   type Booking,
+  type OrphanedPayment,
   type PaymentPointer,
   recordedEvent,
   requestRun,
@@ -101,11 +102,10 @@ export async function detachPayment(
     const requested = requestedAfter(stored, rejected, paid.mayBeStale, now);
     const left = requested ?? rejected;
     const wanted = desiredPresence(left, deps.paymentPolicy);
-    const { booking, events } = conclude(stored, left, { wanted, now });
-    const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
-    const of = { facts, userId: booking.userId, paidBookingId };
+    const republish = paid.mayBeStale ? 'same' : 'no';
+    const { booking, events } = conclude(stored, left, { wanted, now, republish });
     const published = [
-      ...(holdsMoney(facts) ? [orphanedEvent(entry, of, now)] : []),
+      ...orphanEvents(entry, { facts, userId: booking.userId, paid }, now),
       ...events.map((type) => bookingEvent(type, booking, now)),
     ];
     if (published.length > 0) await deps.bus.publish(...published);
@@ -115,6 +115,16 @@ export async function detachPayment(
     return requested && omitUndefined({ type: 'sync' as const, bookingId, userId, cause });
   }
   throw contended();
+}
+
+function orphanEvents(
+  entry: OrphanedPayment,
+  { facts, userId, paid }: { facts: PaymentFacts; userId: string | undefined; paid: { booking: Booking } },
+  now: number,
+): BusEvent[] {
+  if (!holdsMoney(facts)) return [];
+  const paidBookingId = entry.reason === 'already_used' ? paid.booking.bookingId : undefined;
+  return [orphanedEvent(entry, { facts, userId, paidBookingId }, now)];
 }
 
 /** The booking to sync where the payment was detached, or an earlier run may have created its event and crashed. */

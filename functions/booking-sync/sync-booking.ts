@@ -56,18 +56,16 @@ export async function syncBooking(
   message: (PaymentReported | SyncRequested) & Sent,
   delivery: { repeated: boolean } = { repeated: false },
 ): Promise<void> {
-  // A redelivered message may come from a run that crashed: between Google and the table, or between a booking and its
-  // pointer.
-  const mayBeStale = delivery.repeated || isOld(message, deps.clock());
   const run: Run = {
     isSlotContested: message.type === 'sync' && message.checkSlot === true,
-    mayBeStale,
-    republish: mayBeStale ? 'same' : 'no',
+    mayBeStale: false,
+    republish: 'no',
     ownDeletions: new Map(),
     recorded: new Set(),
   };
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
+    if (delivery.repeated || isOld(message, readAt)) suspectOtherRun(run);
     const snapshot = await loadSnapshot(deps, message);
     const prepared = await prepare(deps, snapshot, run);
     if (!prepared) {
@@ -80,7 +78,20 @@ export async function syncBooking(
   throw contended();
 }
 
-/** Whether a message may have been received before although the queue does not say so: after a redrive its count restarts. */
+/**
+ * A message that was received by another run, too: that may have crashed between Google and the table, between
+ * publishing and saving, or between a booking and its pointer.
+ */
+function suspectOtherRun(run: Run): void {
+  if (run.mayBeStale) return;
+  run.mayBeStale = true;
+  if (run.republish === 'no') run.republish = 'same';
+}
+
+/**
+ * Whether a message may have been received by another run although the queue does not say so: a redrive restarts its
+ * count, and a run that was paused does not see who received it since.
+ */
 function isOld({ sentAt }: Sent, now: number): boolean {
   return sentAt !== undefined && now - sentAt > firstDeliverySeconds;
 }
@@ -219,14 +230,17 @@ async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {
  */
 async function recordPointer(
   deps: SyncDeps,
-  message: PaymentReported | SyncRequested,
+  message: (PaymentReported | SyncRequested) & Sent,
   { payment, pointer }: Snapshot,
   booking: Booking,
-  { recorded, mayBeStale }: Run,
+  run: Run,
 ): Promise<boolean> {
+  const { recorded } = run;
   recorded.add(booking.bookingId);
   if (!payment || message.type !== 'payment') return true;
   if (!(await savePointer(deps, payment, pointer, booking))) return false;
+  if (isOld(message, deps.clock())) suspectOtherRun(run);
+  const { mayBeStale } = run;
   const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;
   const reason = isMismatch ? 'user_mismatch' : 'already_used';
   for (const other of bookingsWithout(message, booking, { recorded, mayBeStale })) {

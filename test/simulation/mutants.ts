@@ -55,8 +55,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a redelivered message trusts the record',
     file: 'functions/booking-sync/sync-booking.ts',
-    from: 'const mayBeStale = delivery.repeated || isOld(message, deps.clock());',
-    to: 'const mayBeStale = false; void isOld;',
+    from: '  if (run.mayBeStale) return;\n',
+    to: '  return;\n',
   },
   {
     name: 'a connection is marked broken at the first failure of any kind',
@@ -334,8 +334,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a redelivered message does not publish again',
     file: 'functions/booking-sync/sync-booking.ts',
-    from: "republish: mayBeStale ? 'same' : 'no',",
-    to: "republish: 'no',",
+    from: "  if (run.republish === 'no') run.republish = 'same';\n",
+    to: '',
   },
   {
     name: 'an expired snapshot is recorded',
