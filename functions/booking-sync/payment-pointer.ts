@@ -3,7 +3,6 @@ import {
   type Booking,
   type OrphanedPayment,
   type PaymentPointer,
-  recordedEvent,
   requestRun,
 } from '../../shared/booking/booking.ts';
 import { holdsMoney, paymentOf } from '../../shared/booking/booking-payments.ts';
@@ -127,7 +126,7 @@ function orphanEvents(
   return [orphanedEvent(entry, { facts, userId, paidBookingId }, now)];
 }
 
-/** The booking to sync where the payment was detached, or an earlier run may have created its event and crashed. */
+/** The booking to sync where the payment was detached, or an earlier run may have written its event and crashed. */
 function requestedAfter(
   stored: Booking | undefined,
   rejected: Booking,
@@ -135,10 +134,10 @@ function requestedAfter(
   now: number,
 ): Booking | undefined {
   const isDetached = stored !== undefined && rejected.payments !== stored.payments;
-  const isInDoubt = mayBeStale && !recordedEvent(rejected);
-  if (!isInDoubt && !(isDetached && rejected.appointment)) return undefined;
-  const requested = requestRun(rejected, now, { mayCreate: false });
-  return mayBeStale ? maybeStale(requested, now) : requested;
+  const requested =
+    isDetached && rejected.appointment ? requestRun(rejected, now, { mayCreate: false }) : rejected;
+  const left = mayBeStale ? maybeStale(requested, now) : requested;
+  return left === rejected ? undefined : left;
 }
 
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */

@@ -171,8 +171,9 @@ async function syncOnce(
       return notPublished(deps, { booking, wanted }, stored, isAction ? ownDeletions : undefined);
     },
   );
-  // Publishing may have taken long, too.
-  const isRecorded = saved === stored || (deps.clock() <= validUntil && (await save(deps, saved)));
+  // Publishing may have taken long, too. An event that was published again is true only if the record is still the same.
+  const isSame = saved === stored && concluded.events.length === 0;
+  const isRecorded = isSame || (deps.clock() <= validUntil && (await save(deps, saved)));
   if (isRecorded) {
     if (concluded.events.length > 0) run.republish = 'no';
     return !(outcome.again && saved === concluded.booking);

@@ -24,8 +24,10 @@ const lastEvents: Partial<Record<BookingStatus, string[]>> = {
  */
 export function lastEventViolation(published: BusEvent[], booking: Booking): string | undefined {
   const { bookingId, status, problems } = booking;
+  // Another user's payment for the same id may have been published before this user had the booking: a known limit.
   const ours = published.filter(
-    (event) => event.type.startsWith('booking.') && event.bookingId === bookingId,
+    (event) =>
+      event.type.startsWith('booking.') && event.bookingId === bookingId && event.userId === booking.userId,
   );
   const latest = ours
     .map(({ time }) => time)
@@ -33,6 +35,9 @@ export function lastEventViolation(published: BusEvent[], booking: Booking): str
     .at(-1);
   const last = ours.filter((event) => event.time === latest || event === ours.at(-1));
   const wanted = wasCancelledByBackend(booking) ? undefined : lastEvents[status];
+  // A payment that does not count any more is published as orphaned; the hold that is left is not.
+  const isTold = published.some(({ type, bookingId: of }) => type === 'payment.orphaned' && of === bookingId);
+  if (status === 'held' && isTold) return undefined;
   // An event beside another appointment is published as a conflict, too.
   const isFlagged = status === 'scheduled' && problems.some(isConflict);
   // A status that is not published excludes only that the event exists.

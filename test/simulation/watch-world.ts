@@ -47,16 +47,17 @@ export function watchWorld(world: World): Watch {
     const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
     // Its owner has moved the older one to a calendar that cannot be searched: a problem reports it.
     if (stored && mayHaveOlderEvent(stored)) return true;
+    // After these refusals the service waits for an hour and more. Until then it can read no event that it has given up.
+    const isRefused =
+      isAccountRefused(world) || world.injected.some(({ fault }) => fault === '403 scope missing');
     // One worker gives an event id up while another one creates its event: the re-check deletes it.
     const known = events.filter(({ resource }) => {
       const givenUp = stored && givenUpEvents(stored).find(({ eventId }) => eventId === resource.id);
       const createdAt = Date.parse(resource.created ?? '') / 1000;
-      return givenUp === undefined || createdAt < givenUp.until - givenUpFor - 30;
+      return givenUp === undefined || (!isRefused && createdAt < givenUp.until - givenUpFor - 30);
     });
     if (new Set(known.map(({ calendarId }) => calendarId)).size < known.length) return false;
-    // After these the service waits for an hour and more.
-    if (isAccountRefused(world) || world.injected.some(({ fault }) => fault === '403 scope missing'))
-      return true;
+    if (isRefused) return true;
     const newest = Math.max(...events.map(({ resource }) => Date.parse(resource.created ?? '')));
     const hindered = world.injected.at(-1)?.at ?? 0;
     return world.now() - Math.max(newest, hindered) < longestOverlap;

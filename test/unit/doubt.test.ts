@@ -155,7 +155,7 @@ describe('an event that is not found', () => {
     expect(outcome({ calendar }).nextRun?.at).toBe(now + 18);
   });
 
-  it('that no record shows may exist', () => {
+  it('an event that no record shows may exist', () => {
     const { calendar, problems, timeline } = outcome({ calendar: inDoubt() });
     expect(calendar).toEqual({ kind: 'in_doubt', until: 0, notFound: first });
     expect(problems).toEqual([doubtProblems.mayExist]);
