@@ -35,9 +35,9 @@ export function lastEventViolation(published: BusEvent[], booking: Booking): str
     .at(-1);
   const last = ours.filter((event) => event.time === latest || event === ours.at(-1));
   const wanted = wasCancelledByBackend(booking) ? undefined : lastEvents[status];
-  // A payment that does not count any more is published as orphaned; a hold or declaration that is left is not.
+  // A payment that does not count any more is published as orphaned; what is left of the booking is not.
   const isTold = published.some(({ type, bookingId: of }) => type === 'payment.orphaned' && of === bookingId);
-  if (isTold && (status === 'held' || status === 'declared')) return undefined;
+  if (isTold && ['held', 'declared', 'failed'].includes(status)) return undefined;
   // An event beside another appointment is published as a conflict, too.
   const isFlagged = status === 'scheduled' && problems.some(isConflict);
   // A status that is not published excludes only that the event exists.
