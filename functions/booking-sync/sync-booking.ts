@@ -171,17 +171,24 @@ async function syncOnce(
       return notPublished(deps, { booking, wanted }, stored, isAction ? ownDeletions : undefined);
     },
   );
+  const isPublished = concluded.events.length > 0;
   // Publishing may have taken long, too. An event that was published again is true only if the record is still the same.
-  const isSame = saved === stored && concluded.events.length === 0;
-  const isRecorded = isSame || (deps.clock() <= validUntil && (await save(deps, saved)));
-  if (isRecorded) {
-    if (concluded.events.length > 0) run.republish = 'no';
+  const isUnchanged = saved === stored && !isPublished;
+  if (isUnchanged || (deps.clock() <= validUntil && (await save(deps, saved)))) {
+    if (isPublished) run.republish = 'no';
     return !(outcome.again && saved === concluded.booking);
   }
-  // Consumers were told of an outcome that is not on record.
-  if (concluded.events.length > 0) run.republish = 'new';
-  if (isAction) run.mayBeStale = true;
+  noteLostWrite(run, { isPublished, isAction });
   return false;
+}
+
+/** Consumers may have been told of an outcome that is not on record, and Google may have been called for one. */
+function noteLostWrite(
+  run: Run,
+  { isPublished, isAction }: { isPublished: boolean; isAction: boolean },
+): void {
+  if (isPublished) run.republish = 'new';
+  if (isAction) run.mayBeStale = true;
 }
 
 /**

@@ -100,7 +100,7 @@ export const mutants: Mutant[] = [
     to: 'const saved = await Promise.resolve().then(',
     also: {
       file: 'functions/booking-sync/sync-booking.ts',
-      from: "    if (concluded.events.length > 0) run.republish = 'no';",
+      from: "    if (isPublished) run.republish = 'no';",
       to: '    await publish(deps, concluded.booking, concluded.events);',
     },
   },
@@ -328,7 +328,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a status published for a lost write is not corrected',
     file: 'functions/booking-sync/sync-booking.ts',
-    from: "  if (concluded.events.length > 0) run.republish = 'new';\n",
+    from: "  if (isPublished) run.republish = 'new';\n",
     to: '',
   },
   {
