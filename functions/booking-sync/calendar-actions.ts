@@ -10,7 +10,7 @@ import { deleteOptions, isEventOf, isOurs, isRight } from './calendar-event.ts';
 import { keepOrYield } from './conflicts.ts';
 import { type Action, clockSkewSeconds, type Decision, hasUnknownWrite } from './decide.ts';
 import { type Cleaned, deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
-import { isWindowOpen } from './doubt.ts';
+import { isWindowOpen, withoutFirstRead } from './doubt.ts';
 import { ensure, findLateEvent, nothingFound, repair, unknownPlace } from './ensure-event.ts';
 import { eventFound, snapshotOf } from './event-snapshot.ts';
 import { leftWithinReach, withNotFound } from './other-events.ts';
@@ -220,10 +220,11 @@ async function removeUnknown(deps: SyncDeps, session: Session, booking: Booking)
 async function removeFound(
   deps: SyncDeps,
   session: Session,
-  booking: Booking,
+  given: Booking,
   place: EventPlace,
   event: CalendarEvent,
 ): Promise<Outcome> {
+  const booking = withoutFirstRead(given);
   const answer = await requestDeletion(deps, session, place, deleteOptions(booking, event));
   if (answer.ok) return eventDeleted(booking, session.wanted, deps.clock());
   if (isMissing(answer.failure)) return notFound(deps, session, booking, place);

@@ -82,6 +82,13 @@ export function isConfirmed({ calendar }: Booking, eventId: string, now: number)
   return notFound?.eventId === eventId && now - notFound.since >= readsApartSeconds;
 }
 
+/** The event was found, or the run came to a conclusion: that an earlier read did not find the event counts no more. */
+export function withoutFirstRead(booking: Booking): Booking {
+  if (booking.calendar.kind !== 'in_doubt') return booking;
+  const { notFound: _, ...calendar } = booking.calendar;
+  return { ...booking, calendar };
+}
+
 /** The event at `place` was not found: read again in a minute, at rest or as an attempt that goes on. */
 export function eventNotFound(
   booking: Booking,

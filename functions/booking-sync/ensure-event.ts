@@ -12,7 +12,7 @@ import { isEventOf, isOurs, isRight, mustReadGuests } from './calendar-event.ts'
 import { beside, claimTextOf, isChecked, keepOrYield, lookForConflict } from './conflicts.ts';
 import { hasUnknownWrite } from './decide.ts';
 import { calendarsBefore } from './delete-orphans.ts';
-import { afterNothingFound, isWindowOpen } from './doubt.ts';
+import { afterNothingFound, isWindowOpen, withoutFirstRead } from './doubt.ts';
 import { eventFound, eventWritten } from './event-snapshot.ts';
 import { giveUp, nextEventNumber, type Outcome } from './outcomes.ts';
 import { calendarWithoutEvent, isMissing, notFound, placeIn, readEvent } from './read-event.ts';
@@ -147,10 +147,11 @@ function newPlace(session: Session, { bookingId, eventNumber }: Booking): EventP
 export async function repair(
   deps: SyncDeps,
   session: Session,
-  booking: Booking,
+  given: Booking,
   { calendarId, event }: { calendarId: string; event: CalendarEvent },
 ): Promise<Outcome> {
   const found = { calendarId, event };
+  const booking = withoutFirstRead(given);
   if (isRight(event, booking, session.wanted)) {
     const now = deps.clock();
     return eventFound(session, booking, found, { now, mayBeUndone: isWindowOpen(booking, now) });

@@ -13,7 +13,7 @@ import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';
 import { decideNext } from './decide.ts';
-import { inDoubtSeconds, maybeStale, withDoubt } from './doubt.ts';
+import { inDoubtSeconds, maybeStale, withDoubt, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { withOwnDeletions } from './other-events.ts';
 import { contended, detachPayment, maxRounds, savePointer, saveTombstone } from './payment-pointer.ts';
@@ -204,17 +204,10 @@ function notPublished(
   const now = clock();
   const problem = { code: 'not_published', message: 'The status change could not be published yet.' };
   const uncertain = unpublished(booking);
-  const doubted = acted ? withDoubt(withoutNotFound(uncertain), now + inDoubtSeconds) : uncertain;
+  const doubted = acted ? withDoubt(withoutFirstRead(uncertain), now + inDoubtSeconds) : uncertain;
   const retried = retryAfter(doubted, problem, { now, random }).booking;
   const left = acted ? withOwnDeletions(retried, booking, acted) : retried;
   return conclude(stored, left, { wanted, now }).booking;
-}
-
-/** The run came to a conclusion: that an earlier one did not find the event counts no more. */
-function withoutNotFound(booking: Booking): Booking {
-  if (booking.calendar.kind !== 'in_doubt') return booking;
-  const { notFound: _, ...calendar } = booking.calendar;
-  return { ...booking, calendar };
 }
 
 /** Published before it is stored: after a crash in between, the redelivered message publishes it again. */

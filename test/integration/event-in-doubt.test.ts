@@ -55,6 +55,25 @@ describe.each([404, 410] as const)('a known event that Google answers once with 
     expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.rescheduled']);
   });
 
+  it('an event that was found between two misses is not gone, though its change was refused', async () => {
+    misses('events.patch', status);
+    misses('events.get', status);
+    await move();
+    world.google.control.fail({ on: 'events.patch', how: { status: 403, reason: 'quotaExceeded' } });
+    await runWhenDue();
+    expect(await stored()).toMatchObject({
+      status: 'pending',
+      problems: [{ code: 'google_quota_exceeded' }],
+    });
+    misses('events.get', status, 2);
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'pending', eventNumber: 0, ...inDoubt });
+    world.google.control.clearFaults();
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0, problems: [] });
+    expect(world.events()).toHaveLength(1);
+  });
+
   it('an event missing for a deletion is deleted a minute later, and cancelled only then', async () => {
     misses('events.delete', status);
     misses('events.get', status);
