@@ -23,7 +23,12 @@ export function startReplay(mutant?: string): Replay {
         worker.once('error', reject);
         worker.postMessage(scenario);
       }),
-    close: () => worker.terminate(),
+    // Not by terminate(), which now and then crashes the whole process of Node 24.
+    close: () =>
+      new Promise((resolve) => {
+        worker.once('exit', resolve);
+        worker.postMessage('close');
+      }),
   };
 }
 
@@ -32,7 +37,8 @@ if (!isMainThread && workerData !== null && 'replayOf' in workerData) {
   if (replayOf !== undefined) useMutant(replayOf);
   // After the mutant is in place.
   const { simulate } = await import('./simulate.ts');
-  parentPort?.on('message', async (scenario: Scenario) => {
-    parentPort?.postMessage(await simulate(scenario));
+  parentPort?.on('message', async (scenario: Scenario | 'close') => {
+    if (scenario === 'close') parentPort?.close();
+    else parentPort?.postMessage(await simulate(scenario));
   });
 }
