@@ -1,4 +1,5 @@
 import {
+  type Appointment,
   type Booking,
   type CalendarState,
   type EventSnapshot,
@@ -7,9 +8,17 @@ import {
 
 /** Epoch second of the tests of pure functions. */
 export const now = 1_790_000_000;
-/** The appointment of `paidBooking`: tomorrow, for an hour. */
 export const startsAt = now + 86_400;
 export const endsAt = now + 90_000;
+/** Tomorrow, for an hour. */
+export const appointment: Appointment = {
+  summary: 'First meeting',
+  start: { dateTime: '2026-12-01T10:00:00+01:00' },
+  end: { dateTime: '2026-12-01T11:00:00+01:00' },
+  startsAt,
+  endsAt,
+};
+export const facts = { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 };
 
 export const snapshot: EventSnapshot = {
   calendarId: 'primary',
@@ -26,14 +35,8 @@ export const paidBooking = (change: Partial<Booking> = {}): Booking =>
     {
       bookingId: 'booking-1',
       userId: 'ada',
-      appointment: {
-        summary: 'First meeting',
-        start: { dateTime: '2026-12-01T10:00:00+01:00' },
-        end: { dateTime: '2026-12-01T11:00:00+01:00' },
-        startsAt,
-        endsAt,
-      },
-      payments: { pi_1: { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 } },
+      appointment,
+      payments: { pi_1: facts },
       version: 1,
       ...change,
     },

@@ -8,7 +8,6 @@ import {
   type CalendarState,
   type EventSnapshot,
   type NextRun,
-  newBooking,
   requestRun,
 } from '../../shared/booking/booking.ts';
 import { problemsOf } from '../../shared/booking/booking-payments.ts';
@@ -19,13 +18,10 @@ import {
   type Connection,
   type GrantedConnection,
 } from '../../shared/connection/connection.ts';
+import { snapshot as event, facts, now, endsAt as over, paidBooking, present } from '../fakes/booking.ts';
 
-const now = 1_790_000_000;
-const over = now + 90_000;
 const cancelPolicy: PaymentPolicy = { refunded: 'cancel', disputeLost: 'cancel' };
 const keepPolicy: PaymentPolicy = { refunded: 'keep', disputeLost: 'keep' };
-const facts = { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 };
-const paid = { pi_1: facts };
 const refunded = { pi_1: { ...facts, refundedTotal: 9000 } };
 const active = {
   userId: 'ada',
@@ -36,9 +32,7 @@ const active = {
 const broken = { ...active, status: 'reauthorization_required' } as Connection;
 const disconnected = { userId: 'ada', status: 'disconnected' } as Connection;
 
-const event: EventSnapshot = { calendarId: 'primary', eventId: 'e', etag: '"1"', htmlLink: '', revision: 1 };
 const held: EventSnapshot = { ...event, tentative: true };
-const present = (of = event): CalendarState => ({ kind: 'present', event: of });
 /** In doubt: a run that may create the event was requested, and no write is known. */
 const requested: CalendarState = { kind: 'in_doubt', until: 0 };
 /** In doubt: a write timed out a while ago, or just now. */
@@ -67,26 +61,6 @@ const givenUp = (reason: 'failed' | 'missed' | 'conflict', change: Partial<Booki
   givenUp: { reason, revision: 1, presence: 'confirmed' as const, ...change },
 });
 
-/** Declared by the backend and paid, for tomorrow. */
-const bookingOf = (change: Partial<Booking> = {}): Booking =>
-  newBooking(
-    {
-      bookingId: 'booking-1',
-      userId: 'ada',
-      appointment: {
-        summary: 'First meeting',
-        start: { dateTime: '2026-12-01T10:00:00+01:00' },
-        end: { dateTime: '2026-12-01T11:00:00+01:00' },
-        startsAt: now + 86_400,
-        endsAt: over,
-      },
-      payments: paid,
-      version: 1,
-      ...change,
-    },
-    '2026-09-21T14:13:20Z',
-  );
-
 type Row = {
   booking?: Partial<Booking>;
   connection?: Connection | undefined;
@@ -99,7 +73,7 @@ type Row = {
 /** What is decided, in words: the action, or the status that is recorded. */
 function decided(row: Row): string {
   const { at = now, policy = cancelPolicy, isSlotContested = false } = row;
-  const stored = bookingOf(row.booking);
+  const stored = paidBooking(row.booking);
   const booking = row.mayBeStale ? maybeStale(stored, at) : stored;
   const connection = 'connection' in row ? row.connection : active;
   const wanted = desiredPresence(booking, policy);
@@ -433,7 +407,7 @@ describe('no event should exist', () => {
   });
 
   it('a re-check that cannot be made is due each six hours until the appointment is over', () => {
-    let booking = bookingOf({ payments: refunded, calendar: unknownWrite, nextRun: due('in_doubt') });
+    let booking = paidBooking({ payments: refunded, calendar: unknownWrite, nextRun: due('in_doubt') });
     const reads: number[] = [];
     while (booking.nextRun && reads.length < 50) {
       const { at } = booking.nextRun;
@@ -453,7 +427,7 @@ describe('no event should exist', () => {
 
   it('a re-check that could not be made is due as soon as the user has a connection', () => {
     const calendar = unknownWrite;
-    const booking = bookingOf({
+    const booking = paidBooking({
       payments: refunded,
       calendar,
       nextRun: due('in_doubt', { at: now + 3600, count: 2 }),
@@ -470,15 +444,15 @@ describe('no event should exist', () => {
 
 describe('a requested run', () => {
   it('a requested run puts a calendar without an event in doubt only if it may create one', () => {
-    expect(requestRun(bookingOf(), now, { mayCreate: true }).calendar).toEqual({
+    expect(requestRun(paidBooking(), now, { mayCreate: true }).calendar).toEqual({
       kind: 'in_doubt',
       until: 0,
     });
-    expect(requestRun(bookingOf(), now, { mayCreate: false }).calendar).toEqual({ kind: 'absent' });
+    expect(requestRun(paidBooking(), now, { mayCreate: false }).calendar).toEqual({ kind: 'absent' });
   });
 
   it('a requested run keeps a booking waiting for a connection, and is due at once', () => {
-    const waiting = bookingOf({ nextRun: later('no_connection', { count: 3 }) });
+    const waiting = paidBooking({ nextRun: later('no_connection', { count: 3 }) });
     expect(requestRun(waiting, now, { mayCreate: true }).nextRun).toEqual(due('no_connection', { count: 3 }));
   });
 });
@@ -515,7 +489,7 @@ describe('an event in a former account', () => {
       { status: 'pending', eventNumber: 1 },
     ],
   ])('an event in a former account is left there when the booking is %s', (_, change, at, expected) => {
-    const left = decide(bookingOf({ ...inFormer, ...change }), at);
+    const left = decide(paidBooking({ ...inFormer, ...change }), at);
     expect(left).toMatchObject({ ...expected, otherEvents: [{ ...place, why: 'former_account' }] });
     expect(left).not.toHaveProperty('calendar.event');
     expect(problemsOf(left).map(({ code }) => code)).toContain('event_in_former_account');

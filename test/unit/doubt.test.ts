@@ -10,7 +10,7 @@ import {
   withDoubt,
 } from '../../functions/booking-sync/doubt.ts';
 import type { Booking, CalendarState, NextRun } from '../../shared/booking/booking.ts';
-import { endsAt, now, paidBooking, present, snapshot } from '../fakes/booking.ts';
+import { appointment, endsAt, now, paidBooking, present, snapshot } from '../fakes/booking.ts';
 
 const place = { calendarId: 'primary', eventId: 'e', account: 'a1' };
 const moment = { now, random: () => 0.5 };
@@ -215,12 +215,7 @@ describe('nothing at the id of a new event', () => {
     expect(await again(60)).toBe(66);
     expect(await again(500)).toBe(500);
     expect(await again(30_000)).toBe(6 * 3600);
-    const ending = (left: number) => ({
-      appointment: {
-        ...(paidBooking().appointment as NonNullable<Booking['appointment']>),
-        endsAt: now + left,
-      },
-    });
+    const ending = (left: number) => ({ appointment: { ...appointment, endsAt: now + left } });
     expect(await again(60, ending(67))).toBe(66);
     expect(await again(60, ending(66))).toBe(0);
   });

@@ -15,7 +15,7 @@ import {
 } from '../../functions/booking-sync/outcomes.ts';
 import type { Booking, CalendarState, EventSnapshot, NextRun } from '../../shared/booking/booking.ts';
 import { conflictProblems } from '../../shared/booking/booking-payments.ts';
-import { endsAt, now, paidBooking, present, snapshot, startsAt } from '../fakes/booking.ts';
+import { appointment, endsAt, now, paidBooking, present, snapshot, startsAt } from '../fakes/booking.ts';
 
 const run = (why: NextRun['why'], count = 1): NextRun => ({ why, at: now, count });
 const window: CalendarState = { kind: 'in_doubt', event: snapshot, until: now + 50 };
@@ -23,14 +23,11 @@ const other = { code: 'meet_refused', message: 'No link.' };
 const pendingMeet: EventSnapshot = { ...snapshot, meet: { state: 'pending' } };
 const recheck = (at: number): NextRun => ({ why: 'in_doubt', at, count: 1 });
 /** `booking` for an appointment that begins in a week. */
-const inAWeek = (change: Partial<Booking> = {}): Booking => {
-  const booking = paidBooking(change);
-  const appointment = { ...(booking.appointment as NonNullable<Booking['appointment']>) };
-  return {
-    ...booking,
+const inAWeek = (change: Partial<Booking> = {}): Booking =>
+  paidBooking({
+    ...change,
     appointment: { ...appointment, startsAt: now + 7 * 86_400, endsAt: now + 7.1 * 86_400 },
-  };
-};
+  });
 /** Given up within the last minute. */
 const justGivenUp: Partial<Booking> = {
   otherEvents: [{ ...snapshot, eventId: 'f', why: 'not_found', until: now - 59 + 15 * 86_400 }],
@@ -66,7 +63,7 @@ describe('an event that shows the desired state', () => {
     });
   });
 
-  it('keeps the conflict of a hold, of which being paid changes nothing', () => {
+  it('keeps the conflict of a hold that is paid', () => {
     const problems = [conflictProblems.busy, doubtProblems.inDoubt];
     const held = paidBooking({ calendar: present({ ...snapshot, tentative: true }), problems });
     expect(shown(held).booking.problems).toEqual([conflictProblems.busy, other]);
@@ -116,24 +113,19 @@ describe('an event that was read', () => {
   });
 
   it('is not read for a Meet link when the appointment is over', () => {
-    const appointment = (end: number) => ({
-      ...(paidBooking().appointment as NonNullable<Booking['appointment']>),
-      endsAt: end,
-    });
     const next = (end: number) =>
-      eventSeen(paidBooking({ appointment: appointment(end) }), pendingMeet, now).nextRun;
+      eventSeen(paidBooking({ appointment: { ...appointment, endsAt: end } }), pendingMeet, now).nextRun;
     expect(next(now + 60)).toBeUndefined();
     expect(next(now + 61)).toMatchObject({ at: now + 60 });
   });
 
   it('is checked a day before the appointment, at once never', () => {
     const at = (start: number) => {
-      const appointment = {
-        ...(paidBooking().appointment as NonNullable<Booking['appointment']>),
-        startsAt: start,
-        endsAt: start + 3600,
-      };
-      return eventSeen(paidBooking({ appointment, nextRun: run('check', 5) }), snapshot, now).nextRun;
+      const booking = paidBooking({
+        appointment: { ...appointment, startsAt: start, endsAt: start + 3600 },
+        nextRun: run('check', 5),
+      });
+      return eventSeen(booking, snapshot, now).nextRun;
     };
     expect(at(now + 86_400)).toBeUndefined();
     expect(at(now + 86_401)).toEqual({ why: 'check', at: now + 1, count: 1 });

@@ -8,22 +8,15 @@ import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { conclude } from '../../shared/booking/status.ts';
 import type { CalendarEvent } from '../../shared/google/calendar.ts';
 import type { CalendarFailure, CalendarFailureKind } from '../../shared/google/calendar-failures.ts';
+import { appointment, facts, now } from '../fakes/booking.ts';
 
-const now = 1_790_000_000;
 const middle = () => 0.5;
 const named = {
   bookingId: 'booking-1',
   userId: 'ada',
-  appointment: {
-    summary: 'First meeting',
-    start: { dateTime: '2026-12-01T10:00:00+01:00' },
-    end: { dateTime: '2026-12-01T11:00:00+01:00' },
-    startsAt: now + 86_400,
-    endsAt: now + 90_000,
-  },
+  appointment,
   problems: [],
 };
-const facts = { confirmedAt: '2026-09-21T14:13:20Z', amount: 9000 };
 const message: PaymentReported = {
   type: 'payment',
   paymentId: 'pi_1',
