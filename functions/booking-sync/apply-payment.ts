@@ -116,9 +116,10 @@ function noteStanding(
   orphaned: OrphanedPayment[] | undefined,
   now: number,
 ): Booking['timeline'] {
-  const { timeline = [], payments = {} } = stored ?? {};
+  const timeline = stored?.timeline ?? [];
+  const isKnown = stored && paymentOf(stored, message.paymentId);
   const added = orphaned === stored?.orphaned ? undefined : orphaned?.at(-1);
-  if (before === after && Object.hasOwn(payments, message.paymentId) && !added) return timeline;
+  if (before === after && isKnown && !added) return timeline;
   const text = textOf(stored, message, after.replace('_', ' '));
   return appendTimeline(timeline, now, text, added && orphanedProblem(added).code);
 }

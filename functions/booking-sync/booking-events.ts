@@ -43,34 +43,37 @@ function linksOf({ calendarId, eventId, htmlLink, meet }: EventSnapshot) {
 }
 
 /** The events of payments that this change of a booking records as orphaned. */
-export function orphanedEvents(stored: Booking | undefined, booking: Booking, now: number): BusEvent[] {
+export function newlyOrphaned(stored: Booking | undefined, booking: Booking, now: number): BusEvent[] {
   const known = stored?.orphaned ?? [];
   return (booking.orphaned ?? [])
     .filter((entry) => !known.some((one) => isSame(one, entry)))
     .flatMap((entry) => {
       const facts = paymentOf(booking, entry.paymentId);
-      return facts && holdsMoney(facts) ? orphanedEvent(entry, { facts, userId: booking.userId }, now) : [];
+      return facts ? orphanedEvents(entry, { facts, userId: booking.userId }, now) : [];
     });
 }
 
-/** Says that a payment pays for nothing. The id is derived from what it says, so a repetition carries the same one. */
-export function orphanedEvent(
+/**
+ * Says that a payment pays for nothing, unless it holds no money. The id is derived from what it says, so a repetition
+ * carries the same one.
+ */
+export function orphanedEvents(
   { paymentId, reason, bookingId, userId }: OrphanedPayment,
   of: { facts: PaymentFacts; userId?: string | undefined; paidBookingId?: string | undefined },
   now: number,
-): BusEvent {
-  const user = userId ?? of.userId;
-  const amount = of.facts.captured ?? of.facts.amount;
-  return {
-    type: 'payment.orphaned',
+): BusEvent[] {
+  if (!holdsMoney(of.facts)) return [];
+  const event = {
+    type: 'payment.orphaned' as const,
     id: `payment.orphaned:${paymentId}:${reason}:${bookingId}`,
     time: toIso(now),
-    ...(user === undefined ? {} : { userId: user }),
+    userId: userId ?? of.userId,
     bookingId,
     paymentId,
     reason,
-    ...(of.paidBookingId === undefined ? {} : { paidBookingId: of.paidBookingId }),
-    ...(amount === undefined ? {} : { amount }),
+    paidBookingId: of.paidBookingId,
+    amount: of.facts.captured ?? of.facts.amount,
     refundedAmount: refundedAmount(of.facts),
   };
+  return [omitUndefined(event)];
 }

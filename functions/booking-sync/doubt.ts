@@ -11,6 +11,7 @@ import {
 import { isOpen, showsDesired } from '../../shared/booking/status.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
 import type { Random } from '../../shared/lib/clock.ts';
+import { placeOf } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 
 /** A calendar in doubt: what opens a doubt, what a read says of it, and when the next read is due. */
@@ -127,9 +128,8 @@ function secondRead(
   const before = calendar.kind === 'in_doubt' ? calendar.notFound : undefined;
   const isNew = before?.eventId !== place.eventId;
   const since = isNew ? now : before.since;
-  const { calendarId, eventId, account } = place;
   return {
-    notFound: { calendarId, eventId, ...(account === undefined ? {} : { account }), since },
+    notFound: { ...placeOf(place), since },
     at: Math.max(now, since + readsApartSeconds) + skewMarginSeconds + Math.round(24 * random()),
     isNew,
   };

@@ -6,6 +6,7 @@ import {
   knownEvent,
   recordedEvent,
 } from '../../shared/booking/booking.ts';
+import { conflictProblems } from '../../shared/booking/booking-payments.ts';
 import { isOpen, showsDesired } from '../../shared/booking/status.ts';
 import { type CalendarEvent, readCalendar } from '../../shared/google/calendar.ts';
 import { isEventOf, isOurs, isRight, mustReadGuests } from './calendar-event.ts';
@@ -84,17 +85,9 @@ async function create(deps: SyncDeps, session: Session, booking: Booking): Promi
 async function inConflict(deps: SyncDeps, session: Session, booking: Booking): Promise<Outcome> {
   const moment = { now: deps.clock(), random: deps.random };
   const after = await afterNothingFound(booking, newPlace(session, booking), moment, async () => true);
-  const { problems } = beside({ booking: { ...booking, problems: [] } }, 'busy').booking;
-  const [because] = problems;
-  return {
-    booking: giveUp(booking, {
-      reason: 'conflict',
-      wanted: session.wanted,
-      now: moment.now,
-      after,
-      ...(because ? { because } : {}),
-    }),
-  };
+  const { wanted } = session;
+  const because = conflictProblems.busy;
+  return { booking: giveUp(booking, { reason: 'conflict', wanted, now: moment.now, after, because }) };
 }
 
 /** Inserts the event, or finds that it exists already, as it should be or not. */

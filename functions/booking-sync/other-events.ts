@@ -32,7 +32,7 @@ function withList(booking: Booking, list: OtherEvent[]): Booking {
   return list.length > 0 ? { ...rest, otherEvents: list } : rest;
 }
 
-/** `booking` with one more entry: the latest of its reason, of which the oldest is dropped. */
+/** `booking` with one more entry, the latest of its reason. The oldest of many is dropped. */
 function withEntry(booking: Booking, entry: OtherEvent): Booking {
   const others = (booking.otherEvents ?? []).filter(
     (one) => one.why !== entry.why || !isSamePlace(one, entry),
@@ -47,7 +47,7 @@ function isSamePlace(one: EventPlace, other: EventPlace): boolean {
   return one.eventId === other.eventId && isSameAccount;
 }
 
-function placeOf({ calendarId, eventId, account }: EventPlace): EventPlace {
+export function placeOf({ calendarId, eventId, account }: EventPlace): EventPlace {
   return { calendarId, eventId, ...(account === undefined ? {} : { account }) };
 }
 

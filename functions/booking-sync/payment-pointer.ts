@@ -1,12 +1,7 @@
-import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
-import {
-  type Booking,
-  type OrphanedPayment,
-  type PaymentPointer,
-  requestRun,
-} from '../../shared/booking/booking.ts';
-import { holdsMoney, paymentOf } from '../../shared/booking/booking-payments.ts';
-import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
+import type { Bus } from '../../shared/aws/bus.ts';
+import { type Booking, type PaymentPointer, requestRun } from '../../shared/booking/booking.ts';
+import { paymentOf } from '../../shared/booking/booking-payments.ts';
+import { mergeFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { conclude } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
@@ -14,7 +9,7 @@ import { AppError } from '../../shared/lib/app-error.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { desiredPresence, type PaymentPolicy, type RoutedPayment, rejectPayment } from './apply-payment.ts';
-import { bookingEvent, orphanedEvent } from './booking-events.ts';
+import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import { maybeStale } from './doubt.ts';
 
 /** From a payment to its booking: the pointer, tombstones, and payments that count for another booking. */
@@ -44,8 +39,8 @@ export async function saveTombstone(
     return true;
   const merged = mergeFacts(pointer?.facts, facts);
   const now = deps.clock();
-  if (orphan && holdsMoney(merged))
-    await deps.bus.publish(orphanedEvent({ paymentId, ...orphan }, { facts: merged }, now));
+  const events = orphan ? orphanedEvents({ paymentId, ...orphan }, { facts: merged }, now) : [];
+  if (events.length > 0) await deps.bus.publish(...events);
   const expiresAt = now + tombstoneSeconds;
   return deps.bookings.savePointer({
     ...pointer,
@@ -92,7 +87,8 @@ export async function detachPayment(
   const { paymentId } = message;
   const user = message.booking?.userId === undefined ? {} : { userId: message.booking.userId };
   const entry = { paymentId, reason: paid.reason, bookingId, ...user };
-  const facts: PaymentFacts = paymentOf(paid.booking, paymentId) ?? message.facts;
+  const facts = paymentOf(paid.booking, paymentId) ?? message.facts;
+  const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
   for (let round = 0; round < maxRounds; round++) {
     const { booking: stored } = await deps.readForSync({ bookingId });
     const now = deps.clock();
@@ -104,7 +100,7 @@ export async function detachPayment(
     const republish = paid.mayBeStale ? 'same' : 'no';
     const { booking, events } = conclude(stored, left, { wanted, now, republish });
     const published = [
-      ...orphanEvents(entry, { facts, userId: booking.userId, paid }, now),
+      ...orphanedEvents(entry, { facts, userId: booking.userId, paidBookingId }, now),
       ...events.map((type) => bookingEvent(type, booking, now)),
     ];
     if (published.length > 0) await deps.bus.publish(...published);
@@ -114,16 +110,6 @@ export async function detachPayment(
     return requested && omitUndefined({ type: 'sync' as const, bookingId, userId, cause });
   }
   throw contended();
-}
-
-function orphanEvents(
-  entry: OrphanedPayment,
-  { facts, userId, paid }: { facts: PaymentFacts; userId: string | undefined; paid: { booking: Booking } },
-  now: number,
-): BusEvent[] {
-  if (!holdsMoney(facts)) return [];
-  const paidBookingId = entry.reason === 'already_used' ? paid.booking.bookingId : undefined;
-  return [orphanedEvent(entry, { facts, userId, paidBookingId }, now)];
 }
 
 /** The booking to sync where the payment was detached, or an earlier run may have written its event and crashed. */

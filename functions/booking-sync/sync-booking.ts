@@ -9,7 +9,7 @@ import type { Connection } from '../../shared/connection/connection.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
 import { applyPayment, desiredPresence, type PaymentPolicy } from './apply-payment.ts';
-import { bookingEvent, orphanedEvents } from './booking-events.ts';
+import { bookingEvent, newlyOrphaned } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';
 import { decideNext } from './decide.ts';
@@ -117,7 +117,7 @@ async function prepare(
   return { booking: isToRead ? maybeStale(requested, now) : requested, wanted };
 }
 
-/** Whether the event is in a former account, of which the calendar of the connected one says nothing. */
+/** Whether the event is in a former account: the calendar of the connected one says nothing about it. */
 function isAway(booking: Booking, connection: Connection | undefined): boolean {
   return connection?.status === 'active' && isInFormerAccount(recordedEvent(booking), connection);
 }
@@ -145,7 +145,7 @@ async function syncOnce(
   const { random } = deps;
   const { isSlotContested, ownDeletions } = run;
   // Published before Google is called: what follows may fail and be tried again without this payment.
-  const orphans = orphanedEvents(stored, booking, deps.clock());
+  const orphans = newlyOrphaned(stored, booking, deps.clock());
   if (orphans.length > 0) await deps.bus.publish(...orphans);
   const decision = decideNext({ booking, wanted, connection, now: deps.clock(), random, isSlotContested });
   const isAction = decision.do !== 'record';
@@ -182,7 +182,7 @@ async function syncOnce(
   return false;
 }
 
-/** Consumers may have been told of an outcome that is not on record, and Google may have been called for one. */
+/** Consumers may know an outcome that is not on record, and Google may have been called for one. */
 function noteLostWrite(
   run: Run,
   { isPublished, isAction }: { isPublished: boolean; isAction: boolean },

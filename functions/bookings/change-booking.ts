@@ -176,7 +176,7 @@ function withCancellation(booking: Booking, now: number): Booking {
   return withNextRevision({ ...booking, cancelledAt: toIso(now) }, now, 'cancel requested');
 }
 
-/** A booking of which something else is desired than before: the next revision, due at once where sync has work. */
+/** A booking whose desired state has changed: the next revision, due at once where sync has work. */
 function withNextRevision(booking: Booking, now: number, what: string): Booking {
   const next: Booking = {
     ...booking,

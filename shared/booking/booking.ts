@@ -167,7 +167,7 @@ export type Booking = {
   heldAt?: string;
   /** A payment created it, and the backend has neither declared nor changed it since. */
   fromPayment?: true;
-  /** When LeadsCalendar cancelled it, whatever was paid: RFC 3339. */
+  /** When LeadsCalendar cancelled it, also after a payment: RFC 3339. */
   cancelledAt?: string;
   /** The payments for this booking, by the provider's id. Its event should exist while one of them counts. */
   payments: Record<string, PaymentFacts>;
@@ -275,7 +275,7 @@ export type PaymentPointer = {
  * - `already_paid`: another payment had paid for the booking before; both count
  * - `too_late`: the appointment was over and had no event
  * - `already_used`: the payment pays for another booking
- * - `user_mismatch`: the booking belongs to another user than the one whom the payment names
+ * - `user_mismatch`: the booking belongs to another user than the payment names
  * - `booking_unknown`: no booking with the referenced id was declared
  */
 export type OrphanReason =
@@ -286,7 +286,7 @@ export type OrphanReason =
   | 'user_mismatch'
   | 'booking_unknown';
 
-/** `bookingId` and `userId`: the booking that the payment references, and the user whom it names. */
+/** `bookingId` and `userId`: the booking and the user that the payment names. */
 export type OrphanedPayment = {
   paymentId: string;
   reason: OrphanReason;
@@ -310,7 +310,7 @@ export function appendTimeline(
 
 /**
  * The id of the calendar event of a booking: base32hex (Google's alphabet, a-v and 0-9) of a SHA-256. Derived, so
- * that a second insert, by whichever worker after whatever crash, meets the first one instead of doubling it.
+ * that a second insert, by any worker and after any crash, meets the first one instead of doubling it.
  */
 export function calendarEventId(bookingId: string, calendarId: string, eventNumber: number): string {
   const digest = createHash('sha256')
