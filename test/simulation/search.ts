@@ -16,6 +16,7 @@ export async function runSeeds(
 ): Promise<Summary & { unreached: string[] }> {
   const total = emptySummary();
   const unreached: string[] = [];
+  const stop = new Int32Array(new SharedArrayBuffer(4));
   const runThread = (thread: number): Promise<void> => {
     const workerData: Task = {
       ...task,
@@ -23,6 +24,7 @@ export async function runSeeds(
       end: firstSeed + runs,
       step: threads,
       profile,
+      stop,
       coverage: thread === 0 && task.coverage === true,
     };
     const worker = new Worker(new URL('worker.ts', import.meta.url), { workerData });
@@ -31,7 +33,7 @@ export async function runSeeds(
         if (report.summary) addSummary(total, report.summary);
         unreached.push(...(report.unreached ?? []));
         onProgress(total);
-        if (task.stopAtFailure && total.failures.length > 0) void worker.terminate();
+        if (task.stopAtFailure && total.failures.length > 0) Atomics.store(stop, 0, 1);
       });
       worker.on('error', reject);
       worker.on('exit', () => resolve());

@@ -14,12 +14,14 @@ export type Task = {
   mutant?: string;
   /** Stop at the first seed that fails. */
   stopAtFailure?: boolean;
+  /** Not 0: stop before the next seed. Shared by the threads. */
+  stop: Int32Array;
   /** Report which code its first runs never reached. */
   coverage?: boolean;
 };
 export type Report = { summary?: ReturnType<typeof emptySummary>; unreached?: string[] };
 
-const { first, end, step, profile, mutant, stopAtFailure, coverage }: Task = workerData;
+const { first, end, step, profile, mutant, stopAtFailure, stop, coverage }: Task = workerData;
 const reportEvery = 20;
 /** Counting keeps every closure alive, so it ends before it fills the memory. */
 const coveredRuns = 1500;
@@ -33,7 +35,7 @@ let part = emptySummary();
 let unreached: string[] | undefined;
 let done = 0;
 const report = (message: Report): void => parentPort?.postMessage(message);
-for (let seed = first; seed < end; seed += step) {
+for (let seed = first; seed < end && Atomics.load(stop, 0) === 0; seed += step) {
   addResult(part, seed, await simulate(scenarioOf(seed, profile)));
   done += 1;
   if (done === coveredRuns) unreached = await finishCoverage?.();
