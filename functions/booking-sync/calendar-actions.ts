@@ -8,9 +8,9 @@ import { AppError, isOperatorError } from '../../shared/lib/app-error.ts';
 import { describeError, log, reportOperatorError } from '../../shared/lib/observability.ts';
 import { deleteOptions, isEventOf, isOurs, isRight } from './calendar-event.ts';
 import { keepOrYield } from './conflicts.ts';
-import { type Action, clockSkewSeconds, type Decision, hasUnknownWrite } from './decide.ts';
+import type { Action, Decision } from './decide.ts';
 import { type Cleaned, deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
-import { isWindowOpen, withoutFirstRead } from './doubt.ts';
+import { hasUnknownWrite, isWindowOpen, withoutFirstRead } from './doubt.ts';
 import { ensure, findLateEvent, nothingFound, repair, unknownPlace } from './ensure-event.ts';
 import { eventFound, snapshotOf } from './event-snapshot.ts';
 import { leftWithinReach, withNotFound } from './other-events.ts';
@@ -24,7 +24,7 @@ import {
   withoutCheck,
 } from './outcomes.ts';
 import { isMissing, notFound, placeIn, readEvent } from './read-event.ts';
-import { retryAfter, waitForConnection } from './retries.ts';
+import { hasTimeCome, retryAfter, waitForConnection } from './retries.ts';
 import {
   ask,
   isOtherAccount,
@@ -99,7 +99,7 @@ async function deleteOthers(
   action: Action,
 ): Promise<Cleaned> {
   const { kind } = booking.calendar;
-  const isDue = (booking.nextRun?.at ?? Number.POSITIVE_INFINITY) <= deps.clock() + clockSkewSeconds;
+  const isDue = booking.nextRun !== undefined && hasTimeCome(booking.nextRun, deps.clock());
   const mayHaveOrphans = action === 'check' ? isDue : kind === 'absent' || kind === 'in_doubt';
   const cleaned = mayHaveOrphans ? await deleteOrphans(deps, session, booking) : { booking };
   if ('hindered' in cleaned) return cleaned;

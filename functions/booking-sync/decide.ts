@@ -1,21 +1,12 @@
-import {
-  type Booking,
-  type CalendarState,
-  isPostponedRecheck,
-  knownEvent,
-  type NextRun,
-  type Presence,
-  recordedEvent,
-} from '../../shared/booking/booking.ts';
-import { deadlineOf } from '../../shared/booking/day-span.ts';
-import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import { type Booking, knownEvent, type Presence } from '../../shared/booking/booking.ts';
+import { isAway } from '../../shared/booking/former-account.ts';
 import { isGivenUp, isOpen, showsDesired } from '../../shared/booking/status.ts';
-import type { Connection, GrantedConnection } from '../../shared/connection/connection.ts';
+import { activeOf, type Connection, type GrantedConnection } from '../../shared/connection/connection.ts';
 import type { Random } from '../../shared/lib/clock.ts';
-import { postponeRecheck } from './doubt.ts';
+import { hasUnknownWrite, postponeRecheck } from './doubt.ts';
 import { leftWithinReach } from './other-events.ts';
-import { eventAbsent, giveUp, isOutranked, leaveInFormerAccount, withoutCheck } from './outcomes.ts';
-import { pause, waitForConnection } from './retries.ts';
+import { eventAbsent, giveUp, isOutranked, leaveInFormerAccount } from './outcomes.ts';
+import { isDue, isHopeless, isOutOfTime, pause, waitForConnection } from './retries.ts';
 
 /** What sync does next with a booking, decided from the booking and the connection alone. */
 
@@ -38,14 +29,12 @@ type Situation = {
   isSlotContested: boolean;
 };
 
-/** Tolerated clock skew between workers, in seconds. */
-export const clockSkewSeconds = 5;
-
 export function decideNext(situation: Situation): Decision {
   const { booking, wanted, now } = situation;
   if (isAtRest(situation)) return decideCheck(situation);
-  if (isBackingOff(situation)) return record(booking);
-  if (isAway(situation)) return { do: 'record', ...leaveInFormerAccount(booking, wanted, now) };
+  const active = activeOf(situation.connection);
+  if (isOpen(booking.nextRun) && !isDue(booking.nextRun, active, now)) return record(booking);
+  if (isAway(booking, active)) return { do: 'record', ...leaveInFormerAccount(booking, wanted, now) };
   return wanted === 'absent' ? decideRemoval(situation) : decideEntry(situation);
 }
 
@@ -56,37 +45,16 @@ function isAtRest({ booking, wanted }: Situation): boolean {
   return wanted === 'absent' ? knownEvent(booking) === undefined : showsDesired(booking, wanted);
 }
 
-/** Google is left alone until the next run is due, unless what it waits for has come. */
-function isBackingOff({ booking: { nextRun }, connection, now }: Situation): boolean {
-  if (!nextRun || isDue(nextRun, now)) return false;
-  const active = activeOf(connection);
-  switch (nextRun.why) {
-    case 'retry':
-    case 'paused':
-      return true;
-    case 'refused':
-      return active === undefined || !hasReconnected(nextRun, active);
-    case 'no_connection':
-      return active === undefined;
-    default:
-      return false;
-  }
-}
-
 /** At rest: a check or re-check that is due, a contested slot, or events that a former account can delete now. */
 function decideCheck(situation: Situation): Decision {
   const { booking, wanted, now } = situation;
-  const { nextRun } = booking;
   const active = activeOf(situation.connection);
-  const reachable = isAway(situation) ? undefined : active;
+  const reachable = isAway(booking, active) ? undefined : active;
   if (reachable && isContested(situation)) return { do: 'check', booking, wanted, connection: reachable };
-  const isReleased = reachable !== undefined && isPostponedRecheck(nextRun);
-  if (!nextRun || !(isReleased || isDue(nextRun, now))) {
-    const canClean = active !== undefined && leftWithinReach(booking, active).length > 0;
-    return canClean ? { do: 'check', booking, wanted, connection: active } : record(booking);
-  }
-  if (reachable) return act(actionAtRest(situation), situation);
-  return record(nextRun.why === 'in_doubt' ? postponeRecheck(booking, now) : withoutCheck(booking));
+  if (booking.nextRun && isDue(booking.nextRun, reachable, now))
+    return reachable ? act(actionAtRest(situation), situation) : record(postponeRecheck(booking, now));
+  const canClean = active !== undefined && leftWithinReach(booking, active).length > 0;
+  return canClean ? { do: 'check', booking, wanted, connection: active } : record(booking);
 }
 
 function isContested({ booking, wanted, isSlotContested }: Situation): boolean {
@@ -104,30 +72,26 @@ function actionAtRest({ booking, wanted }: Situation): Action {
 
 function decideRemoval(situation: Situation): Decision {
   const { booking, connection, now } = situation;
-  const isOver = hasEnded(situation);
-  if (isKnownAbsent(booking.calendar)) return record(eventAbsent(booking, now));
+  const { kind } = booking.calendar;
+  const active = activeOf(connection);
   const wasNeverConnected = connection === undefined && !knownEvent(booking);
-  const isHopeless = isOver && (wasRefusedAtEnd(situation) || !activeOf(connection));
-  if (wasNeverConnected || isHopeless) return record(eventAbsent(booking, now));
-  return activeOf(connection) ? act('remove', situation) : record(waitForConnection(situation));
+  const isKnownAbsent = kind === 'absent' || kind === 'deleted_by_owner';
+  if (isKnownAbsent || wasNeverConnected || isHopeless(booking, active, now))
+    return record(eventAbsent(booking, now));
+  return active ? act('remove', situation) : record(waitForConnection(situation));
 }
 
 function decideEntry(situation: Situation): Decision {
   const { booking, wanted, connection, now } = situation;
   const active = activeOf(connection);
+  const isKnown = knownEvent(booking) !== undefined;
   if (active && isOutranked(booking)) return act('remove', situation);
-  if (!isTooLate(situation)) return active ? act('ensure', situation) : record(waitForConnection(situation));
-  const mayExist = !knownEvent(booking) && hasUnknownWrite(booking.calendar);
+  const isTooLate = isKnown ? isHopeless(booking, active, now) : isOutOfTime(booking, now);
+  if (!isTooLate) return active ? act('ensure', situation) : record(waitForConnection(situation));
+  const mayExist = !isKnown && hasUnknownWrite(booking.calendar);
   return active && mayExist
     ? act('check', situation)
     : record(giveUp(booking, { reason: 'missed', wanted, now }));
-}
-
-/** Whether it is too late to create the event, or to change a known one. */
-function isTooLate(situation: Situation): boolean {
-  const { booking, connection } = situation;
-  if (!knownEvent(booking)) return hasEnded(situation) || hasRetriedUntilDeadline(situation);
-  return hasEnded(situation) && (!activeOf(connection) || wasRefusedAtEnd(situation));
 }
 
 function record(booking: Booking): Decision {
@@ -142,48 +106,4 @@ function act(action: Action, situation: Situation): Decision {
   const { calendarPausedUntil = 0 } = connection;
   if (calendarPausedUntil > now) return record(pause(booking, calendarPausedUntil, situation));
   return { do: action, booking, wanted, connection };
-}
-
-function activeOf(connection: Connection | undefined): GrantedConnection | undefined {
-  return connection?.status === 'active' ? connection : undefined;
-}
-
-function isDue({ at }: NextRun, now: number): boolean {
-  return at <= now + clockSkewSeconds;
-}
-
-function hasEnded({ booking: { appointment }, now }: Situation): boolean {
-  return (appointment?.endsAt ?? 0) <= now;
-}
-
-/** Whether Google has still refused the account or calendar in the last run, when the appointment was over. */
-function wasRefusedAtEnd({ booking: { nextRun, appointment } }: Situation): boolean {
-  return nextRun?.why === 'refused' && nextRun.at > (appointment?.endsAt ?? 0);
-}
-
-/** Runs have failed from before the deadline until now. A booking that was first tried after it is tried until the end. */
-function hasRetriedUntilDeadline({ booking: { nextRun, appointment }, now }: Situation): boolean {
-  const deadline = appointment ? deadlineOf(appointment) : 0;
-  const since = nextRun?.since;
-  return since !== undefined && since < deadline && deadline <= now;
-}
-
-/** Whether the event is in a Google account that the user connected before, which the connected account cannot reach. */
-function isAway({ booking, connection }: Situation): boolean {
-  const active = activeOf(connection);
-  return active !== undefined && isInFormerAccount(recordedEvent(booking), active);
-}
-
-function isKnownAbsent({ kind }: CalendarState): boolean {
-  return kind === 'absent' || kind === 'deleted_by_owner';
-}
-
-/** Whether a request without known outcome may have created an event that no record shows. */
-export function hasUnknownWrite(calendar: CalendarState): boolean {
-  return calendar.kind === 'in_doubt' && (calendar.until > 0 || calendar.notFound !== undefined);
-}
-
-/** Whether the user has connected or chosen a calendar since Google refused the account or the calendar. */
-function hasReconnected({ refusal }: NextRun, { connectedAt, choices }: GrantedConnection): boolean {
-  return refusal !== undefined && (refusal.connectedAt !== connectedAt || refusal.choices !== choices);
 }

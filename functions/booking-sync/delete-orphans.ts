@@ -2,7 +2,7 @@ import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../.
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { type CalendarFailure, deleteEvent, getEvent } from '../../shared/google/calendar.ts';
 import { deleteOptions, isOurs } from './calendar-event.ts';
-import { hasUnknownWrite } from './decide.ts';
+import { hasUnknownWrite } from './doubt.ts';
 import { isNoted, leftWithinReach, notFoundToRead, withNotFound, withoutLeftBehind } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import { isMissing, mayPass, placeIn } from './read-event.ts';

@@ -47,6 +47,11 @@ export function withDoubt(booking: Booking, until: number): Booking {
   return { ...booking, calendar: inDoubt(calendar, Math.max(windowEnd(booking), until)) };
 }
 
+/** Whether a request without known outcome may have created an event that no record shows. */
+export function hasUnknownWrite(calendar: CalendarState): boolean {
+  return calendar.kind === 'in_doubt' && (calendar.until > 0 || calendar.notFound !== undefined);
+}
+
 /** Until when a late request may change what is read: epoch second; 0 where none is known. */
 function windowEnd({ calendar }: Booking): number {
   return calendar.kind === 'in_doubt' ? calendar.until : 0;
@@ -170,11 +175,14 @@ export function recheckAt(at: number): NextRun {
   return { why: 'in_doubt', at, count: 1 };
 }
 
-/** The calendar cannot be reached: re-checked in hours, until the appointment is over, or once there is a connection. */
+/**
+ * The calendar cannot be reached: a doubt is re-checked in hours, until the appointment is over, or once there is a
+ * connection; any other check is dropped.
+ */
 export function postponeRecheck(booking: Booking, now: number): Booking {
   const { nextRun, ...rest } = booking;
   const endsAt = booking.appointment?.endsAt ?? 0;
-  if (!nextRun || endsAt <= now) return rest;
+  if (nextRun?.why !== 'in_doubt' || endsAt <= now) return rest;
   const at = Math.min(now + longestRecheckSeconds, endsAt);
   return { ...rest, nextRun: { ...nextRun, at, count: nextRun.count + 1 } };
 }

@@ -1,4 +1,10 @@
-import { appendTimeline, type Booking, type NextRun, type Presence } from '../../shared/booking/booking.ts';
+import {
+  appendTimeline,
+  type Booking,
+  isPostponedRecheck,
+  type NextRun,
+  type Presence,
+} from '../../shared/booking/booking.ts';
 import { deadlineOf } from '../../shared/booking/day-span.ts';
 import type { GrantedConnection } from '../../shared/connection/connection.ts';
 import type { CalendarFailure, CalendarFailureKind } from '../../shared/google/calendar.ts';
@@ -8,8 +14,10 @@ import { backoff } from '../../shared/lib/backoff.ts';
 import type { Moment } from './doubt.ts';
 import { giveUp, type Outcome } from './outcomes.ts';
 
-/** Runs that could not do what they were for: when the next one is due, and why. */
+/** Runs that could not do what they were for: when and why the next one is due, and when it is too late for one. */
 
+/** Tolerated clock skew between workers, in seconds. */
+const clockSkewSeconds = 5;
 /** Seconds over which the bookings of a paused calendar come back: a limit is counted by the minute. */
 const pauseSpreadSeconds = 60;
 /** Seconds between two attempts, by what prevents them. */
@@ -34,6 +42,56 @@ const problems = {
       "Google has refused calls to this user's calendar as too many. Its other bookings wait a minute, too.",
   },
 } satisfies Record<string, Problem>;
+
+/** Whether a run is due: its time has come, or what it waits for. `connection`: the working one that it would use. */
+export function isDue(nextRun: NextRun, connection: GrantedConnection | undefined, now: number): boolean {
+  if (hasTimeCome(nextRun, now)) return true;
+  switch (nextRun.why) {
+    case 'requested':
+      return true;
+    case 'refused':
+      return connection !== undefined && hasReconnected(nextRun, connection);
+    case 'no_connection':
+      return connection !== undefined;
+    case 'in_doubt':
+      return connection !== undefined && isPostponedRecheck(nextRun);
+    default:
+      return false;
+  }
+}
+
+export function hasTimeCome({ at }: NextRun, now: number): boolean {
+  return at <= now + clockSkewSeconds;
+}
+
+/** Whether the user has connected or chosen a calendar since Google refused the account or the calendar. */
+function hasReconnected({ refusal }: NextRun, { connectedAt, choices }: GrantedConnection): boolean {
+  return refusal !== undefined && (refusal.connectedAt !== connectedAt || refusal.choices !== choices);
+}
+
+/** Whether it is too late to create the event: a booking that was first tried after its deadline is tried until its end. */
+export function isOutOfTime(booking: Booking, now: number): boolean {
+  const { appointment, nextRun } = booking;
+  const deadline = appointment ? deadlineOf(appointment) : 0;
+  const since = nextRun?.since;
+  const hasRetriedUntilDeadline = since !== undefined && since < deadline && deadline <= now;
+  return hasRetriedUntilDeadline || hasEnded(booking, now);
+}
+
+/** Whether the appointment is over and the calendar was out of reach to the end: nothing can be changed in it any more. */
+export function isHopeless(
+  booking: Booking,
+  connection: GrantedConnection | undefined,
+  now: number,
+): boolean {
+  const { appointment, nextRun } = booking;
+  const wasRefusedAtEnd = nextRun?.why === 'refused' && nextRun.at > (appointment?.endsAt ?? 0);
+  return hasEnded(booking, now) && (connection === undefined || wasRefusedAtEnd);
+}
+
+function hasEnded({ appointment }: Booking, now: number): boolean {
+  return (appointment?.endsAt ?? 0) <= now;
+}
 
 /** The user has no working connection: waits until there is one, or the deadline. */
 export function waitForConnection({ booking, now, random }: Moment & { booking: Booking }): Booking {

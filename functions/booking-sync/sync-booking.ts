@@ -1,11 +1,11 @@
 import type { BusEventType } from '../../shared/aws/bus.ts';
-import { type Booking, type Presence, recordedEvent, requestRun } from '../../shared/booking/booking.ts';
-import { isInFormerAccount } from '../../shared/booking/former-account.ts';
+import { type Booking, type Presence, requestRun } from '../../shared/booking/booking.ts';
+import { isAway } from '../../shared/booking/former-account.ts';
 import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking/queue.ts';
 import { conclude, type Republish, unpublished } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import type { TokenDeps } from '../../shared/connection/access-token.ts';
-import type { Connection } from '../../shared/connection/connection.ts';
+import { activeOf } from '../../shared/connection/connection.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
 import { applyPayment, desiredPresence, type PaymentPolicy } from './apply-payment.ts';
@@ -113,13 +113,8 @@ async function prepare(
   const isChanged = !stored?.appointment || wanted !== desiredPresence(stored, deps.paymentPolicy);
   const mayCreate = wanted !== 'absent' || !stored;
   const requested = payment && isChanged ? requestRun(booking, now, { mayCreate }) : booking;
-  const isToRead = mayBeStale && !isAway(requested, connection);
+  const isToRead = mayBeStale && !isAway(requested, activeOf(connection));
   return { booking: isToRead ? maybeStale(requested, now) : requested, wanted };
-}
-
-/** Whether the event is in a former account: the calendar of the connected one says nothing about it. */
-function isAway(booking: Booking, connection: Connection | undefined): boolean {
-  return connection?.status === 'active' && isInFormerAccount(recordedEvent(booking), connection);
 }
 
 /** A message about a booking that does not exist. False where another worker has written in the meantime. */

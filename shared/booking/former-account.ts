@@ -1,6 +1,6 @@
 import { accountFingerprint, type GrantedConnection } from '../connection/connection.ts';
 import type { Problem } from '../lib/app-error.ts';
-import type { Booking } from './booking.ts';
+import { type Booking, recordedEvent } from './booking.ts';
 
 /** Events in calendars of a Google account that the user connected before, which the connected account cannot reach. */
 
@@ -17,6 +17,11 @@ export function isInFormerAccount(
 ): boolean {
   if (place?.account === undefined || place.account === accountFingerprint(connection)) return false;
   return place.calendarId === 'primary' || place.calendarId !== connection.calendarId;
+}
+
+/** Whether the event of a booking is in a former account: the calendar of the connected one says nothing about it. */
+export function isAway(booking: Booking, connection: GrantedConnection | undefined): boolean {
+  return connection !== undefined && isInFormerAccount(recordedEvent(booking), connection);
 }
 
 const inFormerAccount: Problem = {

@@ -69,6 +69,11 @@ export type DisconnectedConnection = ConnectionBase & {
   hashedCalendars?: { hash: string; until: number }[];
 };
 
+/** The connection if it works, as far as is known. */
+export function activeOf(connection: Connection | undefined): GrantedConnection | undefined {
+  return connection?.status === 'active' ? connection : undefined;
+}
+
 /**
  * A calendar that was chosen before, and until when it is searched for orphans. `account` is the fingerprint of the
  * account it was chosen with.

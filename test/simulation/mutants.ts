@@ -155,8 +155,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking that Google rejects has no event',
     file: 'functions/booking-sync/decide.ts',
-    from: 'if (isKnownAbsent(booking.calendar)) return',
-    to: "if (isKnownAbsent(booking.calendar) || booking.givenUp?.reason === 'failed') return",
+    from: 'if (isKnownAbsent || wasNeverConnected',
+    to: "if (booking.givenUp?.reason === 'failed' || isKnownAbsent || wasNeverConnected",
   },
   {
     name: 'tokens stay encrypted with the old key',
@@ -179,8 +179,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a removal does not wait for the connection',
     file: 'functions/booking-sync/decide.ts',
-    from: 'const isHopeless = isOver && (',
-    to: 'const isHopeless = (isOver || true) && (',
+    from: 'wasNeverConnected || isHopeless(booking, active, now))',
+    to: 'wasNeverConnected || active === undefined)',
   },
   {
     name: 'a hold is checked for ever',
@@ -202,8 +202,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking waits beyond its end',
     file: 'functions/booking-sync/decide.ts',
-    from: 'return hasEnded(situation) && (!activeOf(connection) || wasRefusedAtEnd(situation));',
-    to: 'return false;',
+    from: 'isKnown ? isHopeless(booking, active, now) :',
+    to: 'isKnown ? false :',
   },
   {
     name: 'a disconnect drops the former calendars',
