@@ -201,6 +201,12 @@ export function desiredPresence(booking: Booking, policy: PaymentPolicy): Presen
   return holdsSlot(booking) ? 'tentative' : 'absent';
 }
 
+/** Whether this payment of the booking calls for an event. */
+export function doesCount(booking: Booking, paymentId: string, policy: PaymentPolicy): boolean {
+  const facts = paymentOf(booking, paymentId);
+  return facts !== undefined && counts(standingOf(facts), policy);
+}
+
 function counts(standing: PaymentStanding, policy: PaymentPolicy): boolean {
   switch (standing) {
     case 'paid':

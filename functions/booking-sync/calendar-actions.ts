@@ -10,7 +10,7 @@ import { deleteOptions, isEventOf, isOurs, isRight } from './calendar-event.ts';
 import { keepOrYield } from './conflicts.ts';
 import type { Action, Decision } from './decide.ts';
 import { type Cleaned, deleteFoundAgain, deleteLeftBehind, deleteOrphans } from './delete-orphans.ts';
-import { hasUnknownWrite, isWindowOpen, withoutFirstRead } from './doubt.ts';
+import { hasUnknownWrite, inDoubtSeconds, isWindowOpen, withDoubt, withoutFirstRead } from './doubt.ts';
 import { ensure, findLateEvent, nothingFound, repair, unknownPlace } from './ensure-event.ts';
 import { eventFound, snapshotOf } from './event-snapshot.ts';
 import { leftWithinReach, withNotFound } from './other-events.ts';
@@ -32,7 +32,6 @@ import {
   recordFailure,
   requestDeletion,
   type Session,
-  withOpenWrite,
 } from './session.ts';
 import type { SyncDeps } from './sync-booking.ts';
 
@@ -53,7 +52,15 @@ export async function runAction(
   try {
     const access = await getAccess(deps, connection);
     if (isOtherAccount(access.connection, connection)) return undefined;
-    session = { access, refreshed: false, until: validUntil, wanted, hasOpenWrite: false, ownDeletions };
+    session = {
+      access,
+      refreshed: false,
+      until: validUntil,
+      wanted,
+      hasOpenWrite: false,
+      hasWritten: false,
+      ownDeletions,
+    };
     const cleaned = await deleteOthers(deps, session, booking, action);
     if ('hindered' in cleaned) return isCheck ? checkLater(booking, deps.clock()) : cleaned.hindered;
     booking = await deleteLeftBehind(deps, session, cleaned.booking);
@@ -77,7 +84,7 @@ function contested(action: Action, isAtRest: boolean): ActionOf {
   };
 }
 
-/** The outcome of a run that something other than Calendar has ended. */
+/** The outcome of a run that something other than Calendar has ended. What it has written before is not on record. */
 function afterError(
   { clock, random }: SyncDeps,
   session: Session | undefined,
@@ -85,7 +92,8 @@ function afterError(
   { code, message }: AppError,
 ): Outcome {
   const moment = { now: clock(), random };
-  const left = session ? withOpenWrite(session, booking, moment.now) : booking;
+  const mayDiffer = session !== undefined && (session.hasOpenWrite || session.hasWritten);
+  const left = mayDiffer ? withDoubt(booking, moment.now + inDoubtSeconds) : booking;
   return code === 'reauthorization_required'
     ? { booking: waitForConnection({ booking: left, ...moment }) }
     : retryAfter(left, { code, message }, moment);

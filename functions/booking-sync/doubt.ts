@@ -47,6 +47,13 @@ export function withDoubt(booking: Booking, until: number): Booking {
   return { ...booking, calendar: inDoubt(calendar, Math.max(windowEnd(booking), until)) };
 }
 
+/** `booking` whose event was perhaps not deleted by its owner, but by a run of ours that has crashed. */
+export function withDoubtfulDeletion(booking: Booking): Booking {
+  const { calendar } = booking;
+  if (calendar.kind !== 'deleted_by_owner') return booking;
+  return { ...booking, calendar: { kind: 'in_doubt', event: calendar.event, until: 0 } };
+}
+
 /** Whether a request without known outcome may have created an event that no record shows. */
 export function hasUnknownWrite(calendar: CalendarState): boolean {
   return calendar.kind === 'in_doubt' && (calendar.until > 0 || calendar.notFound !== undefined);

@@ -24,8 +24,8 @@ import { hasJustGivenUp, olderEventProblems, withLeftBehind, withoutNotFound } f
 
 /** Seconds after which another worker takes over what this run has only begun. */
 const takeoverSeconds = 60;
-/** Seconds until a check that failed is repeated. */
-const checkAgainSeconds = 3600;
+/** Seconds until a check that failed is repeated, and a re-check that is to end a doubt near the deadline. */
+const checkAgainSeconds = { rest: 3600, doubt: 300 };
 /** Seconds after which a Meet link is read for that Google was still making, first and at most. */
 const meetSeconds = { first: 60, longest: 6 * 3600 };
 /** Seconds before an appointment at which its event is checked, where it was created well before that. */
@@ -91,13 +91,18 @@ function withNextCheck(booking: Booking, count: number, now: number): Booking {
   return dayBefore > now ? { ...booking, nextRun: { why: 'check', at: dayBefore, count: 1 } } : booking;
 }
 
-/** The check failed. The event is assumed to exist, and checked again before the deadline. */
+/** The check failed: repeated before the deadline, and a doubt is read again until the appointment is over. */
 export function checkLater(booking: Booking, now: number): Outcome {
-  const { nextRun, ...rest } = booking;
-  const at = now + checkAgainSeconds;
-  const isWorthIt = booking.appointment !== undefined && at < deadlineOf(booking.appointment);
+  const { nextRun, appointment, ...rest } = booking;
+  if (!appointment) return { booking: rest };
+  const count = nextRun?.count ?? 1;
+  const at = now + checkAgainSeconds.rest;
   const why = nextRun?.why === 'in_doubt' ? 'in_doubt' : 'check';
-  return { booking: isWorthIt ? { ...rest, nextRun: { why, at, count: nextRun?.count ?? 1 } } : rest };
+  const checked = { ...rest, appointment };
+  if (at < deadlineOf(appointment)) return { booking: { ...checked, nextRun: { why, at, count } } };
+  if (why === 'check' || appointment.endsAt <= now) return { booking: checked };
+  const soon = Math.min(now + checkAgainSeconds.doubt, appointment.endsAt);
+  return { booking: { ...checked, nextRun: { why, at: soon, count } } };
 }
 
 /** Another booking keeps the slot. Recorded before the event is deleted: a crash in between leaves an event to delete. */

@@ -168,6 +168,9 @@ async function findMoved(deps: SyncDeps, session: Session, place: EventPlace | u
   return isComplete ? { is: 'nowhere' } : undefined;
 }
 
+/** Reasons for which Google refuses one calendar, and not the account. */
+const ofOneCalendar = new Set(['forbidden', 'requiredAccessLevel', 'forbiddenForNonOrganizer']);
+
 /** What the answer of one calendar says; undefined where that calendar could not be searched. */
 function resultOf({
   calendarId,
@@ -179,7 +182,8 @@ function resultOf({
   if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };
   if (found.ok || isMissing(found.failure)) return { is: 'nowhere' };
   const { failure } = found;
-  return mayPass(failure) || failure.kind === 'operator' ? failure : undefined;
+  const isAccount = failure.kind === 'account_refused' && !ofOneCalendar.has(failure.reason);
+  return mayPass(failure) || failure.kind === 'operator' || isAccount ? failure : undefined;
 }
 
 export function mayPass({ kind }: CalendarFailure): boolean {

@@ -36,6 +36,8 @@ export type Session = {
   wanted: Presence;
   /** A write of this run has no known outcome: Google may have applied it, or may yet. */
   hasOpenWrite: boolean;
+  /** A write of this run has succeeded. */
+  hasWritten: boolean;
   /** Deletions that were requested while this message was processed. */
   ownDeletions: OwnDeletions;
 };
@@ -100,7 +102,8 @@ export async function askToWrite<T>(
     if (!one.ok && one.failure.kind === 'transient') session.hasOpenWrite = true;
     return one;
   });
-  if (answer.ok) session.hasOpenWrite = false;
+  session.hasOpenWrite &&= !answer.ok;
+  session.hasWritten ||= answer.ok;
   return answer;
 }
 

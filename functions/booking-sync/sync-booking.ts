@@ -8,12 +8,12 @@ import type { TokenDeps } from '../../shared/connection/access-token.ts';
 import { activeOf } from '../../shared/connection/connection.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
-import { applyPayment, desiredPresence, type PaymentPolicy } from './apply-payment.ts';
+import { applyPayment, desiredPresence, doesCount, type PaymentPolicy } from './apply-payment.ts';
 import { bookingEvent, newlyOrphaned } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';
 import { decideNext } from './decide.ts';
-import { inDoubtSeconds, maybeStale, withDoubt, withoutFirstRead } from './doubt.ts';
+import { inDoubtSeconds, maybeStale, withDoubt, withDoubtfulDeletion, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { withOwnDeletions } from './other-events.ts';
 import { contended, detachPayment, maxRounds, savePointer, saveTombstone } from './payment-pointer.ts';
@@ -40,6 +40,8 @@ type Run = {
   isSlotContested: boolean;
   /** An earlier run, or an earlier round of this one, may have called Google without recording it. */
   mayBeStale: boolean;
+  /** Another run may have received the message, too. */
+  isSuspected: boolean;
   republish: Republish;
   ownDeletions: OwnDeletions;
   /** Bookings that were recorded. */
@@ -59,6 +61,7 @@ export async function syncBooking(
   const run: Run = {
     isSlotContested: message.type === 'sync' && message.checkSlot === true,
     mayBeStale: false,
+    isSuspected: false,
     republish: 'no',
     ownDeletions: new Map(),
     recorded: new Set(),
@@ -66,6 +69,7 @@ export async function syncBooking(
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
     if (delivery.repeated || isOld(message, readAt)) suspectOtherRun(run);
+    const { isSuspected } = run;
     const snapshot = await loadSnapshot(deps, message);
     const prepared = await prepare(deps, snapshot, run);
     if (!prepared) {
@@ -73,7 +77,9 @@ export async function syncBooking(
       continue;
     }
     const isDone = await syncOnce(deps, prepared, snapshot, run, readAt + snapshotSeconds);
-    if (isDone && (await recordPointer(deps, message, snapshot, prepared.booking, run))) return;
+    const isRecorded = isDone && (await recordPointer(deps, message, snapshot, prepared.booking, run));
+    // A round that took so long that another run may have received the message is followed by one that knows.
+    if (isRecorded && (isSuspected || !isOld(message, deps.clock()))) return;
   }
   throw contended();
 }
@@ -83,7 +89,8 @@ export async function syncBooking(
  * publishing and saving, or between a booking and its pointer.
  */
 function suspectOtherRun(run: Run): void {
-  if (run.mayBeStale) return;
+  if (run.isSuspected) return;
+  run.isSuspected = true;
   run.mayBeStale = true;
   if (run.republish === 'no') run.republish = 'same';
 }
@@ -113,8 +120,11 @@ async function prepare(
   const isChanged = !stored?.appointment || wanted !== desiredPresence(stored, deps.paymentPolicy);
   const mayCreate = wanted !== 'absent' || !stored;
   const requested = payment && isChanged ? requestRun(booking, now, { mayCreate }) : booking;
-  const isToRead = mayBeStale && !isAway(requested, activeOf(connection));
-  return { booking: isToRead ? maybeStale(requested, now) : requested, wanted };
+  if (!mayBeStale || isAway(requested, activeOf(connection))) return { booking: requested, wanted };
+  // An earlier run of the message may have deleted the event, before another payment counted.
+  const mayHaveDeleted =
+    payment && applied !== stored && !doesCount(booking, payment.paymentId, deps.paymentPolicy);
+  return { booking: maybeStale(mayHaveDeleted ? withDoubtfulDeletion(requested) : requested, now), wanted };
 }
 
 /** A message about a booking that does not exist. False where another worker has written in the meantime. */

@@ -349,6 +349,36 @@ export const mutants: Mutant[] = [
     from: '  if ((current?.version ?? 0) !== booking.version) throw snapshotExpired();\n',
     to: '',
   },
+  {
+    name: 'a doubt near the deadline is not re-checked',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: "if (why === 'check' || appointment.endsAt <= now)",
+    to: 'if (now > 0)',
+  },
+  {
+    name: 'a round that took long does not suspect another run',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'if (isRecorded && (isSuspected ||',
+    to: 'if (isRecorded && (true || isSuspected ||',
+  },
+  {
+    name: "a deletion of a crashed run counts as the owner's",
+    file: 'functions/booking-sync/doubt.ts',
+    from: "  if (calendar.kind !== 'deleted_by_owner') return booking;\n  return { ...booking, calendar: { kind: 'in_doubt', event: calendar.event, until: 0 } };",
+    to: '  return calendar ? booking : booking;',
+  },
+  {
+    name: 'a write before an error causes no doubt',
+    file: 'functions/booking-sync/calendar-actions.ts',
+    from: '(session.hasOpenWrite || session.hasWritten)',
+    to: 'session.hasOpenWrite',
+  },
+  {
+    name: 'a refused account counts as a calendar without the event',
+    file: 'functions/booking-sync/read-event.ts',
+    from: '!ofOneCalendar.has(failure.reason)',
+    to: '!ofOneCalendar',
+  },
 ];
 
 /** Changes the code as it is loaded, in this thread. Throws where the code is not as the mutant expects it. */
