@@ -19,7 +19,7 @@ import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 /** The bus events of a booking and its payments. */
 
 /** An event of a concluded booking. Its id is derived from what it says, so a repetition carries the same one. */
-export function bookingEvent(type: BusEventType, booking: Booking, now: number): BusEvent {
+export function bookingEvent(type: BusEventType, booking: Booking, time: string): BusEvent {
   const { bookingId, userId, published } = booking;
   const event = knownEvent(booking);
   const paymentId = mainPayment(booking);
@@ -29,7 +29,7 @@ export function bookingEvent(type: BusEventType, booking: Booking, now: number):
   return omitUndefined({
     type,
     id: `${type}:${bookingId}:${number}-${key}`,
-    time: toIso(now),
+    time,
     userId,
     bookingId,
     paymentId,

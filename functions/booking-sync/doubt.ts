@@ -50,7 +50,7 @@ export function withDoubt(booking: Booking, until: number): Booking {
 /** `booking` whose event was perhaps not deleted by its owner, but by a run of ours that has crashed. */
 export function withDoubtfulDeletion(booking: Booking): Booking {
   const { calendar } = booking;
-  if (calendar.kind !== 'deleted_by_owner') return booking;
+  if (calendar.kind !== 'deleted_by_owner') return withoutFirstRead(booking);
   return { ...booking, calendar: { kind: 'in_doubt', event: calendar.event, until: 0 } };
 }
 

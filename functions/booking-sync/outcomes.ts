@@ -49,8 +49,10 @@ export function eventShown(
   { now, mayBeUndone, partProblems }: { now: number; mayBeUndone: boolean; partProblems: Problem[] },
 ): Outcome {
   const { nextRun: _, givenUp: __, calendar, ...rest } = booking;
-  // A slot that was held beside another appointment is no freer for being paid.
-  const kept = knownEvent(booking)?.tentative ? booking.problems.filter(isConflict) : [];
+  // A slot beside another appointment is no freer for being paid or read again.
+  const known = knownEvent(booking);
+  const isSame = known?.tentative || known?.revision === booking.revision;
+  const kept = isSame ? booking.problems.filter(isConflict) : [];
   const shown: Booking = {
     ...rest,
     calendar: { kind: 'present', event },

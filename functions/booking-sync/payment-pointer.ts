@@ -101,7 +101,7 @@ export async function detachPayment(
     const { booking, events } = conclude(stored, left, { wanted, now, republish });
     const published = [
       ...orphanedEvents(entry, { facts, userId: booking.userId, paidBookingId }, now),
-      ...events.map((type) => bookingEvent(type, booking, now)),
+      ...events.map((type) => bookingEvent(type, booking, booking.updatedAt)),
     ];
     if (published.length > 0) await deps.bus.publish(...published);
     if (!(await deps.bookings.save(booking))) continue;

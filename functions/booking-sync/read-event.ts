@@ -169,7 +169,7 @@ async function findMoved(deps: SyncDeps, session: Session, place: EventPlace | u
 }
 
 /** Reasons for which Google refuses one calendar, and not the account. */
-const ofOneCalendar = new Set(['forbidden', 'requiredAccessLevel', 'forbiddenForNonOrganizer']);
+const ofOneCalendar = new Set(['forbidden', 'forbiddenForNonOrganizer']);
 
 /** What the answer of one calendar says; undefined where that calendar could not be searched. */
 function resultOf({

@@ -7,6 +7,7 @@ import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import type { TokenDeps } from '../../shared/connection/access-token.ts';
 import { activeOf } from '../../shared/connection/connection.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
+import { laterThan } from '../../shared/lib/clock.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
 import { applyPayment, desiredPresence, doesCount, type PaymentPolicy } from './apply-payment.ts';
 import { bookingEvent, newlyOrphaned } from './booking-events.ts';
@@ -164,7 +165,7 @@ async function syncOnce(
   }
   const left = withOwnDeletions(outcome.booking, booking, ownDeletions);
   const concluded = conclude(stored, left, { wanted, now: deps.clock(), republish: run.republish });
-  const saved = await publish(deps, concluded.booking, concluded.events).then(
+  const saved = await publish(deps, concluded.booking, concluded.events, stored).then(
     () => concluded.booking,
     (error: unknown) => {
       // Nothing runs again for a booking without an appointment but this message.
@@ -216,8 +217,15 @@ function notPublished(
 }
 
 /** Published before it is stored: after a crash in between, the redelivered message publishes it again. */
-async function publish({ bus, clock }: SyncDeps, booking: Booking, events: BusEventType[]): Promise<void> {
-  if (events.length > 0) await bus.publish(...events.map((type) => bookingEvent(type, booking, clock())));
+async function publish(
+  { bus, clock }: SyncDeps,
+  booking: Booking,
+  events: BusEventType[],
+  stored: Booking | undefined,
+): Promise<void> {
+  if (events.length === 0) return;
+  const time = booking === stored ? laterThan(booking.updatedAt, clock()) : booking.updatedAt;
+  await bus.publish(...events.map((type) => bookingEvent(type, booking, time)));
 }
 
 async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {

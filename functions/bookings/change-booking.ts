@@ -14,7 +14,7 @@ import { answered, isOpen, unpublished, withStatus } from '../../shared/booking/
 import type { BookingStore } from '../../shared/booking/store.ts';
 import type { BookingView } from '../../shared/http/api-schemas.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
-import { type Clock, toIso } from '../../shared/lib/clock.ts';
+import { type Clock, laterThan, toIso } from '../../shared/lib/clock.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
@@ -162,7 +162,7 @@ function withRetry(booking: Booking, now: number): Booking | undefined {
   const { givenUp: _, ...rest } = booking;
   const requested = requestRun(canRetry ? unpublished(rest) : booking, now, { mayCreate: true });
   const timeline = appendTimeline(booking.timeline, now, 'retry requested');
-  return withStatus({ ...requested, timeline, updatedAt: toIso(now) });
+  return withStatus({ ...requested, timeline, updatedAt: laterThan(booking.updatedAt, now) });
 }
 
 /** The same times keep the instants that sync has recorded, from the zone of the calendar or from Google's answer. */
@@ -182,7 +182,7 @@ function withNextRevision(booking: Booking, now: number, what: string): Booking 
     ...booking,
     revision: booking.revision + 1,
     timeline: appendTimeline(booking.timeline, now, what),
-    updatedAt: toIso(now),
+    updatedAt: laterThan(booking.updatedAt, now),
   };
   if (!needsSync(next)) return answered(withStatus({ ...next, problems: [] }));
   const isWaiting = booking.nextRun?.why === 'no_connection';

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { BusEventType } from '../aws/bus-events.ts';
-import { toIso } from '../lib/clock.ts';
+import { laterThan } from '../lib/clock.ts';
 import {
   appendTimeline,
   type Booking,
@@ -170,7 +170,7 @@ export function conclude(
     ...booking,
     ...(published ? { published } : {}),
     timeline: timelineOf(stored, booking, isNew ? said.type : undefined, now),
-    updatedAt: toIso(now),
+    updatedAt: laterThan(stored?.updatedAt, now),
   };
   const events = published ? [published.type] : [];
   if (isBesideAnother(stored, booking, events)) events.push('booking.conflict');

@@ -20,6 +20,11 @@ export function toIso(epochSeconds: number): string {
   return new Date(epochSeconds * 1000).toISOString().replace('.000Z', 'Z');
 }
 
+/** The first whole second from `now` on that is later than `before`, RFC 3339: clocks of workers differ by some seconds. */
+export function laterThan(before: string | undefined, now: number): string {
+  return toIso(before === undefined ? now : Math.max(now, Math.floor(Date.parse(before) / 1000) + 1));
+}
+
 /** Whether a day such as `2026-02-28` exists. Date.parse alone turns 30 February into 2 March. */
 export function dayExists(day: string): boolean {
   const at = Date.parse(`${day}T00:00:00Z`);

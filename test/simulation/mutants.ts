@@ -55,7 +55,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a redelivered message trusts the record',
     file: 'functions/booking-sync/sync-booking.ts',
-    from: '  if (run.mayBeStale) return;\n',
+    from: '  if (run.isSuspected) return;\n',
     to: '  return;\n',
   },
   {
@@ -96,12 +96,12 @@ export const mutants: Mutant[] = [
   {
     name: 'a status is published after it is stored',
     file: 'functions/booking-sync/sync-booking.ts',
-    from: 'const saved = await publish(deps, concluded.booking, concluded.events).then(',
+    from: 'const saved = await publish(deps, concluded.booking, concluded.events, stored).then(',
     to: 'const saved = await Promise.resolve().then(',
     also: {
       file: 'functions/booking-sync/sync-booking.ts',
       from: "    if (isPublished) run.republish = 'no';",
-      to: '    await publish(deps, concluded.booking, concluded.events);',
+      to: '    await publish(deps, concluded.booking, concluded.events, stored);',
     },
   },
   {
@@ -364,7 +364,7 @@ export const mutants: Mutant[] = [
   {
     name: "a deletion of a crashed run counts as the owner's",
     file: 'functions/booking-sync/doubt.ts',
-    from: "  if (calendar.kind !== 'deleted_by_owner') return booking;\n  return { ...booking, calendar: { kind: 'in_doubt', event: calendar.event, until: 0 } };",
+    from: "  if (calendar.kind !== 'deleted_by_owner') return withoutFirstRead(booking);\n  return { ...booking, calendar: { kind: 'in_doubt', event: calendar.event, until: 0 } };",
     to: '  return calendar ? booking : booking;',
   },
   {
@@ -378,6 +378,12 @@ export const mutants: Mutant[] = [
     file: 'functions/booking-sync/read-event.ts',
     from: '!ofOneCalendar.has(failure.reason)',
     to: '!ofOneCalendar',
+  },
+  {
+    name: 'a conflict is forgotten when its event is read again',
+    file: 'functions/booking-sync/outcomes.ts',
+    from: 'known?.tentative || known?.revision === booking.revision;',
+    to: 'known?.tentative;',
   },
 ];
 

@@ -8,6 +8,7 @@ import {
   maybeStale,
   postponeRecheck,
   withDoubt,
+  withDoubtfulDeletion,
 } from '../../functions/booking-sync/doubt.ts';
 import type { Booking, CalendarState, NextRun } from '../../shared/booking/booking.ts';
 import { appointment, endsAt, now, paidBooking, present, snapshot } from '../fakes/booking.ts';
@@ -218,6 +219,18 @@ describe('nothing at the id of a new event', () => {
     const ending = (left: number) => ({ appointment: { ...appointment, endsAt: now + left } });
     expect(await again(60, ending(67))).toBe(66);
     expect(await again(60, ending(66))).toBe(0);
+  });
+});
+
+describe('a deletion that may be by a crashed run', () => {
+  it('is in doubt, also where it counted as a deletion by the owner', () => {
+    const deleted = paidBooking({ calendar: { kind: 'deleted_by_owner', event: snapshot } });
+    expect(withDoubtfulDeletion(deleted).calendar).toEqual({ kind: 'in_doubt', event: snapshot, until: 0 });
+    const notFound = { calendarId: 'primary', eventId: 'e', since: now - 30 };
+    const doubted = paidBooking({ calendar: { kind: 'in_doubt', event: snapshot, until: 9, notFound } });
+    expect(withDoubtfulDeletion(doubted).calendar).toEqual({ kind: 'in_doubt', event: snapshot, until: 9 });
+    const known = paidBooking({ calendar: present() });
+    expect(withDoubtfulDeletion(known)).toBe(known);
   });
 });
 

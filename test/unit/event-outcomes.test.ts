@@ -49,6 +49,14 @@ describe('an event that shows the desired state', () => {
     expect(shown(booking)).toEqual({ booking: { ...rest, calendar: present(), problems: [other] } });
   });
 
+  it('stays in conflict where it showed the desired state before', () => {
+    const conflict = [conflictProblems.busy];
+    const kept = (revision: number) =>
+      shown(paidBooking({ revision, calendar: present(), problems: conflict })).booking.problems;
+    expect(kept(1)).toEqual([...conflict, other]);
+    expect(kept(2)).toEqual([other]);
+  });
+
   it('is checked a day before it begins', () => {
     expect(shown(inAWeek()).booking.nextRun).toEqual({ why: 'check', at: now + 6 * 86_400, count: 1 });
     expect(shown(inAWeek(), { event: { ...snapshot, tentative: true } }).booking.nextRun).toBeUndefined();
@@ -148,6 +156,15 @@ describe('a check that failed', () => {
     expect(checkLater(booking, startsAt - 3601).booking.nextRun?.at).toBe(startsAt - 1);
     const { appointment: _, ...without } = booking;
     expect(checkLater(without, now).booking.nextRun).toBeUndefined();
+  });
+
+  it('ends a doubt near the deadline in minutes, until the appointment is over', () => {
+    const doubted = paidBooking({ calendar: window, nextRun: run('in_doubt') });
+    const again = (at: number) => checkLater(doubted, at).booking.nextRun;
+    expect(again(now)).toEqual(recheck(now + 3600));
+    expect(again(startsAt - 3600)).toEqual(recheck(startsAt - 3300));
+    expect(again(endsAt - 60)).toEqual(recheck(endsAt));
+    expect(again(endsAt)).toBeUndefined();
   });
 });
 

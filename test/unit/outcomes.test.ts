@@ -8,6 +8,7 @@ import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { conclude } from '../../shared/booking/status.ts';
 import type { CalendarEvent } from '../../shared/google/calendar.ts';
 import type { CalendarFailure, CalendarFailureKind } from '../../shared/google/calendar-failures.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import { appointment, facts, now } from '../fakes/booking.ts';
 
 const middle = () => 0.5;
@@ -55,6 +56,13 @@ describe('a payment', () => {
       booking: { status: 'pending' },
       events: [],
     });
+  });
+
+  it('a booking is recorded at a later time than before, also by a worker whose clock is behind', () => {
+    const stored = { ...paid, updatedAt: toIso(now + 3) };
+    const changed = { ...stored, cancelledAt: toIso(now) };
+    expect(conclude(stored, changed, confirmed).booking.updatedAt).toBe(toIso(now + 4));
+    expect(conclude(stored, changed, { ...confirmed, now: now + 9 }).booking.updatedAt).toBe(toIso(now + 9));
   });
 
   it('a redelivered payment changes nothing', () => {
