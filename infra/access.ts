@@ -1,6 +1,6 @@
 import { Stack } from 'aws-cdk-lib';
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
-import type { EventBus } from 'aws-cdk-lib/aws-events';
+import type { IEventBus } from 'aws-cdk-lib/aws-events';
 import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
@@ -84,7 +84,7 @@ export function consumeFrom(queue: Queue): Access {
 }
 
 /** Publishes under our own source only. */
-export function publishTo(bus: EventBus): Access {
+export function publishTo(bus: IEventBus): Access {
   return {
     environment: { [env.eventBus]: bus.eventBusName },
     statements: [

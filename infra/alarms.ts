@@ -10,9 +10,9 @@ import {
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import type { Key } from 'aws-cdk-lib/aws-kms';
-import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
-import { Topic } from 'aws-cdk-lib/aws-sns';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
@@ -30,15 +30,19 @@ interface AlarmsProps {
   readonly deadLetters: Queue;
   /** Absent without `eventsUrl`. */
   readonly undeliveredEvents: Queue | undefined;
-  readonly functions: readonly LambdaFunction[];
-  readonly key: Key;
+  readonly functions: readonly IFunction[];
+  readonly key: IKey;
   readonly email: string | undefined;
+  /** Gets the alarms instead of a topic for `email`. */
+  readonly topic: ITopic | undefined;
 }
 
 /** The few things that a person must look at: everything else recovers, and is visible in the tables. */
 export function alarms(scope: Construct, props: AlarmsProps): void {
   const group = new Construct(scope, 'Alarms');
-  const action = props.email ? new SnsAction(alarmTopic(group, props.key, props.email)) : undefined;
+  const own = ownOf(Stack.of(scope));
+  const topic = props.topic ?? (props.email ? alarmTopic(group, props.key, props.email) : undefined);
+  const action = topic && new SnsAction(topic);
   const period = Duration.minutes(5);
 
   const alarm = (
@@ -114,18 +118,22 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     1,
   );
   for (const name of names) {
-    alarm('WebhooksRejected', rejectedWhileNoneVerifies(name, quarter), 5, 1, pascalCase(name));
+    alarm('WebhooksRejected', rejectedWhileNoneVerifies(own, name, quarter), 5, 1, pascalCase(name));
   }
 }
 
-function own(metricName: MetricName, period: Duration, dimensionsMap: Record<string, string> = {}): Metric {
-  return new Metric({
-    namespace: metricNamespace,
-    metricName,
-    period,
-    statistic: Stats.SUM,
-    ...(Object.keys(dimensionsMap).length > 0 ? { dimensionsMap } : {}),
-  });
+/** A metric of this stack's own. */
+type Own = (name: MetricName, period: Duration, dimensions?: Record<string, string>) => Metric;
+
+function ownOf({ stackName }: Stack): Own {
+  return (metricName, period, dimensions = {}) =>
+    new Metric({
+      namespace: metricNamespace,
+      metricName,
+      period,
+      statistic: Stats.SUM,
+      dimensionsMap: { stack: stackName, ...dimensions },
+    });
 }
 
 function sumOf(label: string, metrics: Metric[], period = Duration.minutes(5)): MathExpression {
@@ -146,7 +154,7 @@ const unreadable: ErrorCode[] = ['invalid_json', 'unsupported_event_format'];
 const secretPositions = ['0', '1', '2', '3'];
 
 /** Webhooks of a provider that were rejected; 0 where one was accepted in the same period. */
-function rejectedWhileNoneVerifies(provider: string, period: Duration): MathExpression {
+function rejectedWhileNoneVerifies(own: Own, provider: string, period: Duration): MathExpression {
   const rejected = rejections.map((code) => own('WebhookRejected', period, { provider, code }));
   const verified = secretPositions.map((secret) => own('WebhookVerified', period, { provider, secret }));
   const sum = (name: string, metrics: Metric[]) =>
@@ -161,7 +169,7 @@ function rejectedWhileNoneVerifies(provider: string, period: Duration): MathExpr
   });
 }
 
-function alarmTopic(scope: Construct, key: Key, email: string): Topic {
+function alarmTopic(scope: Construct, key: IKey, email: string): Topic {
   const topic = new Topic(scope, 'Topic', { masterKey: key, enforceSSL: true });
   topic.addSubscription(new EmailSubscription(email));
   Validations.of(topic).acknowledge({

@@ -1,8 +1,9 @@
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import * as v from 'valibot';
 import { emailAddress, redactedMessages } from '../shared/lib/schemas.ts';
+import { nearestTo } from './nearest.ts';
 
-const number = v.pipe(v.unknown(), v.transform(Number), v.number(), v.finite());
+const number = v.pipe(v.union([v.number(), v.string()]), v.transform(Number), v.number(), v.finite());
 const whole = (min: number, max: number) =>
   v.pipe(number, v.safeInteger('Invalid input: expected a whole number'), v.minValue(min), v.maxValue(max));
 const httpsUrl = v.pipe(
@@ -17,15 +18,21 @@ const httpsUrl = v.pipe(
     return !username && !password && !hash && !url.includes('#');
   }, 'Invalid input: expected a URL without user name, password and fragment'),
 );
+const domainPattern = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/;
 const cancelOrKeep = v.picklist(['cancel', 'keep']);
 
-/**
- * Every option of a deployment, with its description and default: docs/configuration.md is made of them. Each is a key of
- * the CDK context: `npx cdk deploy -c logRetentionDays=90`, or under "context" in cdk.json.
- */
+const flag = v.optional(
+  v.pipe(
+    v.union([v.boolean(), v.literal('true'), v.literal('false')], 'Invalid input: expected true or false'),
+    v.transform((value) => value === true || value === 'true'),
+  ),
+  false,
+);
+
+/** Every option of a deployment, with its description and default: docs/configuration.md is made of them. */
 export const stackConfig = v.strictObject({
   publicUrl: option(
-    'The `https://…` address where browsers reach the API, when it has a domain of its own. The stack uses it in links; map the domain to the API yourself. The API then no longer answers at its own address.',
+    'The `https://…` address where browsers reach the API, where you map a domain to it yourself or a proxy stands before it. The API then no longer answers at its own address.',
     v.optional(
       v.pipe(
         httpsUrl,
@@ -36,15 +43,46 @@ export const stackConfig = v.strictObject({
   ),
   keepDefaultEndpoint: option(
     'With `publicUrl`: `true` lets the API answer at its own address too, for a proxy that forwards there and until the domain is mapped. A firewall in front of the domain does not protect that address.',
+    flag,
+  ),
+  domainName: option(
+    'A domain for the API, such as `calendar.example.com`: the stack maps it, and `publicUrl` follows from it. Needs `hostedZoneId` and `hostedZoneName`, or `certificateArn`.',
     v.optional(
       v.pipe(
-        v.union(
-          [v.boolean(), v.literal('true'), v.literal('false')],
-          'Invalid input: expected true or false',
-        ),
-        v.transform((value) => value === true || value === 'true'),
+        v.string(),
+        v.trim(),
+        v.toLowerCase(),
+        v.regex(domainPattern, 'Invalid input: expected a domain name'),
       ),
-      'false',
+    ),
+  ),
+  hostedZoneId: option(
+    'With `domainName`: the Route 53 zone for its records and its certificate.',
+    v.optional(
+      v.pipe(v.string(), v.regex(/^Z[A-Z0-9]{1,31}$/, 'Invalid input: expected the id of a hosted zone')),
+    ),
+  ),
+  hostedZoneName: option(
+    'With `hostedZoneId`: the name of that zone, such as `example.com`.',
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.trim(),
+        v.toLowerCase(),
+        v.regex(domainPattern, 'Invalid input: expected a domain name'),
+      ),
+    ),
+  ),
+  certificateArn: option(
+    'With `domainName`: a certificate for it in the region of the stack, instead of one that the stack makes.',
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(
+          /^arn:[\w-]+:acm:[\w-]+:\d{12}:certificate\/[\w-]+$/,
+          'Invalid input: expected the ARN of a certificate',
+        ),
+      ),
     ),
   ),
   returnOrigins: option(
@@ -115,8 +153,8 @@ export const stackConfig = v.strictObject({
     'Scopes that connect asks for beyond creating events, separated by spaces: `calendar-list`, `free-busy`. Google then shows a box for each.',
     v.optional(
       v.pipe(
-        v.string(),
-        v.transform((names) => names.split(/\s+/).filter(Boolean)),
+        v.union([v.string(), v.array(v.string())]),
+        v.transform((names) => (typeof names === 'string' ? names.split(/\s+/).filter(Boolean) : names)),
         v.array(v.picklist(['calendar-list', 'free-busy'])),
       ),
       '',
@@ -149,17 +187,71 @@ function option<const Schema extends v.GenericSchema>(description: string, schem
   return v.pipe(schema, v.description(description));
 }
 
+/** The options as a deployment is defined with, and with all defaults. */
+export type Options = v.InferInput<typeof stackConfig>;
 export type StackConfig = v.InferOutput<typeof stackConfig>;
 
+/** Options that mean nothing, or something else than they seem to, without another one. */
+const dependencies: { broken: (config: StackConfig) => boolean; says: string }[] = [
+  {
+    broken: ({ onConflict, optionalScopes }) =>
+      onConflict !== 'create' && !optionalScopes.includes('free-busy'),
+    says: 'onConflict "flag" and "hold" need "free-busy" in optionalScopes: without it no conflict is ever seen',
+  },
+  {
+    broken: ({ domainName, publicUrl }) => domainName !== undefined && publicUrl !== undefined,
+    says: 'publicUrl follows from domainName: give one of the two',
+  },
+  {
+    broken: ({ domainName, hostedZoneId, certificateArn }) =>
+      domainName === undefined && (hostedZoneId ?? certificateArn) !== undefined,
+    says: 'hostedZoneId and certificateArn are for domainName, which is missing',
+  },
+  {
+    broken: ({ domainName, hostedZoneId, certificateArn }) =>
+      domainName !== undefined && (hostedZoneId ?? certificateArn) === undefined,
+    says: 'domainName needs hostedZoneId with hostedZoneName, or certificateArn',
+  },
+  {
+    broken: ({ hostedZoneId, hostedZoneName }) =>
+      (hostedZoneId === undefined) !== (hostedZoneName === undefined),
+    says: 'hostedZoneId and hostedZoneName belong together',
+  },
+  {
+    broken: ({ domainName, hostedZoneName = '' }) =>
+      domainName !== undefined && !`.${domainName}`.endsWith(hostedZoneName && `.${hostedZoneName}`),
+    says: 'domainName must be hostedZoneName or end with it',
+  },
+  {
+    broken: ({ keepDefaultEndpoint, domainName, publicUrl }) =>
+      keepDefaultEndpoint && (domainName ?? publicUrl) === undefined,
+    says: 'keepDefaultEndpoint is for publicUrl or domainName, which are missing',
+  },
+];
+
 /**
- * Reads the configuration by key, as from `node.tryGetContext`; numbers may be strings, as on the command line. Throws
- * with each key that has an unusable value, and the values that it takes.
+ * Reads options; numbers and flags may be strings, as on the command line. Throws with each key that does not exist, and
+ * the nearest one; that has an unusable value, and the values that it takes; or that needs another one.
  */
-export function readConfig(contextValue: (key: string) => unknown): StackConfig {
-  const given = Object.keys(stackConfig.entries).map((key) => [key, contextValue(key)]);
-  const parsed = v.safeParse(stackConfig, Object.fromEntries(given), redactedMessages);
-  if (parsed.success) return parsed.output;
-  throw new Error(`The CDK context cannot be used; see infra/config.ts.\n${v.summarize(parsed.issues)}`);
+export function readConfig(given: Record<string, unknown>): StackConfig {
+  const names = Object.keys(stackConfig.entries);
+  const problems = Object.keys(given)
+    .filter((key) => !names.includes(key))
+    .map((key) => `There is no option ${key}: did you mean ${nearestTo(key, names)}?`);
+  const known = Object.fromEntries(Object.entries(given).filter(([key]) => names.includes(key)));
+  const parsed = v.safeParse(stackConfig, known, redactedMessages);
+  if (!parsed.success) problems.push(v.summarize(parsed.issues));
+  else
+    problems.push(
+      ...dependencies.filter(({ broken }) => broken(parsed.output)).map(({ says }) => `${says}.`),
+    );
+  if (parsed.success && problems.length === 0) return parsed.output;
+  throw new Error(`The options cannot be used; docs/configuration.md lists them.\n${problems.join('\n')}`);
+}
+
+/** Where browsers reach the API, if not at its own address. */
+export function publicUrlOf({ publicUrl, domainName }: StackConfig): string | undefined {
+  return publicUrl ?? (domainName === undefined ? undefined : `https://${domainName}`);
 }
 
 function isOrigin(text: string): boolean {

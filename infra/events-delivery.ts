@@ -3,9 +3,9 @@ import {
   ApiDestination,
   Authorization,
   Connection,
-  type EventBus,
   HttpMethod,
   type IApiDestination,
+  type IEventBus,
   Rule,
   RuleTargetInput,
 } from 'aws-cdk-lib/aws-events';
@@ -15,18 +15,22 @@ import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { eventSource } from '../shared/lib/names.ts';
-import { output } from './outputs.ts';
 
 /** The header with the key that authenticates us to the receiver. */
 const eventsKeyHeader = 'X-Api-Key';
 
+export interface EventsDelivery {
+  /** The queue of events that could not be delivered within a day, or that the receiver refused. */
+  readonly undelivered: Queue;
+  readonly keySecretArn: string;
+  readonly connectionName: string;
+}
+
 /**
  * Posts every event of ours on the bus to `url`: its body is the event as docs/events.schema.json describes it,
  * without EventBridge's envelope.
- *
- * @returns the queue of events that could not be delivered within a day, or that the receiver refused
  */
-export function deliverEvents(scope: Construct, bus: EventBus, url: string): Queue {
+export function deliverEvents(scope: Construct, bus: IEventBus, url: string): EventsDelivery {
   const own = new Construct(scope, 'EventsDelivery');
 
   const key = new Secret(own, 'Key', {
@@ -95,7 +99,5 @@ export function deliverEvents(scope: Construct, bus: EventBus, url: string): Que
     ],
   });
 
-  output(scope, 'EventsKeySecret', key.secretArn);
-  output(scope, 'EventsConnectionName', connection.connectionName);
-  return undelivered;
+  return { undelivered, keySecretArn: key.secretArn, connectionName: connection.connectionName };
 }

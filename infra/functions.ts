@@ -1,5 +1,5 @@
 import { Duration } from 'aws-cdk-lib';
-import type { EventBus } from 'aws-cdk-lib/aws-events';
+import type { IEventBus } from 'aws-cdk-lib/aws-events';
 import { RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
@@ -11,9 +11,9 @@ import { serviceFunctions } from './service-function.ts';
 import type { Tables } from './tables.ts';
 
 /** What the functions use. */
-export interface Resources extends Secrets, Tables {
+interface Resources extends Secrets, Tables {
   readonly queue: Queue;
-  readonly bus: EventBus;
+  readonly bus: IEventBus;
   /** Where browsers reach the API. */
   readonly baseUrl: string;
   /** The longest run of booking-sync. */

@@ -1,32 +1,36 @@
-import { RemovalPolicy, Validations } from 'aws-cdk-lib';
+import { Names, RemovalPolicy, Validations } from 'aws-cdk-lib';
 import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
 import { HttpApi, HttpMethod, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
-import type { StackConfig } from './config.ts';
+import { publicUrlOf, type StackConfig } from './config.ts';
 import { guards, type Operation, operations } from './operations.ts';
 
 /** The HTTP API, throttled and with an access log, without CORS: no browser script calls it. */
-export function httpApi(scope: Construct, config: StackConfig): HttpApi {
+export function httpApi(scope: Construct, config: StackConfig): { api: HttpApi; stage: HttpStage } {
+  const name = Names.uniqueResourceName(scope, { maxLength: 100 });
   const api = new HttpApi(scope, 'Api', {
+    apiName: name,
     createDefaultStage: false,
     // A second address would bypass a firewall in front of the domain.
-    disableExecuteApiEndpoint: config.publicUrl !== undefined && !config.keepDefaultEndpoint,
+    disableExecuteApiEndpoint: publicUrlOf(config) !== undefined && !config.keepDefaultEndpoint,
   });
   const accessLogs = new LogGroup(scope, 'AccessLogs', {
+    // Under this prefix a group counts against no resource policy of the account, which would be full one day.
+    logGroupName: `/aws/vendedlogs/${name}/access`,
     retention: config.logRetentionDays,
     removalPolicy: RemovalPolicy.DESTROY,
   });
-  new HttpStage(scope, 'Stage', {
+  const stage = new HttpStage(scope, 'Stage', {
     httpApi: api,
     stageName: '$default',
     autoDeploy: true,
     throttle: { rateLimit: config.throttleRate, burstLimit: config.throttleBurst },
     accessLogSettings: { destination: new LogGroupLogDestination(accessLogs), format: accessLogFormat },
   });
-  return api;
+  return { api, stage };
 }
 
 /** A route for each operation. No authorizer comes before a function: the guard of the operation says why. */

@@ -17,8 +17,12 @@ export const outputReference = {
   BusName: 'The event bus for LeadsCalendar',
   ConnectionsTableName: 'The table of connections',
   BookingsTableName: 'The table of bookings and payment pointers',
+  QueueUrl: 'The queue of bookings',
+  DeadLettersUrl: 'Its dead-letter queue',
+  DomainTarget: 'With domainName: what its record points to, where the zone is not in Route 53',
   EventsKeySecret: 'With eventsUrl: secret with the key that each posted event carries',
   EventsConnectionName: 'With eventsUrl: the connection that a new key is written to',
+  UndeliveredEventsUrl: 'With eventsUrl: the queue of events that were not delivered',
 };
 export type OutputName = keyof typeof outputReference;
 

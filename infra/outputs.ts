@@ -1,30 +1,39 @@
 import { CfnOutput } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { routes, webhookRoute } from '../shared/lib/names.ts';
-import type { Resources } from './functions.ts';
+import type { LeadsCalendarGoogle } from './leads-calendar-google.ts';
 import { type OutputName, outputReference } from './operator-reference.ts';
 
-/** An output of the stack, with its description. */
-export function output(scope: Construct, name: OutputName, value: string): void {
-  new CfnOutput(scope, name, { value, description: outputReference[name] });
-}
-
-/** What the setup asks for. */
-export function outputs(scope: Construct, resources: Omit<Resources, 'queue' | 'syncTimeout'>): void {
-  const { baseUrl, googleClient, webhookSigning, keys, bus, connections, bookings } = resources;
-
-  output(scope, 'ApiUrl', baseUrl);
-  output(scope, 'CallbackUrl', `${baseUrl}${routes.callback}`);
-  output(scope, 'WebhookUrl', `${baseUrl}${webhookRoute('stripe')}`);
-  output(scope, 'StandardWebhookUrl', `${baseUrl}${webhookRoute('standard')}`);
-  output(scope, 'GoogleOauthClientSecret', googleClient.ref);
-  output(scope, 'WebhookSigningSecret', webhookSigning.ref);
-  output(scope, 'LinkSigningSecret', keys['link-signing'].ref);
-  output(scope, 'ApiSigningSecret', keys['api-signing'].ref);
-  output(scope, 'TokenEncryptionSecret', keys['token-encryption'].ref);
-  output(scope, 'StateEncryptionSecret', keys['state-encryption'].ref);
-  output(scope, 'PaymentMessagesSecret', keys['payment-messages'].ref);
-  output(scope, 'BusName', bus.eventBusName);
-  output(scope, 'ConnectionsTableName', connections.tableName);
-  output(scope, 'BookingsTableName', bookings.tableName);
+/** What setup and operation ask for, as outputs of the stack. */
+export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
+  const { baseUrl, tables, secrets, bus, queue, deadLetters, domain, eventsDelivery } = service;
+  const { googleClient, webhookSigning, keys } = secrets;
+  const values: Partial<Record<OutputName, string>> = {
+    ApiUrl: baseUrl,
+    CallbackUrl: `${baseUrl}${routes.callback}`,
+    WebhookUrl: `${baseUrl}${webhookRoute('stripe')}`,
+    StandardWebhookUrl: `${baseUrl}${webhookRoute('standard')}`,
+    GoogleOauthClientSecret: googleClient.ref,
+    WebhookSigningSecret: webhookSigning.ref,
+    LinkSigningSecret: keys['link-signing'].ref,
+    ApiSigningSecret: keys['api-signing'].ref,
+    TokenEncryptionSecret: keys['token-encryption'].ref,
+    StateEncryptionSecret: keys['state-encryption'].ref,
+    PaymentMessagesSecret: keys['payment-messages'].ref,
+    BusName: bus.eventBusName,
+    ConnectionsTableName: tables.connections.tableName,
+    BookingsTableName: tables.bookings.tableName,
+    QueueUrl: queue.queueUrl,
+    DeadLettersUrl: deadLetters.queueUrl,
+    ...(eventsDelivery
+      ? {
+          EventsKeySecret: eventsDelivery.keySecretArn,
+          EventsConnectionName: eventsDelivery.connectionName,
+          UndeliveredEventsUrl: eventsDelivery.undelivered.queueUrl,
+        }
+      : {}),
+    ...(domain ? { DomainTarget: domain.target } : {}),
+  };
+  for (const [name, value] of Object.entries(values))
+    new CfnOutput(scope, name, { value, description: outputReference[name as OutputName] });
 }

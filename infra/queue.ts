@@ -1,5 +1,5 @@
 import { Duration, Validations } from 'aws-cdk-lib';
-import type { Key } from 'aws-cdk-lib/aws-kms';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { DeduplicationScope, FifoThroughputLimit, Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { messageRetentionDays } from './message-retention.ts';
@@ -12,7 +12,7 @@ import { messageRetentionDays } from './message-retention.ts';
  */
 export function bookingsQueue(
   scope: Construct,
-  key: Key,
+  key: IKey,
   workerTimeout: Duration,
 ): { queue: Queue; deadLetters: Queue } {
   const common = {

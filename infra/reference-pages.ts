@@ -120,7 +120,7 @@ function configurationPage(): string {
     '# Configuration',
     `For the operator: every option, output, alarm and metric of the stack. ${generated} [Setup](setup.md) and [operate](operate.md) say how to use them.`,
     '## Options',
-    'Each is a key of the CDK context: `npx cdk deploy -c logRetentionDays=90`, or under `"context"` in cdk.json. Give the same options with each deploy.',
+    'Each belongs under `options` in the file of an [environment](setup.md#1-deploy), or to the props of the construct `LeadsCalendarGoogle`.',
     table(
       ['key', 'meaning', 'values', 'default'],
       Object.entries(stackConfig.entries).map(([key, schema]) => {

@@ -71,7 +71,7 @@ function keys(scope: Construct, purpose: KeyPurpose, id: string, options: Secret
  */
 function secret(scope: Construct, id: string, { notOnATimer, ...props }: SecretOptions): CfnSecret {
   const created = new CfnSecret(scope, id, props);
-  created.applyRemovalPolicy(RemovalPolicy.RETAIN);
+  created.applyRemovalPolicy(RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE);
   Validations.of(created).acknowledge({ id: 'AwsSolutions-SMG4', reason: notOnATimer });
   return created;
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Duration, RemovalPolicy, Stage, Validations } from 'aws-cdk-lib';
+import { type Duration, RemovalPolicy, Stack, Stage, Validations } from 'aws-cdk-lib';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import {
   ApplicationLogLevel,
@@ -14,7 +14,8 @@ import {
 import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import { type Access, giveAccess } from './access.ts';
+import { env } from '../shared/lib/names.ts';
+import { type Access, giveAccess, setting } from './access.ts';
 import { bundleFunctions } from './bundle.ts';
 
 interface ServiceFunctionProps {
@@ -88,7 +89,7 @@ function serviceFunction(
     reason:
       'For asynchronous invocations. API and queue invoke synchronously; a missed scheduled run is made up by the next.',
   });
-  giveAccess(fn, ...access);
+  giveAccess(fn, setting(env.stackName, Stack.of(scope).stackName), ...access);
   return fn;
 }
 

@@ -7,7 +7,7 @@ import {
   Table,
   TableEncryption,
 } from 'aws-cdk-lib/aws-dynamodb';
-import type { Key } from 'aws-cdk-lib/aws-kms';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { Construct } from 'constructs';
 import { indexes } from '../shared/lib/names.ts';
 
@@ -20,15 +20,16 @@ export interface Tables {
  * The two tables. Items appear in an index only while they have both its attributes, so each index holds little more
  * than pending work.
  */
-export function tables(scope: Construct, key: Key): Tables {
-  // Tables survive mistakes: they roll back to any second, and neither a deploy nor a delete removes them.
+export function tables(scope: Construct, key: IKey, deletionProtection: boolean): Tables {
+  // Tables survive mistakes: they roll back to any second, and neither a deploy nor a delete removes them. Only those of a
+  // first deploy that fails go with it.
   const protection = {
     billingMode: BillingMode.PAY_PER_REQUEST,
     encryption: TableEncryption.CUSTOMER_MANAGED,
     encryptionKey: key,
     pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
-    deletionProtection: true,
-    removalPolicy: RemovalPolicy.RETAIN,
+    deletionProtection,
+    removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
   };
 
   // Table and not TableV2: with a key of ours, that one needs a region named before it synthesizes.

@@ -5,6 +5,8 @@
 
 /** Environment variables of the functions. The stack sets each only on the functions that read it. */
 export const env = {
+  /** Name of the stack: a dimension of every metric, since several may run in one account. */
+  stackName: 'STACK_NAME',
   /** DynamoDB table of connections. */
   connectionsTable: 'CONNECTIONS_TABLE',
   /** DynamoDB table of bookings. */

@@ -1,6 +1,6 @@
 import { AppError } from './app-error.ts';
 import { systemMilliseconds } from './clock.ts';
-import { metricNamespace } from './names.ts';
+import { env, metricNamespace } from './names.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -54,9 +54,11 @@ export type MetricName =
 
 /**
  * Counts in CloudWatch by a log line in Embedded Metric Format, without a call. Dimensions have few values: never a user
- * or a booking.
+ * or a booking. The stack is one of them.
  */
-export function metric(name: MetricName, value: number, dimensions: Record<string, string> = {}): void {
+export function metric(name: MetricName, value: number, given: Record<string, string> = {}): void {
+  const stack = process.env[env.stackName];
+  const dimensions = stack === undefined ? given : { stack, ...given };
   emit({
     _aws: {
       Timestamp: systemMilliseconds(),

@@ -21,7 +21,7 @@ import type { Deployed, WorldSettings } from './refresh-world.ts';
 const tokenLatency = 120;
 const tableLatency = 4;
 /** As deployed by default. */
-const config = readConfig(() => undefined);
+const config = readConfig({});
 const { refreshConcurrency: usual } = config;
 /** Seconds of a run in which the function starts refreshes: five minutes without the reserve for running ones. */
 const sweepsFor = 280;

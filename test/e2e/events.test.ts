@@ -48,7 +48,7 @@ beforeAll(async () => {
   synthesize(assembly, { eventsUrl });
   const template = join(assembly, 'LeadsCalendarGoogle.template.json');
   const declared = readFileSync(template, 'utf8');
-  writeFileSync(template, declared.replace(eventsUrl, `http://127.0.0.1:${port}/events`));
+  writeFileSync(template, declared.replaceAll(eventsUrl, `http://127.0.0.1:${port}/events`));
   stack = await startLocalStack({ google: { kind: 'simulator' }, schedules: false, assembly });
 });
 afterAll(async () => {

@@ -1,10 +1,10 @@
 import middy from '@middy/core';
-import { beforeEach, describe, expect, inject, it } from 'vitest';
+import { beforeEach, describe, expect, inject, it, vi } from 'vitest';
 import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
 import { type ProviderName, providers } from '../../functions/payment-confirmed/providers.ts';
 import { readAssembly } from '../../infra/local/aws/template.ts';
 import { errorHandler, type HttpRequest, type HttpResponse, json } from '../../shared/http/http.ts';
-import { metricNamespace, webhookRoute } from '../../shared/lib/names.ts';
+import { env, metricNamespace, webhookRoute } from '../../shared/lib/names.ts';
 import { recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/webhooks.ts';
@@ -20,6 +20,8 @@ type MetricOfAlarm = {
 };
 
 const { template } = readAssembly(inject('assembly'));
+// As the functions of that template: their metrics have its name as a dimension.
+vi.stubEnv(env.stackName, 'LeadsCalendarGoogle');
 const now = Math.floor(Date.now() / 1000);
 const stripeSecret = 'whsec_of_stripe_0123456789abcdef';
 const standardSecret = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;

@@ -309,7 +309,7 @@ describe('access by protected resource', () => {
 
   test('the access table in docs/security.md matches the template', () => {
     const functions = stack.ofType('AWS::Lambda::Function').map(({ Metadata }) => {
-      const [, name = ''] = Metadata['aws:cdk:path']?.split('/') ?? [];
+      const [, , name = ''] = Metadata['aws:cdk:path']?.split('/') ?? [];
       return name;
     });
     const reads = (secret: string) => whoMay(new RegExp(`^secretsmanager: GetSecretValue on ${secret}$`));

@@ -82,7 +82,7 @@ test('without eventsUrl the template has no delivery resources', () => {
 });
 
 test.each(['http://app.example.com/events', 'app.example.com'])('eventsUrl cannot be %s', (url) => {
-  expect(() => readConfig((key) => (key === 'eventsUrl' ? url : undefined))).toThrow('at eventsUrl');
+  expect(() => readConfig({ eventsUrl: url })).toThrow('at eventsUrl');
 });
 
 describe('the documents of events', () => {

@@ -32,13 +32,15 @@ function all(type: string): [string, Resource][] {
 /** A reference to a resource, as the path of the resource. */
 const named = (reference: unknown): string => stack.text(reference).replace(/^<(.*?)(\.Arn)?>$/, '$1');
 const nameOf = ({ Metadata }: Resource): string =>
-  (Metadata['aws:cdk:path'] ?? '').replace(/^LeadsCalendarGoogle\//, '').replace(/\/Resource$/, '');
+  (Metadata['aws:cdk:path'] ?? '')
+    .replace(/^LeadsCalendarGoogle\/(Default\/)?/, '')
+    .replace(/\/Resource$/, '');
 
 describe('tables', () => {
   test('tables have point-in-time recovery and survive a deploy or a delete', () => {
     for (const [name, table] of all('AWS::DynamoDB::Table')) {
       expect(table, name).toMatchObject({
-        DeletionPolicy: 'Retain',
+        DeletionPolicy: 'RetainExceptOnCreate',
         UpdateReplacePolicy: 'Retain',
         Properties: {
           BillingMode: 'PAY_PER_REQUEST',
@@ -62,7 +64,7 @@ describe('tables', () => {
   test('our key rotates each year and outlives the stack', () => {
     for (const [name, key] of all('AWS::KMS::Key')) {
       expect(key, name).toMatchObject({
-        DeletionPolicy: 'Retain',
+        DeletionPolicy: 'RetainExceptOnCreate',
         UpdateReplacePolicy: 'Retain',
         Properties: { EnableKeyRotation: true },
       });
@@ -100,7 +102,7 @@ describe('secrets', () => {
 
   test('secrets outlive the stack, except the delivery key, which is worthless without it', () => {
     const lost = all('AWS::SecretsManager::Secret').filter(
-      ([, secret]) => secret.DeletionPolicy !== 'Retain',
+      ([, secret]) => secret.DeletionPolicy !== 'RetainExceptOnCreate',
     );
     expect(lost.map(([name]) => name)).toEqual(['EventsDelivery/Key']);
   });
@@ -315,7 +317,10 @@ describe('cdk-nag', () => {
         for (const [rule, reason] of Object.entries(data)) {
           expect(reason.length, `${rule} of ${path}`).toBeGreaterThan(20);
           const id = rule.replace('Annotation::', '');
-          contradicted[id] = [...(contradicted[id] ?? []), path.replace('/LeadsCalendarGoogle/', '')];
+          contradicted[id] = [
+            ...(contradicted[id] ?? []),
+            path.replace(/^\/LeadsCalendarGoogle\/(Default\/)?/, ''),
+          ];
         }
       }
     }

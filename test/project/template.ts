@@ -34,7 +34,7 @@ export type TemplateView = {
 export function viewOf(template: Template): TemplateView {
   const pathOf = (logicalId: string): string => {
     const path = template.Resources[logicalId]?.Metadata['aws:cdk:path'] ?? logicalId;
-    return path.replace(/^LeadsCalendarGoogle\//, '').replace(/\/Resource$/, '');
+    return path.replace(/^LeadsCalendarGoogle\/(Default\/)?/, '').replace(/\/Resource$/, '');
   };
 
   const text = (value: unknown): string => {

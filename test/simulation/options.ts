@@ -1,5 +1,6 @@
 /** The options of `npm run simulate`. */
 import { parseArgs } from 'node:util';
+import { nearestTo } from '../../infra/nearest.ts';
 import { type ProfileName, profileNames } from './profiles.ts';
 
 export const help = `Runs the whole service in simulated time, through many scenarios with faults, and checks what it guarantees.
@@ -100,24 +101,4 @@ function wholeNumber(name: string, text: string): number {
   const number = Number(text);
   if (Number.isSafeInteger(number) && number > 0) return number;
   throw new UsageError(`--${name} must be a whole number above 0, not "${text}".`);
-}
-
-/** The name that takes the fewest changes to arrive at. */
-export function nearestTo(given: string, names: readonly string[]): string {
-  const distances = names.map((name) => ({ name, distance: distanceOf(given, name) }));
-  return distances.reduce((best, one) => (one.distance < best.distance ? one : best)).name;
-}
-
-/** How many letters to insert, delete or replace (Levenshtein). */
-function distanceOf(one: string, other: string): number {
-  let row = Array.from({ length: other.length + 1 }, (_, at) => at);
-  for (const [above, letter] of [...one].entries()) {
-    const next = [above + 1];
-    for (let at = 1; at <= other.length; at++) {
-      const replaced = (row[at - 1] as number) + (letter === other[at - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[at] as number) + 1, (next[at - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row.at(-1) as number;
 }

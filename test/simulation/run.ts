@@ -1,7 +1,8 @@
 /** `npm run simulate`: see options.ts. */
 import { readFileSync } from 'node:fs';
+import { nearestTo } from '../../infra/nearest.ts';
 import { faultNames } from './faults.ts';
-import { help, nearestTo, readOptions, UsageError } from './options.ts';
+import { help, readOptions, UsageError } from './options.ts';
 import { deleteWithoutMutant, mutantNames, record, saveRegression } from './regressions.ts';
 import { startReplay } from './replay.ts';
 import { runSeeds } from './search.ts';

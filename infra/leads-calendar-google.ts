@@ -1,0 +1,138 @@
+import { Duration, Names, RemovalPolicy, Validations } from 'aws-cdk-lib';
+import type { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
+import { EventBus, type IEventBus } from 'aws-cdk-lib/aws-events';
+import { type IKey, Key } from 'aws-cdk-lib/aws-kms';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import type { ITopic } from 'aws-cdk-lib/aws-sns';
+import type { Queue } from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import { alarms } from './alarms.ts';
+import { type Options, publicUrlOf, readConfig, type StackConfig, stackConfig } from './config.ts';
+import { type Domain, mapDomain } from './domain.ts';
+import { deliverEvents, type EventsDelivery } from './events-delivery.ts';
+import { functions } from './functions.ts';
+import { addRoutes, httpApi } from './http-api.ts';
+import { bookingsQueue } from './queue.ts';
+import { every } from './schedule.ts';
+import { type Secrets, secrets } from './secrets.ts';
+import { type Tables, tables } from './tables.ts';
+
+type LeadsCalendarGoogleProps = Options & {
+  /** Instead of a key of its own: encrypts tables, queue and alarms. */
+  readonly key?: IKey;
+  /** Instead of a bus of its own. */
+  readonly bus?: IEventBus;
+  /** Instead of a topic of its own for `alarmEmail`: gets every alarm. */
+  readonly alarmTopic?: ITopic;
+  /**
+   * Whether the tables refuse to be deleted (default: true). Without it, a first deploy that fails leaves nothing behind.
+   */
+  readonly deletionProtection?: boolean;
+};
+
+/**
+ * The whole service: what it stores, its functions, what starts them, its events and its alarms. Options that are not
+ * given are read from the CDK context, else their default holds.
+ */
+export class LeadsCalendarGoogle extends Construct {
+  /** The options with all defaults. */
+  readonly options: StackConfig;
+  readonly api: HttpApi;
+  /** Where browsers and webhooks reach the API. */
+  readonly baseUrl: string;
+  readonly domain: Domain | undefined;
+  readonly key: IKey;
+  readonly bus: IEventBus;
+  readonly queue: Queue;
+  readonly deadLetters: Queue;
+  readonly tables: Tables;
+  readonly secrets: Secrets;
+  /** With `eventsUrl`. */
+  readonly eventsDelivery: EventsDelivery | undefined;
+  /** By the names of their folders in functions/. */
+  readonly functions: Readonly<Record<string, IFunction>>;
+
+  constructor(scope: Construct, id: string, props: LeadsCalendarGoogleProps = {}) {
+    super(scope, id);
+    const { key, bus, alarmTopic, deletionProtection = true, ...given } = props;
+    this.options = readConfig({ ...contextOf(this), ...given });
+    const config = this.options;
+
+    this.key = key ?? ownKey(this);
+    // The cast is for CDK's types, which disagree on an optional property.
+    this.bus = bus ?? (ownBus(this) as IEventBus);
+    this.tables = tables(this, this.key, deletionProtection);
+    this.secrets = secrets(this);
+    const syncTimeout = Duration.seconds(30);
+    const { queue, deadLetters } = bookingsQueue(this, this.key, syncTimeout);
+    this.queue = queue;
+    this.deadLetters = deadLetters;
+    const { api, stage } = httpApi(this, config);
+    this.api = api;
+    this.domain = mapDomain(this, config, api, stage);
+    this.baseUrl = publicUrlOf(config) ?? api.apiEndpoint;
+
+    const defined = functions(this, config, {
+      ...this.tables,
+      ...this.secrets,
+      queue,
+      bus: this.bus,
+      baseUrl: this.baseUrl,
+      syncTimeout,
+    });
+    this.functions = defined;
+    addRoutes(api, defined);
+    startWithQueue(defined['booking-sync'], queue, config.syncConcurrency);
+    every(Duration.minutes(1), defined['booking-reconcile']);
+    every(Duration.minutes(config.refreshEveryMinutes), defined['token-refresh']);
+
+    this.eventsDelivery = config.eventsUrl ? deliverEvents(this, this.bus, config.eventsUrl) : undefined;
+    alarms(this, {
+      api,
+      queue,
+      deadLetters,
+      undeliveredEvents: this.eventsDelivery?.undelivered,
+      functions: Object.values(defined),
+      key: this.key,
+      email: config.alarmEmail,
+      topic: alarmTopic,
+    });
+  }
+}
+
+/** The options that the CDK context has. */
+function contextOf(scope: Construct): Record<string, unknown> {
+  const keys = Object.keys(stackConfig.entries);
+  return Object.fromEntries(
+    keys.flatMap((key) => {
+      const value: unknown = scope.node.tryGetContext(key);
+      return value === undefined ? [] : [[key, value]];
+    }),
+  );
+}
+
+/** Named after the stack: CDK's own name would be the same in every stack of the account. */
+function ownBus(scope: Construct): EventBus {
+  return new EventBus(scope, 'Bus', { eventBusName: Names.uniqueResourceName(scope, { maxLength: 200 }) });
+}
+
+function ownKey(scope: Construct): Key {
+  return new Key(scope, 'Key', {
+    description: 'Connections and bookings, at rest and in the queue',
+    enableKeyRotation: true,
+    removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+  });
+}
+
+function startWithQueue(bookingSync: IFunction, queue: Queue, maxConcurrency: number): void {
+  bookingSync.addEventSourceMapping('Bookings', {
+    eventSourceArn: queue.queueArn,
+    batchSize: 10,
+    reportBatchItemFailures: true,
+    maxConcurrency,
+  });
+  Validations.of(bookingSync).acknowledge({
+    id: 'Serverless-LambdaEventSourceMappingDestination',
+    reason: "For streams. A queue's failures go to the dead-letter queue of its redrive policy.",
+  });
+}
