@@ -1,9 +1,9 @@
-import type { Bus } from '../../shared/aws/bus.ts';
+import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
 import { type Booking, type PaymentPointer, requestRun } from '../../shared/booking/booking.ts';
 import { paymentOf } from '../../shared/booking/booking-payments.ts';
 import { mergeFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
-import { conclude } from '../../shared/booking/status.ts';
+import { conclude, type Republish } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
@@ -40,7 +40,7 @@ export async function saveTombstone(
   const merged = mergeFacts(pointer?.facts, facts);
   const now = deps.clock();
   const events = orphan ? orphanedEvents({ paymentId, ...orphan }, { facts: merged }, now) : [];
-  if (events.length > 0) await deps.bus.publish(...events);
+  await publishAll(deps, events);
   const expiresAt = now + tombstoneSeconds;
   return deps.bookings.savePointer({
     ...pointer,
@@ -84,32 +84,41 @@ export async function detachPayment(
   message: PaymentReported,
   paid: { booking: Booking; reason: 'user_mismatch' | 'already_used'; mayBeStale: boolean },
 ): Promise<SyncRequested | undefined> {
-  const { paymentId } = message;
-  const user = message.booking?.userId === undefined ? {} : { userId: message.booking.userId };
-  const entry = { paymentId, reason: paid.reason, bookingId, ...user };
+  const { paymentId, booking: named } = message;
+  const entry = omitUndefined({ paymentId, reason: paid.reason, bookingId, userId: named?.userId });
   const facts = paymentOf(paid.booking, paymentId) ?? message.facts;
   const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
+  let republish: Republish = paid.mayBeStale ? 'same' : 'no';
   for (let round = 0; round < maxRounds; round++) {
+    const readAt = deps.clock();
     const { booking: stored } = await deps.readForSync({ bookingId });
     const now = deps.clock();
-    const rejected = rejectPayment(stored, message, entry, now);
+    if (now > readAt + snapshotSeconds) continue;
+    const said = republish === 'new' ? stored : undefined;
+    const rejected = rejectPayment(stored, message, entry, now) ?? said;
     if (!rejected) return undefined;
     const requested = requestedAfter(stored, rejected, paid.mayBeStale, now);
     const left = requested ?? rejected;
     const wanted = desiredPresence(left, deps.paymentPolicy);
-    const republish = paid.mayBeStale ? 'same' : 'no';
     const { booking, events } = conclude(stored, left, { wanted, now, republish });
-    const published = [
-      ...orphanedEvents(entry, { facts, userId: booking.userId, paidBookingId }, now),
+    const orphaned = orphanedEvents(entry, { facts, userId: booking.userId, paidBookingId }, now);
+    await publishAll(deps, [
+      ...orphaned,
       ...events.map((type) => bookingEvent(type, booking, booking.updatedAt)),
-    ];
-    if (published.length > 0) await deps.bus.publish(...published);
-    if (!(await deps.bookings.save(booking))) continue;
-    const { userId } = booking;
-    const cause = 'payment detached';
-    return requested && omitUndefined({ type: 'sync' as const, bookingId, userId, cause });
+    ]);
+    if (await deps.bookings.save(booking)) return requested && syncOf(booking);
+    // Consumers may know a status that is not on record.
+    republish = 'new';
   }
   throw contended();
+}
+
+async function publishAll({ bus }: PointerDeps, events: BusEvent[]): Promise<void> {
+  if (events.length > 0) await bus.publish(...events);
+}
+
+function syncOf({ bookingId, userId }: Booking): SyncRequested {
+  return omitUndefined({ type: 'sync' as const, bookingId, userId, cause: 'payment detached' });
 }
 
 /** The booking to sync where the payment was detached, or an earlier run may have written its event and crashed. */
@@ -128,6 +137,8 @@ function requestedAfter(
 
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
 export const maxRounds = 8;
+/** Seconds for which a snapshot is valid. A worker that was paused for longer must read again. */
+export const snapshotSeconds = 20;
 
 /** The last write of a run was lost too; the message stays in the queue. */
 export function contended(): AppError {

@@ -17,7 +17,14 @@ import { decideNext } from './decide.ts';
 import { inDoubtSeconds, maybeStale, withDoubt, withDoubtfulDeletion, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { withOwnDeletions } from './other-events.ts';
-import { contended, detachPayment, maxRounds, savePointer, saveTombstone } from './payment-pointer.ts';
+import {
+  contended,
+  detachPayment,
+  maxRounds,
+  savePointer,
+  saveTombstone,
+  snapshotSeconds,
+} from './payment-pointer.ts';
 import { retryAfter } from './retries.ts';
 import type { OwnDeletions } from './session.ts';
 import { placeWholeDays } from './whole-days.ts';
@@ -31,8 +38,6 @@ export type SyncDeps = TokenDeps & {
   conflictPolicy: ConflictPolicy;
 };
 
-/** Seconds for which a snapshot is valid. A worker that was paused for longer must read again. */
-const snapshotSeconds = 20;
 /** Seconds in which the queue delivers a message for the first time, as a rule. */
 const firstDeliverySeconds = 150;
 

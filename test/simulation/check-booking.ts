@@ -132,8 +132,14 @@ function checkAbsence(
   if (booking?.status === 'failed' && isRefused(played)) return [];
   if (truth.movedByHand.has(id) && mayNotSearch(played, user) && isDeletionUnanswered(world)) return [];
   const endedAt = Date.parse(booking?.updatedAt ?? '');
+  if (endedAt >= end && hadNoConnection(booking)) return [];
   if (isAccountRefused(world) && endedAt >= end) return [`${refusedCheck}: ${found}`];
   return [`no event should exist: ${found}`];
+}
+
+/** Whether a booking was cancelled while it waited for a connection. */
+function hadNoConnection(booking: Booking | undefined): boolean {
+  return booking?.timeline.at(-2)?.what === 'waiting for a connection';
 }
 
 /** What is wrong with a booking that was never described in a usable way; undefined where it was. */

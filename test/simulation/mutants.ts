@@ -385,6 +385,17 @@ export const mutants: Mutant[] = [
     from: 'known?.tentative || known?.revision === booking.revision;',
     to: 'known?.tentative;',
   },
+  {
+    name: 'a detached payment publishes what it read long ago',
+    file: 'functions/booking-sync/payment-pointer.ts',
+    from: '    if (now > readAt + snapshotSeconds) continue;\n',
+    to: '',
+    also: {
+      file: 'functions/booking-sync/payment-pointer.ts',
+      from: "    republish = 'new';\n",
+      to: '',
+    },
+  },
 ];
 
 /** Changes the code as it is loaded, in this thread. Throws where the code is not as the mutant expects it. */

@@ -53,7 +53,10 @@ export async function freeStuckBookings(played: PlayedScenario, tools: Tools): P
 
 function isStillWaiting(played: PlayedScenario, id: string): boolean {
   const booking = played.world.bookings().find(({ bookingId }) => bookingId === id);
-  const waits = booking && (booking.status === 'waiting_for_connection' || isBlocked(booking));
+  const connection = played.world.connections().find(({ userId }) => userId === ownerOf(played, id));
+  // A grant that ended may be found out only now.
+  const isActive = connection?.status === 'active';
+  const waits = booking && ((isActive && booking.status === 'waiting_for_connection') || isBlocked(booking));
   return waits === true && isStuck(played, id);
 }
 
