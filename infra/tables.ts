@@ -47,6 +47,7 @@ export function tables(scope: Construct, key: IKey, deletionProtection: boolean)
   addIndex(connections, indexes.googleAccount, 'googleSub', { name: 'userId', type: AttributeType.STRING }, [
     'status',
   ]);
+  addIndex(connections, indexes.email, 'email', { name: 'userId', type: AttributeType.STRING });
 
   const bookings = new Table(scope, 'BookingsTable', {
     partitionKey: { name: 'id', type: AttributeType.STRING },
@@ -58,6 +59,7 @@ export function tables(scope: Construct, key: IKey, deletionProtection: boolean)
   ]);
   addIndex(bookings, indexes.waiting, 'waitingUserId', { name: 'id', type: AttributeType.STRING });
   addIndex(bookings, indexes.userBookings, 'userId', { name: 'startsAt', type: AttributeType.NUMBER });
+  addIndex(bookings, indexes.attention, 'attention', { name: 'attentionAt', type: AttributeType.NUMBER });
   return { connections, bookings };
 }
 

@@ -69,7 +69,7 @@ export function toView(booking: Booking): BookingView {
     ),
     problems: problemsOf(booking),
     nextAttemptAt: nextRun && isAttempt ? toIso(nextRun.at) : undefined,
-    timeline,
+    timeline: timeline.map(({ by: _, ...entry }) => entry),
     createdAt,
     updatedAt,
   });

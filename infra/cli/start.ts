@@ -66,8 +66,8 @@ await runCommand(async () => {
       process.exit(0);
     });
   }
-  const { url, googleUrl, secretNames, endpoints } = stack;
-  writeStackAddress(values.state, { url, googleUrl, secretNames, endpoints });
+  const { url, googleUrl, secretNames, endpoints, outputs } = stack;
+  writeStackAddress(values.state, { url, googleUrl, secretNames, endpoints, outputs });
   console.log(await welcome(stack, values.state));
 });
 

@@ -17,6 +17,8 @@ type StackAddress = {
   googleUrl: string | undefined;
   secretNames: SecretNames;
   endpoints: Endpoints;
+  /** The outputs of the stack, as after a deploy. */
+  outputs: Record<string, string>;
 };
 
 /** All files of the local stack in its folder. */

@@ -39,12 +39,14 @@ export type IndexQuery = {
   values: Item;
   limit: number;
   cursor: Cursor | undefined;
+  /** By the sort key, descending. */
+  latestFirst?: boolean;
 };
 
 /** Reads one page of an index. It may lag behind the table. */
 export async function queryIndex<T>(
   dynamo: DynamoDBClient,
-  { table, index, condition, values, limit, cursor }: IndexQuery,
+  { table, index, condition, values, limit, cursor, latestFirst = false }: IndexQuery,
 ): Promise<{ items: T[]; cursor?: Cursor }> {
   const { Items = [], LastEvaluatedKey } = await dynamo.send(
     new QueryCommand({
@@ -53,6 +55,7 @@ export async function queryIndex<T>(
       KeyConditionExpression: condition,
       ExpressionAttributeValues: toItem(values),
       Limit: limit,
+      ...(latestFirst ? { ScanIndexForward: false } : {}),
       ExclusiveStartKey: cursor && toItem(cursor),
     }),
   );

@@ -294,7 +294,8 @@ export type OrphanedPayment = {
   userId?: string;
 };
 
-type TimelineEntry = { at: string; what: string; code?: string };
+/** `by`: the operator who did it, as AWS or the machine names them. */
+type TimelineEntry = { at: string; what: string; code?: string; by?: string };
 
 const timelineLength = 20;
 

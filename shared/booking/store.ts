@@ -205,7 +205,16 @@ async function readBatch(dynamo: DynamoDBClient, request: Record<string, KeysAnd
 /** The booking of an item. Its index key says when it is due: an operator may have moved that. */
 export function toBooking(item: Record<string, AttributeValue>): Booking {
   const stored = fromItem<Booking & IndexKeys & { id: string }>(item);
-  const { id: _, syncShard: __, waitingUserId: ___, startsAt: ____, syncDueAt, ...booking } = stored;
+  const {
+    id: _,
+    syncShard: __,
+    waitingUserId: ___,
+    startsAt: ____,
+    attention: _____,
+    attentionAt: ______,
+    syncDueAt,
+    ...booking
+  } = stored;
   if (syncDueAt === undefined) return booking;
   const nextRun: Omit<NextRun, 'at'> = booking.nextRun ?? { why: 'requested', count: 0 };
   return { ...booking, nextRun: { ...nextRun, at: syncDueAt } };
@@ -222,14 +231,32 @@ type IndexKeys = {
   syncDueAt: number | undefined;
   waitingUserId: string | undefined;
   startsAt: number | undefined;
+  attention: string | undefined;
+  attentionAt: number | undefined;
 };
 
-function indexKeys(
-  { bookingId, userId, appointment, nextRun, otherEvents = [] }: Booking,
-  shardCount: number,
-): IndexKeys {
+/** What an operator may look for: bookings that failed, were too late, wait for a connection, or have orphaned payments. */
+export const attentions = ['failed', 'missed', 'waiting', 'orphaned'] as const;
+export type Attention = (typeof attentions)[number];
+
+function attentionOf({ status, orphaned = [] }: Booking): Attention | undefined {
+  if (status === 'failed' || status === 'missed') return status;
+  if (status === 'waiting_for_connection') return 'waiting';
+  return orphaned.length > 0 ? 'orphaned' : undefined;
+}
+
+/** The key of the index `attention`. */
+export function attentionKey(attention: Attention, shard: string): string {
+  return `${attention}#${shard}`;
+}
+
+function indexKeys(booking: Booking, shardCount: number): IndexKeys {
+  const { bookingId, userId, appointment, nextRun, otherEvents = [], updatedAt } = booking;
   const waits = awaitsConnection(nextRun);
+  const attention = attentionOf(booking);
   return {
+    attention: attention && attentionKey(attention, shardOf(bookingId, shardCount)),
+    attentionAt: attention && Math.floor(Date.parse(updatedAt) / 1000),
     syncShard: nextRun && shardOf(bookingId, shardCount),
     syncDueAt: nextRun?.at,
     waitingUserId: waits || otherEvents.some(({ why }) => why === 'former_account') ? userId : undefined,

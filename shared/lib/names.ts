@@ -88,6 +88,10 @@ export const indexes = {
   waiting: 'waiting',
   /** Bookings by `userId` (string) and `startsAt` (number, epoch seconds): those of a user, by time. */
   userBookings: 'user-bookings',
+  /** Bookings by `attention` (`failed#3`: what about them, and a shard) and `attentionAt` (epoch seconds): for operators. */
+  attention: 'attention',
+  /** Connections by `email` (string) and `userId`: for operators. */
+  email: 'email',
 } as const;
 
 /** Source and namespace of the events on the bus, and of the metrics. */

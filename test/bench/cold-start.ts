@@ -153,7 +153,7 @@ function environmentsOf(
   assembly: string,
 ): Record<FunctionName, Record<string, string>> {
   const { template, assetPaths } = readAssembly(assembly);
-  const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: endpoints.sqs });
+  const { resourcesOf } = resolveResources(template, { apiUrl: url, queueUrlBase: endpoints.sqs });
   const everywhere = {
     ...lambdaEnvironment(endpoints.dynamodb),
     AWS_ENDPOINT_URL_SQS: endpoints.sqs,

@@ -86,7 +86,7 @@ async function measureService(
   { short, progress }: MeasureOptions,
 ): Promise<{ service: MeasuredService; refreshEvery: Load['refreshEvery'] }> {
   const { template, assetPaths } = readAssembly(directory);
-  const resourcesOf = resolveResources(template, { apiUrl: 'http://api', queueUrlBase: 'http://queues' });
+  const { resourcesOf } = resolveResources(template, { apiUrl: 'http://api', queueUrlBase: 'http://queues' });
   const functions = resourcesOf('AWS::Lambda::Function').map((each) => functionConfig(each, assetPaths, {}));
   const memoryOf = (name: string): number =>
     functions.find((each) => each.name === name)?.memoryMb ?? Number.NaN;

@@ -52,7 +52,7 @@ async function start({
   tokenLatency,
 }: WorldSettings): Promise<Deployed> {
   const { template, assetPaths } = readAssembly(assembly);
-  const declared = resolveResources(template, { apiUrl: '', queueUrlBase: '' });
+  const { resourcesOf: declared } = resolveResources(template, { apiUrl: '', queueUrlBase: '' });
   const functions = declared('AWS::Lambda::Function').map((each) => functionConfig(each, assetPaths, {}));
   const deployed = functions.find(({ name }) => name === 'token-refresh');
   if (!deployed) throw new Error('The template has no token-refresh.');

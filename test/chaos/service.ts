@@ -24,7 +24,13 @@ const stack = await startLocalStack({
     appendFileSync(eventsFile, `${JSON.stringify({ type: detailType, detail })}\n`),
 });
 const { url, secretNames } = stack;
-writeStackAddress(stateDir, { url, googleUrl, secretNames, endpoints: stack.endpoints });
+writeStackAddress(stateDir, {
+  url,
+  googleUrl,
+  secretNames,
+  endpoints: stack.endpoints,
+  outputs: stack.outputs,
+});
 
 // AWS's scheduler survives functions; a timer that restarted with each life would never fire.
 void every(settings.reconcileEvery, 'booking-reconcile');

@@ -68,7 +68,7 @@ export async function startService(assembly: string) {
   // No item expires while it runs.
   google.control.setSwitch('accessTokenSeconds', 1e8);
 
-  const resourcesOf = resolveResources(readAssembly(assembly).template, {
+  const { resourcesOf } = resolveResources(readAssembly(assembly).template, {
     apiUrl: publicUrl,
     queueUrlBase: queues.endpoint,
   });

@@ -41,7 +41,9 @@ exports.handler = async ({ send, read }) => {
 async function startInvaded(functionName: string) {
   const assembly = chaosAssembly(inject('assembly'), temporaryDirectory(), 2);
   const { template, assetPaths } = readAssembly(assembly);
-  const functions = resolveResources(template, { apiUrl: '', queueUrlBase: '' })('AWS::Lambda::Function');
+  const functions = resolveResources(template, { apiUrl: '', queueUrlBase: '' }).resourcesOf(
+    'AWS::Lambda::Function',
+  );
   const invaded = functions
     .map((each) => functionConfig(each, assetPaths, {}))
     .find(({ name }) => name === functionName);

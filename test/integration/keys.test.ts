@@ -41,8 +41,8 @@ async function startStack() {
     running = false;
   };
   onTestFinished(close);
-  const { url, googleUrl, secretNames, endpoints } = stack;
-  writeStackAddress(state, { url, googleUrl, secretNames, endpoints });
+  const { url, googleUrl, secretNames, endpoints, outputs } = stack;
+  writeStackAddress(state, { url, googleUrl, secretNames, endpoints, outputs });
   const secretsFile = join(state, 'secrets.json');
   const values = () =>
     Object.values(secretNames.keys).map((name) => [name, { value: stack.secrets.get(name) }]);

@@ -45,7 +45,7 @@ let secretsServer: Awaited<ReturnType<typeof startAwsJsonServer>>;
 let secretsManager: SecretsManagerClient;
 beforeAll(async () => {
   const { template } = readAssembly(inject('assembly'));
-  const declared = resolveResources(template, { apiUrl: '', queueUrlBase: '' })(
+  const declared = resolveResources(template, { apiUrl: '', queueUrlBase: '' }).resourcesOf(
     'AWS::SecretsManager::Secret',
   );
   secrets.create(declared);

@@ -44,7 +44,9 @@ export function newKeys<Purpose extends KeyPurpose>(purpose: Purpose) {
 export async function startTables(kind: DynamoDbKind = 'dynalite') {
   const dynamodb = await startDynamoDb(kind);
   const { template } = readAssembly(inject('assembly'));
-  const tables = resolveResources(template, { apiUrl: '', queueUrlBase: '' })('AWS::DynamoDB::Table');
+  const tables = resolveResources(template, { apiUrl: '', queueUrlBase: '' }).resourcesOf(
+    'AWS::DynamoDB::Table',
+  );
   await createTables(dynamodb.endpoint, tables);
   const dynamo = dynamoDbClient(dynamodb.endpoint);
   return {

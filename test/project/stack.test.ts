@@ -330,6 +330,7 @@ describe('tables', () => {
         [indexes.refreshDue]: ['refreshShard + refreshAt', 'KEYS_ONLY'],
         [indexes.tokenKey]: ['keyId + userId', 'KEYS_ONLY'],
         [indexes.googleAccount]: ['googleSub + userId', 'INCLUDE', 'status'],
+        [indexes.email]: ['email + userId', 'KEYS_ONLY'],
       },
       timeToLive: 'expiresAt',
     });
@@ -339,6 +340,7 @@ describe('tables', () => {
         [indexes.syncDue]: ['syncShard + syncDueAt', 'INCLUDE', 'userId'],
         [indexes.waiting]: ['waitingUserId + id', 'KEYS_ONLY'],
         [indexes.userBookings]: ['userId + startsAt', 'KEYS_ONLY'],
+        [indexes.attention]: ['attention + attentionAt', 'KEYS_ONLY'],
       },
       timeToLive: 'expiresAt',
     });

@@ -30,6 +30,7 @@ export const tableShapes: Record<'bookings' | 'connections', TableShape> = {
       [indexes.refreshDue]: index('refreshShard', 'refreshAt'),
       [indexes.tokenKey]: index('keyId', 'userId'),
       [indexes.googleAccount]: index('googleSub', 'userId', ['status']),
+      [indexes.email]: index('email', 'userId'),
     },
   },
   bookings: {
@@ -38,6 +39,7 @@ export const tableShapes: Record<'bookings' | 'connections', TableShape> = {
       [indexes.syncDue]: index('syncShard', 'syncDueAt', ['userId']),
       [indexes.waiting]: index('waitingUserId', 'id'),
       [indexes.userBookings]: index('userId', 'startsAt'),
+      [indexes.attention]: index('attention', 'attentionAt'),
     },
   },
 };

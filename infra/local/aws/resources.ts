@@ -143,15 +143,18 @@ export type ResolvedResource = {
   arn: string;
 };
 
+/** What a template declares, with its intrinsics replaced by values. */
+type Resolved = {
+  /** Lists the resources of the given types, in the template's order. */
+  resourcesOf: (...types: string[]) => ResolvedResource[];
+  outputs: Record<string, string>;
+};
+
 /**
- * Resolves all resources that run here.
- * @returns a function that lists the resources of the given types, in the template's order
+ * Resolves all resources that run here, and the outputs.
  * @throws Error that names a resource whose type is neither run nor ignored
  */
-export function resolveResources(
-  template: Template,
-  at: Addresses,
-): (...types: string[]) => ResolvedResource[] {
+export function resolveResources(template: Template, at: Addresses): Resolved {
   for (const [logicalId, { Type }] of Object.entries(template.Resources)) {
     if (Type in running || ignored.has(Type)) continue;
     throw new Error(
@@ -169,7 +172,14 @@ export function resolveResources(
       const properties = resolve(resource.Properties ?? {}) as Record<string, unknown>;
       return { logicalId, type: resource.Type, properties, ref, arn: attributes.Arn ?? ref };
     });
-  return (...types) => resources.filter(({ type }) => types.includes(type));
+  const outputs = Object.entries(template.Outputs ?? {}).map(([name, { Value }]) => [
+    name,
+    String(resolve(Value)),
+  ]);
+  return {
+    resourcesOf: (...types) => resources.filter(({ type }) => types.includes(type)),
+    outputs: Object.fromEntries(outputs),
+  };
 }
 
 /** Other resources refer to ignored ones: a function to its role, a table to its key. */

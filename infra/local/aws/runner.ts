@@ -59,6 +59,8 @@ type Preparation = {
 export type Runner = {
   /** Address of the HTTP API. */
   url: string;
+  /** The outputs of the stack. */
+  outputs: Record<string, string>;
   /** Addresses of the services, past the gateway: calls from here need no permissions and are not counted. */
   endpoints: Endpoints;
   /** Invokes a function by name (`booking-sync`) or ARN and waits for its result. */
@@ -126,7 +128,10 @@ export async function runAssembly(
   const gateway = await startGateway(upstreams, options.onCall);
   starting.defer(() => gateway.close());
 
-  const resourcesOf = resolveResources(template, { apiUrl: url, queueUrlBase: gateway.url });
+  const { resourcesOf, outputs } = resolveResources(template, {
+    apiUrl: url,
+    queueUrlBase: gateway.url,
+  });
   await createTables(dynamodb.endpoint, resourcesOf('AWS::DynamoDB::Table', 'AWS::DynamoDB::GlobalTable'));
   await createQueues(queues.endpoint, resourcesOf('AWS::SQS::Queue'));
   secrets.create(resourcesOf('AWS::SecretsManager::Secret'));
@@ -205,6 +210,7 @@ export async function runAssembly(
   const running = starting.move();
   return {
     url,
+    outputs,
     endpoints,
     invoke,
     events: bus.events,

@@ -1,0 +1,50 @@
+import { appendTimeline, type Booking, requestRun } from '../../shared/booking/booking.ts';
+import { unpublished, withStatus } from '../../shared/booking/status.ts';
+import { laterThan, toIso } from '../../shared/lib/clock.ts';
+
+/** What an operator may have sync do with a booking. Each hands it over: none writes to a calendar. */
+
+/** `by`: the operator, as AWS or the machine names them. */
+export type Operator = { by: string; now: number };
+
+/** Why nothing was changed: one sentence that says what to do instead. */
+export type Refusal = { refused: string };
+
+/** The booking, to be tried again at once at the same revision. */
+export function retried(booking: Booking, { by, now }: Operator): Booking | Refusal {
+  const { givenUp, nextRun, appointment, cancelledAt } = booking;
+  if (!appointment)
+    return { refused: 'It has no usable appointment: LeadsCalendar declares it, by PUT /bookings/{id}.' };
+  if (appointment.endsAt <= now)
+    return { refused: 'Its appointment is over: refund the customer, or move it.' };
+  if (nextRun?.why === 'no_connection')
+    return { refused: 'Its user has no working connection: connecting Google tries it at once.' };
+  if (nextRun === undefined && givenUp === undefined)
+    return {
+      refused: `Nothing is to be tried: it is ${booking.status}${cancelledAt ? ' since it was cancelled' : ''}.`,
+    };
+  const { givenUp: _, ...rest } = booking;
+  return changed(givenUp ? unpublished(rest) : booking, 'retry requested', { by, now });
+}
+
+/** The booking, whose event its owner has deleted or that came too late, to be created again. */
+export function restored(booking: Booking, { by, now }: Operator): Booking | Refusal {
+  const { appointment, calendar, givenUp, cancelledAt } = booking;
+  if (!appointment || appointment.endsAt <= now)
+    return { refused: 'Its appointment is missing or over: there is nothing to create.' };
+  if (cancelledAt !== undefined)
+    return { refused: 'It was cancelled, which is permanent: LeadsCalendar declares a new one.' };
+  if (calendar.kind !== 'deleted_by_owner' && givenUp === undefined)
+    return { refused: `Its event was not deleted: it is ${booking.status}. To try it again: retry.` };
+  const { givenUp: _, ...rest } = booking;
+  return changed({ ...rest, revision: booking.revision + 1 }, 'restore requested', { by, now });
+}
+
+function changed(booking: Booking, what: string, { by, now }: Operator): Booking {
+  const timeline = appendTimeline(booking.timeline, now, what).slice(0, -1);
+  return withStatus({
+    ...requestRun(booking, now, { mayCreate: true }),
+    timeline: [...timeline, { at: toIso(now), what, by }],
+    updatedAt: laterThan(booking.updatedAt, now),
+  });
+}

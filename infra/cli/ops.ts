@@ -1,0 +1,282 @@
+/** `npm run ops`: what an operator asks and does. */
+import { parseArgs } from 'node:util';
+import type { Operator, Refusal } from '../../functions/bookings/operator-changes.ts';
+import { restored, retried } from '../../functions/bookings/operator-changes.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { bookingQueue } from '../../shared/booking/queue.ts';
+import { type Attention, attentions } from '../../shared/booking/store.ts';
+import { toIso } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
+import { defaultStateDir } from '../local/state-files.ts';
+import { nearestTo } from '../nearest.ts';
+import { runCommand } from './command.ts';
+import { receive, redrive } from './ops/dead-letters.ts';
+import { examine } from './ops/doctor.ts';
+import { table } from './ops/print.ts';
+import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts';
+import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
+import { openTarget, type Target } from './ops/target.ts';
+
+const help = `Finds and repairs bookings, payments and users.
+
+  npm run ops -- <command> --local           the local stack (npm start)
+  npm run ops -- <command> --env staging     a deployed one, with your AWS credentials
+
+Ask
+  doctor                   checks every precondition, and says what to do
+  find <text>              a booking, payment or user: by id, or by the address of a Google account
+  booking <id>             the full story of a booking: what is desired, what is there, why, what you can do
+  payment <id>             what is known of a payment, and its booking
+  user <id>                the connection of a user, and the bookings ahead
+  list failed|missed|waiting|orphaned|due
+  dead-letters             messages that could not be processed
+
+Do: hands over to the service, which does it; the timeline of the booking says who asked
+  retry <booking>          tries a booking again at once
+  restore <booking>        creates an event again that its owner has deleted, or that came too late
+  release <user>           tries all bookings that wait for this user's connection
+  dead-letters --redrive   back into the queue
+
+  env                      the outputs, as shell variables: eval "$(npm run -s ops -- env --local)"
+
+Options
+  --json          for programs
+  --limit <n>     how many a list shows (default: 25)
+  --state <dir>   state of the local stack (default: .local)
+  --help          print this`;
+
+/** What a command answers: for people, and for programs. */
+type Answer = { text: string; json: unknown; failed?: boolean };
+type Context = { target: Target; records: Records; now: number; limit: number; redrive: boolean };
+type Command = (context: Context, argument: string) => Promise<Answer>;
+
+/** `argument`: what a command needs after its name. */
+const commands: Record<string, { argument?: string; run: Command }> = {
+  doctor: { run: doctor },
+  find: { argument: 'a text', run: find },
+  booking: { argument: 'the id of a booking', run: showBooking },
+  payment: { argument: 'the id of a payment', run: showPayment },
+  user: { argument: 'the id of a user', run: showUser },
+  list: { argument: [...attentions, 'due'].join(', '), run: listBookings },
+  retry: { argument: 'the id of a booking', run: (context, id) => change(context, id, retried) },
+  restore: { argument: 'the id of a booking', run: (context, id) => change(context, id, restored) },
+  release: { argument: 'the id of a user', run: release },
+  'dead-letters': { run: deadLetters },
+  env: { run: async ({ target }) => ({ text: shellVariables(target), json: target.outputs }) },
+};
+
+/** Seconds for which a dead letter is hidden from others while it is shown, and while it is moved. */
+const hidden = { show: 5, move: 60 };
+
+await runCommand(async () => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      local: { type: 'boolean', default: false },
+      env: { type: 'string' },
+      state: { type: 'string', default: defaultStateDir },
+      json: { type: 'boolean', default: false },
+      limit: { type: 'string', default: '25' },
+      redrive: { type: 'boolean', default: false },
+      help: { type: 'boolean' },
+    },
+  });
+  const [name, argument, ...more] = positionals;
+  if (values.help || name === undefined) return console.log(help);
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (!command) {
+    const nearest = nearestTo(name, Object.keys(commands));
+    throw new Error(`There is no command "${name}": did you mean ${nearest}? See npm run ops -- --help.`);
+  }
+  if (command.argument && argument === undefined) throw new Error(`ops ${name} needs ${command.argument}.`);
+  const extra = command.argument ? more[0] : argument;
+  if (extra !== undefined) throw new Error(`ops ${name} takes no "${extra}".`);
+  const limit = Number(values.limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
+    throw new Error(`--limit is a whole number from 1 to 1000, not "${values.limit}".`);
+
+  const target = await openTarget(values);
+  const now = Math.floor(Date.now() / 1000);
+  const context = { target, records: recordsOf(target), now, limit, redrive: values.redrive };
+  const { text, json, failed = false } = await command.run(context, argument ?? '');
+  console.log(values.json ? JSON.stringify(json, null, 2) : text);
+  if (failed) process.exitCode = 1;
+});
+
+async function doctor({ target, records, now }: Context): Promise<Answer> {
+  const findings = await examine(target, records, now);
+  const signs = { pass: '✓', warning: '!', failure: '✗' };
+  const rows = findings.map(({ check, is, says }) => [signs[is], check, says]);
+  const failed = findings.some(({ is }) => is === 'failure');
+  return { text: table(['', 'check', 'result'], rows, ''), json: findings, failed };
+}
+
+async function find(context: Context, text: string): Promise<Answer> {
+  const { records } = context;
+  const [booking, pointer, connection, ...users] = await Promise.all([
+    records.bookings.get(text),
+    records.pointer(text),
+    records.connections.get(text),
+    ...(text.includes('@') ? [records.usersWithEmail(text), records.usersWithEmail(text.toLowerCase())] : []),
+  ]);
+  const found: [kind: string, id: string, says: string][] = [];
+  if (booking) found.push(['booking', text, booking.status]);
+  if (pointer)
+    found.push([
+      'payment',
+      text,
+      pointer.bookingId ? `of booking ${pointer.bookingId}` : 'of no booking yet',
+    ]);
+  if (connection) found.push(['user', text, `connection ${connection.status}`]);
+  for (const userId of new Set(users.flat())) found.push(['user', userId, `has connected ${text}`]);
+  const none = `Nothing has the id or address "${text}". A charge or session: see its payment intent (pi_…) at Stripe. Was the webhook delivered? ops dead-letters`;
+  return {
+    text: table(['what', 'id', 'found'], found, none),
+    json: found.map(([what, id, says]) => ({ what, id, says })),
+    failed: found.length === 0,
+  };
+}
+
+async function showBooking({ records }: Context, id: string): Promise<Answer> {
+  const booking = await known(records, id);
+  const connection = booking.userId === undefined ? undefined : await records.connections.get(booking.userId);
+  return {
+    text: bookingStory(booking, connection),
+    json: { booking, connection: connection && connectionFields(connection), actions: actionsOf(booking) },
+  };
+}
+
+async function known({ bookings, pointer }: Records, id: string): Promise<Booking> {
+  const booking = await bookings.get(id);
+  if (booking) return booking;
+  const payment = await pointer(id);
+  const hint = payment?.bookingId
+    ? ` It is a payment: its booking is ${payment.bookingId}.`
+    : ' See: ops find.';
+  throw new Error(`There is no booking "${id}".${hint}`);
+}
+
+async function showPayment({ records }: Context, id: string): Promise<Answer> {
+  const pointer = await records.pointer(id);
+  // A payment that names no usable booking is recorded under its own id.
+  const booking = await records.bookings.get(pointer?.bookingId ?? id);
+  const story = paymentStory(id, pointer, booking);
+  const more = booking ? `\n\nIts booking: ops booking ${booking.bookingId}` : '';
+  const json = {
+    paymentId: id,
+    facts: booking?.payments[id] ?? pointer?.facts,
+    bookingId: booking?.bookingId,
+  };
+  return { text: `${story}${more}`, json, failed: !pointer && !booking };
+}
+
+async function showUser({ records, now, limit }: Context, userId: string): Promise<Answer> {
+  const connection = await records.connections.get(userId);
+  const from = now - 86_400;
+  const query = { userId, from, to: from + 10 * 365 * 86_400, limit: Math.min(limit, 100) };
+  const { bookings } = await records.bookings.list(query);
+  return {
+    text: userStory(userId, connection, bookings),
+    json: { userId, connection: connection && connectionFields(connection), bookings },
+  };
+}
+
+async function listBookings(context: Context, kind: string): Promise<Answer> {
+  const { records, now, limit } = context;
+  const kinds: string[] = [...attentions, 'due'];
+  if (!kinds.includes(kind)) {
+    throw new Error(
+      `There is no list "${kind}": did you mean ${nearestTo(kind, kinds)}? There are ${kinds.join(', ')}.`,
+    );
+  }
+  const listed: Listed[] =
+    kind === 'due' ? await records.due(now, limit) : await records.attention(kind as Attention, limit);
+  const found = await readAll(records, listed);
+  const rows = found.map(({ booking, at }) => [
+    toIso(at),
+    booking.bookingId,
+    booking.userId ?? '?',
+    booking.status,
+    booking.problems[0]?.code ?? '',
+  ]);
+  const more = found.length === limit ? `\nThe first ${limit}: --limit shows more.` : '';
+  return {
+    text: `${table(['since', 'booking', 'user', 'status', 'problem'], rows, `No booking is ${kind}.`)}${more}`,
+    json: found.map(({ booking, at }) => ({
+      bookingId: booking.bookingId,
+      since: toIso(at),
+      status: booking.status,
+    })),
+  };
+}
+
+/** Saves what the operator asks for under the version that was read, and has it synced. */
+async function change(
+  { target, records, now }: Context,
+  id: string,
+  decide: (booking: Booking, operator: Operator) => Booking | Refusal,
+): Promise<Answer> {
+  const by = await target.operator();
+  for (let tries = 0; tries < 3; tries++) {
+    const booking = await known(records, id);
+    const changed = decide(booking, { by, now });
+    if ('refused' in changed) throw new Error(`${changed.refused} Nothing was changed.`);
+    if (!(await records.bookings.save(changed))) continue;
+    const { userId } = changed;
+    const cause = `operator-${changed.version}`;
+    const owner = userId === undefined ? {} : { userId };
+    await bookingQueue(target.output('QueueUrl'), () => now, target.sqs).send({
+      type: 'sync',
+      bookingId: id,
+      ...owner,
+      cause,
+    });
+    return {
+      text: `Handed over: ${id} is tried now. What became of it: ops booking ${id}`,
+      json: { bookingId: id, status: changed.status },
+    };
+  }
+  throw new Error('The booking was changed at the same moment, three times. Nothing was done: try again.');
+}
+
+async function release({ target, records, now }: Context, userId: string): Promise<Answer> {
+  const connection = await records.connections.get(userId);
+  if (connection?.status !== 'active') {
+    throw new Error(
+      `The connection of ${userId} is ${connection?.status ?? 'missing'}: the user connects Google first, which tries all bookings at once.`,
+    );
+  }
+  const { tokenVersion, choices } = connection;
+  const queue = bookingQueue(target.output('QueueUrl'), () => now, target.sqs);
+  await queue.send(
+    omitUndefined({ type: 'connection.activated' as const, userId, tokenVersion, choices, page: 0 }),
+  );
+  return { text: `Handed over: all bookings of ${userId} that wait are tried now.`, json: { userId } };
+}
+
+async function deadLetters({ target, limit, redrive: isMoving }: Context): Promise<Answer> {
+  const found = [];
+  while (found.length < limit) {
+    const letters = await receive(target, isMoving ? hidden.move : hidden.show);
+    if (letters.length === 0) break;
+    for (const letter of letters) {
+      if (isMoving) await redrive(target, letter);
+      found.push(letter);
+    }
+    if (isMoving) console.error(`${found.length} moved`);
+  }
+  const rows = found.map(({ id, about, since }) => [new Date(since).toISOString(), id, about]);
+  const next = isMoving
+    ? 'Moved back into the queue.'
+    : 'Why: the log of booking-sync says "Message stays in the queue". When the cause is repaired: ops dead-letters --redrive';
+  return {
+    text: `${table(['sent', 'message', 'about'], rows, 'No dead letters.')}${rows.length > 0 ? `\n\n${next}` : ''}`,
+    json: found.map(({ id, about, since }) => ({ id, about, sentAt: new Date(since).toISOString() })),
+  };
+}
+
+function shellVariables({ outputs }: Target): string {
+  return Object.entries(outputs)
+    .map(([name, value]) => `export ${name}='${value.replaceAll("'", `'\\''`)}'`)
+    .join('\n');
+}

@@ -1,0 +1,161 @@
+/** `ops doctor`: every precondition of a deployment, one line each, with what to do. */
+
+import { GetSecretValueCommand, ResourceNotFoundException } from '@aws-sdk/client-secrets-manager';
+import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
+import * as v from 'valibot';
+import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
+import { parseKeys } from '../../../shared/crypto/keys.ts';
+import { type GoogleClient, parseGoogleClient } from '../../../shared/google/client-secret.ts';
+import { googleEndpoints } from '../../../shared/google/endpoints.ts';
+import { type KeyPurpose, routes } from '../../../shared/lib/names.ts';
+import { setLogSink } from '../../../shared/lib/observability.ts';
+import { parseJson } from '../../../shared/lib/schemas.ts';
+import type { OutputName } from '../../operator-reference.ts';
+import type { Records } from './records.ts';
+import type { Target } from './target.ts';
+
+type Finding = { check: string; is: 'pass' | 'warning' | 'failure'; says: string };
+
+/** Seconds after which a due booking must have been tried: the objective of operation. */
+const longestDelaySeconds = 300;
+
+const keyOutputs: Record<KeyPurpose, OutputName> = {
+  'token-encryption': 'TokenEncryptionSecret',
+  'state-encryption': 'StateEncryptionSecret',
+  'link-signing': 'LinkSigningSecret',
+  'api-signing': 'ApiSigningSecret',
+  'payment-messages': 'PaymentMessagesSecret',
+};
+
+/** Runs every check. One that throws is a failure, and hides no other. */
+export async function examine(target: Target, records: Records, now: number): Promise<Finding[]> {
+  // What a check reports to the operator is in its finding.
+  setLogSink(() => {});
+  const checks: [string, () => Promise<Omit<Finding, 'check'>>][] = [
+    ['API', () => checkApi(target)],
+    ...Object.entries(keyOutputs).map(
+      ([purpose, output]): [string, () => Promise<Omit<Finding, 'check'>>] => [
+        `secret ${purpose}`,
+        async () => {
+          parseKeys(purpose as KeyPurpose, await secretText(target, output));
+          return pass('its keys can be read');
+        },
+      ],
+    ),
+    ['secret webhook-signing', () => checkWebhookSecret(target)],
+    ['Google client', () => checkGoogleClient(target)],
+    ['dead letters', () => checkDeadLetters(target)],
+    ['due bookings', () => checkDue(records, now)],
+    ['failed bookings', () => checkFailed(records)],
+  ];
+  return Promise.all(
+    checks.map(async ([check, run]) => {
+      try {
+        return { check, ...(await run()) };
+      } catch (error) {
+        return { check, ...failure((error as Error).message) };
+      }
+    }),
+  );
+}
+
+const pass = (says: string): Omit<Finding, 'check'> => ({ is: 'pass', says });
+const warning = (says: string): Omit<Finding, 'check'> => ({ is: 'warning', says });
+const failure = (says: string): Omit<Finding, 'check'> => ({ is: 'failure', says });
+
+async function checkApi({ output }: Target): Promise<Omit<Finding, 'check'>> {
+  const url = `${output('ApiUrl')}${routes.health}`;
+  const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
+  if (answer?.ok) return pass(`${url} answers`);
+  return failure(
+    `${url} ${answer ? `answers ${answer.status}` : 'does not answer'}: see the access log, and whether the domain and its certificate lead to the API.`,
+  );
+}
+
+async function secretText({ secrets, output }: Target, name: OutputName): Promise<string> {
+  try {
+    const { SecretString = '' } = await secrets.send(new GetSecretValueCommand({ SecretId: output(name) }));
+    return SecretString;
+  } catch (error) {
+    if (!(error instanceof ResourceNotFoundException)) throw error;
+    throw new Error('It has no value yet: docs/setup.md says what to store.', { cause: error });
+  }
+}
+
+async function checkWebhookSecret(target: Target): Promise<Omit<Finding, 'check'>> {
+  const problems: string[] = [];
+  setLogSink((line) => problems.push(line));
+  const secrets = parseWebhookSecrets(await secretText(target, 'WebhookSigningSecret'));
+  setLogSink(() => {});
+  const entries = Object.entries(secrets).flatMap(([name, list]) =>
+    list?.length ? [`${name}: ${list.length}`] : [],
+  );
+  return problems.length > 0
+    ? warning(`An entry cannot be used and is ignored; these can: ${entries.join(', ')}. See docs/setup.md.`)
+    : pass(entries.join(', '));
+}
+
+const oauthError = v.object({ error: v.string() });
+
+/** Redeems a code that does not exist: Google's error says whether it accepts the client and its redirect URI. */
+async function checkGoogleClient(target: Target): Promise<Omit<Finding, 'check'>> {
+  const client: GoogleClient = parseGoogleClient(await secretText(target, 'GoogleOauthClientSecret'));
+  const redirectUri = target.output('CallbackUrl');
+  const answer = await fetch(googleEndpoints(target.googleUrl ?? '').token, {
+    method: 'POST',
+    signal: AbortSignal.timeout(10_000),
+    body: new URLSearchParams({
+      grant_type: 'authorization_code',
+      code: 'doctor',
+      client_id: client.clientId,
+      client_secret: client.clientSecret,
+      redirect_uri: redirectUri,
+    }),
+  }).catch(() => undefined);
+  const read = v.safeParse(oauthError, parseJson((await answer?.text()) ?? ''));
+  const error = read.success ? read.output.error : undefined;
+  switch (error) {
+    case 'invalid_grant':
+      return pass('Google accepts it');
+    case 'invalid_client':
+    case 'unauthorized_client':
+      return failure(
+        'Google does not know it, or its secret: store the JSON file of the client as the Google Cloud console offers it.',
+      );
+    case 'redirect_uri_mismatch':
+      return failure(
+        `Add ${redirectUri} to the authorized redirect URIs of the client in the Google Cloud console.`,
+      );
+    default:
+      return warning(
+        `Google's token endpoint ${error ? `answers ${error}` : 'does not answer as expected'}: try again.`,
+      );
+  }
+}
+
+async function checkDeadLetters({ sqs, output }: Target): Promise<Omit<Finding, 'check'>> {
+  const { Attributes = {} } = await sqs.send(
+    new GetQueueAttributesCommand({
+      QueueUrl: output('DeadLettersUrl'),
+      AttributeNames: ['ApproximateNumberOfMessages'],
+    }),
+  );
+  const count = Number(Attributes.ApproximateNumberOfMessages ?? 0);
+  return count === 0 ? pass('none') : failure(`${count}: ops dead-letters shows them`);
+}
+
+async function checkDue(records: Records, now: number): Promise<Omit<Finding, 'check'>> {
+  const [oldest] = await records.due(now, 1);
+  const delay = oldest ? now - oldest.at : 0;
+  if (!oldest || delay <= longestDelaySeconds) return pass('none waits longer than 5 minutes');
+  return failure(
+    `${oldest.bookingId} has been due for ${Math.round(delay / 60)} minutes: booking-reconcile or booking-sync does not run. See their logs.`,
+  );
+}
+
+async function checkFailed(records: Records): Promise<Omit<Finding, 'check'>> {
+  const most = 25;
+  const { length } = await records.attention('failed', most);
+  if (length === 0) return pass('none');
+  return warning(`${length === most ? `at least ${most}` : length}: ops list failed`);
+}

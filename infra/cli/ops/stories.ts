@@ -1,0 +1,160 @@
+/** The full story of a booking, a payment and a user, as an operator reads it. */
+import { type Booking, recordedEvent } from '../../../shared/booking/booking.ts';
+import { problemsOf } from '../../../shared/booking/booking-payments.ts';
+import { type PaymentFacts, refundedAmount, standingOf } from '../../../shared/booking/payment.ts';
+import type { Connection } from '../../../shared/connection/connection.ts';
+import { toIso } from '../../../shared/lib/clock.ts';
+import { omitUndefined } from '../../../shared/lib/omit-undefined.ts';
+import { fields, list } from './print.ts';
+import type { Records } from './records.ts';
+
+/** Why a booking is tried next, in words. */
+const reasons: Record<NonNullable<Booking['nextRun']>['why'], string> = {
+  requested: 'something else is desired than before',
+  retry: 'an attempt failed for a reason that may pass',
+  refused: 'Google refuses the account or calendar; at once when the user connects or chooses a calendar',
+  no_connection: 'the user has no working connection; at once when there is one',
+  paused: "Google has limited the rate of calls to this user's calendar",
+  in_doubt: 'the calendar is read again, to end a doubt',
+  check: 'the event is read for its Meet link, or a day before the appointment',
+};
+
+/** What can be done about a booking, and what each command does. */
+export function actionsOf(booking: Booking): string[] {
+  const { bookingId, userId, status, appointment } = booking;
+  if (!appointment) return [`LeadsCalendar declares it with what is missing: PUT /bookings/${bookingId}`];
+  switch (status) {
+    case 'failed':
+    case 'conflict':
+      return [`ops retry ${bookingId}: tries it again at once`];
+    case 'missed':
+    case 'deleted_by_user':
+      return [`ops restore ${bookingId}: creates its event again`];
+    case 'waiting_for_connection':
+      return [`The user connects Google again, which tries it at once. Its reason: ops user ${userId}`];
+    case 'pending':
+      return [`ops retry ${bookingId}: tries it now instead of at its next attempt`];
+    default:
+      return [];
+  }
+}
+
+export function bookingStory(booking: Booking, connection: Connection | undefined): string {
+  const { bookingId, userId, status, appointment, revision, nextRun, calendar, payments, timeline } = booking;
+  const event = recordedEvent(booking);
+  const said = connection?.status === 'reauthorization_required' ? connection.reason : undefined;
+  return [
+    fields(`Booking ${bookingId}`, {
+      status,
+      user: userId
+        ? `${userId}, connection ${connection?.status ?? 'none'}${said ? ` (${said})` : ''}`
+        : 'unknown',
+      'next attempt': nextRun && `${toIso(nextRun.at)}: ${reasons[nextRun.why]}`,
+    }),
+    appointment
+      ? fields('Desired', {
+          summary: appointment.summary,
+          start: timeOf(appointment.start),
+          end: timeOf(appointment.end),
+          location: appointment.location,
+          revision: String(revision),
+          hold: booking.hold ? 'yes' : undefined,
+          cancelled: booking.cancelledAt,
+        })
+      : 'Desired\n  No usable appointment.',
+    fields('In the calendar, as last read', {
+      known: calendar.kind.replaceAll('_', ' '),
+      calendar: event?.calendarId,
+      event: event?.eventId,
+      link: event?.htmlLink,
+      revision: event && String(event.revision),
+    }),
+    list(
+      'Problems',
+      problemsOf(booking).map(({ code, message }) => `${code}: ${message}`),
+    ),
+    list(
+      'Payments',
+      Object.entries(payments).map(([id, facts]) => `${id}: ${paymentLine(facts)}`),
+    ),
+    list(
+      'Orphaned payments: they pay for nothing here',
+      (booking.orphaned ?? []).map(({ paymentId, reason }) => `${paymentId}: ${reason}`),
+    ),
+    list(
+      'Timeline',
+      timeline.map(
+        ({ at, what, code, by }) => `${at}  ${what}${code ? ` (${code})` : ''}${by ? `, by ${by}` : ''}`,
+      ),
+    ),
+    list('What you can do', actionsOf(booking)),
+  ]
+    .filter(Boolean)
+    .join('\n\n');
+}
+
+function timeOf(time: NonNullable<Booking['appointment']>['start']): string {
+  if ('date' in time) return time.date;
+  return time.timeZone ? `${time.dateTime} ${time.timeZone}` : time.dateTime;
+}
+
+function paymentLine(facts: PaymentFacts): string {
+  const refunded = refundedAmount(facts);
+  const amount = facts.amount === undefined ? '' : `, ${facts.amount} of the smallest unit`;
+  const back = refunded > 0 ? `, ${refunded} refunded` : '';
+  return `${standingOf(facts).replace('_', ' ')}${facts.confirmedAt ? ` since ${facts.confirmedAt}` : ''}${amount}${back}`;
+}
+
+export function paymentStory(
+  paymentId: string,
+  pointer: Awaited<ReturnType<Records['pointer']>>,
+  booking: Booking | undefined,
+): string {
+  if (!pointer && !booking) {
+    return `No record of the payment ${paymentId}. Was its webhook delivered? See it at the provider, then: ops dead-letters`;
+  }
+  const facts = booking?.payments[paymentId] ?? pointer?.facts ?? {};
+  return fields(`Payment ${paymentId}`, {
+    standing: paymentLine(facts),
+    booking: booking?.bookingId ?? pointer?.bookingId ?? 'none references it yet',
+    user: booking?.userId ?? pointer?.userId,
+    'kept until': pointer?.expiresAt === undefined ? undefined : toIso(pointer.expiresAt),
+  });
+}
+
+export function userStory(userId: string, connection: Connection | undefined, bookings: Booking[]): string {
+  return [
+    connection
+      ? fields(`User ${userId}`, connectionFields(connection))
+      : `User ${userId}\n  Has never connected a Google calendar.`,
+    list(
+      'Bookings, from yesterday on',
+      bookings.map(
+        ({ bookingId, status, appointment }) =>
+          `${appointment ? toIso(appointment.startsAt) : '?'}  ${bookingId}  ${status}`,
+      ),
+    ),
+    connection?.status === 'active'
+      ? ''
+      : list('What you can do', ['Ask the user to connect: docs/integrate.md']),
+  ]
+    .filter(Boolean)
+    .join('\n\n');
+}
+
+/** A connection without its tokens. */
+export function connectionFields(connection: Connection): Record<string, string> {
+  const { status, refreshAt, refreshFailures } = connection;
+  const granted = connection.status === 'disconnected' ? undefined : connection;
+  return omitUndefined({
+    connection: status,
+    reason: granted?.reason,
+    account: granted?.email,
+    calendar: granted?.calendarId,
+    scopes: granted?.scopes.join(' '),
+    connected: granted && toIso(granted.connectedAt),
+    'last used': granted && toIso(granted.lastUsedAt),
+    'next refresh': refreshAt === undefined ? undefined : toIso(refreshAt),
+    'failed refreshes': refreshFailures > 0 ? String(refreshFailures) : undefined,
+  });
+}

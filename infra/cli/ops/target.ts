@@ -1,0 +1,90 @@
+/** The deployment that an operator works on: the local stack, or an environment in AWS. */
+import { userInfo } from 'node:os';
+import { CloudFormationClient, DescribeStacksCommand } from '@aws-sdk/client-cloudformation';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { SQSClient } from '@aws-sdk/client-sqs';
+import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import { loadEnvironment } from '../../environment.ts';
+import { dynamoDbClient, localCredentials } from '../../local/aws/dynamodb.ts';
+import { region as localRegion } from '../../local/aws/template.ts';
+import { readStackAddress } from '../../local/state-files.ts';
+import type { OutputName } from '../../operator-reference.ts';
+import { deployedOptions } from '../deployed-options.ts';
+
+export type Target = {
+  /** `local`, or the name of the environment. */
+  name: string;
+  /** Google's simulator; undefined for the real one. */
+  googleUrl: string | undefined;
+  /** An output of the stack. Throws where it has none of that name. */
+  output: (name: OutputName) => string;
+  outputs: Record<string, string>;
+  indexShards: number;
+  dynamo: DynamoDBClient;
+  sqs: SQSClient;
+  secrets: SecretsManagerClient;
+  /** Who runs this, as AWS or the machine names them: for the timeline of what they change. */
+  operator: () => Promise<string>;
+};
+
+type TargetOptions = { local: boolean; env?: string | undefined; state: string };
+
+/** Opens the deployment. Throws what is missing, and what to do. */
+export async function openTarget({ local, env, state }: TargetOptions): Promise<Target> {
+  if (local === (env !== undefined)) throw new Error('Which deployment? Give --local, or --env <name>.');
+  return env === undefined ? openLocal(state) : openEnvironment(env);
+}
+
+function openLocal(state: string): Target {
+  const { endpoints, outputs, googleUrl } = readStackAddress(state);
+  const common = { region: localRegion, credentials: localCredentials };
+  return {
+    name: 'local',
+    googleUrl,
+    ...ofOutputs(outputs, 'the local stack'),
+    indexShards: 4,
+    dynamo: dynamoDbClient(endpoints.dynamodb),
+    // The queue's URL names the gateway, which is for the functions; the service has an address of its own.
+    sqs: new SQSClient({ ...common, endpoint: endpoints.sqs, useQueueUrlAsEndpoint: false }),
+    secrets: new SecretsManagerClient({ ...common, endpoint: endpoints.secretsManager }),
+    operator: async () => userInfo().username,
+  };
+}
+
+async function openEnvironment(name: string): Promise<Target> {
+  const { stackName, region } = await loadEnvironment(name);
+  const cloudFormation = new CloudFormationClient({ region });
+  const options = await deployedOptions(cloudFormation, stackName);
+  if (!options)
+    throw new Error(`There is no stack ${stackName} in ${region} yet: npm run deploy -- --env ${name}`);
+  const { Stacks = [] } = await cloudFormation.send(new DescribeStacksCommand({ StackName: stackName }));
+  const outputs = (Stacks[0]?.Outputs ?? []).map(({ OutputKey = '', OutputValue = '' }) => [
+    OutputKey,
+    OutputValue,
+  ]);
+  return {
+    name,
+    googleUrl: undefined,
+    ...ofOutputs(Object.fromEntries(outputs), `the stack ${stackName}`),
+    indexShards: options.indexShards ?? 4,
+    dynamo: new DynamoDBClient({ region }),
+    sqs: new SQSClient({ region }),
+    secrets: new SecretsManagerClient({ region }),
+    operator: async () => {
+      const { Arn } = await new STSClient({ region }).send(new GetCallerIdentityCommand({}));
+      return Arn ?? 'unknown';
+    },
+  };
+}
+
+function ofOutputs(outputs: Record<string, string>, where: string): Pick<Target, 'output' | 'outputs'> {
+  return {
+    outputs,
+    output: (name) => {
+      const value = outputs[name];
+      if (value === undefined) throw new Error(`${where} has no output ${name}: deploy or start it again.`);
+      return value;
+    },
+  };
+}
