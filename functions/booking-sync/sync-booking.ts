@@ -13,7 +13,7 @@ import { applyPayment, desiredPresence, doesCount, type PaymentPolicy } from './
 import { bookingEvent, newlyOrphaned } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';
-import { decideNext } from './decide.ts';
+import { type Decision, decideNext } from './decide.ts';
 import { inDoubtSeconds, maybeStale, withDoubt, withDoubtfulDeletion, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { withOwnDeletions } from './other-events.ts';
@@ -158,7 +158,8 @@ async function syncOnce(
   // Published before Google is called: what follows may fail and be tried again without this payment.
   const orphans = newlyOrphaned(stored, booking, deps.clock());
   if (orphans.length > 0) await deps.bus.publish(...orphans);
-  const decision = decideNext({ booking, wanted, connection, now: deps.clock(), random, isSlotContested });
+  const decided = decideNext({ booking, wanted, connection, now: deps.clock(), random, isSlotContested });
+  const decision = run.isSuspected && mayCreateUnrecorded(stored, decided) ? recorded(booking) : decided;
   const isAction = decision.do !== 'record';
   const outcome = isAction
     ? await runAction(deps, decision, { isSlotContested, validUntil, ownDeletions })
@@ -191,6 +192,18 @@ async function syncOnce(
   }
   noteLostWrite(run, { isPublished, isAction });
   return false;
+}
+
+/**
+ * Whether a run would create an event although the record says that no run does. The other run that received the message
+ * may have acknowledged it: after a crash nothing would look for the event. So the doubt is recorded first.
+ */
+function mayCreateUnrecorded(stored: Booking | undefined, decision: Decision): boolean {
+  return decision.do === 'ensure' && stored?.calendar.kind === 'absent';
+}
+
+function recorded(booking: Booking): Decision {
+  return { do: 'record', booking, again: true };
 }
 
 /** Consumers may know an outcome that is not on record, and Google may have been called for one. */

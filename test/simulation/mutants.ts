@@ -396,6 +396,12 @@ export const mutants: Mutant[] = [
       to: '',
     },
   },
+  {
+    name: 'a suspected run creates an event before its doubt is on record',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: "return decision.do === 'ensure' && stored?.calendar.kind === 'absent';",
+    to: "return decision.do === 'ensure' && stored?.calendar.kind === 'absent' && false;",
+  },
 ];
 
 /** Changes the code as it is loaded, in this thread. Throws where the code is not as the mutant expects it. */
