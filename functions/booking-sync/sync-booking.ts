@@ -176,8 +176,8 @@ async function syncOnce(
     (error: unknown) => {
       // Nothing runs again for a booking without an appointment but this message.
       if (!booking.appointment) throw error;
-      // A repetition that fails is not worth another run.
-      if (!concluded.isNews) return concluded.booking;
+      // A repetition that fails is not worth another run, and is not on record either.
+      if (!concluded.isNews) return conclude(stored, left, { wanted, now: deps.clock() }).booking;
       // What follows must not depend on this message: it may be finished by another run, or become a dead letter.
       log.warn('Event could not be published', { bookingId: booking.bookingId, error: describeError(error) });
       return notPublished(deps, { booking, wanted }, stored, isAction ? ownDeletions : undefined);

@@ -332,6 +332,12 @@ export const mutants: Mutant[] = [
     to: '',
   },
   {
+    name: 'a repetition that could not be published is on record',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'if (!concluded.isNews) return conclude(stored, left, { wanted, now: deps.clock() }).booking;',
+    to: 'if (!concluded.isNews) return concluded.booking;',
+  },
+  {
     name: 'a redelivered message does not publish again',
     file: 'functions/booking-sync/sync-booking.ts',
     from: "  if (run.republish === 'no') run.republish = 'same';\n",
