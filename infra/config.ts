@@ -18,7 +18,15 @@ const httpsUrl = v.pipe(
     return !username && !password && !hash && !url.includes('#');
   }, 'Invalid input: expected a URL without user name, password and fragment'),
 );
-const domainPattern = /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/;
+const domain = v.pipe(
+  v.string(),
+  v.trim(),
+  v.toLowerCase(),
+  v.regex(
+    /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/,
+    'Invalid input: expected a domain name',
+  ),
+);
 const cancelOrKeep = v.picklist(['cancel', 'keep']);
 
 const flag = v.optional(
@@ -47,14 +55,7 @@ export const stackConfig = v.strictObject({
   ),
   domainName: option(
     'A domain for the API, such as `calendar.example.com`: the stack maps it, and `publicUrl` follows from it. Needs `hostedZoneId` and `hostedZoneName`, or `certificateArn`.',
-    v.optional(
-      v.pipe(
-        v.string(),
-        v.trim(),
-        v.toLowerCase(),
-        v.regex(domainPattern, 'Invalid input: expected a domain name'),
-      ),
-    ),
+    v.optional(domain),
   ),
   hostedZoneId: option(
     'With `domainName`: the Route 53 zone for its records and its certificate.',
@@ -64,14 +65,7 @@ export const stackConfig = v.strictObject({
   ),
   hostedZoneName: option(
     'With `hostedZoneId`: the name of that zone, such as `example.com`.',
-    v.optional(
-      v.pipe(
-        v.string(),
-        v.trim(),
-        v.toLowerCase(),
-        v.regex(domainPattern, 'Invalid input: expected a domain name'),
-      ),
-    ),
+    v.optional(domain),
   ),
   certificateArn: option(
     'With `domainName`: a certificate for it in the region of the stack, instead of one that the stack makes.',

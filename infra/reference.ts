@@ -1,6 +1,6 @@
 /** What the codes of the public interface mean, for the generated pages. Each table is complete by its type; functions never load it. */
 
-import type { OrphanReason } from '../shared/booking/booking.ts';
+import type { OrphanReason } from '../shared/aws/bus-events.ts';
 import type { PaymentStanding } from '../shared/booking/payment.ts';
 import type { RevocationOutcome } from '../shared/connection/revocation.ts';
 import type { CalendarFailureKind } from '../shared/google/calendar-failures.ts';

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { OrphanReason } from '../../shared/aws/bus-events.ts';
 import {
   appendTimeline,
   type Booking,
   newBooking,
   type OrphanedPayment,
-  type OrphanReason,
   type PaymentPointer,
   type Presence,
   recordedEvent,

@@ -43,11 +43,11 @@ async function deleteOrphan(
 ): Promise<Cleaned> {
   const { calendarId, eventId } = place;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-  if (!found.ok) return afterRefusal(deps, session, booking, place, found.failure);
+  if (!found.ok) return keepOrForget(deps, session, booking, place, found.failure);
   if (!isOurs(found.value, booking)) return { booking };
   const answer = await requestDeletion(deps, session, place, deleteOptions(booking, found.value));
   if (answer.ok) return { booking };
-  if (!isMissing(answer.failure)) return afterRefusal(deps, session, booking, place, answer.failure);
+  if (!isMissing(answer.failure)) return keepOrForget(deps, session, booking, place, answer.failure);
   // It was there a moment ago: not deleted, as far as is known.
   const moment = { now: deps.clock(), random: deps.random };
   return { hindered: retryAfter(booking, problemOf(answer.failure), moment) };
@@ -57,7 +57,7 @@ async function deleteOrphan(
  * A calendar that the user has left may refuse us, or be gone: that keeps nothing out of the chosen one. A refusal may
  * pass, and so may a 404 where an attempt may have created the event: then it is read once more.
  */
-async function afterRefusal(
+async function keepOrForget(
   deps: SyncDeps,
   session: Session,
   booking: Booking,

@@ -189,4 +189,16 @@ export const busEventSchema = v.variant('type', [
   ),
 ]);
 
-export type BusEventType = v.InferOutput<typeof busEventSchema>['type'];
+type BusEventOutput = v.InferOutput<typeof busEventSchema>;
+export type BusEventType = BusEventOutput['type'];
+
+/**
+ * Why a payment pays for no booking, or for one that needs no payment:
+ * - `booking_cancelled`: the booking was cancelled before the payment arrived
+ * - `already_paid`: another payment had paid for the booking before; both count
+ * - `too_late`: the appointment was over and had no event
+ * - `already_used`: the payment pays for another booking
+ * - `user_mismatch`: the booking belongs to another user than the payment names
+ * - `booking_unknown`: no booking with the referenced id was declared
+ */
+export type OrphanReason = Extract<BusEventOutput, { type: 'payment.orphaned' }>['reason'];

@@ -1,5 +1,6 @@
+import type { OrphanReason } from '../aws/bus-events.ts';
 import type { Problem } from '../lib/app-error.ts';
-import { type Booking, type OrphanedPayment, type OrphanReason, recordedEvent } from './booking.ts';
+import { type Booking, type OrphanedPayment, recordedEvent } from './booking.ts';
 import { formerAccountProblems } from './former-account.ts';
 import { type PaymentFacts, standingOf } from './payment.ts';
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BusEventType } from '../aws/bus-events.ts';
+import type { BusEventType, OrphanReason } from '../aws/bus-events.ts';
 import type { Problem } from '../lib/app-error.ts';
 import { toIso } from '../lib/clock.ts';
 import type { EventDetails } from './event-details.ts';
@@ -268,23 +268,6 @@ export type PaymentPointer = {
   expiresAt?: number;
   version: number;
 };
-
-/**
- * Why a payment pays for no booking, or for one that needs no payment:
- * - `booking_cancelled`: the booking was cancelled before the payment arrived
- * - `already_paid`: another payment had paid for the booking before; both count
- * - `too_late`: the appointment was over and had no event
- * - `already_used`: the payment pays for another booking
- * - `user_mismatch`: the booking belongs to another user than the payment names
- * - `booking_unknown`: no booking with the referenced id was declared
- */
-export type OrphanReason =
-  | 'booking_cancelled'
-  | 'already_paid'
-  | 'too_late'
-  | 'already_used'
-  | 'user_mismatch'
-  | 'booking_unknown';
 
 /** `bookingId` and `userId`: the booking and the user that the payment names. */
 export type OrphanedPayment = {

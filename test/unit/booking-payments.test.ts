@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { applyPayment, desiredPresence } from '../../functions/booking-sync/apply-payment.ts';
-import type { Booking, OrphanReason } from '../../shared/booking/booking.ts';
+import type { OrphanReason } from '../../shared/aws/bus-events.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import {
   holdsSlot,
   mainPayment,
