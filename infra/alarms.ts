@@ -2,9 +2,10 @@ import { ArnFormat, Aws, Duration, Stack, Validations } from 'aws-cdk-lib';
 import type { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
 import {
   Alarm,
+  type AlarmProps,
   ComparisonOperator,
   MathExpression,
-  Metric,
+  type Metric,
   Stats,
   TreatMissingData,
 } from 'aws-cdk-lib/aws-cloudwatch';
@@ -19,9 +20,16 @@ import { Construct } from 'constructs';
 import { providers } from '../functions/payment-confirmed/providers.ts';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
 import type { ErrorCode } from '../shared/lib/app-error.ts';
-import { metricNamespace, webhookRoute } from '../shared/lib/names.ts';
-import type { MetricName } from '../shared/lib/observability.ts';
-import { type AlarmName, alarmReference } from './operator-reference.ts';
+import { webhookRoute } from '../shared/lib/names.ts';
+import { type Own, ownMetrics, shareInTimeOfMany, sumOf } from './metrics.ts';
+import {
+  type AlarmName,
+  alarmReference,
+  longestDueSeconds,
+  runbookOf,
+  secretPositions,
+  serviceLevel,
+} from './operator-reference.ts';
 import { pascalCase } from './service-function.ts';
 
 interface AlarmsProps {
@@ -31,37 +39,47 @@ interface AlarmsProps {
   /** Absent without `eventsUrl`. */
   readonly undeliveredEvents: Queue | undefined;
   readonly functions: readonly IFunction[];
+  readonly refreshInterval: Duration;
   readonly key: IKey;
   readonly email: string | undefined;
   /** Gets the alarms instead of a topic for `email`. */
   readonly topic: ITopic | undefined;
 }
 
+type AlarmOptions = Partial<Pick<AlarmProps, 'comparisonOperator' | 'treatMissingData'>> & {
+  periods?: number;
+  suffix?: string;
+};
+const below = { comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD };
+const { BREACHING } = TreatMissingData;
+
 /** The few things that a person must look at: everything else recovers, and is visible in the tables. */
-export function alarms(scope: Construct, props: AlarmsProps): void {
+export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
   const group = new Construct(scope, 'Alarms');
-  const own = ownOf(Stack.of(scope));
+  const own = ownMetrics(scope);
   const topic = props.topic ?? (props.email ? alarmTopic(group, props.key, props.email) : undefined);
   const action = topic && new SnsAction(topic);
   const period = Duration.minutes(5);
 
+  const all: Alarm[] = [];
   const alarm = (
     name: AlarmName,
     metric: Metric | MathExpression,
     threshold: number,
-    periods = 1,
-    suffix = '',
+    { periods = 1, suffix = '', ...when }: AlarmOptions = {},
   ) => {
     const { means, remedy } = alarmReference[name];
     const created = new Alarm(group, `${name}${suffix}`, {
-      alarmDescription: `${means}. ${remedy}.`,
+      alarmDescription: `${means}. ${remedy}. See ${runbookOf(name)}.`,
       metric,
       threshold,
       evaluationPeriods: periods,
       comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
       treatMissingData: TreatMissingData.NOT_BREACHING,
+      ...when,
     });
     if (action) created.addAlarmAction(action);
+    all.push(created);
   };
 
   alarm(
@@ -81,24 +99,45 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     props.queue.metricApproximateAgeOfOldestMessage({ period, statistic: Stats.MAXIMUM }),
     Duration.minutes(15).toSeconds(),
   );
+  alarm('OldestDue', own('OldestDue', period, {}, Stats.MAXIMUM), longestDueSeconds);
+  for (const [schedule, runs] of scheduledRuns(own, props.refreshInterval)) {
+    alarm('ScheduleStopped', runs, 1, {
+      ...below,
+      periods: 3,
+      suffix: schedule,
+      treatMissingData: BREACHING,
+    });
+  }
+  alarm(
+    'PaidBookingFailed',
+    sumOf(
+      'Paid bookings without an event',
+      ['failed', 'missed'].map((status) => own('PaidBookingFailed', period, { status })),
+      period,
+    ),
+    1,
+  );
+  alarm('ServiceLevel', shareInTimeOfMany(own, Duration.hours(1)), serviceLevel.percent, below);
   alarm('OperatorError', own('OperatorError', period), 1);
   alarm(
     'FunctionErrors',
     sumOf(
       'Errors of all functions',
       props.functions.map((fn) => fn.metricErrors({ period, statistic: Stats.SUM })),
+      period,
     ),
     1,
-    3,
+    { periods: 3 },
   );
   alarm(
     'FunctionThrottles',
     sumOf(
       'Throttles of all functions',
       props.functions.map((fn) => fn.metricThrottles({ period, statistic: Stats.SUM })),
+      period,
     ),
     1,
-    3,
+    { periods: 3 },
   );
   const quarter = Duration.minutes(15);
   alarm('ApiErrors', props.api.metricServerError({ period: quarter, statistic: Stats.SUM }), 3);
@@ -118,27 +157,19 @@ export function alarms(scope: Construct, props: AlarmsProps): void {
     1,
   );
   for (const name of names) {
-    alarm('WebhooksRejected', rejectedWhileNoneVerifies(own, name, quarter), 5, 1, pascalCase(name));
+    alarm('WebhooksRejected', rejectedWhileNoneVerifies(own, name, quarter), 5, { suffix: pascalCase(name) });
   }
+  return all;
 }
 
-/** A metric of this stack's own. */
-type Own = (name: MetricName, period: Duration, dimensions?: Record<string, string>) => Metric;
-
-function ownOf({ stackName }: Stack): Own {
-  return (metricName, period, dimensions = {}) =>
-    new Metric({
-      namespace: metricNamespace,
-      metricName,
-      period,
-      statistic: Stats.SUM,
-      dimensionsMap: { stack: stackName, ...dimensions },
-    });
-}
-
-function sumOf(label: string, metrics: Metric[], period = Duration.minutes(5)): MathExpression {
-  const usingMetrics = Object.fromEntries(metrics.map((metric, index) => [`m${index}`, metric]));
-  return new MathExpression({ expression: 'SUM(METRICS())', label, period, usingMetrics });
+/** Runs that each scheduled function has finished: its last line counts what it did, be it nothing. */
+function scheduledRuns(own: Own, refreshInterval: Duration): [string, Metric][] {
+  const least = Duration.minutes(5);
+  const refresh = Duration.minutes(Math.max(least.toMinutes(), refreshInterval.toMinutes()));
+  return [
+    ['BookingReconcile', own('BookingsRequeued', least, {}, Stats.SAMPLE_COUNT)],
+    ['TokenRefresh', own('RefreshSweepFailures', refresh, {}, Stats.SAMPLE_COUNT)],
+  ];
 }
 
 /** Why the signature of a webhook is rejected. */
@@ -150,8 +181,6 @@ const rejections: SignatureErrorCode[] = [
 ];
 /** Why a webhook with a valid signature is rejected. */
 const unreadable: ErrorCode[] = ['invalid_json', 'unsupported_event_format'];
-/** Positions of signing secrets that are watched: a roll needs two. */
-const secretPositions = ['0', '1', '2', '3'];
 
 /** Webhooks of a provider that were rejected; 0 where one was accepted in the same period. */
 function rejectedWhileNoneVerifies(own: Own, provider: string, period: Duration): MathExpression {

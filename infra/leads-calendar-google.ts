@@ -8,6 +8,7 @@ import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { alarms } from './alarms.ts';
 import { type Options, publicUrlOf, readConfig, type StackConfig, stackConfig } from './config.ts';
+import { dashboard } from './dashboard.ts';
 import { type Domain, mapDomain } from './domain.ts';
 import { deliverEvents, type EventsDelivery } from './events-delivery.ts';
 import { functions } from './functions.ts';
@@ -84,19 +85,22 @@ export class LeadsCalendarGoogle extends Construct {
     addRoutes(api, defined);
     startWithQueue(defined['booking-sync'], queue, config.syncConcurrency);
     every(Duration.minutes(1), defined['booking-reconcile']);
-    every(Duration.minutes(config.refreshEveryMinutes), defined['token-refresh']);
+    const refreshInterval = Duration.minutes(config.refreshEveryMinutes);
+    every(refreshInterval, defined['token-refresh']);
 
     this.eventsDelivery = config.eventsUrl ? deliverEvents(this, this.bus, config.eventsUrl) : undefined;
-    alarms(this, {
+    const watched = alarms(this, {
       api,
       queue,
       deadLetters,
       undeliveredEvents: this.eventsDelivery?.undelivered,
       functions: Object.values(defined),
+      refreshInterval,
       key: this.key,
       email: config.alarmEmail,
       topic: alarmTopic,
     });
+    dashboard(this, { alarms: watched, functions: defined, queue, deadLetters });
   }
 }
 

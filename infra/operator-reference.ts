@@ -26,23 +26,48 @@ export const outputReference = {
 };
 export type OutputName = keyof typeof outputReference;
 
-/** Each alarm needs a person. The texts are its description, so an e-mail says what to do. */
+/** Seconds after which a due booking must have been tried. */
+export const longestDueSeconds = 300;
+
+/** This share of paid bookings is in the calendar in time. Below so many bookings it says nothing. */
+export const serviceLevel = { percent: 95, milliseconds: 60_000, leastBookings: 10 };
+
+/** Positions of signing secrets that are watched: a roll needs two. */
+export const secretPositions = ['0', '1', '2', '3'];
+
+/** Each alarm needs a person. The texts are its description, with its page in docs/runbooks. */
 export const alarmReference = {
   DeadLetters: {
     means: 'A message was received five times, and neither its outcome nor a next run could be recorded',
-    remedy: 'Repair the cause, then redrive: docs/operate.md, the dead-letter queue',
+    remedy: 'Repair the cause, then redrive',
   },
   UndeliveredEvents: {
     means: 'The receiver at eventsUrl refused events, or was unavailable for a day',
-    remedy: 'Repair it, then post the events within 14 days: docs/operate.md, events that were not delivered',
+    remedy: 'Repair it, then post the events within 14 days',
   },
   QueueAge: {
     means: 'A message has waited 15 minutes: booking-sync fails or cannot keep up',
     remedy: 'See its log, or raise syncConcurrency',
   },
+  OldestDue: {
+    means: 'A booking has been due for more than 5 minutes and was not tried',
+    remedy: 'See the logs of booking-reconcile and booking-sync',
+  },
+  ScheduleStopped: {
+    means: 'A scheduled function has not finished a run for three of its intervals',
+    remedy: 'See its log, and whether its schedule is enabled',
+  },
+  PaidBookingFailed: {
+    means: 'A customer has paid, and there will be no event as things are',
+    remedy: 'List the bookings, repair their cause, then retry',
+  },
+  ServiceLevel: {
+    means: 'Of at least ten paid bookings in an hour, fewer than 95 % were in the calendar within 60 seconds',
+    remedy: 'See what slows booking-sync down',
+  },
   OperatorError: {
     means: 'Only the operator can repair it: for example, a secret is missing or Google refuses our client',
-    remedy: 'The log names the code: docs/operate.md, operator errors',
+    remedy: 'The log names the code',
   },
   FunctionErrors: {
     means: 'Functions have been crashing or timing out for 15 minutes',
@@ -69,13 +94,22 @@ export const alarmReference = {
 } satisfies Record<string, { means: string; remedy: string }>;
 export type AlarmName = keyof typeof alarmReference;
 
+/** The page for whoever gets the alarm. */
+export function runbookOf(name: AlarmName): string {
+  return `docs/runbooks/${name.replace(/(?!^)[A-Z]/g, '-$&').toLowerCase()}.md`;
+}
+
 /** What each metric counts, and by which dimensions. */
 export const metricReference = {
   WebhookVerified: 'webhooks with a valid signature, by `provider` and position in its list (`secret`)',
   WebhookRejected: 'webhooks answered 400, by `provider` and `code`',
   WebhookIgnored: 'webhooks answered 200 and ignored, by `reason`',
   BookingSynced: 'recorded outcomes, checks and postponements, by `status`',
-  BookingsRequeued: 'bookings that were due',
+  BookingsRequeued: 'bookings that were due, each minute',
+  OldestDue: 'seconds for which the oldest booking has been due, each minute',
+  PaymentToEvent:
+    'milliseconds from the confirmation of a payment, or the declaration of its booking, to the event; of bookings that waited for no person',
+  PaidBookingFailed: 'paid bookings that turned `failed` or `missed`, by `status`',
   CalendarRefused: 'accounts or calendars that Google refuses, once per booking and reason',
   ConnectionActivated: 'completed connections',
   TokenRefreshed: 'successful refreshes',

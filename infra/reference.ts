@@ -218,7 +218,7 @@ export const errorCodes = {
     status: [],
     meaning:
       'a payment in the queue has no valid MAC: it does not come from the webhook, or its key was retired',
-    remedy: 'operator: see [operate](operate.md#payments-that-are-not-verified)',
+    remedy: 'operator: see [dead letters](runbooks/dead-letters.md)',
   },
   not_configured: {
     status: [503],

@@ -21,23 +21,30 @@ const pageSize = 100;
  * sync decides from the table.
  */
 export async function requeueDueBookings(deps: ReconcileDeps): Promise<{ requeued: number }> {
-  const counts = await Promise.all(shards(deps.indexShards).map((shard) => requeueShard(deps, shard)));
-  const requeued = counts.reduce((sum, count) => sum + count, 0);
+  const results = await Promise.all(shards(deps.indexShards).map((shard) => requeueShard(deps, shard)));
+  const requeued = results.reduce((sum, result) => sum + result.requeued, 0);
   if (requeued > 0) log.info('Due bookings requeued', { requeued });
   metric('BookingsRequeued', requeued);
+  metric('OldestDue', Math.max(...results.map(({ oldest }) => oldest)));
   return { requeued };
 }
 
-async function requeueShard(deps: ReconcileDeps, shard: string): Promise<number> {
+/** `oldest`: for how many seconds the first booking of the shard has been due. */
+async function requeueShard(
+  deps: ReconcileDeps,
+  shard: string,
+): Promise<{ requeued: number; oldest: number }> {
   const now = deps.clock();
   let requeued = 0;
+  let oldest = 0;
   let cursor: Cursor | undefined;
   do {
     const page = await deps.bookings.listDue(shard, now, pageSize, cursor);
+    for (const { syncDueAt = now } of page.bookings) oldest = Math.max(oldest, now - syncDueAt);
     requeued += await requeue(deps.queue, page.bookings);
     cursor = page.cursor;
   } while (cursor && deps.timeLeft());
-  return requeued;
+  return { requeued, oldest };
 }
 
 async function requeue(queue: BookingQueue, bookings: BookingRef[]): Promise<number> {

@@ -1,5 +1,6 @@
 import type { BusEventType } from '../../shared/aws/bus.ts';
 import { type Booking, type Presence, requestRun } from '../../shared/booking/booking.ts';
+import { isPaid } from '../../shared/booking/booking-payments.ts';
 import { isAway } from '../../shared/booking/former-account.ts';
 import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking/queue.ts';
 import { conclude, type Republish, unpublished } from '../../shared/booking/status.ts';
@@ -25,6 +26,7 @@ import {
   saveTombstone,
   snapshotSeconds,
 } from './payment-pointer.ts';
+import { secondsToEvent } from './payment-to-event.ts';
 import { retryAfter } from './retries.ts';
 import type { OwnDeletions } from './session.ts';
 import { placeWholeDays } from './whole-days.ts';
@@ -188,6 +190,7 @@ async function syncOnce(
   const isUnchanged = saved === stored && !isPublished;
   if (isUnchanged || (deps.clock() <= validUntil && (await save(deps, saved)))) {
     if (isPublished) run.republish = 'no';
+    measure(stored, saved, { isNews: saved === concluded.booking && concluded.isNews, now: deps.clock() });
     return !(outcome.again && saved === concluded.booking);
   }
   noteLostWrite(run, { isPublished, isAction });
@@ -254,6 +257,20 @@ async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {
     metric('BookingSynced', 1, { status });
   }
   return saved;
+}
+
+/** What is seen of a booking from outside: how soon it is scheduled, and whether a paid one fails. */
+function measure(
+  stored: Booking | undefined,
+  booking: Booking,
+  { isNews, now }: { isNews: boolean; now: number },
+): void {
+  if (!isNews) return;
+  const seconds = secondsToEvent(stored, booking, now);
+  if (seconds !== undefined) metric('PaymentToEvent', seconds * 1000);
+  const { status } = booking;
+  if ((status === 'failed' || status === 'missed') && isPaid(booking))
+    metric('PaidBookingFailed', 1, { status });
 }
 
 /**

@@ -16,6 +16,7 @@ import { table } from './ops/print.ts';
 import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts';
 import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
 import { openTarget, type Target } from './ops/target.ts';
+import { countWebhooks } from './ops/webhooks.ts';
 
 const help = `Finds and repairs bookings, payments and users.
 
@@ -29,6 +30,7 @@ Ask
   payment <id>             what is known of a payment, and its booking
   user <id>                the connection of a user, and the bookings ahead
   list failed|missed|waiting|orphaned|due
+  webhooks                 verified, ignored and rejected ones of the last 7 days, with the reasons
   dead-letters             messages that could not be processed
 
 Do: hands over to the service, which does it; the timeline of the booking says who asked
@@ -61,6 +63,7 @@ const commands: Record<string, { argument?: string; run: Command }> = {
   retry: { argument: 'the id of a booking', run: (context, id) => change(context, id, retried) },
   restore: { argument: 'the id of a booking', run: (context, id) => change(context, id, restored) },
   release: { argument: 'the id of a user', run: release },
+  webhooks: { run: webhooks },
   'dead-letters': { run: deadLetters },
   env: { run: async ({ target }) => ({ text: shellVariables(target), json: target.outputs }) },
 };
@@ -273,6 +276,19 @@ async function deadLetters({ target, limit, redrive: isMoving }: Context): Promi
     text: `${table(['sent', 'message', 'about'], rows, 'No dead letters.')}${rows.length > 0 ? `\n\n${next}` : ''}`,
     json: found.map(({ id, about, since }) => ({ id, about, sentAt: new Date(since).toISOString() })),
   };
+}
+
+async function webhooks({ target, now }: Context): Promise<Answer> {
+  const days = 7;
+  const counted = await countWebhooks(target, now, days);
+  const rows = counted.map(({ outcome, provider = '', reason = '', count }) => [
+    outcome,
+    provider,
+    reason,
+    String(count),
+  ]);
+  const none = `No webhook in ${days} days. Does the provider have the address ${target.output('WebhookUrl')}?`;
+  return { text: table(['webhooks', 'provider', 'reason', 'count'], rows, none), json: counted };
 }
 
 function shellVariables({ outputs }: Target): string {

@@ -40,7 +40,10 @@ export type MetricName =
   | 'CalendarRefused'
   | 'ConnectionActivated'
   | 'GrantRevocation'
+  | 'OldestDue'
   | 'OperatorError'
+  | 'PaidBookingFailed'
+  | 'PaymentToEvent'
   | 'ReauthorizationRequired'
   | 'RefreshSweepFailures'
   | 'RequestFailed'
@@ -51,6 +54,9 @@ export type MetricName =
   | 'WebhookIgnored'
   | 'WebhookRejected'
   | 'WebhookVerified';
+
+/** Units of metrics that are no counts. */
+const units: Partial<Record<MetricName, string>> = { OldestDue: 'Seconds', PaymentToEvent: 'Milliseconds' };
 
 /**
  * Counts in CloudWatch by a log line in Embedded Metric Format, without a call. Dimensions have few values: never a user
@@ -66,7 +72,7 @@ export function metric(name: MetricName, value: number, given: Record<string, st
         {
           Namespace: metricNamespace,
           Dimensions: [Object.keys(dimensions)],
-          Metrics: [{ Name: name, Unit: 'Count' }],
+          Metrics: [{ Name: name, Unit: units[name] ?? 'Count' }],
         },
       ],
     },

@@ -22,6 +22,7 @@ beforeAll(async () => {
     assembly: inject('assembly'),
     google: { kind: 'simulator', port: 0 },
     schedules: false,
+    stateDir: state,
   });
   const { url, googleUrl, secretNames, endpoints, outputs } = stack;
   writeStackAddress(state, { url, googleUrl, secretNames, endpoints, outputs });
@@ -235,10 +236,40 @@ describe('doctor', () => {
   });
 
   test('passes where nothing is wrong but failed bookings', async () => {
+    await stack.invoke('booking-reconcile', {});
+    await stack.invoke('token-refresh', {});
     const { code, text } = await ops('doctor');
     expect(text).toMatch(/! +failed bookings +1: ops list failed/);
+    expect(text).toMatch(/✓ +service level +100 % of \d+ paid bookings were in the calendar within 60 s/);
+    expect(text).toMatch(/✓ +schedules +booking-reconcile ran \d+ times, token-refresh ran \d+ times/);
+    expect(text).toMatch(/✓ +webhooks +\d+ verified, 0 rejected/);
     expect(text).not.toContain('✗');
     expect(code).toBe(0);
+  });
+});
+
+describe('webhooks', () => {
+  test('are counted by outcome and reason, without their contents', async () => {
+    const { url } = stack;
+    const wrong = await fetch(`${url}/webhooks/stripe`, {
+      method: 'POST',
+      body: '{}',
+      headers: { 'stripe-signature': 't=1,v1=00' },
+    });
+    expect(wrong.status).toBe(400);
+    const counted =
+      await json<{ outcome: string; provider?: string; reason?: string; count: number }[]>('webhooks');
+    expect(counted).toContainEqual({ outcome: 'verified', provider: 'stripe', count: expect.any(Number) });
+    const rejected = counted.filter(({ outcome }) => outcome === 'rejected');
+    expect(rejected).toEqual([
+      {
+        outcome: 'rejected',
+        provider: 'stripe',
+        reason: expect.stringMatching(/^(signature|timestamp)/),
+        count: 1,
+      },
+    ]);
+    expect((await ops('webhooks')).text).toMatch(/rejected +stripe +/);
   });
 });
 

@@ -7,10 +7,12 @@ import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import { type Booking, calendarEventId, recordedEvent } from '../../shared/booking/booking.ts';
 import type { SyncRequested } from '../../shared/booking/queue.ts';
+import { logged } from '../support/setup.ts';
 import { ada, startWorld, type World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
+  logged.length = 0;
   world = await startWorld();
 });
 afterEach(() => world.close());
@@ -22,10 +24,39 @@ const again = (bookingId = 'b1'): SyncRequested => ({
   userId: 'user-1',
   cause: 'test',
 });
+/** The values of a logged metric, with its unit and other dimensions where it has any. */
+const metricsNamed = (name: string): unknown[] =>
+  logged.map((line) => JSON.parse(line)).flatMap((line) => (line._aws && name in line ? [line[name]] : []));
 const insertFails = (how: FaultEffect, times = 1) =>
   world.google.control.fail({ on: 'events.insert', times, how });
 const eventIdOf = (bookingId: string, generation = 0): string =>
   calendarEventId(bookingId, 'primary', generation);
+
+describe('the metrics of a booking', () => {
+  it('records once how long a paid booking waited for its event', async () => {
+    await world.connect('user-1');
+    insertFails({ status: 500, reason: 'backendError' }, 2);
+    await sync(world.payment('b1'));
+    expect(metricsNamed('PaymentToEvent')).toEqual([]);
+    world.time.now += 30;
+    await sync(again());
+    await sync(again());
+    const [milliseconds, ...more] = metricsNamed('PaymentToEvent');
+    expect(more).toEqual([]);
+    expect(milliseconds).toBeGreaterThanOrEqual(30_000);
+    expect(milliseconds).toBeLessThan(60_000);
+    expect(logged.find((line) => line.includes('"PaymentToEvent"'))).toContain('"Unit":"Milliseconds"');
+  });
+
+  it('counts a paid booking that fails, and no other', async () => {
+    await world.connect('user-1');
+    insertFails({ status: 400, reason: 'invalid' });
+    await sync(world.payment('b1'));
+    await sync(again());
+    await sync(world.payment('b2'));
+    expect(metricsNamed('PaidBookingFailed')).toEqual([1]);
+  });
+});
 
 describe('a confirmed payment', () => {
   it("creates an event that Google's own client reads with all its fields", async () => {
@@ -251,8 +282,9 @@ describe('answers of Google', () => {
       problems: [{ code }],
     });
 
-    world.time.now += 23;
+    world.time.now += 23 + 40;
     expect(await requeueDueBookings({ ...world.deps, timeLeft: () => true })).toEqual({ requeued: 1 });
+    expect(metricsNamed('OldestDue')).toEqual([40]);
     await sync(world.queue.messages[0] as SyncRequested);
     expect(await world.booking('b1')).toMatchObject({ status: 'scheduled', problems: [] });
     expect(await world.booking('b1')).not.toHaveProperty('nextRun');

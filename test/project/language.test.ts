@@ -57,7 +57,8 @@ describe('the language of the project', () => {
   });
 
   it('the documentation can be read in a morning', () => {
-    const documents = pages.map(read);
+    // Runbooks are read one at a time: each has a limit of its own.
+    const documents = pages.filter((file) => !file.startsWith('docs/runbooks/')).map(read);
     const words = documents.reduce((sum, page) => sum + (page.match(/\S+/g) ?? []).length, 0);
     expect(documents.length).toBeGreaterThan(20);
     expect(words).toBeLessThanOrEqual(documentationWords);

@@ -9,9 +9,10 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { readConfig } from '../../infra/config.ts';
 import { operations } from '../../infra/operations.ts';
+import { metricReference } from '../../infra/operator-reference.ts';
 import { pascalCase } from '../../infra/service-function.ts';
 import { buildApp, synthesize } from '../../infra/synthesize.ts';
-import { env, indexes, keySecrets } from '../../shared/lib/names.ts';
+import { env, indexes, keySecrets, metricNamespace } from '../../shared/lib/names.ts';
 import { type Resource, type TemplateView, viewOf } from './template.ts';
 
 const functionNames = [
@@ -387,21 +388,23 @@ describe('schedules', () => {
 
 test('alarms watch exactly the conditions that an operator must repair', () => {
   const watched = stack.ofType('AWS::CloudWatch::Alarm').map(({ Properties, Metadata }) => {
-    expect(Properties.AlarmDescription).toBeTypeOf('string');
-    expect(Properties.TreatMissingData).toBe('notBreaching');
     const { MetricName, Period, Metrics = [], Threshold, EvaluationPeriods } = Properties;
+    const { Statistic, ComparisonOperator } = Properties;
     const name = (Metadata['aws:cdk:path'] ?? '').replace(/.*Alarms\/|\/Resource/g, '');
     const { Expression } = Metrics.find((metric: { Expression?: string }) => metric.Expression) ?? {};
     const inputs = Metrics.flatMap((it: { MetricStat?: unknown }) => it.MetricStat ?? []);
     const [{ Period: period } = { Period }] = inputs;
     const names = [...new Set(inputs.map((it: { Metric: { MetricName: string } }) => it.Metric.MetricName))];
-    const what = Expression?.startsWith('SUM')
-      ? `sum of ${inputs.length} ${names.join(' and ')}`
-      : MetricName;
+    expect(Properties.AlarmDescription).toMatch(/See docs\/runbooks\/[a-z-]+\.md\.$/);
+    // A function that does not run says nothing.
+    expect(Properties.TreatMissingData).toBe(/^ScheduleStopped/.test(name) ? 'breaching' : 'notBreaching');
+    const counted = Statistic === 'SampleCount' ? `runs that report ${MetricName}` : MetricName;
+    const what = Expression?.startsWith('SUM') ? `sum of ${inputs.length} ${names.join(' and ')}` : counted;
+    const sign = ComparisonOperator === 'LessThanThreshold' ? '<' : '>=';
     const minutes = (period * EvaluationPeriods) / 60;
     return [
       name,
-      `${what ?? Expression.replace(/FILL\((\w+), 0\)/g, '$1')} >= ${Threshold} in ${minutes} min`,
+      `${what ?? Expression.replace(/FILL\((\w+), 0\)/g, '$1')} ${sign} ${Threshold} in ${minutes} min`,
     ];
   });
   const rejected =
@@ -409,6 +412,11 @@ test('alarms watch exactly the conditions that an operator must repair', () => {
   expect(Object.fromEntries(watched)).toEqual({
     DeadLetters: 'ApproximateNumberOfMessagesVisible >= 1 in 5 min',
     QueueAge: 'ApproximateAgeOfOldestMessage >= 900 in 5 min',
+    OldestDue: 'OldestDue >= 300 in 5 min',
+    ScheduleStoppedBookingReconcile: 'runs that report BookingsRequeued < 1 in 15 min',
+    ScheduleStoppedTokenRefresh: 'runs that report RefreshSweepFailures < 1 in 15 min',
+    PaidBookingFailed: 'sum of 2 PaidBookingFailed >= 1 in 5 min',
+    ServiceLevel: 'IF(paid >= 10, share, 100) < 95 in 60 min',
     OperatorError: 'OperatorError >= 1 in 5 min',
     FunctionErrors: 'sum of 9 Errors >= 1 in 15 min',
     FunctionThrottles: 'sum of 9 Throttles >= 1 in 15 min',
@@ -416,6 +424,26 @@ test('alarms watch exactly the conditions that an operator must repair', () => {
     WebhookErrors: `sum of ${3 * providers.length} RequestFailed and WebhookRejected >= 1 in 15 min`,
     ...Object.fromEntries(providers.map(({ name }) => [`WebhooksRejected${pascalCase(name)}`, rejected])),
   });
+});
+
+test('the dashboard shows only metrics that exist, of this stack alone', () => {
+  const [board, ...others] = stack.ofType('AWS::CloudWatch::Dashboard');
+  expect(others).toEqual([]);
+  expect(board?.Properties.DashboardName).toBe('LeadsCalendarGoogle');
+  const { widgets } = JSON.parse(stack.text(board?.Properties.DashboardBody)) as {
+    widgets: { properties: { metrics?: unknown[][] } }[];
+  };
+  const own = widgets
+    .flatMap(({ properties }) => properties.metrics ?? [])
+    .filter(([namespace]) => namespace === metricNamespace);
+  expect(own.length).toBeGreaterThan(20);
+  for (const [, name, ...dimensions] of own) {
+    expect(Object.keys(metricReference)).toContain(name);
+    expect(dimensions.slice(dimensions.indexOf('stack')).slice(0, 2)).toEqual([
+      'stack',
+      'LeadsCalendarGoogle',
+    ]);
+  }
 });
 
 test('outputs have all values that set-up asks for', () => {

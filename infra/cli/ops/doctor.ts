@@ -10,14 +10,19 @@ import { googleEndpoints } from '../../../shared/google/endpoints.ts';
 import { type KeyPurpose, routes } from '../../../shared/lib/names.ts';
 import { setLogSink } from '../../../shared/lib/observability.ts';
 import { parseJson } from '../../../shared/lib/schemas.ts';
-import type { OutputName } from '../../operator-reference.ts';
+import { longestDueSeconds, type OutputName } from '../../operator-reference.ts';
+import {
+  checkSchedules,
+  checkServiceLevel,
+  checkStripe,
+  checksOfAws,
+  checkWebhooks,
+} from './doctor-services.ts';
+import { failure, pass, type Result, warning } from './finding.ts';
 import type { Records } from './records.ts';
 import type { Target } from './target.ts';
 
-type Finding = { check: string; is: 'pass' | 'warning' | 'failure'; says: string };
-
-/** Seconds after which a due booking must have been tried: the objective of operation. */
-const longestDelaySeconds = 300;
+type Finding = Result & { check: string };
 
 const keyOutputs: Record<KeyPurpose, OutputName> = {
   'token-encryption': 'TokenEncryptionSecret',
@@ -31,39 +36,46 @@ const keyOutputs: Record<KeyPurpose, OutputName> = {
 export async function examine(target: Target, records: Records, now: number): Promise<Finding[]> {
   // What a check reports to the operator is in its finding.
   setLogSink(() => {});
-  const checks: [string, () => Promise<Omit<Finding, 'check'>>][] = [
+  const checks: [string, () => Promise<Result>][] = [
     ['API', () => checkApi(target)],
-    ...Object.entries(keyOutputs).map(
-      ([purpose, output]): [string, () => Promise<Omit<Finding, 'check'>>] => [
-        `secret ${purpose}`,
-        async () => {
-          parseKeys(purpose as KeyPurpose, await secretText(target, output));
-          return pass('its keys can be read');
-        },
-      ],
-    ),
+    ...Object.entries(keyOutputs).map(([purpose, output]): [string, () => Promise<Result>] => [
+      `secret ${purpose}`,
+      async () => {
+        parseKeys(purpose as KeyPurpose, await secretText(target, output));
+        return pass('its keys can be read');
+      },
+    ]),
     ['secret webhook-signing', () => checkWebhookSecret(target)],
     ['Google client', () => checkGoogleClient(target)],
+    ['Stripe', () => checkStripe(target)],
+    ['webhooks', () => checkWebhooks(target, now)],
+    ['schedules', () => checkSchedules(target, now)],
     ['dead letters', () => checkDeadLetters(target)],
     ['due bookings', () => checkDue(records, now)],
     ['failed bookings', () => checkFailed(records)],
+    ['service level', () => checkServiceLevel(target, now)],
+    ...checksOfAws(target),
   ];
   return Promise.all(
     checks.map(async ([check, run]) => {
       try {
         return { check, ...(await run()) };
       } catch (error) {
-        return { check, ...failure((error as Error).message) };
+        return { check, ...unfinished(error as Error) };
       }
     }),
   );
 }
 
-const pass = (says: string): Omit<Finding, 'check'> => ({ is: 'pass', says });
-const warning = (says: string): Omit<Finding, 'check'> => ({ is: 'warning', says });
-const failure = (says: string): Omit<Finding, 'check'> => ({ is: 'failure', says });
+/** A check that the operator may not run says nothing of the deployment. */
+function unfinished({ name, message }: Error): Result {
+  if (/AccessDenied|AuthorizationError|NotAuthorized/.test(name)) {
+    return warning(`Not checked, your credentials lack a permission: ${message}`);
+  }
+  return failure(message);
+}
 
-async function checkApi({ output }: Target): Promise<Omit<Finding, 'check'>> {
+async function checkApi({ output }: Target): Promise<Result> {
   const url = `${output('ApiUrl')}${routes.health}`;
   const answer = await fetch(url, { signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
   if (answer?.ok) return pass(`${url} answers`);
@@ -82,7 +94,7 @@ async function secretText({ secrets, output }: Target, name: OutputName): Promis
   }
 }
 
-async function checkWebhookSecret(target: Target): Promise<Omit<Finding, 'check'>> {
+async function checkWebhookSecret(target: Target): Promise<Result> {
   const problems: string[] = [];
   setLogSink((line) => problems.push(line));
   const secrets = parseWebhookSecrets(await secretText(target, 'WebhookSigningSecret'));
@@ -98,7 +110,7 @@ async function checkWebhookSecret(target: Target): Promise<Omit<Finding, 'check'
 const oauthError = v.object({ error: v.string() });
 
 /** Redeems a code that does not exist: Google's error says whether it accepts the client and its redirect URI. */
-async function checkGoogleClient(target: Target): Promise<Omit<Finding, 'check'>> {
+async function checkGoogleClient(target: Target): Promise<Result> {
   const client: GoogleClient = parseGoogleClient(await secretText(target, 'GoogleOauthClientSecret'));
   const redirectUri = target.output('CallbackUrl');
   const answer = await fetch(googleEndpoints(target.googleUrl ?? '').token, {
@@ -133,7 +145,7 @@ async function checkGoogleClient(target: Target): Promise<Omit<Finding, 'check'>
   }
 }
 
-async function checkDeadLetters({ sqs, output }: Target): Promise<Omit<Finding, 'check'>> {
+async function checkDeadLetters({ sqs, output }: Target): Promise<Result> {
   const { Attributes = {} } = await sqs.send(
     new GetQueueAttributesCommand({
       QueueUrl: output('DeadLettersUrl'),
@@ -144,16 +156,16 @@ async function checkDeadLetters({ sqs, output }: Target): Promise<Omit<Finding, 
   return count === 0 ? pass('none') : failure(`${count}: ops dead-letters shows them`);
 }
 
-async function checkDue(records: Records, now: number): Promise<Omit<Finding, 'check'>> {
+async function checkDue(records: Records, now: number): Promise<Result> {
   const [oldest] = await records.due(now, 1);
   const delay = oldest ? now - oldest.at : 0;
-  if (!oldest || delay <= longestDelaySeconds) return pass('none waits longer than 5 minutes');
+  if (!oldest || delay <= longestDueSeconds) return pass('none waits longer than 5 minutes');
   return failure(
     `${oldest.bookingId} has been due for ${Math.round(delay / 60)} minutes: booking-reconcile or booking-sync does not run. See their logs.`,
   );
 }
 
-async function checkFailed(records: Records): Promise<Omit<Finding, 'check'>> {
+async function checkFailed(records: Records): Promise<Result> {
   const most = 25;
   const { length } = await records.attention('failed', most);
   if (length === 0) return pass('none');

@@ -1,8 +1,11 @@
 /** The deployment that an operator works on: the local stack, or an environment in AWS. */
 import { userInfo } from 'node:os';
 import { CloudFormationClient, DescribeStacksCommand } from '@aws-sdk/client-cloudformation';
+import { CloudWatchClient } from '@aws-sdk/client-cloudwatch';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { LambdaClient } from '@aws-sdk/client-lambda';
 import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { SNSClient } from '@aws-sdk/client-sns';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { loadEnvironment } from '../../environment.ts';
@@ -11,6 +14,7 @@ import { region as localRegion } from '../../local/aws/template.ts';
 import { readStackAddress } from '../../local/state-files.ts';
 import type { OutputName } from '../../operator-reference.ts';
 import { deployedOptions } from '../deployed-options.ts';
+import { cloudWatchMetrics, loggedMetrics, type ReadMetrics } from './metrics.ts';
 
 export type Target = {
   /** `local`, or the name of the environment. */
@@ -24,6 +28,9 @@ export type Target = {
   dynamo: DynamoDBClient;
   sqs: SQSClient;
   secrets: SecretsManagerClient;
+  metrics: ReadMetrics;
+  /** What only AWS has: undefined for the local stack. */
+  aws: { stackName: string; cloudWatch: CloudWatchClient; sns: SNSClient; lambda: LambdaClient } | undefined;
   /** Who runs this, as AWS or the machine names them: for the timeline of what they change. */
   operator: () => Promise<string>;
 };
@@ -48,6 +55,8 @@ function openLocal(state: string): Target {
     // The queue's URL names the gateway, which is for the functions; the service has an address of its own.
     sqs: new SQSClient({ ...common, endpoint: endpoints.sqs, useQueueUrlAsEndpoint: false }),
     secrets: new SecretsManagerClient({ ...common, endpoint: endpoints.secretsManager }),
+    metrics: loggedMetrics(state),
+    aws: undefined,
     operator: async () => userInfo().username,
   };
 }
@@ -63,6 +72,7 @@ async function openEnvironment(name: string): Promise<Target> {
     OutputKey,
     OutputValue,
   ]);
+  const cloudWatch = new CloudWatchClient({ region });
   return {
     name,
     googleUrl: undefined,
@@ -71,6 +81,8 @@ async function openEnvironment(name: string): Promise<Target> {
     dynamo: new DynamoDBClient({ region }),
     sqs: new SQSClient({ region }),
     secrets: new SecretsManagerClient({ region }),
+    metrics: cloudWatchMetrics(cloudWatch, stackName),
+    aws: { stackName, cloudWatch, sns: new SNSClient({ region }), lambda: new LambdaClient({ region }) },
     operator: async () => {
       const { Arn } = await new STSClient({ region }).send(new GetCallerIdentityCommand({}));
       return Arn ?? 'unknown';

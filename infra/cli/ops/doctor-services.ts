@@ -1,0 +1,161 @@
+/** Checks of `ops doctor` that ask Stripe, CloudWatch, SNS and Lambda. */
+import { type CloudWatchClient, type MetricAlarm, paginateDescribeAlarms } from '@aws-sdk/client-cloudwatch';
+import { GetAccountSettingsCommand, type LambdaClient } from '@aws-sdk/client-lambda';
+import { GetSecretValueCommand } from '@aws-sdk/client-secrets-manager';
+import { paginateListSubscriptionsByTopic, type SNSClient } from '@aws-sdk/client-sns';
+import Stripe from 'stripe';
+import { objectParsers } from '../../../functions/payment-confirmed/stripe/object-parsers.ts';
+import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
+import type { MetricName } from '../../../shared/lib/observability.ts';
+import { serviceLevel } from '../../operator-reference.ts';
+import { failure, pass, type Result, warning } from './finding.ts';
+import { total } from './metrics.ts';
+import type { Target } from './target.ts';
+import { countWebhooks } from './webhooks.ts';
+
+const hour = 3600;
+const day = 24 * hour;
+
+/** The endpoint at Stripe, where a key is stored that may read it. */
+export async function checkStripe({ secrets, output, aws }: Target, host?: URL): Promise<Result> {
+  const { SecretString = '' } = await secrets.send(
+    new GetSecretValueCommand({ SecretId: output('WebhookSigningSecret') }),
+  );
+  const [key] = parseWebhookSecrets(SecretString).stripeApiKey ?? [];
+  if (!key) return pass('no API key is stored: its endpoint is not checked');
+  if (!aws && !host) return pass('the local stack asks Stripe nothing');
+  const at = host && { host: host.hostname, port: host.port, protocol: host.protocol.slice(0, -1) as 'http' };
+  const stripe = new Stripe(key, { timeout: 10_000, maxNetworkRetries: 1, ...at });
+  try {
+    const url = output('WebhookUrl');
+    for await (const endpoint of stripe.webhookEndpoints.list({ limit: 100 })) {
+      if (endpoint.url === url) return judgeEndpoint(endpoint);
+    }
+    return failure(`No webhook endpoint of the account has the URL ${url}: docs/setup.md, Stripe.`);
+  } catch (error) {
+    if (error instanceof Stripe.errors.StripePermissionError) {
+      return warning('Its endpoint is not checked: the API key may not read Webhook Endpoints.');
+    }
+    if (error instanceof Stripe.errors.StripeAuthenticationError) {
+      return failure('Stripe refuses the API key: store a valid one in webhook-signing, as "stripeApiKey".');
+    }
+    throw error;
+  }
+}
+
+function judgeEndpoint({ status, enabled_events, livemode }: Stripe.WebhookEndpoint): Result {
+  if (status !== 'enabled') return failure(`Stripe has disabled the endpoint: enable it in the Dashboard.`);
+  const listens = (type: string): boolean =>
+    enabled_events.some((enabled) => enabled === '*' || enabled === type);
+  const missing = [...objectParsers.keys()].filter((type) => !listens(type));
+  if (missing.length > 0) return warning(`The endpoint does not listen to ${missing.join(', ')}.`);
+  return pass(`the endpoint listens to every event type, in ${livemode ? 'live' : 'test'} mode`);
+}
+
+/** Whether providers reach the webhook, and sign as the secret says. */
+export async function checkWebhooks(target: Target, now: number): Promise<Result> {
+  const counted = await countWebhooks(target, now, 1);
+  const sumOf = (wanted: string): number =>
+    total(counted.map(({ outcome, count }) => (outcome === wanted ? count : 0)));
+  const [verified, rejected] = [sumOf('verified'), sumOf('rejected')];
+  if (verified > 0) return pass(`${verified} verified, ${rejected} rejected in 24 hours`);
+  if (rejected === 0) return warning('None in 24 hours. No payments, or the provider has another address?');
+  return failure(
+    `${rejected} rejected in 24 hours and none verified: ops webhooks, and compare the signing secret.`,
+  );
+}
+
+/** Metrics that each run of a scheduled function ends with. */
+const runsOf: [name: string, metric: MetricName][] = [
+  ['booking-reconcile', 'BookingsRequeued'],
+  ['token-refresh', 'RefreshSweepFailures'],
+];
+
+export async function checkSchedules({ metrics, aws }: Target, now: number): Promise<Result> {
+  const window = { from: now - day, to: now, period: hour };
+  const runs = await metrics(
+    runsOf.map(([, name]) => ({ name, statistic: 'SampleCount' })),
+    window,
+  );
+  const counts = runsOf.map(([name], index) => ({ name, count: total(runs[index]) }));
+  const stopped = counts.filter(({ count }) => count === 0).map(({ name }) => name);
+  if (stopped.length === 0)
+    return pass(`${counts.map(({ name, count }) => `${name} ran ${count} times`).join(', ')} in 24 hours`);
+  const says = `${stopped.join(' and ')} did not run in 24 hours`;
+  return aws
+    ? failure(`${says}: docs/runbooks/schedule-stopped.md`)
+    : warning(`${says}: the local stack has just started.`);
+}
+
+export async function checkServiceLevel({ metrics }: Target, now: number): Promise<Result> {
+  const { milliseconds, percent } = serviceLevel;
+  const window = { from: now - day, to: now, period: hour };
+  const [inTime, all] = await metrics(
+    [
+      { name: 'PaymentToEvent', statistic: `TC(:${milliseconds})` },
+      { name: 'PaymentToEvent', statistic: 'SampleCount' },
+    ],
+    window,
+  );
+  const count = total(all);
+  if (count === 0) return pass('no booking was paid in 24 hours');
+  const share = Math.round((total(inTime) / count) * 1000) / 10;
+  const says = `${share} % of ${count} paid bookings were in the calendar within ${milliseconds / 1000} s`;
+  return share >= percent ? pass(says) : warning(`${says}: docs/runbooks/service-level.md`);
+}
+
+/** What only a deployed stack has. */
+export function checksOfAws({ aws }: Target): [check: string, run: () => Promise<Result>][] {
+  if (!aws) return [];
+  const { stackName, cloudWatch, sns, lambda } = aws;
+  return [
+    ['alarms', () => checkAlarms(cloudWatch, stackName)],
+    ['alarm e-mail', () => checkSubscription(cloudWatch, sns, stackName)],
+    ['Lambda quota', () => checkQuota(lambda)],
+  ];
+}
+
+async function alarmsOf(client: CloudWatchClient, stackName: string): Promise<MetricAlarm[]> {
+  const alarms: MetricAlarm[] = [];
+  const pages = paginateDescribeAlarms({ client }, { AlarmNamePrefix: `${stackName}-Alarms` });
+  for await (const { MetricAlarms = [] } of pages) alarms.push(...MetricAlarms);
+  return alarms;
+}
+
+async function checkAlarms(client: CloudWatchClient, stackName: string): Promise<Result> {
+  const alarms = await alarmsOf(client, stackName);
+  const ringing = alarms.filter(({ StateValue }) => StateValue === 'ALARM');
+  if (ringing.length === 0) return pass(`none of ${alarms.length} rings`);
+  return failure(ringing.map(({ AlarmDescription }) => AlarmDescription).join(' '));
+}
+
+async function checkSubscription(
+  client: CloudWatchClient,
+  sns: SNSClient,
+  stackName: string,
+): Promise<Result> {
+  const [alarm] = await alarmsOf(client, stackName);
+  const [topic] = alarm?.AlarmActions ?? [];
+  if (!topic) return warning('No one gets the alarms: set the option alarmEmail.');
+  const pages = paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic });
+  const arns: (string | undefined)[] = [];
+  for await (const { Subscriptions = [] } of pages) {
+    arns.push(...Subscriptions.map(({ SubscriptionArn }) => SubscriptionArn));
+  }
+  if (arns.length === 0) return failure('The topic of the alarms has no subscription: deploy again.');
+  const isConfirmed = arns.some((arn) => arn?.startsWith('arn:'));
+  return isConfirmed
+    ? pass('its subscription is confirmed')
+    : failure('Its subscription is not confirmed: follow the link in the e-mail that AWS sent.');
+}
+
+/** Below this, other software of the account may take the runs that webhooks need. */
+const leastConcurrency = 100;
+
+async function checkQuota(lambda: LambdaClient): Promise<Result> {
+  const { AccountLimit } = await lambda.send(new GetAccountSettingsCommand({}));
+  const runs = AccountLimit?.ConcurrentExecutions ?? 0;
+  const free = AccountLimit?.UnreservedConcurrentExecutions ?? 0;
+  if (runs >= leastConcurrency) return pass(`${runs} concurrent runs, ${free} of them not reserved`);
+  return warning(`Only ${runs} concurrent runs: ask for 1000 under Service Quotas, Lambda.`);
+}
