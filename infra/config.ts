@@ -139,6 +139,10 @@ export const stackConfig = v.strictObject({
     'Shards of the due indexes, each good for a thousand changes a second. May be raised at any time, never lowered.',
     v.optional(whole(1, 256), 4),
   ),
+  keepBookingsDays: option(
+    'Days for which a booking is kept, with its payments: after the end of its appointment or its last change, whichever is later.',
+    v.optional(whole(90, 3650), 400),
+  ),
   calendarAccess: option(
     'Calendars that users give access to: their own, or also those that others share with them. Google asks for less with `owned`.',
     v.optional(v.picklist(['owned', 'shared']), 'owned'),

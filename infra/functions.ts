@@ -29,6 +29,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
   const readGoogleClient = readSecret(googleClient, env.googleClientSecretId);
   const publicUrl = setting(env.publicUrl, baseUrl);
   const indexShards = setting(env.indexShards, String(config.indexShards));
+  const keepBookingsDays = setting(env.keepBookingsDays, String(config.keepBookingsDays));
   const refreshPolicy = setting(
     env.refreshPolicy,
     JSON.stringify({
@@ -106,6 +107,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       access: [
         readKeys('api-signing'),
         indexShards,
+        keepBookingsDays,
         useTable(bookings, env.bookingsTable, {
           items: ['GetItem', 'BatchGetItem', 'PutItem'],
           query: [indexes.userBookings],
@@ -133,6 +135,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
         readKeys('token-encryption'),
         readGoogleClient,
         indexShards,
+        keepBookingsDays,
         refreshPolicy,
         setting(env.conflictPolicy, config.onConflict),
         setting(

@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import { dynamoClient } from '../../shared/aws/dynamo.ts';
 import { bookingQueue } from '../../shared/booking/queue.ts';
-import { bookingStore } from '../../shared/booking/store.ts';
+import { openBookings } from '../../shared/booking/store.ts';
 import { systemClock } from '../../shared/lib/clock.ts';
 import { required, requiredNumber } from '../../shared/lib/config.ts';
 import { env } from '../../shared/lib/names.ts';
@@ -10,7 +10,7 @@ import { requeueDueBookings } from './requeue-due.ts';
 
 const indexShards = requiredNumber(env.indexShards);
 const deps = {
-  bookings: bookingStore(dynamoClient(), required(env.bookingsTable), indexShards),
+  bookings: openBookings(dynamoClient(), required(env.bookingsTable)),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
   indexShards,

@@ -7,7 +7,7 @@ import { tokenDeps } from '../../shared/connection/token-deps.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
 import { googleEndpoints } from '../../shared/google/endpoints.ts';
 import { lightFetch } from '../../shared/google/light-fetch.ts';
-import { conflictPolicy, paymentPolicy, required, requiredNumber } from '../../shared/lib/config.ts';
+import { conflictPolicy, paymentPolicy, required, storeOptions } from '../../shared/lib/config.ts';
 import { env } from '../../shared/lib/names.ts';
 import { setLogContext } from '../../shared/lib/observability.ts';
 import { processBatch } from './process-batch.ts';
@@ -21,7 +21,7 @@ const deps = {
   ...tokenDeps(dynamo),
   messageKeys: keysOf('payment-messages'),
   readForSync: snapshotLoader(dynamo, tables),
-  bookings: bookingStore(dynamo, tables.bookings, requiredNumber(env.indexShards)),
+  bookings: bookingStore(dynamo, tables.bookings, storeOptions()),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   paymentPolicy: paymentPolicy(),
   conflictPolicy: conflictPolicy(),

@@ -65,13 +65,14 @@ export async function savePointer(
   const { bookingId, userId } = booking;
   if (pointer?.bookingId === bookingId) return true;
   if (paymentOf(booking, paymentId)?.confirmedAt === undefined) return true;
-  return deps.bookings.savePointer({
-    schemaVersion: 1,
+  const leading = {
+    schemaVersion: 1 as const,
     paymentId,
     bookingId,
     ...(userId === undefined ? {} : { userId }),
     version: pointer?.version ?? 0,
-  });
+  };
+  return deps.bookings.savePointer(leading, booking);
 }
 
 /**

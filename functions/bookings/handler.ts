@@ -13,7 +13,7 @@ import {
   matchRoute,
 } from '../../shared/http/http.ts';
 import { systemClock } from '../../shared/lib/clock.ts';
-import { required, requiredNumber } from '../../shared/lib/config.ts';
+import { required, storeOptions } from '../../shared/lib/config.ts';
 import { env, routes } from '../../shared/lib/names.ts';
 import { cancelBooking, declareBooking, etagOf, patchBooking } from './change-booking.ts';
 import { checkPatchType, parseTarget, toResponse } from './http-mapping.ts';
@@ -21,7 +21,7 @@ import { listBookings, viewBooking } from './view-booking.ts';
 
 const deps = {
   apiKeys: keysOf('api-signing'),
-  bookings: bookingStore(dynamoClient(), required(env.bookingsTable), requiredNumber(env.indexShards)),
+  bookings: bookingStore(dynamoClient(), required(env.bookingsTable), storeOptions()),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
 };

@@ -264,7 +264,7 @@ export type PaymentPointer = {
   bookingId?: string;
   userId?: string;
   facts?: PaymentFacts;
-  /** Epoch second after which a pointer without a booking is forgotten: the payment is not ours. */
+  /** Epoch second after which it is forgotten: without a booking, the payment is not ours. */
   expiresAt?: number;
   version: number;
 };

@@ -46,8 +46,15 @@ export type BookingStore = {
   list(query: ListQuery): Promise<{ bookings: Booking[]; next?: ListPosition }>;
   /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
   save(booking: Booking): Promise<boolean>;
-  /** The same for what is known under a payment's id. */
-  savePointer(pointer: PaymentPointer): Promise<boolean>;
+  /**
+   * The same for what is known under a payment's id. A pointer outlasts the `booking` that it leads to: that may be moved,
+   * and refunded late.
+   */
+  savePointer(pointer: PaymentPointer, booking?: Booking): Promise<boolean>;
+} & OpenBookings;
+
+/** Bookings with work to do, by index. */
+type OpenBookings = {
   /** One page of bookings whose next attempt is due. From an index: it may lag. */
   listDue(shard: string, now: number, limit: number, cursor?: Cursor): Promise<BookingPage>;
   /** One page of bookings with work to do once this user connects or chooses a calendar. From an index: it may lag. */
@@ -67,8 +74,17 @@ const prefix = 'booking#';
 const key = (bookingId: string): string => `${prefix}${bookingId}`;
 const pointerKey = (paymentId: string): string => `payment#${paymentId}`;
 
-/** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
-export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: number): BookingStore {
+/** `indexShards`: shards of the due index. `keepDays`: how long a booking is kept after its end and its last change. */
+type StoreOptions = { indexShards: number; keepDays: number };
+
+/** The store on the DynamoDB table `table`. */
+export function bookingStore(
+  dynamo: DynamoDBClient,
+  table: string,
+  { indexShards, keepDays }: StoreOptions,
+): BookingStore {
+  const keepSeconds = keepDays * 86_400;
+
   /** Writes an item over the version it was read at, and counts its version up. */
   function put(item: Item & { version: number }): Promise<boolean> {
     return tryConditionalWrite(
@@ -86,17 +102,6 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
         }),
       ),
     );
-  }
-
-  async function page(query: Omit<IndexQuery, 'table'>): Promise<BookingPage> {
-    const { items, ...rest } = await queryIndex<{ id: string; userId?: string; syncDueAt?: number }>(dynamo, {
-      table,
-      ...query,
-    });
-    return {
-      bookings: items.map(({ id, ...item }) => ({ ...item, bookingId: id.slice(prefix.length) })),
-      ...rest,
-    };
   }
 
   return {
@@ -127,13 +132,33 @@ export function bookingStore(dynamo: DynamoDBClient, table: string, shardCount: 
     },
 
     save(booking) {
-      return put({ ...booking, ...indexKeys(booking, shardCount), id: key(booking.bookingId) });
+      const expiresAt = lastInstant(booking) + keepSeconds;
+      return put({ ...booking, ...indexKeys(booking, indexShards), expiresAt, id: key(booking.bookingId) });
     },
 
-    savePointer(pointer) {
-      return put({ ...pointer, id: pointerKey(pointer.paymentId) });
+    savePointer(pointer, booking) {
+      const expiry = booking && { expiresAt: lastInstant(booking) + 2 * keepSeconds };
+      return put({ ...pointer, ...expiry, id: pointerKey(pointer.paymentId) });
     },
 
+    ...openBookings(dynamo, table),
+  };
+}
+
+/** The indexes of the table `table`. */
+export function openBookings(dynamo: DynamoDBClient, table: string): OpenBookings {
+  async function page(query: Omit<IndexQuery, 'table'>): Promise<BookingPage> {
+    const { items, ...rest } = await queryIndex<{ id: string; userId?: string; syncDueAt?: number }>(dynamo, {
+      table,
+      ...query,
+    });
+    return {
+      bookings: items.map(({ id, ...item }) => ({ ...item, bookingId: id.slice(prefix.length) })),
+      ...rest,
+    };
+  }
+
+  return {
     listDue(shard, now, limit, cursor) {
       const condition = 'syncShard = :shard AND syncDueAt <= :now';
       return page({
@@ -204,7 +229,7 @@ async function readBatch(dynamo: DynamoDBClient, request: Record<string, KeysAnd
 
 /** The booking of an item. Its index key says when it is due: an operator may have moved that. */
 export function toBooking(item: Record<string, AttributeValue>): Booking {
-  const stored = fromItem<Booking & IndexKeys & { id: string }>(item);
+  const stored = fromItem<Booking & IndexKeys & { id: string; expiresAt?: number }>(item);
   const {
     id: _,
     syncShard: __,
@@ -212,12 +237,18 @@ export function toBooking(item: Record<string, AttributeValue>): Booking {
     startsAt: ____,
     attention: _____,
     attentionAt: ______,
+    expiresAt: _______,
     syncDueAt,
     ...booking
   } = stored;
   if (syncDueAt === undefined) return booking;
   const nextRun: Omit<NextRun, 'at'> = booking.nextRun ?? { why: 'requested', count: 0 };
   return { ...booking, nextRun: { ...nextRun, at: syncDueAt } };
+}
+
+/** The end of the appointment or the last change, whichever is later (epoch seconds). */
+function lastInstant({ appointment, updatedAt }: Booking): number {
+  return Math.max(Math.ceil(appointment?.endsAt ?? 0), Math.floor(Date.parse(updatedAt) / 1000));
 }
 
 function compareByStart(one: Booking, other: Booking): number {

@@ -15,6 +15,11 @@ export function requiredNumber(name: string): number {
   throw new Error(`Environment variable ${name} is not a whole number. Check infra/stack.ts.`);
 }
 
+/** How bookings are stored, from the stack's options. */
+export function storeOptions(): { indexShards: number; keepDays: number } {
+  return { indexShards: requiredNumber(env.indexShards), keepDays: requiredNumber(env.keepBookingsDays) };
+}
+
 /** When connections are refreshed, from the stack's options. */
 export function refreshPolicy(): RefreshPolicy {
   return JSON.parse(required(env.refreshPolicy)) as RefreshPolicy;

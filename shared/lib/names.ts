@@ -33,6 +33,8 @@ export const env = {
   refreshConcurrency: 'REFRESH_CONCURRENCY',
   /** Number of shards of the due indexes: spreads their writes over as many partitions. It may only grow. */
   indexShards: 'INDEX_SHARDS',
+  /** Days for which a booking is kept, after its end and its last change. */
+  keepBookingsDays: 'KEEP_BOOKINGS_DAYS',
   /** What refunds and lost disputes do to an event: JSON, see PaymentPolicy. */
   paymentPolicy: 'PAYMENT_POLICY',
   /** What to do about another event at the time of a booking: create, flag or hold. */

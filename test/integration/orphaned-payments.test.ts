@@ -79,8 +79,8 @@ async function withCrashes(message: PaymentReported, deliver = sync): Promise<vo
   const { save, savePointer } = world.deps.bookings;
   for (let at = 0; ; at++) {
     let left = at;
-    const crash = <T>(step: (...args: T[]) => Promise<unknown>) =>
-      (async (...args: T[]) => {
+    const crash = <Args extends unknown[]>(step: (...args: Args) => Promise<unknown>) =>
+      (async (...args: Args) => {
         if (left-- === 0) throw new Error('crashed before');
         const done = await step(...args);
         if (left-- === 0) throw new Error('crashed after');

@@ -42,7 +42,7 @@ describe.each(['dynalite', 'dynamodb-local', 'the simulation'] as const)('the st
     beforeAll(async () => {
       tables = engine === 'the simulation' ? simulatedTables() : await startTables(engine);
       connections = connectionStore(tables.dynamo, tables.names.connections, indexShards);
-      bookings = bookingStore(tables.dynamo, tables.names.bookings, indexShards);
+      bookings = bookingStore(tables.dynamo, tables.names.bookings, { indexShards, keepDays: 400 });
       read = snapshotLoader(tables.dynamo, tables.names);
     });
     afterAll(() => tables?.close());

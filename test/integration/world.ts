@@ -82,7 +82,7 @@ export async function startWorld() {
   const read = snapshotLoader(tables.dynamo, tables.names);
   const deps = {
     connections: store,
-    bookings: bookingStore(tables.dynamo, tables.names.bookings, indexShards),
+    bookings: bookingStore(tables.dynamo, tables.names.bookings, { indexShards, keepDays: 400 }),
     readForSync: read,
     google: googleOAuth(endpoints),
     googleClient,

@@ -62,6 +62,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
   const queue = { [env.bookingsQueueUrl]: '<BookingsQueue>' };
   const bus = { [env.eventBus]: '<Bus>' };
   const shards = { [env.indexShards]: '4' };
+  const keeping = { [env.keepBookingsDays]: '400' };
   const policy = { [env.refreshPolicy]: '{"inUseFor":86400,"margin":900,"keepAlive":259200}' };
   const url = { [env.publicUrl]: '<Api.ApiEndpoint>' };
   return {
@@ -87,7 +88,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...url,
     },
     Connections: { ...api, ...tokens, ...google, ...connections, ...shards, ...policy, ...queue, ...bus },
-    Bookings: { ...api, ...bookings, ...shards, ...queue },
+    Bookings: { ...api, ...bookings, ...shards, ...keeping, ...queue },
     PaymentConfirmed: {
       [env.webhookSecretId]: '<WebhookSigning>',
       [env.stripeMode]: 'live',
@@ -103,6 +104,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...connections,
       ...bookings,
       ...shards,
+      ...keeping,
       ...policy,
       ...queue,
       ...bus,

@@ -276,7 +276,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         ...secrets,
         queue,
         secrets: webhooks,
-        bookings: bookingStore(client, 'bookings', indexShards),
+        bookings: bookingStore(client, 'bookings', { indexShards, keepDays: 400 }),
         readForSync: snapshotLoader(client, { bookings: 'bookings', connections: 'connections' }),
         stripeMode: 'live',
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },

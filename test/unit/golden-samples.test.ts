@@ -37,7 +37,7 @@ describe('schema version 1', () => {
       expect(booking.status).toBe(conclude(booking, booking, { wanted: 'confirmed', now: 0 }).booking.status);
       const version = booking.version - 1;
       const stored = await written((dynamo) =>
-        bookingStore(dynamo, 'table', 1).save({ ...booking, version }),
+        bookingStore(dynamo, 'table', { indexShards: 1, keepDays: 400 }).save({ ...booking, version }),
       );
       expect(stored).toEqual(item);
     },
@@ -54,7 +54,10 @@ describe('schema version 1', () => {
   it.each(['pointer', 'tombstone'])('a %s item is written as in the sample', async (name) => {
     const { id, ...pointer } = sample<PaymentPointer & { id: string }>(name);
     const stored = await written((dynamo) =>
-      bookingStore(dynamo, 'table', 1).savePointer({ ...pointer, version: pointer.version - 1 }),
+      bookingStore(dynamo, 'table', { indexShards: 1, keepDays: 400 }).savePointer({
+        ...pointer,
+        version: pointer.version - 1,
+      }),
     );
     expect(stored).toEqual({ ...pointer, id });
   });

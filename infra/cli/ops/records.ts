@@ -28,10 +28,10 @@ export type Records = {
   due(until: number, limit: number): Promise<Listed[]>;
 };
 
-export function recordsOf({ dynamo, output, indexShards }: Target): Records {
+export function recordsOf({ dynamo, output, indexShards, keepDays }: Target): Records {
   const bookingsTable = output('BookingsTableName');
   const connectionsTable = output('ConnectionsTableName');
-  const bookings = bookingStore(dynamo, bookingsTable, indexShards);
+  const bookings = bookingStore(dynamo, bookingsTable, { indexShards, keepDays });
   return {
     bookings,
     connections: connectionStore(dynamo, connectionsTable, indexShards),

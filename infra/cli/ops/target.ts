@@ -8,6 +8,7 @@ import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import type { StackConfig } from '../../config.ts';
 import { loadEnvironment } from '../../environment.ts';
 import { dynamoDbClient, localCredentials } from '../../local/aws/dynamodb.ts';
 import { region as localRegion } from '../../local/aws/template.ts';
@@ -25,6 +26,8 @@ export type Target = {
   output: (name: OutputName) => string;
   outputs: Record<string, string>;
   indexShards: number;
+  /** Days for which a booking is kept. */
+  keepDays: number;
   dynamo: DynamoDBClient;
   sqs: SQSClient;
   secrets: SecretsManagerClient;
@@ -50,7 +53,7 @@ function openLocal(state: string): Target {
     name: 'local',
     googleUrl,
     ...ofOutputs(outputs, 'the local stack'),
-    indexShards: 4,
+    ...storing(),
     dynamo: dynamoDbClient(endpoints.dynamodb),
     // The queue's URL names the gateway, which is for the functions; the service has an address of its own.
     sqs: new SQSClient({ ...common, endpoint: endpoints.sqs, useQueueUrlAsEndpoint: false }),
@@ -77,7 +80,7 @@ async function openEnvironment(name: string): Promise<Target> {
     name,
     googleUrl: undefined,
     ...ofOutputs(Object.fromEntries(outputs), `the stack ${stackName}`),
-    indexShards: options.indexShards ?? 4,
+    ...storing(options),
     dynamo: new DynamoDBClient({ region }),
     sqs: new SQSClient({ region }),
     secrets: new SecretsManagerClient({ region }),
@@ -88,6 +91,14 @@ async function openEnvironment(name: string): Promise<Target> {
       return Arn ?? 'unknown';
     },
   };
+}
+
+/** What the stores need to know of the options. The local stack has the defaults. */
+function storing({
+  indexShards = 4,
+  keepBookingsDays: keepDays = 400,
+}: Partial<StackConfig> = {}): Pick<Target, 'indexShards' | 'keepDays'> {
+  return { indexShards, keepDays };
 }
 
 function ofOutputs(outputs: Record<string, string>, where: string): Pick<Target, 'output' | 'outputs'> {
