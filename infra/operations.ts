@@ -186,7 +186,7 @@ const bookings: Operation[] = [
     summary: "Lists the user's bookings by start",
     description:
       'A page may be shorter than the limit, and even empty, while more follow: only one without nextCursor is the last. ' +
-      'Bookings without an appointment are in no list. One that has just changed may be missing for a moment.',
+      'A booking without a usable appointment is where it was made. One that has just changed may be missing for a moment.',
     parameters: queryOf(listSchema, {
       status: 'Only those of this status.',
       from: "Those that start then or later. A whole day starts at midnight in the calendar's time zone.",

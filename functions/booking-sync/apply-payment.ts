@@ -58,6 +58,7 @@ export function applyPayment(
     ...booking,
     userId: base.userId ?? booking.userId,
     appointment: base.appointment ?? booking.appointment,
+    paymentTexts: base.paymentTexts,
     orphaned,
     problems: base.problems,
     payments,
@@ -178,11 +179,12 @@ function rejectedBooking(
   now: number,
 ): Booking | undefined {
   if (!mayCreate(named) || named.unusableUser) return undefined;
-  const { bookingId, userId, appointment, problems } = named;
+  const { bookingId, userId, appointment, paymentTexts, problems } = named;
   const booking = omitUndefined({
     bookingId,
     userId,
     appointment,
+    paymentTexts,
     fromPayment: true as const,
     orphaned: [entry],
     problems: [...problems, orphanedProblem(entry)],

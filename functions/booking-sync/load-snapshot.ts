@@ -1,6 +1,7 @@
 import type { Booking } from '../../shared/booking/booking.ts';
 import { orphanedProblem, paymentOf } from '../../shared/booking/booking-payments.ts';
 import { mergeFacts } from '../../shared/booking/payment.ts';
+import { textsOfAppointment } from '../../shared/booking/payment-texts.ts';
 import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import type { LoadSnapshot, SyncSnapshot } from '../../shared/booking/store.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
@@ -89,10 +90,11 @@ function countsForNoUser(
 /** The booking of its own for a payment that names another user than the booking has, or an unusable one. */
 function routeApart(
   message: PaymentReported,
-  { bookingId, userId, unusableUser, problems: unusable }: BookingFromPayment,
+  named: BookingFromPayment,
   { booking, paid }: { booking: Booking | undefined; paid: string | undefined },
 ): Route {
   const { paymentId } = message;
+  const { bookingId, userId, unusableUser, appointment, problems: unusable } = named;
   const user = userId === undefined ? {} : { userId };
   const orphan = isOfOther(booking, userId)
     ? { orphan: { reason: 'user_mismatch', bookingId, ...user } as const }
@@ -104,7 +106,8 @@ function routeApart(
   ];
   // What is known of a payment that counted for the booking goes with it.
   const facts = mergeFacts(booking && paymentOf(booking, paymentId), message.facts);
-  const record = { bookingId: target, ...user, problems };
+  const paymentTexts = named.paymentTexts ?? (appointment && textsOfAppointment(appointment));
+  const record = omitUndefined({ bookingId: target, ...user, paymentTexts, problems });
   return { ...message, facts, booking: record, ...orphan, bookingId: target, userId };
 }
 

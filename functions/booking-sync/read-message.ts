@@ -98,6 +98,7 @@ const schema = v.variant('type', [
             endsAt: v.number(),
           }),
         ),
+        paymentTexts: v.optional(recordOf(text)),
         problems: v.array(problem),
       }),
     ),

@@ -131,7 +131,7 @@ function withDesired(
 ): Booking | undefined {
   if (booking.cancelledAt !== undefined) throw bookingCancelled();
   const appointment = withKnownInstants(given, booking.appointment);
-  const { hold: held = false, heldAt: _, fromPayment: __, ...rest } = booking;
+  const { hold: held = false, heldAt: _, fromPayment: __, paymentTexts: ___, ...rest } = booking;
   const holding = hold ? { hold, heldAt: holdStart(booking, now) } : {};
   const changed = { ...rest, appointment, ...holding };
   if (!isDeepStrictEqual(booking.appointment, appointment) || held !== hold)

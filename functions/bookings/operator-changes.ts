@@ -1,20 +1,21 @@
+import { parseAppointment } from '../../shared/booking/appointment.ts';
 import { appendTimeline, type Booking, requestRun } from '../../shared/booking/booking.ts';
 import { unpublished, withStatus } from '../../shared/booking/status.ts';
 import { laterThan, toIso } from '../../shared/lib/clock.ts';
 
 /** What an operator may have sync do with a booking. Each hands it over: none writes to a calendar. */
 
-/** `by`: the operator, as AWS or the machine names them. */
-export type Operator = { by: string; now: number };
+/** `by`: the operator, as AWS or the machine names them. `userId`: whose a booking without a user is. */
+export type Operator = { by: string; now: number; userId?: string | undefined };
 
 /** Why nothing was changed: one sentence that says what to do instead. */
 export type Refusal = { refused: string };
 
 /** The booking, to be tried again at once at the same revision. */
-export function retried(booking: Booking, { by, now }: Operator): Booking | Refusal {
+export async function retried(booking: Booking, operator: Operator): Promise<Booking | Refusal> {
   const { givenUp, nextRun, appointment, cancelledAt } = booking;
-  if (!appointment)
-    return { refused: 'It has no usable appointment: LeadsCalendar declares it, by PUT /bookings/{id}.' };
+  const { now } = operator;
+  if (!appointment) return readAgain(booking, operator);
   if (appointment.endsAt <= now)
     return { refused: 'Its appointment is over: refund the customer, or move it.' };
   if (nextRun?.why === 'no_connection')
@@ -24,7 +25,24 @@ export function retried(booking: Booking, { by, now }: Operator): Booking | Refu
       refused: `Nothing is to be tried: it is ${booking.status}${cancelledAt ? ' since it was cancelled' : ''}.`,
     };
   const { givenUp: _, ...rest } = booking;
-  return changed(givenUp ? unpublished(rest) : booking, 'retry requested', { by, now });
+  return changed(givenUp ? unpublished(rest) : booking, 'retry requested', operator);
+}
+
+/** The booking with the appointment that its payment names, where that can be used by now. */
+async function readAgain(booking: Booking, operator: Operator): Promise<Booking | Refusal> {
+  const { paymentTexts, userId = operator.userId, cancelledAt, ...rest } = booking;
+  if (cancelledAt !== undefined) return { refused: 'It was cancelled, which is permanent.' };
+  const { appointment, problems } = await parseAppointment({ ...paymentTexts }, 'timeZone');
+  const says = problems.map(({ message }) => message).join(' ');
+  if (!appointment)
+    return {
+      refused: `It has no usable appointment. ${says} LeadsCalendar declares it, by PUT /bookings/{id}.`,
+    };
+  if (userId === undefined)
+    return { refused: 'Its payment names no usable user: retry with --user <id> says whose it is.' };
+  if (appointment.endsAt <= operator.now)
+    return { refused: 'Its appointment is over: refund the customer, or move it.' };
+  return changed({ ...rest, userId, appointment, problems: [] }, 'retry requested', operator);
 }
 
 /** The booking, whose event its owner has deleted or that came too late, to be created again. */

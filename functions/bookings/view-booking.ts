@@ -1,4 +1,4 @@
-import { type Booking, type EventSnapshot, recordedEvent } from '../../shared/booking/booking.ts';
+import { type Booking, type EventSnapshot, listedAt, recordedEvent } from '../../shared/booking/booking.ts';
 import { problemsOf } from '../../shared/booking/booking-payments.ts';
 import { standingOf } from '../../shared/booking/payment.ts';
 import type { BookingStore } from '../../shared/booking/store.ts';
@@ -29,11 +29,10 @@ export async function listBookings(
   const { status, ...range } = parseListQuery(query);
   const page = await deps.bookings.list({ userId, ...range });
   // The index may lag: the current bookings are filtered again.
-  const bookings = page.bookings.filter(({ userId: owner, status: current, appointment }) => {
-    const startsAt = appointment?.startsAt ?? Number.NaN;
-    return (
-      owner === userId && startsAt >= range.from && startsAt <= range.to && (status ?? current) === current
-    );
+  const bookings = page.bookings.filter((booking) => {
+    const at = listedAt(booking);
+    const isInRange = at >= range.from && at <= range.to;
+    return booking.userId === userId && isInRange && (status ?? booking.status) === booking.status;
   });
   return omitUndefined({
     bookings: bookings.map(toView),

@@ -1,5 +1,7 @@
 import { type AppointmentFields, parseAppointment } from '../../shared/booking/appointment.ts';
 import type { Appointment } from '../../shared/booking/booking.ts';
+
+import { paymentTextsOf } from '../../shared/booking/payment-texts.ts';
 import type { BookingFromPayment } from '../../shared/booking/queue.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';
 import { reportOperatorError } from '../../shared/lib/observability.ts';
@@ -34,7 +36,9 @@ export async function parseBooking(
     bookingId: isIdentifier(bookingId) ? bookingId : paymentId,
     // The payment's id is only a fallback here, and may be the id of another booking.
     ...(isIdentifier(bookingId) || named(names.userId) ? user : { unusableUser: true }),
-    ...(appointment && allProblems.length === 0 ? { appointment } : {}),
+    ...(appointment && allProblems.length === 0
+      ? { appointment }
+      : { paymentTexts: paymentTextsOf(texts, names) }),
     problems: allProblems,
   };
 }

@@ -7,6 +7,7 @@ import { bookingQueue } from '../../shared/booking/queue.ts';
 import { type Attention, attentions } from '../../shared/booking/store.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
+import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { defaultStateDir } from '../local/state-files.ts';
 import { nearestTo } from '../nearest.ts';
 import { runCommand } from './command.ts';
@@ -34,7 +35,8 @@ Ask
   dead-letters             messages that could not be processed
 
 Do: hands over to the service, which does it; the timeline of the booking says who asked
-  retry <booking>          tries a booking again at once
+  retry <booking>          tries a booking again at once, or reads again what its payment says;
+                           --user <id> says whose it is where the payment does not
   restore <booking>        creates an event again that its owner has deleted, or that came too late
   release <user>           tries all bookings that wait for this user's connection
   dead-letters --redrive   back into the queue
@@ -49,7 +51,14 @@ Options
 
 /** What a command answers: for people, and for programs. */
 type Answer = { text: string; json: unknown; failed?: boolean };
-type Context = { target: Target; records: Records; now: number; limit: number; redrive: boolean };
+type Context = {
+  target: Target;
+  records: Records;
+  now: number;
+  limit: number;
+  redrive: boolean;
+  user: string | undefined;
+};
 type Command = (context: Context, argument: string) => Promise<Answer>;
 
 /** `argument`: what a command needs after its name. */
@@ -81,6 +90,7 @@ await runCommand(async () => {
       json: { type: 'boolean', default: false },
       limit: { type: 'string', default: '25' },
       redrive: { type: 'boolean', default: false },
+      user: { type: 'string' },
       help: { type: 'boolean' },
     },
   });
@@ -98,9 +108,19 @@ await runCommand(async () => {
   if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
     throw new Error(`--limit is a whole number from 1 to 1000, not "${values.limit}".`);
 
+  if (values.user !== undefined && (name !== 'retry' || !isIdentifier(values.user)))
+    throw new Error('--user is the id of a user, for ops retry.');
+
   const target = await openTarget(values);
   const now = Math.floor(Date.now() / 1000);
-  const context = { target, records: recordsOf(target), now, limit, redrive: values.redrive };
+  const context = {
+    target,
+    records: recordsOf(target),
+    now,
+    limit,
+    redrive: values.redrive,
+    user: values.user,
+  };
   const { text, json, failed = false } = await command.run(context, argument ?? '');
   console.log(values.json ? JSON.stringify(json, null, 2) : text);
   if (failed) process.exitCode = 1;
@@ -215,14 +235,14 @@ async function listBookings(context: Context, kind: string): Promise<Answer> {
 
 /** Saves what the operator asks for under the version that was read, and has it synced. */
 async function change(
-  { target, records, now }: Context,
+  { target, records, now, user }: Context,
   id: string,
-  decide: (booking: Booking, operator: Operator) => Booking | Refusal,
+  decide: (booking: Booking, operator: Operator) => Booking | Refusal | Promise<Booking | Refusal>,
 ): Promise<Answer> {
   const by = await target.operator();
   for (let tries = 0; tries < 3; tries++) {
     const booking = await known(records, id);
-    const changed = decide(booking, { by, now });
+    const changed = await decide(booking, { by, now, userId: user });
     if ('refused' in changed) throw new Error(`${changed.refused} Nothing was changed.`);
     if (!(await records.bookings.save(changed))) continue;
     const { userId } = changed;

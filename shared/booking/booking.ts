@@ -4,6 +4,7 @@ import type { Problem } from '../lib/app-error.ts';
 import { toIso } from '../lib/clock.ts';
 import type { EventDetails } from './event-details.ts';
 import type { PaymentFacts } from './payment.ts';
+import type { PaymentTexts } from './payment-texts.ts';
 
 /**
  * A moment as Google takes it: RFC 3339 with an offset, or a local time without one in the IANA zone beside it. Or a day
@@ -159,6 +160,8 @@ export type Booking = {
 
   // Desired state.
   appointment?: Appointment;
+  /** What its payment says of the appointment, where that cannot be used. */
+  paymentTexts?: PaymentTexts;
   /** Grows whenever the desired state changes: appointment, hold or cancellation. */
   revision: number;
   /** Whether the slot is held with a tentative event until the booking is paid. */
@@ -213,6 +216,11 @@ export function newBooking(fields: Pick<Booking, 'bookingId'> & Partial<Booking>
     version: 0,
     ...fields,
   };
+}
+
+/** Where a booking is in the list of its user (epoch seconds): by its start, or without an appointment by its creation. */
+export function listedAt({ appointment, createdAt }: Pick<Booking, 'appointment' | 'createdAt'>): number {
+  return appointment?.startsAt ?? Math.floor(Date.parse(createdAt) / 1000);
 }
 
 /** The event that is known to exist, or to have existed when it was last read. */

@@ -8,6 +8,7 @@ import { type Clock, systemClock } from '../lib/clock.ts';
 import { describeError, log } from '../lib/observability.ts';
 import type { Appointment } from './booking.ts';
 import type { PaymentFacts } from './payment.ts';
+import type { PaymentTexts } from './payment-texts.ts';
 
 /** A verified message of a payment provider, translated: what it says of a payment, and of the booking it is for. */
 export type PaymentReported = {
@@ -30,6 +31,8 @@ export type BookingFromPayment = {
   /** A user is named, by an id that cannot be used: the payment counts for no booking of any user. */
   unusableUser?: true;
   appointment?: Appointment;
+  /** What the payment says of the appointment, where there are problems. */
+  paymentTexts?: PaymentTexts;
   problems: Problem[];
 };
 

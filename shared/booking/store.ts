@@ -18,13 +18,13 @@ import {
 } from '../aws/dynamo.ts';
 import type { Connection } from '../connection/connection.ts';
 import { indexes } from '../lib/names.ts';
-import { awaitsConnection, type Booking, type NextRun, type PaymentPointer } from './booking.ts';
+import { awaitsConnection, type Booking, listedAt, type NextRun, type PaymentPointer } from './booking.ts';
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
 type BookingPage = { bookings: BookingRef[]; cursor?: Cursor };
 
-/** Bookings of a user that start from `from` to `to` (epoch seconds, both included), at most 100, after `after`. */
+/** Bookings of a user that are `listedAt` from `from` to `to` (epoch seconds, both included), at most 100, after `after`. */
 export type ListQuery = {
   userId: string;
   from: number;
@@ -41,7 +41,7 @@ export type BookingStore = {
   get(bookingId: string): Promise<Booking | undefined>;
   /**
    * One page of a user's bookings, by start. Which they are, an index says, and it may lag: what they are is read as it
-   * is now, so one may have moved, gone to another user or out of the range. Bookings without an appointment are in no list.
+   * is now, so one may have moved, gone to another user or out of the range.
    */
   list(query: ListQuery): Promise<{ bookings: Booking[]; next?: ListPosition }>;
   /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
@@ -252,7 +252,7 @@ function lastInstant({ appointment, updatedAt }: Booking): number {
 }
 
 function compareByStart(one: Booking, other: Booking): number {
-  const difference = (one.appointment?.startsAt ?? 0) - (other.appointment?.startsAt ?? 0);
+  const difference = listedAt(one) - listedAt(other);
   return difference || (one.bookingId < other.bookingId ? -1 : 1);
 }
 
@@ -282,7 +282,7 @@ export function attentionKey(attention: Attention, shard: string): string {
 }
 
 function indexKeys(booking: Booking, shardCount: number): IndexKeys {
-  const { bookingId, userId, appointment, nextRun, otherEvents = [], updatedAt } = booking;
+  const { bookingId, userId, nextRun, otherEvents = [], updatedAt } = booking;
   const waits = awaitsConnection(nextRun);
   const attention = attentionOf(booking);
   return {
@@ -291,6 +291,6 @@ function indexKeys(booking: Booking, shardCount: number): IndexKeys {
     syncShard: nextRun && shardOf(bookingId, shardCount),
     syncDueAt: nextRun?.at,
     waitingUserId: waits || otherEvents.some(({ why }) => why === 'former_account') ? userId : undefined,
-    startsAt: appointment?.startsAt,
+    startsAt: userId === undefined ? undefined : listedAt(booking),
   };
 }

@@ -18,6 +18,9 @@ const texts = {
   end: '2027-03-05T11:00:00Z',
 };
 
+const { booking_id: bookingId, user_id: userId, ...rest } = texts;
+const kept = { bookingId, userId, ...rest };
+
 describe('the booking that a payment references', () => {
   it.each(icuAbbreviations.flatMap((zone) => [zone, zone.toLowerCase()]))(
     'reports a problem with a time zone that is the abbreviation %s',
@@ -25,10 +28,23 @@ describe('the booking that a payment references', () => {
       expect(await parseBooking({ ...texts, time_zone: zone }, names, 'pi_1')).toEqual({
         bookingId: 'b1',
         userId: 'user-1',
+        paymentTexts: { ...kept, timeZone: zone },
         problems: [expect.objectContaining({ code: 'invalid_booking', field: 'time_zone' })],
       });
     },
   );
+
+  it('keeps texts that cannot be used, cut a character beyond what could be', async () => {
+    const long = { ...texts, summary: 's'.repeat(2000), end: 'e'.repeat(2000), other: 'not ours' };
+    const booking = await parseBooking(long, names, 'pi_1');
+    expect(booking?.paymentTexts).toEqual({ ...kept, summary: 's'.repeat(1025), end: 'e'.repeat(101) });
+    const { problems } = await parseAppointment({ ...booking?.paymentTexts, end: texts.end }, 'timeZone');
+    expect(problems).toMatchObject([{ field: 'summary' }]);
+  });
+
+  it('keeps no texts of a payment that can be used', async () => {
+    expect(await parseBooking(texts, names, 'pi_1')).not.toHaveProperty('paymentTexts');
+  });
 
   it('pays a declared booking even with unusable metadata', async () => {
     const metadata = { ...texts, time_zone: 'PST', start: 'Monday' };

@@ -214,6 +214,7 @@ describe('parseStripeEvent', () => {
     expect(booking).toEqual({
       bookingId: 'booking-1',
       unusableUser: true,
+      paymentTexts: expect.objectContaining({ bookingId: 'booking-1', userId: '' }),
       problems: [expect.anything(), expect.anything()],
     });
     expect(booking?.problems.map(({ field }) => field)).toEqual(['user_id', 'start']);

@@ -1,5 +1,8 @@
 /** Answers for people: aligned columns, and fields under a heading. */
 
+/** Texts of others may hold characters that a terminal obeys. */
+const visible = (text: string): string => text.replace(/\p{Cc}/gu, ' ');
+
 /** A table with a heading; `none` where it has no row. */
 export function table(headings: string[], rows: string[][], none: string): string {
   if (rows.length === 0) return none;
@@ -8,7 +11,7 @@ export function table(headings: string[], rows: string[][], none: string): strin
   );
   const line = (cells: string[]): string =>
     cells
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => visible(cell).padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd();
   return [line(headings.map((heading) => heading.toUpperCase())), ...rows.map(line)].join('\n');
@@ -18,9 +21,9 @@ export function table(headings: string[], rows: string[][], none: string): strin
 export function fields(heading: string, values: Record<string, string | undefined>): string {
   const known = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
   const width = Math.max(...known.map(([name]) => name.length));
-  return [heading, ...known.map(([name, value]) => `  ${name.padEnd(width)}  ${value}`)].join('\n');
+  return [heading, ...known.map(([name, value]) => `  ${name.padEnd(width)}  ${visible(value ?? '')}`)].join('\n');
 }
 
 export function list(heading: string, lines: string[]): string {
-  return lines.length === 0 ? '' : [heading, ...lines.map((line) => `  ${line}`)].join('\n');
+  return lines.length === 0 ? '' : [heading, ...lines.map((line) => `  ${visible(line)}`)].join('\n');
 }

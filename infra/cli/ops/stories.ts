@@ -21,8 +21,14 @@ const reasons: Record<NonNullable<Booking['nextRun']>['why'], string> = {
 
 /** What can be done about a booking, and what each command does. */
 export function actionsOf(booking: Booking): string[] {
-  const { bookingId, userId, status, appointment } = booking;
-  if (!appointment) return [`LeadsCalendar declares it with what is missing: PUT /bookings/${bookingId}`];
+  const { bookingId, userId, status, appointment, paymentTexts } = booking;
+  if (!appointment) {
+    const user = userId === undefined ? ' --user <id>' : '';
+    return [
+      ...(paymentTexts ? [`ops retry ${bookingId}${user}: reads again what its payment says`] : []),
+      `LeadsCalendar declares it with what is missing: PUT /bookings/${bookingId}`,
+    ];
+  }
   switch (status) {
     case 'failed':
     case 'conflict':
@@ -40,7 +46,18 @@ export function actionsOf(booking: Booking): string[] {
 }
 
 export function bookingStory(booking: Booking, connection: Connection | undefined): string {
-  const { bookingId, userId, status, appointment, revision, nextRun, calendar, payments, timeline } = booking;
+  const {
+    bookingId,
+    userId,
+    status,
+    appointment,
+    paymentTexts,
+    revision,
+    nextRun,
+    calendar,
+    payments,
+    timeline,
+  } = booking;
   const event = recordedEvent(booking);
   const said = connection?.status === 'reauthorization_required' ? connection.reason : undefined;
   return [
@@ -62,6 +79,7 @@ export function bookingStory(booking: Booking, connection: Connection | undefine
           cancelled: booking.cancelledAt,
         })
       : 'Desired\n  No usable appointment.',
+    paymentTexts ? fields('What its payment says', paymentTexts) : '',
     fields('In the calendar, as last read', {
       known: calendar.kind.replaceAll('_', ' '),
       calendar: event?.calendarId,
