@@ -1,19 +1,17 @@
 /** `npm run ops`: what an operator asks and does. */
 import { parseArgs } from 'node:util';
-import type { Operator, Refusal } from '../../functions/bookings/operator-changes.ts';
 import { restored, retried } from '../../functions/bookings/operator-changes.ts';
-import type { Booking } from '../../shared/booking/booking.ts';
-import { bookingQueue } from '../../shared/booking/queue.ts';
 import { type Attention, attentions } from '../../shared/booking/store.ts';
 import { toIso } from '../../shared/lib/clock.ts';
-import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { defaultStateDir } from '../local/state-files.ts';
 import { nearestTo } from '../nearest.ts';
 import { runCommand } from './command.ts';
+import { changeBooking, known, releaseUser } from './ops/changes.ts';
 import { receive, redrive } from './ops/dead-letters.ts';
 import { examine } from './ops/doctor.ts';
-import { table } from './ops/print.ts';
+import { findAll } from './ops/find.ts';
+import { asText, table } from './ops/print.ts';
 import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts';
 import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
 import { openTarget, type Target } from './ops/target.ts';
@@ -96,11 +94,7 @@ await runCommand(async () => {
   });
   const [name, argument, ...more] = positionals;
   if (values.help || name === undefined) return console.log(help);
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (!command) {
-    const nearest = nearestTo(name, Object.keys(commands));
-    throw new Error(`There is no command "${name}": did you mean ${nearest}? See npm run ops -- --help.`);
-  }
+  const command = commandNamed(name);
   if (command.argument && argument === undefined) throw new Error(`ops ${name} needs ${command.argument}.`);
   const extra = command.argument ? more[0] : argument;
   if (extra !== undefined) throw new Error(`ops ${name} takes no "${extra}".`);
@@ -126,6 +120,13 @@ await runCommand(async () => {
   if (failed) process.exitCode = 1;
 });
 
+function commandNamed(name: string): { argument?: string; run: Command } {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command) return command;
+  const nearest = nearestTo(name, Object.keys(commands));
+  throw new Error(`There is no command "${name}": did you mean ${nearest}? See npm run ops -- --help.`);
+}
+
 async function doctor({ target, records, now }: Context): Promise<Answer> {
   const findings = await examine(target, records, now);
   const signs = { pass: '✓', warning: '!', failure: '✗' };
@@ -134,56 +135,27 @@ async function doctor({ target, records, now }: Context): Promise<Answer> {
   return { text: table(['', 'check', 'result'], rows, ''), json: findings, failed };
 }
 
-async function find(context: Context, text: string): Promise<Answer> {
-  const { records } = context;
-  const [booking, pointer, connection, ...users] = await Promise.all([
-    records.bookings.get(text),
-    records.pointer(text),
-    records.connections.get(text),
-    ...(text.includes('@') ? [records.usersWithEmail(text), records.usersWithEmail(text.toLowerCase())] : []),
-  ]);
-  const found: [kind: string, id: string, says: string][] = [];
-  if (booking) found.push(['booking', text, booking.status]);
-  if (pointer)
-    found.push([
-      'payment',
-      text,
-      pointer.bookingId ? `of booking ${pointer.bookingId}` : 'of no booking yet',
-    ]);
-  if (connection) found.push(['user', text, `connection ${connection.status}`]);
-  for (const userId of new Set(users.flat())) found.push(['user', userId, `has connected ${text}`]);
+async function find({ records }: Context, text: string): Promise<Answer> {
+  const found = await findAll(records, text);
   const none = `Nothing has the id or address "${text}". A charge or session: see its payment intent (pi_…) at Stripe. Was the webhook delivered? ops dead-letters`;
-  return {
-    text: table(['what', 'id', 'found'], found, none),
-    json: found.map(([what, id, says]) => ({ what, id, says })),
-    failed: found.length === 0,
-  };
+  const rows = found.map(({ what, id, says }) => [what, id, says]);
+  return { text: table(['what', 'id', 'found'], rows, none), json: found, failed: found.length === 0 };
 }
 
 async function showBooking({ records }: Context, id: string): Promise<Answer> {
   const booking = await known(records, id);
   const connection = booking.userId === undefined ? undefined : await records.connections.get(booking.userId);
   return {
-    text: bookingStory(booking, connection),
+    text: asText(bookingStory(booking, connection)),
     json: { booking, connection: connection && connectionFields(connection), actions: actionsOf(booking) },
   };
-}
-
-async function known({ bookings, pointer }: Records, id: string): Promise<Booking> {
-  const booking = await bookings.get(id);
-  if (booking) return booking;
-  const payment = await pointer(id);
-  const hint = payment?.bookingId
-    ? ` It is a payment: its booking is ${payment.bookingId}.`
-    : ' See: ops find.';
-  throw new Error(`There is no booking "${id}".${hint}`);
 }
 
 async function showPayment({ records }: Context, id: string): Promise<Answer> {
   const pointer = await records.pointer(id);
   // A payment that names no usable booking is recorded under its own id.
   const booking = await records.bookings.get(pointer?.bookingId ?? id);
-  const story = paymentStory(id, pointer, booking);
+  const story = asText(paymentStory(id, pointer, booking));
   const more = booking ? `\n\nIts booking: ops booking ${booking.bookingId}` : '';
   const json = {
     paymentId: id,
@@ -199,7 +171,7 @@ async function showUser({ records, now, limit }: Context, userId: string): Promi
   const query = { userId, from, to: from + 10 * 365 * 86_400, limit: Math.min(limit, 100) };
   const { bookings } = await records.bookings.list(query);
   return {
-    text: userStory(userId, connection, bookings),
+    text: asText(userStory(userId, connection, bookings)),
     json: { userId, connection: connection && connectionFields(connection), bookings },
   };
 }
@@ -233,47 +205,18 @@ async function listBookings(context: Context, kind: string): Promise<Answer> {
   };
 }
 
-/** Saves what the operator asks for under the version that was read, and has it synced. */
-async function change(
-  { target, records, now, user }: Context,
-  id: string,
-  decide: (booking: Booking, operator: Operator) => Booking | Refusal | Promise<Booking | Refusal>,
-): Promise<Answer> {
-  const by = await target.operator();
-  for (let tries = 0; tries < 3; tries++) {
-    const booking = await known(records, id);
-    const changed = await decide(booking, { by, now, userId: user });
-    if ('refused' in changed) throw new Error(`${changed.refused} Nothing was changed.`);
-    if (!(await records.bookings.save(changed))) continue;
-    const { userId } = changed;
-    const cause = `operator-${changed.version}`;
-    const owner = userId === undefined ? {} : { userId };
-    await bookingQueue(target.output('QueueUrl'), () => now, target.sqs).send({
-      type: 'sync',
-      bookingId: id,
-      ...owner,
-      cause,
-    });
-    return {
-      text: `Handed over: ${id} is tried now. What became of it: ops booking ${id}`,
-      json: { bookingId: id, status: changed.status },
-    };
-  }
-  throw new Error('The booking was changed at the same moment, three times. Nothing was done: try again.');
+type Decide = Parameters<typeof changeBooking>[2];
+
+async function change(context: Context, id: string, decide: Decide): Promise<Answer> {
+  const { status } = await changeBooking(context, id, decide, context.user);
+  return {
+    text: `Handed over: ${id} is tried now. What became of it: ops booking ${id}`,
+    json: { bookingId: id, status },
+  };
 }
 
-async function release({ target, records, now }: Context, userId: string): Promise<Answer> {
-  const connection = await records.connections.get(userId);
-  if (connection?.status !== 'active') {
-    throw new Error(
-      `The connection of ${userId} is ${connection?.status ?? 'missing'}: the user connects Google first, which tries all bookings at once.`,
-    );
-  }
-  const { tokenVersion, choices } = connection;
-  const queue = bookingQueue(target.output('QueueUrl'), () => now, target.sqs);
-  await queue.send(
-    omitUndefined({ type: 'connection.activated' as const, userId, tokenVersion, choices, page: 0 }),
-  );
+async function release(context: Context, userId: string): Promise<Answer> {
+  await releaseUser(context, userId);
   return { text: `Handed over: all bookings of ${userId} that wait are tried now.`, json: { userId } };
 }
 

@@ -17,13 +17,31 @@ export function table(headings: string[], rows: string[][], none: string): strin
   return [line(headings.map((heading) => heading.toUpperCase())), ...rows.map(line)].join('\n');
 }
 
+/** A part of an answer: a heading, and named fields or lines. */
+export type Section = { heading: string; fields?: [name: string, value: string][]; lines?: string[] };
+
 /** Fields of one thing, without those that it does not have. */
-export function fields(heading: string, values: Record<string, string | undefined>): string {
-  const known = Object.entries(values).filter(([, value]) => value !== undefined && value !== '');
-  const width = Math.max(...known.map(([name]) => name.length));
-  return [heading, ...known.map(([name, value]) => `  ${name.padEnd(width)}  ${visible(value ?? '')}`)].join('\n');
+export function fields(heading: string, values: Record<string, string | undefined>): Section {
+  return {
+    heading,
+    fields: Object.entries(values).filter(
+      (field): field is [string, string] => field[1] !== undefined && field[1] !== '',
+    ),
+  };
 }
 
-export function list(heading: string, lines: string[]): string {
-  return lines.length === 0 ? '' : [heading, ...lines.map((line) => `  ${visible(line)}`)].join('\n');
+/** A list, or no section where it is empty. */
+export function list(heading: string, lines: string[]): Section[] {
+  return lines.length === 0 ? [] : [{ heading, lines }];
+}
+
+/** The sections as text for a terminal. */
+export function asText(sections: Section[]): string {
+  return sections
+    .map(({ heading, fields: named = [], lines = [] }) => {
+      const width = Math.max(...named.map(([name]) => name.length));
+      const rows = named.map(([name, value]) => `${name.padEnd(width)}  ${visible(value)}`);
+      return [heading, ...[...rows, ...lines.map(visible)].map((line) => `  ${line}`)].join('\n');
+    })
+    .join('\n\n');
 }

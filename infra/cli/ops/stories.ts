@@ -5,7 +5,7 @@ import { type PaymentFacts, refundedAmount, standingOf } from '../../../shared/b
 import type { Connection } from '../../../shared/connection/connection.ts';
 import { toIso } from '../../../shared/lib/clock.ts';
 import { omitUndefined } from '../../../shared/lib/omit-undefined.ts';
-import { fields, list } from './print.ts';
+import { fields, list, type Section } from './print.ts';
 import type { Records } from './records.ts';
 
 /** Why a booking is tried next, in words. */
@@ -19,33 +19,46 @@ const reasons: Record<NonNullable<Booking['nextRun']>['why'], string> = {
   check: 'the event is read for its Meet link, or a day before the appointment',
 };
 
-/** What can be done about a booking, and what each command does. */
-export function actionsOf(booking: Booking): string[] {
+/** `command`: what a person does or runs; `does`: what comes of it. `change`: what the console can do itself. */
+export type PossibleAction = { command: string; does: string; change?: 'retry' | 'restore' };
+
+/** What can be done about a booking. */
+export function actionsOf(booking: Booking): PossibleAction[] {
   const { bookingId, userId, status, appointment, paymentTexts } = booking;
+  const retry = (does: string): PossibleAction => ({
+    command: `ops retry ${bookingId}`,
+    does,
+    change: 'retry',
+  });
   if (!appointment) {
-    const user = userId === undefined ? ' --user <id>' : '';
+    const declare = { command: `PUT /bookings/${bookingId}`, does: 'LeadsCalendar declares what is missing' };
+    if (!paymentTexts) return [declare];
+    const does = 'reads again what its payment says';
     return [
-      ...(paymentTexts ? [`ops retry ${bookingId}${user}: reads again what its payment says`] : []),
-      `LeadsCalendar declares it with what is missing: PUT /bookings/${bookingId}`,
+      userId === undefined ? { command: `ops retry ${bookingId} --user <id>`, does } : retry(does),
+      declare,
     ];
   }
   switch (status) {
     case 'failed':
     case 'conflict':
-      return [`ops retry ${bookingId}: tries it again at once`];
+      return [retry('tries it again at once')];
     case 'missed':
     case 'deleted_by_user':
-      return [`ops restore ${bookingId}: creates its event again`];
+      return [{ command: `ops restore ${bookingId}`, does: 'creates its event again', change: 'restore' }];
     case 'waiting_for_connection':
-      return [`The user connects Google again, which tries it at once. Its reason: ops user ${userId}`];
+      return [
+        { command: `ops user ${userId}`, does: 'says why; the user connects Google again, which tries it' },
+      ];
     case 'pending':
-      return [`ops retry ${bookingId}: tries it now instead of at its next attempt`];
+      return [retry('tries it now instead of at its next attempt')];
     default:
       return [];
   }
 }
 
-export function bookingStory(booking: Booking, connection: Connection | undefined): string {
+/** The full story of a booking. */
+export function bookingStory(booking: Booking, connection: Connection | undefined): Section[] {
   const {
     bookingId,
     userId,
@@ -78,8 +91,8 @@ export function bookingStory(booking: Booking, connection: Connection | undefine
           hold: booking.hold ? 'yes' : undefined,
           cancelled: booking.cancelledAt,
         })
-      : 'Desired\n  No usable appointment.',
-    paymentTexts ? fields('What its payment says', paymentTexts) : '',
+      : { heading: 'Desired', lines: ['No usable appointment.'] },
+    ...(paymentTexts ? [fields('What its payment says', paymentTexts)] : []),
     fields('In the calendar, as last read', {
       known: calendar.kind.replaceAll('_', ' '),
       calendar: event?.calendarId,
@@ -87,28 +100,29 @@ export function bookingStory(booking: Booking, connection: Connection | undefine
       link: event?.htmlLink,
       revision: event && String(event.revision),
     }),
-    list(
+    ...list(
       'Problems',
       problemsOf(booking).map(({ code, message }) => `${code}: ${message}`),
     ),
-    list(
+    ...list(
       'Payments',
       Object.entries(payments).map(([id, facts]) => `${id}: ${paymentLine(facts)}`),
     ),
-    list(
+    ...list(
       'Orphaned payments: they pay for nothing here',
       (booking.orphaned ?? []).map(({ paymentId, reason }) => `${paymentId}: ${reason}`),
     ),
-    list(
+    ...list(
       'Timeline',
       timeline.map(
         ({ at, what, code, by }) => `${at}  ${what}${code ? ` (${code})` : ''}${by ? `, by ${by}` : ''}`,
       ),
     ),
-    list('What you can do', actionsOf(booking)),
-  ]
-    .filter(Boolean)
-    .join('\n\n');
+    ...list(
+      'What you can do',
+      actionsOf(booking).map(({ command, does }) => `${command}: ${does}`),
+    ),
+  ];
 }
 
 function timeOf(time: NonNullable<Booking['appointment']>['start']): string {
@@ -127,37 +141,46 @@ export function paymentStory(
   paymentId: string,
   pointer: Awaited<ReturnType<Records['pointer']>>,
   booking: Booking | undefined,
-): string {
+): Section[] {
   if (!pointer && !booking) {
-    return `No record of the payment ${paymentId}. Was its webhook delivered? See it at the provider, then: ops dead-letters`;
+    return [
+      {
+        heading: `Payment ${paymentId}`,
+        lines: ['No record of it. Was its webhook delivered? See it at the provider, then: ops dead-letters'],
+      },
+    ];
   }
   const facts = booking?.payments[paymentId] ?? pointer?.facts ?? {};
-  return fields(`Payment ${paymentId}`, {
-    standing: paymentLine(facts),
-    booking: booking?.bookingId ?? pointer?.bookingId ?? 'none references it yet',
-    user: booking?.userId ?? pointer?.userId,
-    'kept until': pointer?.expiresAt === undefined ? undefined : toIso(pointer.expiresAt),
-  });
+  return [
+    fields(`Payment ${paymentId}`, {
+      standing: paymentLine(facts),
+      booking: booking?.bookingId ?? pointer?.bookingId ?? 'none references it yet',
+      user: booking?.userId ?? pointer?.userId,
+      'kept until': pointer?.expiresAt === undefined ? undefined : toIso(pointer.expiresAt),
+    }),
+  ];
 }
 
-export function userStory(userId: string, connection: Connection | undefined, bookings: Booking[]): string {
+export function userStory(
+  userId: string,
+  connection: Connection | undefined,
+  bookings: Booking[],
+): Section[] {
   return [
     connection
       ? fields(`User ${userId}`, connectionFields(connection))
-      : `User ${userId}\n  Has never connected a Google calendar.`,
-    list(
+      : { heading: `User ${userId}`, lines: ['Has never connected a Google calendar.'] },
+    ...list(
       'Bookings, from yesterday on',
       bookings.map(
         ({ bookingId, status, appointment }) =>
           `${appointment ? toIso(appointment.startsAt) : '?'}  ${bookingId}  ${status}`,
       ),
     ),
-    connection?.status === 'active'
-      ? ''
-      : list('What you can do', ['Ask the user to connect: docs/integrate.md']),
-  ]
-    .filter(Boolean)
-    .join('\n\n');
+    ...(connection?.status === 'active'
+      ? []
+      : list('What you can do', ['Ask the user to connect: docs/integrate.md'])),
+  ];
 }
 
 /** A connection without its tokens. */
