@@ -135,6 +135,8 @@ LeadsCalendar × Google Calendar runs on this machine.
   3. See it in the calendar
      ${google ? `${google.url}/calendar` : (googleUrl ?? 'https://calendar.google.com')}
 
+  For operators npm run console -- --local${otherState}  (pages)
+                npm run ops -- --help  (commands)
   Google        ${google ? `simulated, ${google.url}` : (googleUrl ?? 'the real one')}
   Webhook       ${url}${webhookRoute('stripe')}
   signed with   ${signingSecret}
