@@ -93,6 +93,8 @@ export type Operation = {
 };
 
 const tokenErrors: ErrorCode[] = ['token_missing', 'token_invalid', 'token_expired', 'not_configured'];
+/** Of an operation that reads the tables for a user. */
+const userErrors: ErrorCode[] = [...tokenErrors, 'schema_version_unsupported'];
 const bodyErrors: ErrorCode[] = ['invalid_request', 'invalid_json', 'payload_too_large'];
 const changeErrors: ErrorCode[] = ['booking_not_found', 'concurrent_update', 'revision_mismatch'];
 const googleErrors: ErrorCode[] = [
@@ -140,7 +142,7 @@ const bookings: Operation[] = [
       201: { description: 'Declared; no event exists before it is paid.', ...written },
       202: syncing,
     },
-    errors: [...bodyErrors, ...tokenErrors, ...changeErrors, 'booking_cancelled'],
+    errors: [...bodyErrors, ...userErrors, ...changeErrors, 'booking_cancelled'],
   },
   {
     id: 'getBooking',
@@ -151,7 +153,7 @@ const bookings: Operation[] = [
     summary: 'Shows the desired state, the calendar event, and why they differ',
     parameters: [bookingId],
     success: { 200: { description: 'The booking.', schema: 'Booking', headers: ['ETag'] } },
-    errors: ['invalid_request', ...tokenErrors, 'booking_not_found'],
+    errors: ['invalid_request', ...userErrors, 'booking_not_found'],
   },
   {
     id: 'changeBooking',
@@ -164,7 +166,7 @@ const bookings: Operation[] = [
     parameters: [bookingId, ifMatch],
     body: { schema: 'BookingPatch', types: ['application/merge-patch+json', 'application/json'] },
     success: { 200: unchanged, 202: syncing },
-    errors: [...bodyErrors, ...tokenErrors, ...changeErrors, 'booking_cancelled', 'unsupported_media_type'],
+    errors: [...bodyErrors, ...userErrors, ...changeErrors, 'booking_cancelled', 'unsupported_media_type'],
   },
   {
     id: 'cancelBooking',
@@ -175,7 +177,7 @@ const bookings: Operation[] = [
     summary: 'Cancels a booking permanently, also when it is paid',
     parameters: [bookingId, ifMatch],
     success: { 200: { description: 'Cancelled; no event exists.', ...written }, 202: syncing },
-    errors: ['invalid_request', ...tokenErrors, ...changeErrors],
+    errors: ['invalid_request', ...userErrors, ...changeErrors],
   },
   {
     id: 'listBookings',
@@ -195,7 +197,7 @@ const bookings: Operation[] = [
       limit: 'The maximum of a page.',
     }),
     success: { 200: { description: 'A page.', schema: 'Bookings' } },
-    errors: ['invalid_request', ...tokenErrors],
+    errors: ['invalid_request', ...userErrors],
   },
 ];
 
@@ -208,7 +210,7 @@ const connections: Operation[] = [
     guard: 'user',
     summary: 'Shows the connection of the user',
     success: { 200: { description: 'The connection.', schema: 'Connection' } },
-    errors: [...tokenErrors, 'connection_not_found'],
+    errors: [...userErrors, 'connection_not_found'],
   },
   {
     id: 'changeConnection',
@@ -221,7 +223,7 @@ const connections: Operation[] = [
     success: { 200: { description: 'The connection.', schema: 'Connection' } },
     errors: [
       ...bodyErrors,
-      ...tokenErrors,
+      ...userErrors,
       'connection_not_found',
       'reauthorization_required',
       'calendar_switched_off',
@@ -237,7 +239,7 @@ const connections: Operation[] = [
     guard: 'user',
     summary: 'Ends the connection, and revokes the grant at Google',
     success: { 200: { description: 'The connection has ended.', schema: 'Disconnected' } },
-    errors: [...tokenErrors, 'connection_not_found', 'concurrent_update', ...googleErrors],
+    errors: [...userErrors, 'connection_not_found', 'concurrent_update', ...googleErrors],
   },
   {
     id: 'listCalendars',
@@ -248,7 +250,7 @@ const connections: Operation[] = [
     summary: 'Lists the calendars that events can go to',
     success: { 200: { description: 'The calendars.', schema: 'Calendars' } },
     errors: [
-      ...tokenErrors,
+      ...userErrors,
       'calendar_list_permission_missing',
       'connection_not_found',
       'reauthorization_required',
@@ -368,6 +370,7 @@ const browser: Operation[] = [
       'google_unexpected_status',
       'google_client_misconfigured',
       'not_configured',
+      'schema_version_unsupported',
     ],
   },
 ];

@@ -88,7 +88,7 @@ function eventsPage(): string {
   const types = busEventSchema.options.map(({ entries }) => entries.type.literal);
   return page(
     '# Events',
-    `For developers of LeadsCalendar's backend: every event on the bus. ${generated} [events.schema.json](events.schema.json) is the same as JSON Schema, [integrate](integrate.md#events) says how events are delivered. Every event has \`type\`, \`id\` (the same for each delivery and repetition) and \`time\` (RFC 3339, UTC). Ignore fields that are not listed: more may be added.`,
+    `For developers of LeadsCalendar's backend: every event on the bus. ${generated} [events.schema.json](events.schema.json) is the same as JSON Schema, [integrate](integrate.md#events) says how events are delivered. Every event has \`type\`, \`id\` (the same for each delivery and repetition), \`time\` (RFC 3339, UTC) and \`schemaVersion\`, the version of its shape. Ignore fields that are not listed: more may be added.`,
     '## Types',
     table(
       ['`type`', 'when'],
@@ -111,7 +111,7 @@ function eventsPage(): string {
 
 /** An event without the fields that every event has. */
 function ownFieldsOf({ properties = {}, ...schema }: JsonSchema = {}): JsonSchema {
-  const { type, id, time, ...own } = properties as Record<string, JsonSchema>;
+  const { type, id, time, schemaVersion, ...own } = properties as Record<string, JsonSchema>;
   return { ...schema, properties: own };
 }
 

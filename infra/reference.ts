@@ -225,6 +225,11 @@ export const errorCodes = {
     meaning: 'a secret has no value, or not the right form',
     remedy: 'operator: the log names it; [setup](setup.md) says what it wants',
   },
+  schema_version_unsupported: {
+    status: [503],
+    meaning: 'an item or a message was written by a release that this one is too old or too new for',
+    remedy: 'operator: deploy the release that wrote it, or a later one; see [upgrading](upgrading.md)',
+  },
   concurrent_update: {
     status: [409],
     meaning: 'the booking or connection was being changed at the same moment, four times in a row',

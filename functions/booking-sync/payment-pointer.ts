@@ -44,7 +44,6 @@ export async function saveTombstone(
   const expiresAt = now + tombstoneSeconds;
   return deps.bookings.savePointer({
     ...pointer,
-    schemaVersion: 1,
     paymentId,
     facts: merged,
     ...(pointer?.bookingId === undefined ? { expiresAt } : {}),
@@ -65,13 +64,9 @@ export async function savePointer(
   const { bookingId, userId } = booking;
   if (pointer?.bookingId === bookingId) return true;
   if (paymentOf(booking, paymentId)?.confirmedAt === undefined) return true;
-  const leading = {
-    schemaVersion: 1 as const,
-    paymentId,
-    bookingId,
-    ...(userId === undefined ? {} : { userId }),
-    version: pointer?.version ?? 0,
-  };
+  // The booking has the facts now. Fields of a newer release stay.
+  const { facts: _, expiresAt: __, userId: ___, ...kept } = pointer ?? { version: 0 };
+  const leading = omitUndefined({ ...kept, paymentId, bookingId, userId });
   return deps.bookings.savePointer(leading, booking);
 }
 

@@ -1,5 +1,6 @@
 import type { BookingMessage } from '../../shared/booking/queue.ts';
-import { describeError, log } from '../../shared/lib/observability.ts';
+import { hasCode } from '../../shared/lib/app-error.ts';
+import { describeError, log, metric } from '../../shared/lib/observability.ts';
 
 /** A message of the FIFO queue. */
 type QueueRecord = {
@@ -40,6 +41,8 @@ async function processGroup(
       await process(await read(body), { repeated });
     } catch (error) {
       log.error('Message stays in the queue', { messageId, error: describeError(error) });
+      // The alarm rises before a message of a newer release becomes a dead letter.
+      if (hasCode(error, 'schema_version_unsupported')) metric('OperatorError', 1);
       return group.slice(index).map((record) => record.messageId);
     }
   }

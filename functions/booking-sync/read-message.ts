@@ -6,7 +6,8 @@ import type { Keys } from '../../shared/crypto/keys.ts';
 import { splitMac, verifyMac } from '../../shared/crypto/payment-mac.ts';
 import { hasCode } from '../../shared/lib/app-error.ts';
 import { reportOperatorError } from '../../shared/lib/observability.ts';
-import { anyObject, redactedMessages } from '../../shared/lib/schemas.ts';
+import { requireReadable } from '../../shared/lib/schema.ts';
+import { anyObject, isJsonObject, parseJson, redactedMessages } from '../../shared/lib/schemas.ts';
 import type { ReadMessage } from './process-batch.ts';
 
 export type VerifyDeps = {
@@ -22,16 +23,20 @@ export type VerifyDeps = {
 export function verifiedMessages({ messageKeys, tokenKeys }: VerifyDeps): ReadMessage {
   return async (body) => {
     const { message: text, mac } = splitMac(body);
-    const message = parseBookingMessage(text);
-    if (message.type !== 'payment') return message;
+    if (!isPayment(text)) return parseBookingMessage(text);
     const verifying = withSecret(messageKeys, ['payment_message_invalid'], (keys) =>
       verifyMac(keys, text, mac),
     );
     // Sync needs the token keys next: read together, the two secrets cost a new environment one wait.
     const [verified] = await Promise.allSettled([verifying, tokenKeys.get()]);
     if (verified.status === 'rejected') throw reported(verified.reason);
-    return message;
+    return parseBookingMessage(text);
   };
+}
+
+function isPayment(text: string): boolean {
+  const message = parseJson(text);
+  return isJsonObject(message) && message.type === 'payment';
 }
 
 function reported(error: unknown): unknown {
@@ -42,11 +47,11 @@ function reported(error: unknown): unknown {
 }
 
 const time = v.union([
-  v.object({ dateTime: v.string(), timeZone: v.optional(v.string()) }),
-  v.object({ date: v.string() }),
+  v.strictObject({ dateTime: v.string(), timeZone: v.optional(v.string()) }),
+  v.strictObject({ date: v.string() }),
 ]);
 const text = v.string();
-const problem = v.object({ code: text, message: text, field: v.optional(text) });
+const problem = v.strictObject({ code: text, message: text, field: v.optional(text) });
 /** A record with any ids as keys: v.record leaves out `constructor`, for one. */
 const recordOf = <Value extends v.GenericSchema>(value: Value) =>
   v.pipe(
@@ -57,37 +62,39 @@ const recordOf = <Value extends v.GenericSchema>(value: Value) =>
   );
 const facts = v.pipe(
   anyObject,
-  v.object({
+  v.strictObject({
     confirmedAt: v.optional(text),
     failedAt: v.optional(text),
     amount: v.optional(v.number()),
     captured: v.optional(v.number()),
     refundedTotal: v.optional(v.number()),
     refunds: v.optional(
-      recordOf(v.object({ amount: v.number(), state: v.picklist(['open', 'done', 'failed']) })),
+      recordOf(v.strictObject({ amount: v.number(), state: v.picklist(['open', 'done', 'failed']) })),
     ),
     refundsIncludeRemainder: v.optional(v.literal(true)),
     disputes: v.optional(
-      recordOf(v.object({ amount: v.optional(v.number()), state: v.picklist(['open', 'won', 'lost']) })),
+      recordOf(
+        v.strictObject({ amount: v.optional(v.number()), state: v.picklist(['open', 'won', 'lost']) }),
+      ),
     ),
   }),
 );
-const sent = { schemaVersion: v.literal(1), sentAt: v.optional(v.number()) };
+const sent = { schemaVersion: v.number(), sentAt: v.optional(v.number()) };
 const schema = v.variant('type', [
-  v.object({
+  v.strictObject({
     type: v.literal('payment'),
     ...sent,
     paymentId: text,
     eventId: text,
     facts,
     booking: v.optional(
-      v.object({
+      v.strictObject({
         bookingId: text,
         mustExist: v.optional(v.literal(true)),
         userId: v.optional(text),
         unusableUser: v.optional(v.literal(true)),
         appointment: v.optional(
-          v.object({
+          v.strictObject({
             summary: text,
             location: v.optional(text),
             description: v.optional(text),
@@ -103,7 +110,7 @@ const schema = v.variant('type', [
       }),
     ),
   }),
-  v.object({
+  v.strictObject({
     type: v.literal('sync'),
     ...sent,
     bookingId: text,
@@ -111,7 +118,7 @@ const schema = v.variant('type', [
     cause: text,
     checkSlot: v.optional(v.literal(true)),
   }),
-  v.object({
+  v.strictObject({
     type: v.literal('connection.activated'),
     ...sent,
     userId: text,
@@ -122,9 +129,16 @@ const schema = v.variant('type', [
   }),
 ]);
 
-/** Reads a message. Throws on a body that is not ours, which sends it to the dead-letter queue for a person to look at. */
+/**
+ * Reads a message. Throws on a body that is not ours, which sends it to the dead-letter queue for a person to look at.
+ * A field that is not known is an error too: the message would be acknowledged without it.
+ * Errors: `schema_version_unsupported`.
+ */
 export function parseBookingMessage(body: string): BookingMessage {
-  const parsed = v.safeParse(schema, JSON.parse(body), redactedMessages);
+  const message: unknown = JSON.parse(body);
+  if (isJsonObject(message) && typeof message.schemaVersion === 'number')
+    requireReadable('message', message.schemaVersion);
+  const parsed = v.safeParse(schema, message, redactedMessages);
   if (parsed.success) return parsed.output as BookingMessage;
   throw new Error(v.summarize(parsed.issues));
 }

@@ -116,6 +116,7 @@ export async function disconnect(
 /** Seconds after which token-refresh takes over a revocation that was not completed here. */
 const takeoverAfterSeconds = 60;
 
+/** What remains. Fields of a newer release go too: they may be personal. */
 function toDisconnected(
   connection: GrantedConnection,
   now: number,

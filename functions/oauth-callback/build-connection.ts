@@ -8,6 +8,7 @@ import {
   type Revocation,
   restoreFormerCalendars,
   unexpiredLinks,
+  unknownFields,
 } from '../../shared/connection/connection.ts';
 import { type OAuthState, stateLifetimeSeconds } from '../../shared/crypto/oauth-state.ts';
 import { decryptStoredTokens, encryptTokens } from '../../shared/crypto/token-encryption.ts';
@@ -57,6 +58,7 @@ export async function buildConnection(
   const accessTokenExpiresAt = now + granted.expiresIn;
   const calendar = calendarOf(same, learned);
   return omitUndefined({
+    ...(existing ? unknownFields(existing) : {}),
     userId,
     status: 'active' as const,
     googleSub: identity.sub,

@@ -4,6 +4,7 @@
  * against it. Receivers must ignore fields that they do not know: more may be added.
  */
 import * as v from 'valibot';
+import { schemas } from '../lib/schema.ts';
 
 const text = (description: string, examples?: string[]) =>
   v.pipe(v.string(), v.metadata({ description, ...(examples ? { examples } : {}) }));
@@ -12,6 +13,10 @@ const eventTime = v.pipe(
   v.string(),
   v.metadata({ format: 'date-time', description: 'When it happened: RFC 3339, UTC, whole seconds.' }),
   v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+);
+const schemaVersion = v.pipe(
+  v.literal(schemas['bus event'].writes),
+  v.description('The version of this shape: it grows where a field changes its meaning or goes.'),
 );
 const amount = (description: string) =>
   v.pipe(v.number(), v.description(`${description} In the smallest unit of the payment's currency.`));
@@ -32,6 +37,7 @@ function event<const Type extends string, Fields extends v.ObjectEntries>(
           : `${type}:${type.startsWith('booking') ? 'booking-1042' : 'user-17'}:1`,
       ]),
       time: eventTime,
+      schemaVersion,
       ...fields,
     }),
     v.description(when),

@@ -1,5 +1,6 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { eventSource } from '../lib/names.ts';
+import { schemas } from '../lib/schema.ts';
 import type { BusEventType } from './bus-events.ts';
 
 /**
@@ -26,7 +27,7 @@ export function eventBridgeBus(name: string, client: EventBridgeClient = new Eve
             EventBusName: name,
             Source: eventSource,
             DetailType: event.type,
-            Detail: JSON.stringify(event),
+            Detail: JSON.stringify({ ...event, schemaVersion: schemas['bus event'].writes }),
           })),
         }),
       );

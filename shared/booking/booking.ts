@@ -154,7 +154,8 @@ export const bookingStatuses = {
 export type BookingStatus = keyof typeof bookingStatuses;
 
 export type Booking = {
-  schemaVersion: 1;
+  /** The version of the stored shape, which the store writes. */
+  schemaVersion?: number;
   bookingId: string;
   userId?: string;
 
@@ -203,7 +204,6 @@ export type Booking = {
 /** A booking before its first write. */
 export function newBooking(fields: Pick<Booking, 'bookingId'> & Partial<Booking>, at: string): Booking {
   return {
-    schemaVersion: 1,
     status: 'declared',
     revision: 1,
     payments: {},
@@ -267,7 +267,8 @@ export function requestRun(booking: Booking, now: number, { mayCreate }: { mayCr
  * names the booking, what is known of the payment so far.
  */
 export type PaymentPointer = {
-  schemaVersion: 1;
+  /** The version of the stored shape, which the store writes. */
+  schemaVersion?: number;
   paymentId: string;
   bookingId?: string;
   userId?: string;

@@ -55,6 +55,9 @@ export type PaymentStanding =
 /** The facts of both. */
 export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): PaymentFacts {
   return omitUndefined({
+    // Facts of a newer release, which this one does not know.
+    ...one,
+    ...other,
     confirmedAt: combine(one.confirmedAt, other.confirmedAt, (a, b) => (a < b ? a : b)),
     failedAt: combine(one.failedAt, other.failedAt, (a, b) => (a > b ? a : b)),
     amount: combine(one.amount, other.amount, Math.max),
@@ -65,6 +68,8 @@ export function mergeFacts(one: PaymentFacts = {}, other: PaymentFacts = {}): Pa
         a,
         b,
         (x, y) => ({
+          ...x,
+          ...y,
           amount: Math.max(x.amount, y.amount),
           state: furthest(refundStates, x.state, y.state),
         }),
@@ -132,7 +137,7 @@ function lostAmount({ disputes = {} }: PaymentFacts): number {
 
 function mergeDisputes(one: Dispute, other: Dispute): Dispute {
   const amount = combine(one.amount, other.amount, Math.max);
-  return omitUndefined({ amount, state: furthest(disputeStates, one.state, other.state) });
+  return omitUndefined({ ...one, ...other, amount, state: furthest(disputeStates, one.state, other.state) });
 }
 
 function combine<T>(

@@ -6,6 +6,7 @@ import { withMac } from '../crypto/payment-mac.ts';
 import type { Problem } from '../lib/app-error.ts';
 import { type Clock, systemClock } from '../lib/clock.ts';
 import { describeError, log } from '../lib/observability.ts';
+import { schemas } from '../lib/schema.ts';
 import type { Appointment } from './booking.ts';
 import type { PaymentFacts } from './payment.ts';
 import type { PaymentTexts } from './payment-texts.ts';
@@ -60,7 +61,7 @@ export type ConnectionActivated = {
 };
 
 /** What each message carries in the queue: the version of its shape, and the epoch second in which it was first sent. */
-export type Sent = { schemaVersion?: 1; sentAt?: number };
+export type Sent = { schemaVersion?: number; sentAt?: number };
 
 export type BookingMessage = (PaymentReported | SyncRequested | ConnectionActivated) & Sent;
 
@@ -159,7 +160,7 @@ function toSqsEntry(
   MessageDeduplicationId: string;
 } {
   return {
-    MessageBody: JSON.stringify({ ...message, schemaVersion: 1, sentAt }).replace(
+    MessageBody: JSON.stringify({ ...message, schemaVersion: schemas.message.writes, sentAt }).replace(
       /[\ud800-\udfff\ufffe\uffff]/g,
       escaped,
     ),

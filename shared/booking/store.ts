@@ -17,7 +17,9 @@ import {
   tryConditionalWrite,
 } from '../aws/dynamo.ts';
 import type { Connection } from '../connection/connection.ts';
+import { toConnection } from '../connection/store.ts';
 import { indexes } from '../lib/names.ts';
+import { requireReadable, schemas } from '../lib/schema.ts';
 import { awaitsConnection, type Booking, listedAt, type NextRun, type PaymentPointer } from './booking.ts';
 
 /** A booking that is to be looked at, as an index names it. */
@@ -133,12 +135,15 @@ export function bookingStore(
 
     save(booking) {
       const expiresAt = lastInstant(booking) + keepSeconds;
-      return put({ ...booking, ...indexKeys(booking, indexShards), expiresAt, id: key(booking.bookingId) });
+      const schemaVersion = schemas.booking.writes;
+      const id = key(booking.bookingId);
+      return put({ ...booking, ...indexKeys(booking, indexShards), expiresAt, id, schemaVersion });
     },
 
     savePointer(pointer, booking) {
       const expiry = booking && { expiresAt: lastInstant(booking) + 2 * keepSeconds };
-      return put({ ...pointer, ...expiry, id: pointerKey(pointer.paymentId) });
+      const schemaVersion = schemas['payment pointer'].writes;
+      return put({ ...pointer, ...expiry, id: pointerKey(pointer.paymentId), schemaVersion });
     },
 
     ...openBookings(dynamo, table),
@@ -195,12 +200,11 @@ export function snapshotLoader(
     });
     const snapshot: SyncSnapshot = {};
     for (const item of found[tables.bookings] ?? []) {
-      const { id, ...rest } = fromItem<{ id: string }>(item);
-      if (id.startsWith(prefix)) snapshot.booking = toBooking(item);
-      else snapshot.pointer = rest as unknown as PaymentPointer;
+      if (item.id?.S?.startsWith(prefix)) snapshot.booking = toBooking(item);
+      else snapshot.pointer = toPointer(item);
     }
     const [connection] = found[tables.connections] ?? [];
-    if (connection) snapshot.connection = fromItem<Connection>(connection);
+    if (connection) snapshot.connection = toConnection(connection);
     return snapshot;
   };
 }
@@ -230,6 +234,7 @@ async function readBatch(dynamo: DynamoDBClient, request: Record<string, KeysAnd
 /** The booking of an item. Its index key says when it is due: an operator may have moved that. */
 export function toBooking(item: Record<string, AttributeValue>): Booking {
   const stored = fromItem<Booking & IndexKeys & { id: string; expiresAt?: number }>(item);
+  requireReadable('booking', stored.schemaVersion);
   const {
     id: _,
     syncShard: __,
@@ -249,6 +254,12 @@ export function toBooking(item: Record<string, AttributeValue>): Booking {
 /** The end of the appointment or the last change, whichever is later (epoch seconds). */
 function lastInstant({ appointment, updatedAt }: Booking): number {
   return Math.max(Math.ceil(appointment?.endsAt ?? 0), Math.floor(Date.parse(updatedAt) / 1000));
+}
+
+function toPointer(item: Record<string, AttributeValue>): PaymentPointer {
+  const { id: _, ...pointer } = fromItem<PaymentPointer & { id: string }>(item);
+  requireReadable('payment pointer', pointer.schemaVersion);
+  return pointer;
 }
 
 function compareByStart(one: Booking, other: Booking): number {

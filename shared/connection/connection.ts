@@ -13,7 +13,7 @@ export type Connection = GrantedConnection | DisconnectedConnection;
 
 type ConnectionBase = {
   /** The version of the stored shape, which the store writes. */
-  schemaVersion?: 1;
+  schemaVersion?: number;
   userId: string;
   /** Grows with each change of tokens or status: the fence against stale writers. */
   tokenVersion: number;
@@ -68,6 +68,44 @@ export type DisconnectedConnection = ConnectionBase & {
   /** Former calendars whose ids may be email addresses, by their hash. */
   hashedCalendars?: { hash: string; until: number }[];
 };
+
+/** Every field of a connection that this release knows. */
+const knownFields: Record<keyof GrantedConnection | keyof DisconnectedConnection, true> = {
+  schemaVersion: true,
+  userId: true,
+  tokenVersion: true,
+  keyId: true,
+  refreshAt: true,
+  refreshShard: true,
+  refreshFailures: true,
+  leaseUntil: true,
+  formerCalendars: true,
+  choices: true,
+  usedLinks: true,
+  revocation: true,
+  updatedAt: true,
+  status: true,
+  reason: true,
+  googleSub: true,
+  email: true,
+  scopes: true,
+  calendarId: true,
+  timeZone: true,
+  tokens: true,
+  accessTokenExpiresAt: true,
+  calendarPausedUntil: true,
+  lastUsedAt: true,
+  lastRefreshedAt: true,
+  connectedAt: true,
+  accountChangedAt: true,
+  disconnectedAt: true,
+  hashedCalendars: true,
+};
+
+/** The fields of a newer release, for a writer that replaces the connection. */
+export function unknownFields(connection: Connection): object {
+  return Object.fromEntries(Object.entries(connection).filter(([name]) => !Object.hasOwn(knownFields, name)));
+}
 
 /** The connection if it works, as far as is known. */
 export function activeOf(connection: Connection | undefined): GrantedConnection | undefined {

@@ -1,4 +1,5 @@
 import {
+  type AttributeValue,
   type DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
@@ -16,6 +17,7 @@ import {
   type Update,
 } from '../aws/dynamo.ts';
 import { indexes } from '../lib/names.ts';
+import { requireReadable, schemas } from '../lib/schema.ts';
 import type { Connection, GrantedConnection, Revocation } from './connection.ts';
 
 /** New tokens of a connection after a refresh, encrypted with the key `keyId`. */
@@ -113,16 +115,18 @@ const isActive = '#status = :active';
 const isDue = 'refreshAt <= :now';
 const leaseIsFree = '(attribute_not_exists(leaseUntil) OR leaseUntil <= :now)';
 const leaseAttribute = 'leaseUntil';
+const schemaVersion = schemas.connection.writes;
 
 /** The store on the DynamoDB table `table`, whose due index has `shardCount` shards. */
 export function connectionStore(dynamo: DynamoDBClient, table: string, shardCount: number): ConnectionStore {
   const update = async (userId: string, change: Update): Promise<Connection | undefined> => {
     const item = await tryUpdate(dynamo, { table, key: { userId }, ...change });
-    return item as Connection | undefined;
+    return item && readable(item as Connection);
   };
 
+  /** Changes a connection that was read. A lease needs no read, so it leaves the version as it is. */
   const changed = async (userId: string, change: Update): Promise<boolean> =>
-    (await update(userId, change)) !== undefined;
+    (await update(userId, { ...change, set: { ...change.set, schemaVersion } })) !== undefined;
 
   async function userPage(query: Omit<IndexQuery, 'table'>): Promise<UserPage> {
     const { items, ...rest } = await queryIndex<{ userId: string }>(dynamo, { table, ...query });
@@ -134,7 +138,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
       const { Item } = await dynamo.send(
         new GetItemCommand({ TableName: table, Key: toItem({ userId }), ConsistentRead: true }),
       );
-      return Item && fromItem<Connection>(Item);
+      return Item && toConnection(Item);
     },
 
     put(connection, read) {
@@ -145,7 +149,7 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         dynamo.send(
           new PutItemCommand({
             TableName: table,
-            Item: toItem({ ...connection, schemaVersion: 1, choices: read?.choices, refreshShard }),
+            Item: toItem({ ...connection, schemaVersion, choices: read?.choices, refreshShard }),
             ...(read === undefined
               ? { ConditionExpression: 'attribute_not_exists(userId)' }
               : {
@@ -167,9 +171,14 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
             TableName: table,
             // No user id has a `#`.
             Key: toItem({ userId: `link#${link}` }),
-            UpdateExpression: 'SET expiresAt = :expiresAt ADD attempts :one',
+            UpdateExpression: 'SET expiresAt = :expiresAt, schemaVersion = :schema ADD attempts :one',
             ConditionExpression: 'attribute_not_exists(attempts) OR attempts < :most',
-            ExpressionAttributeValues: toItem({ ':expiresAt': expiresAt, ':one': 1, ':most': limit }),
+            ExpressionAttributeValues: toItem({
+              ':expiresAt': expiresAt,
+              ':schema': schemas['link attempts'].writes,
+              ':one': 1,
+              ':most': limit,
+            }),
           }),
         ),
       );
@@ -320,4 +329,14 @@ export function connectionStore(dynamo: DynamoDBClient, table: string, shardCoun
         .map((other) => other.userId);
     },
   };
+}
+
+/** The connection of an item. */
+export function toConnection(item: Record<string, AttributeValue>): Connection {
+  return readable(fromItem<Connection>(item));
+}
+
+function readable(connection: Connection): Connection {
+  requireReadable('connection', connection.schemaVersion);
+  return connection;
 }

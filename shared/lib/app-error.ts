@@ -51,6 +51,7 @@ export type ErrorCode =
   | 'token_unreadable'
   | 'payment_message_invalid'
   | 'not_configured'
+  | 'schema_version_unsupported'
   | 'concurrent_update'
   | 'internal_error';
 
@@ -86,7 +87,12 @@ export class AppError extends Error {
 }
 
 /** Errors that only the operator can fix: they never change the status of a user. */
-const operatorCodes: ErrorCode[] = ['not_configured', 'google_client_misconfigured', 'token_unreadable'];
+const operatorCodes: ErrorCode[] = [
+  'not_configured',
+  'google_client_misconfigured',
+  'token_unreadable',
+  'schema_version_unsupported',
+];
 
 /** Whether only the operator can fix `error`. */
 export function isOperatorError(error: unknown): error is AppError {

@@ -6,6 +6,7 @@ import { toEvent, toResponse } from '../../infra/local/aws/http-payload.ts';
 import { openApi } from '../../infra/openapi.ts';
 import { operations, schemas } from '../../infra/operations.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { splitMac } from '../../shared/crypto/payment-mac.ts';
 import { type bookingSchema, errorSchema } from '../../shared/http/api-schemas.ts';
 import type { HttpRequest } from '../../shared/http/http.ts';
 import { routes } from '../../shared/lib/names.ts';
@@ -284,7 +285,7 @@ async function followUp(
 
 function parse(message: string): ReturnType<typeof parseBookingMessage> {
   try {
-    return parseBookingMessage(message);
+    return parseBookingMessage(splitMac(message).message);
   } catch (error) {
     throw new Finding(`The queue holds what is not a message of ours: ${error} ${message.slice(0, 500)}`);
   }
@@ -387,7 +388,7 @@ async function checkMessage(service: Service, { body }: Case): Promise<Verdict> 
     );
     let isOurs = true;
     try {
-      parseBookingMessage(body);
+      parseBookingMessage(splitMac(body).message);
     } catch {
       isOurs = false;
     }
