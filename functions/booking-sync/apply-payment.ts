@@ -75,7 +75,8 @@ function baseOf(
   named: BookingFromPayment | undefined,
   { confirmedAt }: PaymentFacts,
 ): Booking | BookingFromPayment | undefined {
-  if (stored?.appointment || confirmedAt === undefined || !mayCreate(named)) return stored;
+  if (stored?.appointment || stored?.erasedAt) return stored;
+  if (confirmedAt === undefined || !mayCreate(named)) return stored;
   if (!stored || named.appointment) return named;
   return stored.userId === undefined && named.userId !== undefined ? named : stored;
 }

@@ -23,7 +23,17 @@ export async function loadSnapshot(
   deps: ReadDeps,
   message: PaymentReported | SyncRequested,
 ): Promise<Snapshot> {
-  return placeStored(await readSnapshot(deps, message));
+  return placeStored(withoutErased(await readSnapshot(deps, message)));
+}
+
+/** A payment from before its user was erased is recorded, and makes no booking. */
+function withoutErased(snapshot: Snapshot): Snapshot {
+  const { payment, booking, connection } = snapshot;
+  if (!payment || booking || connection?.status !== 'disconnected') return snapshot;
+  const { erasedAt = 0 } = connection;
+  const { booking: _, ...facts } = payment;
+  const isEarlier = Date.parse(payment.facts.confirmedAt ?? '') <= erasedAt * 1000;
+  return isEarlier ? { ...snapshot, payment: facts } : snapshot;
 }
 
 async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncRequested): Promise<Snapshot> {

@@ -1,7 +1,8 @@
 import { parseAppointment } from '../../shared/booking/appointment.ts';
 import { appendTimeline, type Booking, requestRun } from '../../shared/booking/booking.ts';
-import { unpublished, withStatus } from '../../shared/booking/status.ts';
+import { answered, unpublished, withStatus } from '../../shared/booking/status.ts';
 import { laterThan, toIso } from '../../shared/lib/clock.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 
 /** What an operator may have sync do with a booking. Each hands it over: none writes to a calendar. */
 
@@ -58,11 +59,31 @@ export function restored(booking: Booking, { by, now }: Operator): Booking | Ref
   return changed({ ...rest, revision: booking.revision + 1 }, 'restore requested', { by, now });
 }
 
-function changed(booking: Booking, what: string, { by, now }: Operator): Booking {
-  const timeline = appendTimeline(booking.timeline, now, what).slice(0, -1);
+/** What accounting needs of a booking whose user is erased: its payments. Publishes nothing, and leaves the event. */
+export function erased(booking: Booking, operator: Operator): Booking {
+  const { schemaVersion, bookingId, revision, eventNumber, createdAt, version, published } = booking;
+  const { cancelledAt = toIso(operator.now), payments, orphaned } = booking;
+  return answered({
+    ...{ schemaVersion, bookingId, revision, eventNumber, createdAt, version, payments, cancelledAt },
+    ...omitUndefined({ published, orphaned: orphaned?.map(({ userId: _, ...entry }) => entry) }),
+    calendar: { kind: 'absent' },
+    problems: [],
+    status: 'cancelled',
+    erasedAt: toIso(operator.now),
+    timeline: timelineOf(booking, 'personal data erased', operator),
+    updatedAt: laterThan(booking.updatedAt, operator.now),
+  });
+}
+
+function changed(booking: Booking, what: string, operator: Operator): Booking {
+  const { now } = operator;
   return withStatus({
     ...requestRun(booking, now, { mayCreate: true }),
-    timeline: [...timeline, { at: toIso(now), what, by }],
+    timeline: timelineOf(booking, what, operator),
     updatedAt: laterThan(booking.updatedAt, now),
   });
+}
+
+function timelineOf({ timeline }: Booking, what: string, { by, now }: Operator): Booking['timeline'] {
+  return [...appendTimeline(timeline, now, what).slice(0, -1), { at: toIso(now), what, by }];
 }

@@ -1,7 +1,9 @@
 /** `npm run ops`: what an operator asks and does. */
+import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 import { restored, retried } from '../../functions/bookings/operator-changes.ts';
 import { type Attention, attentions } from '../../shared/booking/store.ts';
+import type { RevocationOutcome } from '../../shared/connection/revocation.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { defaultStateDir } from '../local/state-files.ts';
@@ -10,6 +12,8 @@ import { runCommand } from './command.ts';
 import { changeBooking, known, releaseUser } from './ops/changes.ts';
 import { receive, redrive } from './ops/dead-letters.ts';
 import { examine } from './ops/doctor.ts';
+import { eraseUser, type KeptPayment, surveyOf } from './ops/erase.ts';
+import { exportUser } from './ops/export.ts';
 import { findAll } from './ops/find.ts';
 import { asText, table } from './ops/print.ts';
 import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts';
@@ -39,6 +43,10 @@ Do: hands over to the service, which does it; the timeline of the booking says w
   release <user>           tries all bookings that wait for this user's connection
   dead-letters --redrive   back into the queue
 
+People: what is stored about a user
+  export <user>            all of it as JSON, without tokens: --out <file> for a file that only you can read
+  erase <user>             asks, then erases it: the grant at Google, and all but the payments. --yes does not ask
+
   env                      the outputs, as shell variables: eval "$(npm run -s ops -- env --local)"
 
 Options
@@ -49,15 +57,10 @@ Options
 
 /** What a command answers: for people, and for programs. */
 type Answer = { text: string; json: unknown; failed?: boolean };
-type Context = {
-  target: Target;
-  records: Records;
-  now: number;
-  limit: number;
-  redrive: boolean;
-  user: string | undefined;
-};
-type Command = (context: Context, argument: string) => Promise<Answer>;
+type Options = { redrive: boolean; user?: string | undefined; out?: string | undefined; yes: boolean };
+type Context = { target: Target; records: Records; now: number; limit: number; options: Options };
+/** Answers undefined where it has written its answer itself. */
+type Command = (context: Context, argument: string) => Promise<Answer | undefined>;
 
 /** `argument`: what a command needs after its name. */
 const commands: Record<string, { argument?: string; run: Command }> = {
@@ -72,7 +75,19 @@ const commands: Record<string, { argument?: string; run: Command }> = {
   release: { argument: 'the id of a user', run: release },
   webhooks: { run: webhooks },
   'dead-letters': { run: deadLetters },
+  export: { argument: 'the id of a user', run: exportAll },
+  erase: { argument: 'the id of a user', run: erase },
   env: { run: async ({ target }) => ({ text: shellVariables(target), json: target.outputs }) },
+};
+
+/** What became of the grant of an erased user. */
+const revocations: Record<RevocationOutcome | 'none', string> = {
+  done: 'Google has revoked the grant.',
+  shared: 'The grant stays: another user is connected to the same Google account.',
+  pending:
+    'Google has not revoked the grant yet: token-refresh tries for a day, with tokens that are kept until then.',
+  abandoned: 'Google did not revoke the grant: the user can, at myaccount.google.com/permissions.',
+  none: 'There was no grant to revoke.',
 };
 
 /** Seconds for which a dead letter is hidden from others while it is shown, and while it is moved. */
@@ -89,42 +104,41 @@ await runCommand(async () => {
       limit: { type: 'string', default: '25' },
       redrive: { type: 'boolean', default: false },
       user: { type: 'string' },
+      out: { type: 'string' },
+      yes: { type: 'boolean', default: false },
       help: { type: 'boolean' },
     },
   });
-  const [name, argument, ...more] = positionals;
+  const [name, ...given] = positionals;
   if (values.help || name === undefined) return console.log(help);
-  const command = commandNamed(name);
-  if (command.argument && argument === undefined) throw new Error(`ops ${name} needs ${command.argument}.`);
-  const extra = command.argument ? more[0] : argument;
-  if (extra !== undefined) throw new Error(`ops ${name} takes no "${extra}".`);
-  const limit = Number(values.limit);
-  if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
-    throw new Error(`--limit is a whole number from 1 to 1000, not "${values.limit}".`);
-
+  const { run, argument } = commandOf(name, given);
+  const limit = limitOf(values.limit);
   if (values.user !== undefined && (name !== 'retry' || !isIdentifier(values.user)))
     throw new Error('--user is the id of a user, for ops retry.');
-
   const target = await openTarget(values);
   const now = Math.floor(Date.now() / 1000);
-  const context = {
-    target,
-    records: recordsOf(target),
-    now,
-    limit,
-    redrive: values.redrive,
-    user: values.user,
-  };
-  const { text, json, failed = false } = await command.run(context, argument ?? '');
-  console.log(values.json ? JSON.stringify(json, null, 2) : text);
-  if (failed) process.exitCode = 1;
+  const answer = await run({ target, records: recordsOf(target), now, limit, options: values }, argument);
+  if (!answer) return;
+  console.log(values.json ? JSON.stringify(answer.json, null, 2) : answer.text);
+  if (answer.failed) process.exitCode = 1;
 });
 
-function commandNamed(name: string): { argument?: string; run: Command } {
+function commandOf(name: string, given: string[]): { run: Command; argument: string } {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (command) return command;
-  const nearest = nearestTo(name, Object.keys(commands));
-  throw new Error(`There is no command "${name}": did you mean ${nearest}? See npm run ops -- --help.`);
+  if (!command) {
+    const nearest = nearestTo(name, Object.keys(commands));
+    throw new Error(`There is no command "${name}": did you mean ${nearest}? See npm run ops -- --help.`);
+  }
+  const [argument = '', extra] = command.argument ? given : ['', ...given];
+  if (command.argument && argument === '') throw new Error(`ops ${name} needs ${command.argument}.`);
+  if (extra !== undefined) throw new Error(`ops ${name} takes no "${extra}".`);
+  return { run: command.run, argument };
+}
+
+function limitOf(text: string): number {
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1 && limit <= 1000) return limit;
+  throw new Error(`--limit is a whole number from 1 to 1000, not "${text}".`);
 }
 
 async function doctor({ target, records, now }: Context): Promise<Answer> {
@@ -208,7 +222,7 @@ async function listBookings(context: Context, kind: string): Promise<Answer> {
 type Decide = Parameters<typeof changeBooking>[2];
 
 async function change(context: Context, id: string, decide: Decide): Promise<Answer> {
-  const { status } = await changeBooking(context, id, decide, context.user);
+  const { status } = await changeBooking(context, id, decide, context.options.user);
   return {
     text: `Handed over: ${id} is tried now. What became of it: ops booking ${id}`,
     json: { bookingId: id, status },
@@ -220,7 +234,8 @@ async function release(context: Context, userId: string): Promise<Answer> {
   return { text: `Handed over: all bookings of ${userId} that wait are tried now.`, json: { userId } };
 }
 
-async function deadLetters({ target, limit, redrive: isMoving }: Context): Promise<Answer> {
+async function deadLetters({ target, limit, options }: Context): Promise<Answer> {
+  const isMoving = options.redrive;
   const found = [];
   while (found.length < limit) {
     const letters = await receive(target, isMoving ? hidden.move : hidden.show);
@@ -252,6 +267,57 @@ async function webhooks({ target, now }: Context): Promise<Answer> {
   ]);
   const none = `No webhook in ${days} days. Does the provider have the address ${target.output('WebhookUrl')}?`;
   return { text: table(['webhooks', 'provider', 'reason', 'count'], rows, none), json: counted };
+}
+
+async function exportAll({ records, now, options }: Context, userId: string): Promise<Answer | undefined> {
+  const file = options.out;
+  const bookings = await exportUser(records, { userId, file, now });
+  if (file === undefined) return undefined;
+  return {
+    text: `${file} has the connection and ${bookings} bookings of ${userId}.`,
+    json: { file, bookings },
+  };
+}
+
+async function erase({ target, records, now, options }: Context, userId: string): Promise<Answer> {
+  const { connection, bookings, kept } = await surveyOf(records, userId);
+  console.error(`Erases ${userId}: the connection (${connection}) with its grant at Google, and all texts, guests and
+addresses of ${bookings} bookings. Events in the calendar stay: they are their owner's. Payments are kept, without
+the user:
+
+${keptTable(kept)}
+`);
+  if (!options.yes) await confirm(userId);
+  const by = await target.operator();
+  const done = await eraseUser(target, records, userId, { by, now }, console.error);
+  return {
+    text: `Erased. ${done.deleted} bookings are deleted. ${revocations[done.revocation]}
+
+${keptTable(done.kept)}
+
+Also kept: that the user was erased, for 90 days, so that a payment of before brings nothing back; backups for 35 days;
+messages in queues for 14 days at most; logs, which name the user by id only.`,
+    json: { userId, ...done },
+  };
+}
+
+function keptTable(kept: KeptPayment[]): string {
+  const rows = kept.map(({ paymentId, bookingId, standing, amount = '' }) => [
+    paymentId,
+    bookingId,
+    standing,
+    String(amount),
+  ]);
+  return table(['kept payment', 'booking', 'standing', 'amount'], rows, 'No payment is kept.');
+}
+
+/** @throws Error unless a person confirms it */
+async function confirm(userId: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new Error('Nobody can be asked here, and nothing was erased: give --yes.');
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question('This cannot be undone. Type the id of the user to go on: ');
+  terminal.close();
+  if (answer !== userId) throw new Error('Nothing was erased.');
 }
 
 function shellVariables({ outputs }: Target): string {

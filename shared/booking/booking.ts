@@ -173,6 +173,8 @@ export type Booking = {
   fromPayment?: true;
   /** When LeadsCalendar cancelled it, also after a payment: RFC 3339. */
   cancelledAt?: string;
+  /** When an operator erased its user: only the payments are left. RFC 3339. */
+  erasedAt?: string;
   /** The payments for this booking, by the provider's id. Its event should exist while one of them counts. */
   payments: Record<string, PaymentFacts>;
   /** Payments that reference this booking and do not pay for it, oldest first, at most `maxOrphaned`. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { jitter } from '../lib/backoff.ts';
 import type { Random } from '../lib/clock.ts';
 import type { RefreshPolicy } from '../lib/config.ts';
+import { omitUndefined } from '../lib/omit-undefined.ts';
 
 /**
  * A user's grant of access to one Google account. Instants are epoch seconds.
@@ -67,6 +68,11 @@ export type DisconnectedConnection = ConnectionBase & {
   disconnectedAt: number;
   /** Former calendars whose ids may be email addresses, by their hash. */
   hashedCalendars?: { hash: string; until: number }[];
+  /** When an operator erased the user, and who: a payment that was made before brings nothing back. */
+  erasedAt?: number;
+  erasedBy?: string;
+  /** Epoch second after which the item of an erased user is deleted. */
+  expiresAt?: number;
 };
 
 /** Every field of a connection that this release knows. */
@@ -100,11 +106,39 @@ const knownFields: Record<keyof GrantedConnection | keyof DisconnectedConnection
   accountChangedAt: true,
   disconnectedAt: true,
   hashedCalendars: true,
+  erasedAt: true,
+  erasedBy: true,
+  expiresAt: true,
 };
 
 /** The fields of a newer release, for a writer that replaces the connection. */
 export function unknownFields(connection: Connection): object {
   return Object.fromEntries(Object.entries(connection).filter(([name]) => !Object.hasOwn(knownFields, name)));
+}
+
+/** Seconds for which an erased user is remembered: longer than a provider repeats a payment, or a queue keeps it. */
+const erasedSeconds = 90 * 86_400;
+
+/** What is left of the connection of an erased user. A grant that is still to be revoked stays until it is. */
+export function erasedConnection(
+  userId: string,
+  existing: DisconnectedConnection | undefined,
+  { by, now }: { by: string; now: number },
+): DisconnectedConnection {
+  const { keyId, refreshAt, revocation } = existing ?? {};
+  return {
+    userId,
+    status: 'disconnected',
+    disconnectedAt: existing?.disconnectedAt ?? now,
+    tokenVersion: (existing?.tokenVersion ?? 0) + 1,
+    refreshFailures: existing?.refreshFailures ?? 0,
+    usedLinks: existing ? unexpiredLinks(existing, now) : [],
+    ...(revocation ? omitUndefined({ revocation, keyId, refreshAt }) : {}),
+    erasedAt: now,
+    erasedBy: by,
+    expiresAt: now + erasedSeconds,
+    updatedAt: now,
+  };
 }
 
 /** The connection if it works, as far as is known. */

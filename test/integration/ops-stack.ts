@@ -40,8 +40,7 @@ export async function startOpsStack() {
   }
   const booking = async (id: string) => (await json<{ booking: Booking }>('booking', id)).booking;
   let links = 0;
-  function payAs(paymentId: string, userId: string, bookingId: string, more: object = {}) {
-    const now = Date.now();
+  function payAs(paymentId: string, userId: string, bookingId: string, more: object = {}, now = Date.now()) {
     const metadata = { ...demoBooking(userId, bookingId, now), ...more };
     return payForBooking(stack, metadata, { now, newId: paymentId.replace(/^pi_/, '') });
   }

@@ -1,6 +1,5 @@
 /** `ops doctor`: every precondition of a deployment, one line each, with what to do. */
 
-import { GetSecretValueCommand, ResourceNotFoundException } from '@aws-sdk/client-secrets-manager';
 import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
 import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
@@ -20,7 +19,7 @@ import {
 } from './doctor-services.ts';
 import { failure, pass, type Result, warning } from './finding.ts';
 import type { Records } from './records.ts';
-import type { Target } from './target.ts';
+import { secretText, type Target } from './target.ts';
 
 type Finding = Result & { check: string };
 
@@ -82,16 +81,6 @@ async function checkApi({ output }: Target): Promise<Result> {
   return failure(
     `${url} ${answer ? `answers ${answer.status}` : 'does not answer'}: see the access log, and whether the domain and its certificate lead to the API.`,
   );
-}
-
-async function secretText({ secrets, output }: Target, name: OutputName): Promise<string> {
-  try {
-    const { SecretString = '' } = await secrets.send(new GetSecretValueCommand({ SecretId: output(name) }));
-    return SecretString;
-  } catch (error) {
-    if (!(error instanceof ResourceNotFoundException)) throw error;
-    throw new Error('It has no value yet: docs/setup.md says what to store.', { cause: error });
-  }
 }
 
 async function checkWebhookSecret(target: Target): Promise<Result> {

@@ -1,12 +1,13 @@
 /** What an operator reads and writes in the tables: through the stores of the functions, and never by a scan. */
-import { GetItemCommand } from '@aws-sdk/client-dynamodb';
-import { fromItem, queryIndex, shards, toItem } from '../../../shared/aws/dynamo.ts';
+import { DeleteItemCommand, GetItemCommand } from '@aws-sdk/client-dynamodb';
+import { fromItem, queryIndex, shards, toItem, tryConditionalWrite } from '../../../shared/aws/dynamo.ts';
 import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts';
 import {
   type Attention,
   attentionKey,
   type BookingStore,
   bookingStore,
+  type ListPosition,
 } from '../../../shared/booking/store.ts';
 import type { Connection } from '../../../shared/connection/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../../shared/connection/store.ts';
@@ -20,6 +21,10 @@ export type Records = {
   bookings: BookingStore;
   connections: ConnectionStore;
   pointer(paymentId: string): Promise<PaymentPointer | undefined>;
+  /** All bookings of a user, by start, a page at a time. */
+  bookingsOf(userId: string): AsyncGenerator<Booking>;
+  /** Deletes a booking at the version that was read; false where it has changed since. */
+  deleteBooking(booking: Booking): Promise<boolean>;
   /** Users with a connection to a Google account of this address. */
   usersWithEmail(email: string): Promise<string[]>;
   /** Bookings that need attention, the latest first. */
@@ -45,6 +50,31 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Target): Re
         }),
       );
       return Item && fromItem<PaymentPointer>(Item);
+    },
+
+    async *bookingsOf(userId) {
+      const range = { userId, from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER, limit: 100 };
+      let after: ListPosition | undefined;
+      do {
+        const page = await bookings.list({ ...range, after });
+        // The index may lag: one may be of another user by now.
+        yield* page.bookings.filter((booking) => booking.userId === userId);
+        after = page.next;
+      } while (after);
+    },
+
+    deleteBooking({ bookingId, version }) {
+      return tryConditionalWrite(
+        dynamo.send(
+          new DeleteItemCommand({
+            TableName: bookingsTable,
+            Key: toItem({ id: `booking#${bookingId}` }),
+            ConditionExpression: '#version = :version',
+            ExpressionAttributeNames: { '#version': 'version' },
+            ExpressionAttributeValues: toItem({ ':version': version }),
+          }),
+        ),
+      );
     },
 
     async usersWithEmail(email) {

@@ -4,7 +4,11 @@ import { CloudFormationClient, DescribeStacksCommand } from '@aws-sdk/client-clo
 import { CloudWatchClient } from '@aws-sdk/client-cloudwatch';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { LambdaClient } from '@aws-sdk/client-lambda';
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import {
+  GetSecretValueCommand,
+  ResourceNotFoundException,
+  SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
@@ -99,6 +103,17 @@ function storing({
   keepBookingsDays: keepDays = 400,
 }: Partial<StackConfig> = {}): Pick<Target, 'indexShards' | 'keepDays'> {
   return { indexShards, keepDays };
+}
+
+/** The value of the secret that an output names. Throws where it has none yet. */
+export async function secretText({ secrets, output }: Target, name: OutputName): Promise<string> {
+  try {
+    const { SecretString = '' } = await secrets.send(new GetSecretValueCommand({ SecretId: output(name) }));
+    return SecretString;
+  } catch (error) {
+    if (!(error instanceof ResourceNotFoundException)) throw error;
+    throw new Error('It has no value yet: docs/setup.md says what to store.', { cause: error });
+  }
 }
 
 function ofOutputs(outputs: Record<string, string>, where: string): Pick<Target, 'output' | 'outputs'> {
