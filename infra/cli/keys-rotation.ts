@@ -114,7 +114,7 @@ export function retire(
   if (key.use === 'current') {
     throw new Error(
       `The key "${id}" is the current one, and everything new needs it. ` +
-        `Rotate first (npm run keys -- rotate --secret ${purpose}): that says when the old key may be retired.`,
+        `Rotate first (ops keys rotate --secret ${purpose}): that says when the old key may be retired.`,
     );
   }
   const secret = parse(purpose, text);

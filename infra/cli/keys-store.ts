@@ -11,7 +11,7 @@ import type { GrantedConnection } from '../../shared/connection/connection.ts';
 import { indexes } from '../../shared/lib/names.ts';
 
 /** The value of a secret, and which version of it that is. */
-export type SecretVersion = { text: string; versionId: string };
+type SecretVersion = { text: string; versionId: string };
 
 /** The keys of one purpose. */
 export type KeysStore = {
@@ -59,7 +59,7 @@ export function keysStore(secrets: SecretsManagerClient, secretId: string): Keys
       );
       // The version before may still be seen for a moment; a third one is another operator's.
       if ([VersionId, known.versionId].includes((await read()).versionId)) return undefined;
-      return 'Somebody else has changed the keys right after this. See what stands there now: npm run keys -- list';
+      return 'Somebody else has changed the keys right after this. See what stands there now: ops keys list';
     },
   };
 }

@@ -15,10 +15,12 @@ import { examine } from './ops/doctor.ts';
 import { eraseUser, type KeptPayment, surveyOf } from './ops/erase.ts';
 import { exportUser } from './ops/export.ts';
 import { findAll } from './ops/find.ts';
+import { addKey, listKeys, openKeys, removeKey } from './ops/keys.ts';
 import { asText, table } from './ops/print.ts';
 import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts';
 import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
 import { openTarget, type Target } from './ops/target.ts';
+import { signingKeys, tokenFor } from './ops/token.ts';
 import { countWebhooks } from './ops/webhooks.ts';
 
 const help = `Finds and repairs bookings, payments and users.
@@ -47,6 +49,17 @@ People: what is stored about a user
   export <user>            all of it as JSON, without tokens: --out <file> for a file that only you can read
   erase <user>             asks, then erases it: the grant at Google, and all but the payments. --yes does not ask
 
+Keys and tokens
+  keys list                the keys; of token-encryption with the number of connections that need each
+  keys rotate              adds a key, which is in use from 6 minutes later on
+  keys retire <id>         removes a key that is no longer needed
+    --secret <purpose>     token-encryption (Google's tokens in the table; the default), state-encryption (connection
+                           attempts under way), link-signing and api-signing (what LeadsCalendar's backend signs),
+                           payment-messages (payments in the queue)
+    --now                  after a leak. rotate: use the new key at once. retire: wait for cached copies only
+  token <user>             a bearer token for a user, valid for ten minutes; with --link a connect link
+  token --signing-keys     the two keys for LeadsCalendar's backend, as variables: secrets
+
   env                      the outputs, as shell variables: eval "$(npm run -s ops -- env --local)"
 
 Options
@@ -57,13 +70,22 @@ Options
 
 /** What a command answers: for people, and for programs. */
 type Answer = { text: string; json: unknown; failed?: boolean };
-type Options = { redrive: boolean; user?: string | undefined; out?: string | undefined; yes: boolean };
+type Options = {
+  secret: string;
+  now: boolean;
+  link: boolean;
+  'signing-keys': boolean;
+  redrive: boolean;
+  user?: string | undefined;
+  out?: string | undefined;
+  yes: boolean;
+};
 type Context = { target: Target; records: Records; now: number; limit: number; options: Options };
 /** Answers undefined where it has written its answer itself. */
-type Command = (context: Context, argument: string) => Promise<Answer | undefined>;
+type Command = (context: Context, argument: string, second?: string) => Promise<Answer | undefined>;
 
-/** `argument`: what a command needs after its name. */
-const commands: Record<string, { argument?: string; run: Command }> = {
+/** `argument`: what a command needs after its name; `most`: how much it takes there. */
+const commands: Record<string, { argument?: string; most?: number; run: Command }> = {
   doctor: { run: doctor },
   find: { argument: 'a text', run: find },
   booking: { argument: 'the id of a booking', run: showBooking },
@@ -77,6 +99,8 @@ const commands: Record<string, { argument?: string; run: Command }> = {
   'dead-letters': { run: deadLetters },
   export: { argument: 'the id of a user', run: exportAll },
   erase: { argument: 'the id of a user', run: erase },
+  keys: { argument: 'list, rotate or retire <id>', most: 2, run: keys },
+  token: { most: 1, run: token },
   env: { run: async ({ target }) => ({ text: shellVariables(target), json: target.outputs }) },
 };
 
@@ -104,6 +128,10 @@ await runCommand(async () => {
       limit: { type: 'string', default: '25' },
       redrive: { type: 'boolean', default: false },
       user: { type: 'string' },
+      secret: { type: 'string', default: 'token-encryption' },
+      now: { type: 'boolean', default: false },
+      link: { type: 'boolean', default: false },
+      'signing-keys': { type: 'boolean', default: false },
       out: { type: 'string' },
       yes: { type: 'boolean', default: false },
       help: { type: 'boolean' },
@@ -111,28 +139,36 @@ await runCommand(async () => {
   });
   const [name, ...given] = positionals;
   if (values.help || name === undefined) return console.log(help);
-  const { run, argument } = commandOf(name, given);
+  const run = commandOf(name, given);
   const limit = limitOf(values.limit);
   if (values.user !== undefined && (name !== 'retry' || !isIdentifier(values.user)))
     throw new Error('--user is the id of a user, for ops retry.');
   const target = await openTarget(values);
   const now = Math.floor(Date.now() / 1000);
-  const answer = await run({ target, records: recordsOf(target), now, limit, options: values }, argument);
+  const context = { target, records: recordsOf(target), now, limit, options: values };
+  const answer = await run(context, given[0] ?? '', given[1]).catch(explained);
   if (!answer) return;
   console.log(values.json ? JSON.stringify(answer.json, null, 2) : answer.text);
   if (answer.failed) process.exitCode = 1;
 });
 
-function commandOf(name: string, given: string[]): { run: Command; argument: string } {
+function commandOf(name: string, given: string[]): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!command) {
     const nearest = nearestTo(name, Object.keys(commands));
     throw new Error(`There is no command "${name}": did you mean ${nearest}? See npm run ops -- --help.`);
   }
-  const [argument = '', extra] = command.argument ? given : ['', ...given];
-  if (command.argument && argument === '') throw new Error(`ops ${name} needs ${command.argument}.`);
-  if (extra !== undefined) throw new Error(`ops ${name} takes no "${extra}".`);
-  return { run: command.run, argument };
+  const { argument, most = argument ? 1 : 0 } = command;
+  if (argument && given.length === 0) throw new Error(`ops ${name} needs ${argument}.`);
+  if (given.length > most) throw new Error(`ops ${name} takes no "${given[most]}".`);
+  return command.run;
+}
+
+function explained(error: unknown): never {
+  const isRefused = error instanceof Error && 'code' in error && error.code === 'ECONNREFUSED';
+  throw isRefused
+    ? new Error('Nothing answers there: does the local stack run? "npm start" starts it.', { cause: error })
+    : error;
 }
 
 function limitOf(text: string): number {
@@ -267,6 +303,26 @@ async function webhooks({ target, now }: Context): Promise<Answer> {
   ]);
   const none = `No webhook in ${days} days. Does the provider have the address ${target.output('WebhookUrl')}?`;
   return { text: table(['webhooks', 'provider', 'reason', 'count'], rows, none), json: counted };
+}
+
+async function keys({ target, now, options }: Context, what: string, id?: string): Promise<Answer> {
+  const opened = openKeys(target, options.secret);
+  if (what === 'list' && id === undefined) return listKeys(opened, now);
+  if (what === 'rotate' && id === undefined) return addKey(opened, now, options.now);
+  if (what === 'retire' && id !== undefined) return removeKey(opened, now, id, options.now);
+  throw new Error('ops keys needs list, rotate or retire <id>.');
+}
+
+async function token({ target, now, options }: Context, userId: string): Promise<Answer> {
+  if (options['signing-keys'] && userId === '') {
+    const json = await signingKeys(target, now);
+    const lines = Object.entries(json).map(([name, value]) => `${name}=${value}`);
+    return { text: lines.join('\n'), json };
+  }
+  if (userId === '' || options['signing-keys'])
+    throw new Error('ops token needs the id of a user, or --signing-keys.');
+  const text = await tokenFor(target, userId, options);
+  return { text, json: options.link ? { link: text } : { token: text } };
 }
 
 async function exportAll({ records, now, options }: Context, userId: string): Promise<Answer | undefined> {

@@ -127,7 +127,7 @@ LeadsCalendar × Google Calendar runs on this machine.
 
   1. Connect a calendar (user ${demoUser}, link valid for 10 minutes)
      ${link}
-     Another link: npm run token -- ${demoUser} --link${otherState}
+     Another link: npm run ops -- token ${demoUser} --link --local${otherState}
 
   2. Pay for a booking, in a second terminal
      npm run pay${otherState && ` --${otherState}`}

@@ -52,7 +52,7 @@ test('start prints its addresses, pay pays, and a signal ends everything', async
   expect(pay.output()).toContain('booking-1');
   await expect.poll(stack.output).toContain('booking.waiting  userId demo-user, bookingId booking-1');
 
-  const token = command('token', 'demo-user', '--state', state);
+  const token = command('ops', 'token', 'demo-user', '--local', '--state', state);
   expect([await token.exited, token.output()]).toEqual([
     0,
     expect.stringMatching(/^[\w-]+\.[\w-]+\.[\w-]+\n$/),
@@ -83,7 +83,7 @@ test.each([
   ['start', ['--port', 'many'], 'is no port'],
   ['start', ['--unknown'], "Unknown option '--unknown'"],
   ['pay', ['--state', '/nowhere'], 'npm start'],
-  ['token', [], 'npm run token -- <userId>'],
+  ['ops', ['token'], '--local'],
 ])('%s %j ends with an explanation of the error', async (name, options, message) => {
   const { exited, output } = command(name, ...options);
   expect(await exited).toBe(1);

@@ -9,7 +9,7 @@ import { googleEndpoints } from '../../../shared/google/endpoints.ts';
 import { type KeyPurpose, routes } from '../../../shared/lib/names.ts';
 import { setLogSink } from '../../../shared/lib/observability.ts';
 import { parseJson } from '../../../shared/lib/schemas.ts';
-import { longestDueSeconds, type OutputName } from '../../operator-reference.ts';
+import { longestDueSeconds } from '../../operator-reference.ts';
 import {
   checkSchedules,
   checkServiceLevel,
@@ -19,17 +19,9 @@ import {
 } from './doctor-services.ts';
 import { failure, pass, type Result, warning } from './finding.ts';
 import type { Records } from './records.ts';
-import { secretText, type Target } from './target.ts';
+import { keyOutputs, secretText, type Target } from './target.ts';
 
 type Finding = Result & { check: string };
-
-const keyOutputs: Record<KeyPurpose, OutputName> = {
-  'token-encryption': 'TokenEncryptionSecret',
-  'state-encryption': 'StateEncryptionSecret',
-  'link-signing': 'LinkSigningSecret',
-  'api-signing': 'ApiSigningSecret',
-  'payment-messages': 'PaymentMessagesSecret',
-};
 
 /** Runs every check. One that throws is a failure, and hides no other. */
 export async function examine(target: Target, records: Records, now: number): Promise<Finding[]> {

@@ -6,9 +6,9 @@ import { type PaymentFacts, standingOf } from '../../../shared/booking/payment.t
 import { erasedConnection } from '../../../shared/connection/connection.ts';
 import type { RevocationOutcome } from '../../../shared/connection/revocation.ts';
 import { routes } from '../../../shared/lib/names.ts';
-import { bearerToken } from '../links.ts';
 import type { Records } from './records.ts';
-import { secretText, type Target } from './target.ts';
+import type { Target } from './target.ts';
+import { tokenFor } from './token.ts';
 
 export type KeptPayment = { paymentId: string; bookingId: string; standing: string; amount?: number };
 
@@ -62,7 +62,7 @@ async function endConnection(
   const connection = await connections.get(userId);
   if (!connection) return 'none';
   if (connection.status === 'disconnected') return connection.revocation ? 'pending' : 'none';
-  const token = await bearerToken(await secretText(target, 'ApiSigningSecret'), userId, Date.now());
+  const token = await tokenFor(target, userId, { link: false });
   const answer = await fetch(`${target.output('ApiUrl')}${routes.connection}`, {
     method: 'DELETE',
     headers: { authorization: `Bearer ${token}` },

@@ -12,13 +12,12 @@ import {
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import type { KeyPurpose } from '../../../shared/lib/names.ts';
 import type { StackConfig } from '../../config.ts';
-import { loadEnvironment } from '../../environment.ts';
 import { dynamoDbClient, localCredentials } from '../../local/aws/dynamodb.ts';
 import { region as localRegion } from '../../local/aws/template.ts';
 import { readStackAddress } from '../../local/state-files.ts';
 import type { OutputName } from '../../operator-reference.ts';
-import { deployedOptions } from '../deployed-options.ts';
 import { cloudWatchMetrics, loggedMetrics, type ReadMetrics } from './metrics.ts';
 
 export type Target = {
@@ -69,6 +68,9 @@ function openLocal(state: string): Target {
 }
 
 async function openEnvironment(name: string): Promise<Target> {
+  // These load the CDK, for which the local stack need not wait.
+  const { loadEnvironment } = await import('../../environment.ts');
+  const { deployedOptions } = await import('../deployed-options.ts');
   const { stackName, region } = await loadEnvironment(name);
   const cloudFormation = new CloudFormationClient({ region });
   const options = await deployedOptions(cloudFormation, stackName);
@@ -104,6 +106,15 @@ function storing({
 }: Partial<StackConfig> = {}): Pick<Target, 'indexShards' | 'keepDays'> {
   return { indexShards, keepDays };
 }
+
+/** The outputs that name the secrets with keys. */
+export const keyOutputs: Record<KeyPurpose, OutputName> = {
+  'token-encryption': 'TokenEncryptionSecret',
+  'state-encryption': 'StateEncryptionSecret',
+  'link-signing': 'LinkSigningSecret',
+  'api-signing': 'ApiSigningSecret',
+  'payment-messages': 'PaymentMessagesSecret',
+};
 
 /** The value of the secret that an output names. Throws where it has none yet. */
 export async function secretText({ secrets, output }: Target, name: OutputName): Promise<string> {
