@@ -22,7 +22,7 @@ export default defineConfig({
           ...shared,
           name: 'stack',
           include: [
-            'test/{bench,chaos,e2e,fuzz,integration,local-stack,simulation}/**/*.test.ts',
+            'test/{bench,chaos,e2e,fuzz,integration,local-stack,simulation,upgrades}/**/*.test.ts',
             ...ofStack,
           ],
           exclude: ['test/bench/cost-model.test.ts'],

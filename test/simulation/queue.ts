@@ -88,5 +88,6 @@ export function simulatedQueue(now: () => number, maxReceived: () => number) {
       return firsts.size === 0 ? undefined : Math.max(now(), Math.min(...firsts.values()));
     },
     bodies: () => messages.map(({ body }) => body),
+    deadBodies: () => dead.map(({ body }) => body),
   };
 }
