@@ -61,10 +61,10 @@ export function restored(booking: Booking, { by, now }: Operator): Booking | Ref
 
 /** What accounting needs of a booking whose user is erased: its payments. Publishes nothing, and leaves the event. */
 export function erased(booking: Booking, operator: Operator): Booking {
-  const { schemaVersion, bookingId, revision, eventNumber, createdAt, version, published } = booking;
+  const { bookingId, revision, eventNumber, createdAt, version, published } = booking;
   const { cancelledAt = toIso(operator.now), payments, orphaned } = booking;
   return answered({
-    ...{ schemaVersion, bookingId, revision, eventNumber, createdAt, version, payments, cancelledAt },
+    ...{ bookingId, revision, eventNumber, createdAt, version, payments, cancelledAt },
     ...omitUndefined({ published, orphaned: orphaned?.map(({ userId: _, ...entry }) => entry) }),
     calendar: { kind: 'absent' },
     problems: [],

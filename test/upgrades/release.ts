@@ -59,7 +59,7 @@ export function createRelease(around: Surroundings, log: (line: string) => void)
   const payments = paymentQueue('bookings.fifo', messageKeys, clock, sqs);
   const deps = {
     connections: connectionStore(dynamo, tables.connections, indexShards),
-    bookings: bookingStore(dynamo, tables.bookings, indexShards),
+    bookings: bookingStore(dynamo, tables.bookings, { indexShards, keepDays: 400 }),
     readForSync: snapshotLoader(dynamo, tables),
     queue: bookingQueue('bookings.fifo', clock, sqs),
     bus: eventBridgeBus('bus', around.eventBridge),

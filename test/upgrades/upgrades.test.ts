@@ -1,4 +1,6 @@
 import { beforeAll, expect, it } from 'vitest';
+import { splitMac } from '../../shared/crypto/payment-mac.ts';
+import { sample, sampleNames, shapeOf } from '../support/schema-samples.ts';
 import { buildRelease } from './build-release.ts';
 import { mistakes, nextRelease } from './next-release.ts';
 import { playUpgrade, rollback, upgradeAndRollback } from './two-releases.ts';
@@ -12,7 +14,10 @@ beforeAll(async () => {
 });
 
 it('an upgrade, a rollback and an upgrade again lose no booking, message or newer field', async () => {
-  const { violations, bookings, deadLetters, log } = await playUpgrade({ today, next }, upgradeAndRollback);
+  const { violations, bookings, deadLetters, log, first } = await playUpgrade(
+    { today, next },
+    upgradeAndRollback,
+  );
   expect(violations).toEqual([]);
   expect(bookings).toBeGreaterThan(80);
   // Messages of the next release that the rollback left, each of them reported.
@@ -21,6 +26,14 @@ it('an upgrade, a rollback and an upgrade again lose no booking, message or newe
   const refused = entries.filter(({ error }) => error?.code === 'schema_version_unsupported');
   expect(refused.length).toBeGreaterThanOrEqual(5 * deadLetters);
   expect(entries.filter(({ OperatorError }) => OperatorError === 1)).toHaveLength(refused.length);
+  // The samples have every field that was written, so a change of a shape needs another sample or version.
+  const written = [...first.items, ...first.messages.map((body) => JSON.parse(splitMac(body).message))];
+  const samples = sampleNames('booking-', 'connection', 'link-', 'message-', 'pointer', 'tombstone');
+  const known = new Set(samples.flatMap((name) => shapeOf(sample(name))));
+  expect(
+    [...new Set(written.flatMap((value) => shapeOf(value)))].filter((field) => !known.has(field)),
+  ).toEqual([]);
+  expect(written.length).toBeGreaterThan(15);
 });
 
 it.each(Object.entries(mistakes))('finds that a release %s', async (name, edit) => {
