@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 import { restored, retried } from '../../functions/bookings/operator-changes.ts';
+import type { Booking } from '../../shared/booking/booking.ts';
 import { type Attention, attentions } from '../../shared/booking/store.ts';
 import type { RevocationOutcome } from '../../shared/connection/revocation.ts';
 import { toIso } from '../../shared/lib/clock.ts';
@@ -104,6 +105,8 @@ const commands: Record<string, { argument?: string; most?: number; run: Command 
   env: { run: async ({ target }) => ({ text: shellVariables(target), json: target.outputs }) },
 };
 
+const maxLimit = 100_000;
+
 /** What became of the grant of an erased user. */
 const revocations: Record<RevocationOutcome | 'none', string> = {
   done: 'Google has revoked the grant.',
@@ -173,8 +176,8 @@ function explained(error: unknown): never {
 
 function limitOf(text: string): number {
   const limit = Number(text);
-  if (Number.isInteger(limit) && limit >= 1 && limit <= 1000) return limit;
-  throw new Error(`--limit is a whole number from 1 to 1000, not "${text}".`);
+  if (Number.isInteger(limit) && limit >= 1 && limit <= maxLimit) return limit;
+  throw new Error(`--limit is a whole number from 1 to ${maxLimit}, not "${text}".`);
 }
 
 async function doctor({ target, records, now }: Context): Promise<Answer> {
@@ -218,10 +221,14 @@ async function showPayment({ records }: Context, id: string): Promise<Answer> {
 async function showUser({ records, now, limit }: Context, userId: string): Promise<Answer> {
   const connection = await records.connections.get(userId);
   const from = now - 86_400;
-  const query = { userId, from, to: from + 10 * 365 * 86_400, limit: Math.min(limit, 100) };
-  const { bookings } = await records.bookings.list(query);
+  const bookings: Booking[] = [];
+  for await (const booking of records.bookingsOf(userId, from)) {
+    bookings.push(booking);
+    if (bookings.length === limit) break;
+  }
+  const more = bookings.length === limit ? `\n\nThe first ${limit}: --limit shows more.` : '';
   return {
-    text: asText(userStory(userId, connection, bookings)),
+    text: `${asText(userStory(userId, connection, bookings))}${more}`,
     json: { userId, connection: connection && connectionFields(connection), bookings },
   };
 }
@@ -244,7 +251,7 @@ async function listBookings(context: Context, kind: string): Promise<Answer> {
     booking.status,
     booking.problems[0]?.code ?? '',
   ]);
-  const more = found.length === limit ? `\nThe first ${limit}: --limit shows more.` : '';
+  const more = listed.length === limit ? `\nThe first ${limit}: --limit shows more.` : '';
   return {
     text: `${table(['since', 'booking', 'user', 'status', 'problem'], rows, `No booking is ${kind}.`)}${more}`,
     json: found.map(({ booking, at }) => ({

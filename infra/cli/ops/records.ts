@@ -1,6 +1,13 @@
 /** What an operator reads and writes in the tables: through the stores of the functions, and never by a scan. */
 import { DeleteItemCommand, GetItemCommand } from '@aws-sdk/client-dynamodb';
-import { fromItem, queryIndex, shards, toItem, tryConditionalWrite } from '../../../shared/aws/dynamo.ts';
+import {
+  type Cursor,
+  fromItem,
+  queryIndex,
+  shards,
+  toItem,
+  tryConditionalWrite,
+} from '../../../shared/aws/dynamo.ts';
 import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts';
 import {
   type Attention,
@@ -21,8 +28,8 @@ export type Records = {
   bookings: BookingStore;
   connections: ConnectionStore;
   pointer(paymentId: string): Promise<PaymentPointer | undefined>;
-  /** All bookings of a user, by start, a page at a time. */
-  bookingsOf(userId: string): AsyncGenerator<Booking>;
+  /** All bookings of a user from `from` on (epoch seconds), by start, a page at a time. */
+  bookingsOf(userId: string, from?: number): AsyncGenerator<Booking>;
   /** Deletes a booking at the version that was read; false where it has changed since. */
   deleteBooking(booking: Booking): Promise<boolean>;
   /** Users with a connection to a Google account of this address. */
@@ -33,7 +40,10 @@ export type Records = {
   due(until: number, limit: number): Promise<Listed[]>;
 };
 
-export function recordsOf({ dynamo, output, indexShards, keepDays }: Target): Records {
+/** Where the records are. */
+type Tables = Pick<Target, 'dynamo' | 'output' | 'indexShards' | 'keepDays'>;
+
+export function recordsOf({ dynamo, output, indexShards, keepDays }: Tables): Records {
   const bookingsTable = output('BookingsTableName');
   const connectionsTable = output('ConnectionsTableName');
   const bookings = bookingStore(dynamo, bookingsTable, { indexShards, keepDays });
@@ -52,8 +62,8 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Target): Re
       return Item && fromItem<PaymentPointer>(Item);
     },
 
-    async *bookingsOf(userId) {
-      const range = { userId, from: Number.MIN_SAFE_INTEGER, to: Number.MAX_SAFE_INTEGER, limit: 100 };
+    async *bookingsOf(userId, from = Number.MIN_SAFE_INTEGER) {
+      const range = { userId, from, to: Number.MAX_SAFE_INTEGER, limit: 100 };
       let after: ListPosition | undefined;
       do {
         const page = await bookings.list({ ...range, after });
@@ -90,38 +100,66 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Target): Re
     },
 
     async attention(kind, limit) {
-      const pages = await Promise.all(
-        shards(indexShards).map((shard) =>
-          queryIndex<{ id: string; attentionAt: number }>(dynamo, {
-            table: bookingsTable,
-            index: indexes.attention,
-            condition: 'attention = :attention',
-            values: { ':attention': attentionKey(kind, shard) },
-            limit,
-            cursor: undefined,
-            latestFirst: true,
-          }),
-        ),
-      );
-      return pages
-        .flatMap(({ items }) => items)
-        .map(({ id, attentionAt }) => ({ bookingId: id.slice('booking#'.length), at: attentionAt }))
-        .sort((one, other) => other.at - one.at)
-        .slice(0, limit);
+      const found = await ofAllShards(indexShards, limit, async (shard, left, cursor) => {
+        const { items, ...rest } = await queryIndex<{ id: string; attentionAt: number }>(dynamo, {
+          table: bookingsTable,
+          index: indexes.attention,
+          condition: 'attention = :attention',
+          values: { ':attention': attentionKey(kind, shard) },
+          limit: left,
+          cursor,
+          latestFirst: true,
+        });
+        return {
+          listed: items.map(({ id, attentionAt }) => ({
+            bookingId: id.slice('booking#'.length),
+            at: attentionAt,
+          })),
+          ...rest,
+        };
+      });
+      return found.sort((one, other) => other.at - one.at).slice(0, limit);
     },
 
     async due(until, limit) {
-      const pages = await Promise.all(
-        shards(indexShards).map((shard) => bookings.listDue(shard, until, limit)),
-      );
-      return pages
-        .flatMap((page) => page.bookings)
-        .map(({ bookingId, syncDueAt = 0 }) => ({ bookingId, at: syncDueAt }))
-        .sort((one, other) => one.at - other.at)
-        .slice(0, limit);
+      const found = await ofAllShards(indexShards, limit, async (shard, left, cursor) => {
+        const { bookings: page, ...rest } = await bookings.listDue(shard, until, left, cursor);
+        return {
+          listed: page.map(({ bookingId, syncDueAt = 0 }) => ({ bookingId, at: syncDueAt })),
+          ...rest,
+        };
+      });
+      return found.sort((one, other) => one.at - other.at).slice(0, limit);
     },
   };
 }
+
+/** Keys that are asked for at once: less than the megabyte that DynamoDB answers. */
+const pageSize = 1000;
+
+type Page = (
+  shard: string,
+  limit: number,
+  cursor: Cursor | undefined,
+) => Promise<{ listed: Listed[]; cursor?: Cursor }>;
+
+/** The first `limit` of each shard, page by page. */
+async function ofAllShards(indexShards: number, limit: number, page: Page): Promise<Listed[]> {
+  const all = shards(indexShards).map(async (shard) => {
+    const found: Listed[] = [];
+    let cursor: Cursor | undefined;
+    do {
+      const next = await page(shard, Math.min(limit - found.length, pageSize), cursor);
+      found.push(...next.listed);
+      cursor = next.cursor;
+    } while (cursor && found.length < limit);
+    return found;
+  });
+  return (await Promise.all(all)).flat();
+}
+
+/** Bookings that are read side by side. */
+const readsAtOnce = 25;
 
 /** The bookings of a list, as they are now. */
 export async function readAll(
@@ -129,9 +167,13 @@ export async function readAll(
   listed: Listed[],
 ): Promise<(Listed & { booking: Booking })[]> {
   const found: (Listed & { booking: Booking })[] = [];
-  for (const one of listed) {
-    const booking = await bookings.get(one.bookingId);
-    if (booking) found.push({ ...one, booking });
+  for (let at = 0; at < listed.length; at += readsAtOnce) {
+    const part = listed.slice(at, at + readsAtOnce);
+    const read = await Promise.all(part.map(({ bookingId }) => bookings.get(bookingId)));
+    for (const [index, one] of part.entries()) {
+      const booking = read[index];
+      if (booking) found.push({ ...one, booking });
+    }
   }
   return found;
 }
