@@ -227,8 +227,8 @@ export const errorCodes = {
   },
   schema_version_unsupported: {
     status: [503],
-    meaning: 'an item or a message was written by a release that this one is too old or too new for',
-    remedy: 'operator: deploy the release that wrote it, or a later one; see [upgrading](upgrading.md)',
+    meaning: 'an item or a message has a schema version that this release does not read',
+    remedy: 'operator: deploy the release that wrote it, or a later one; see [upgrade](upgrading.md#roll-back)',
   },
   concurrent_update: {
     status: [409],

@@ -166,7 +166,7 @@ describe('schema version 1', () => {
   });
 });
 
-describe('what lives on while releases change', () => {
+describe('a form that outlives a release', () => {
   type Encrypted<Clear> = { secret: object; text: string; clear: Clear };
   const encrypted = sample<{
     tokens: Encrypted<Tokens> & { userId: string };
@@ -199,7 +199,7 @@ describe('what lives on while releases change', () => {
     expect(parseListQuery({ cursor: text }).after).toEqual(clear);
   });
 
-  it('an event is marked and digested as in the sample: otherwise each event would be written again', () => {
+  it('an event is marked and digested as in the sample, so it is not written again', () => {
     const properties = sample<{ private: Record<string, string>; written: object }>('calendar-event');
     const { cancelledAt: _, ...booking } = toBooking(toItem(sample<Booking>('booking-every-field')));
     const basis = { requestId: 'r1', claim: 'c1' };
