@@ -256,7 +256,8 @@ function lastInstant({ appointment, updatedAt }: Booking): number {
   return Math.max(Math.ceil(appointment?.endsAt ?? 0), Math.floor(Date.parse(updatedAt) / 1000));
 }
 
-function toPointer(item: Record<string, AttributeValue>): PaymentPointer {
+/** The payment pointer of an item. */
+export function toPointer(item: Record<string, AttributeValue>): PaymentPointer {
   const { id: _, ...pointer } = fromItem<PaymentPointer & { id: string }>(item);
   requireReadable('payment pointer', pointer.schemaVersion);
   return pointer;

@@ -24,8 +24,8 @@ export const nextRelease: Edit[] = [
   },
   {
     file: 'shared/booking/store.ts',
-    from: '        ...indexKeys(booking, shardCount),',
-    to: `        reference: booking.reference ?? ${random}, generation: booking.revision, ...indexKeys(booking, shardCount),`,
+    from: '...indexKeys(booking, indexShards), expiresAt',
+    to: `reference: booking.reference ?? ${random}, generation: booking.revision, ...indexKeys(booking, indexShards), expiresAt`,
   },
   {
     file: 'shared/booking/store.ts',
@@ -58,8 +58,8 @@ export const nextRelease: Edit[] = [
 export const mistakes: Record<string, Edit> = {
   'writes a booking without fields of the next release': {
     file: 'shared/booking/store.ts',
-    from: '        ...indexKeys(booking, shardCount),',
-    to: '        reference: undefined, ...indexKeys(booking, shardCount),',
+    from: '...indexKeys(booking, indexShards), expiresAt',
+    to: 'reference: undefined, ...indexKeys(booking, indexShards), expiresAt',
   },
   'writes a pointer without fields of the next release': {
     file: 'functions/booking-sync/payment-pointer.ts',

@@ -2,7 +2,6 @@
 import { DeleteItemCommand, GetItemCommand } from '@aws-sdk/client-dynamodb';
 import {
   type Cursor,
-  fromItem,
   queryIndex,
   shards,
   toItem,
@@ -15,6 +14,7 @@ import {
   type BookingStore,
   bookingStore,
   type ListPosition,
+  toPointer,
 } from '../../../shared/booking/store.ts';
 import type { Connection } from '../../../shared/connection/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../../shared/connection/store.ts';
@@ -59,7 +59,7 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Tables): Re
           ConsistentRead: true,
         }),
       );
-      return Item && fromItem<PaymentPointer>(Item);
+      return Item && toPointer(Item);
     },
 
     async *bookingsOf(userId, from = Number.MIN_SAFE_INTEGER) {
