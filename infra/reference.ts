@@ -228,7 +228,8 @@ export const errorCodes = {
   schema_version_unsupported: {
     status: [503],
     meaning: 'an item or a message has a schema version that this release does not read',
-    remedy: 'operator: deploy the release that wrote it, or a later one; see [upgrade](upgrading.md#roll-back)',
+    remedy:
+      'operator: deploy the release that wrote it, or a later one; see [upgrade](upgrading.md#roll-back)',
   },
   concurrent_update: {
     status: [409],

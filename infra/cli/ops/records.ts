@@ -1,12 +1,6 @@
 /** What an operator reads and writes in the tables: through the stores of the functions, and never by a scan. */
 import { DeleteItemCommand, GetItemCommand } from '@aws-sdk/client-dynamodb';
-import {
-  type Cursor,
-  queryIndex,
-  shards,
-  toItem,
-  tryConditionalWrite,
-} from '../../../shared/aws/dynamo.ts';
+import { type Cursor, queryIndex, shards, toItem, tryConditionalWrite } from '../../../shared/aws/dynamo.ts';
 import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts';
 import {
   type Attention,
