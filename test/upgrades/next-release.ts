@@ -1,6 +1,7 @@
 import type { Edit } from './build-release.ts';
 
 const random = 'crypto.randomUUID()';
+const stampsBooking = 'const schemaVersion = schemas.booking.writes;';
 const versions: [string, string][] = [
   ['  booking: { reads: [1, 2], writes: 1 }', '  booking: { reads: [1, 2, 3], writes: 2 }'],
   [
@@ -24,13 +25,13 @@ export const nextRelease: Edit[] = [
   },
   {
     file: 'shared/booking/store.ts',
-    from: '...indexKeys(booking, indexShards), expiresAt',
-    to: `reference: booking.reference ?? ${random}, generation: booking.revision, ...indexKeys(booking, indexShards), expiresAt`,
+    from: stampsBooking,
+    to: `${stampsBooking}\n  booking = { ...booking, reference: booking.reference ?? ${random}, generation: booking.revision };`,
   },
   {
     file: 'shared/booking/store.ts',
-    from: 'return put({ ...pointer,',
-    to: `return put({ reference: ${random}, ...pointer,`,
+    from: "const schemaVersion = schemas['payment pointer'].writes;",
+    to: `const schemaVersion = schemas['payment pointer'].writes;\n  pointer = { reference: ${random}, ...pointer };`,
   },
   {
     file: 'shared/connection/store.ts',
@@ -58,8 +59,8 @@ export const nextRelease: Edit[] = [
 export const mistakes: Record<string, Edit> = {
   'writes a booking without fields of the next release': {
     file: 'shared/booking/store.ts',
-    from: '...indexKeys(booking, indexShards), expiresAt',
-    to: 'reference: undefined, ...indexKeys(booking, indexShards), expiresAt',
+    from: stampsBooking,
+    to: `${stampsBooking}\n  booking = { ...booking, reference: undefined };`,
   },
   'writes a pointer without fields of the next release': {
     file: 'functions/booking-sync/payment-pointer.ts',
@@ -78,7 +79,7 @@ export const mistakes: Record<string, Edit> = {
   },
   'stamps a booking with the version that it read': {
     file: 'shared/booking/store.ts',
-    from: 'const schemaVersion = schemas.booking.writes;',
+    from: stampsBooking,
     to: 'const schemaVersion = booking.schemaVersion ?? 1;',
   },
   'reads no booking of the next release': {
