@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/** Unit tests that look at the synthesized stack or its bundles. */
-const ofStack = ['access', 'bundle-size', 'events-delivery', 'openapi'].map(
+/** Tests that look at the synthesized stack, its bundles or its package. */
+const ofStack = ['access', 'bundle-size', 'events-delivery', 'openapi', 'package'].map(
   (name) => `test/project/${name}.test.ts`,
 );
 const ofUnit = ['test/{project,unit}/**/*.test.ts', 'test/bench/cost-model.test.ts'];

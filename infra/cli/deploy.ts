@@ -1,10 +1,13 @@
 /** `npm run deploy`: deploys an environment with the CDK, after checks that need the deployed stack. */
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { CloudFormationClient } from '@aws-sdk/client-cloudformation';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { GetAccountSettingsCommand, LambdaClient } from '@aws-sdk/client-lambda';
 import { environmentNames, loadEnvironment } from '../environment.ts';
 import { concurrencyContext, firstDeployContext } from '../synthesize.ts';
+import { adoptionOf } from './adopt.ts';
 import { runCommand } from './command.ts';
 import { deployedOptions, harmfulChanges } from './deployed-options.ts';
 
@@ -15,6 +18,8 @@ const help = `Deploys an environment: a file in infra/environments/.
 
 Options
   --env <name>          ${environmentNames().join(', ')}
+  --adopt <file>        a new stack takes over the tables, key and secrets that a deleted one has left; the file is the
+                        cdk-outputs.<name>.json of the deleted one
   --accept <option>     deploy although the change of this option does harm; may be given several times
   --help                print this
 
@@ -27,6 +32,7 @@ await runCommand(async () => {
     options: {
       env: { type: 'string' },
       accept: { type: 'string', multiple: true, default: [] },
+      adopt: { type: 'string' },
       help: { type: 'boolean' },
     },
     strict: false,
@@ -64,7 +70,17 @@ await runCommand(async () => {
       ...context,
       ...others,
     ]);
-  if (before === undefined) {
+  if (typeof values.adopt === 'string') {
+    if (before) throw new Error(`${stackName} exists: only a new stack can take over what another has left.`);
+    const mapping = `cdk-outputs.${name}.adopted.json`;
+    writeFileSync(
+      mapping,
+      JSON.stringify(await adoptionOf(values.adopt, new DynamoDBClient({ region })), null, 2),
+    );
+    console.log('● Importing what the deleted stack has left');
+    await cdk(['import', '--app', `node infra/app.ts ${name}`, '--resource-mapping', mapping]);
+    console.log('● Then all the rest');
+  } else if (before === undefined) {
     console.log(
       '● First deploy: without deletion protection of the tables, so that a failure leaves nothing behind',
     );
@@ -81,7 +97,8 @@ type Token = { kind: string; name?: string; rawName?: string; value?: string | b
 function passedOn(tokens: readonly Token[]): string[] {
   return tokens.flatMap(({ kind, name, rawName, value }) => {
     if (kind === 'positional') return [String(value)];
-    if (kind !== 'option' || rawName === undefined || ['env', 'accept'].includes(name ?? '')) return [];
+    if (kind !== 'option' || rawName === undefined || ['env', 'accept', 'adopt'].includes(name ?? ''))
+      return [];
     return typeof value === 'string' ? [rawName, value] : [rawName];
   });
 }

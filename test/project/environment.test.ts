@@ -270,6 +270,12 @@ describe('npm run deploy', () => {
         response.end(JSON.stringify({ AccountLimit: { ConcurrentExecutions: 10 } }));
         return;
       }
+      if (request.headers['x-amz-target'] === 'DynamoDB_20120810.DescribeTable') {
+        response.setHeader('content-type', 'application/x-amz-json-1.0');
+        const KMSMasterKeyArn = 'arn:aws:kms:eu-central-1:123456789012:key/1234-abcd';
+        response.end(JSON.stringify({ Table: { SSEDescription: { KMSMasterKeyArn } } }));
+        return;
+      }
       response.setHeader('content-type', 'text/xml');
       if (options === undefined) {
         response.statusCode = 400;
@@ -317,6 +323,51 @@ describe('npm run deploy', () => {
       `${common} -c ${firstDeployContext}=true --require-approval never`,
       `${common} --require-approval never`,
     ]);
+  });
+
+  test('a new stack imports all that a deleted one has left, and is deployed then', async () => {
+    const { Resources, Outputs } = templateOf();
+    const values = Object.keys(Outputs).map((name) => [name, `value-of-${name}`]);
+    const file = join(outdir, 'outputs.json');
+    writeFileSync(file, JSON.stringify({ Deleted: Object.fromEntries(values) }));
+    const { calls, said } = await deploy(await aws(), '--env', 'example', '--adopt', file);
+    expect(said).toContain('Importing');
+    const mappingFile = 'cdk-outputs.example.adopted.json';
+    expect(calls).toEqual([
+      `import --app node infra/app.ts example --resource-mapping ${mappingFile}`,
+      expect.stringMatching(/^deploy --app node infra\/app.ts example --outputs-file [^ ]+ -c [^ ]+=10$/),
+    ]);
+    const mapping = JSON.parse(readFileSync(mappingFile, 'utf8')) as Record<string, Record<string, string>>;
+    rmSync(mappingFile);
+    const kept = Object.entries(Resources).filter(([, { DeletionPolicy }]) =>
+      DeletionPolicy?.startsWith('Retain'),
+    );
+    expect(Object.keys(mapping).sort()).toEqual(kept.map(([id]) => id).sort());
+    const identifiers: Record<string, string> = {
+      'AWS::DynamoDB::Table': 'TableName',
+      'AWS::KMS::Key': 'KeyId',
+      'AWS::SecretsManager::Secret': 'Id',
+    };
+    for (const [id, { Type }] of kept) expect(Object.keys(mapping[id] ?? {})).toEqual([identifiers[Type]]);
+    expect(mapping.Key961B73FD).toEqual({ KeyId: '1234-abcd' });
+  });
+
+  test('only a new stack adopts, and only from the outputs of a stack of this service', async () => {
+    const file = join(outdir, 'other.json');
+    writeFileSync(file, '{"Other":{"Url":"x"}}');
+    const exists = await deploy(
+      await aws(defaults),
+      '--env',
+      'example',
+      '--adopt',
+      file,
+      '--accept',
+      'stripeMode',
+    );
+    expect(exists.said).toMatch(/exists: only a new stack/);
+    const other = await deploy(await aws(), '--env', 'example', '--adopt', file);
+    expect(other.said).toMatch(/no output ConnectionsTableName/);
+    expect([...exists.calls, ...other.calls]).toEqual([]);
   });
 
   test('a deploy that does harm is refused, unless it is accepted', async () => {

@@ -9,8 +9,8 @@ const files = globSync('{functions,shared,infra,test}/**/*.ts', { cwd: root }).m
   text: readFileSync(join(root, file), 'utf8'),
 }));
 
-/** `handler` is read by Lambda, `environment` by `npm run deploy`, `defaultProvider` by bundles, in which that file replaces one of the AWS SDK. */
-const readByName = ['handler', 'environment', 'defaultProvider'];
+/** `handler` is read by Lambda, `environment` by `npm run deploy`, `defaultProvider` by bundles, in which that file replaces one of the AWS SDK; `bundleFunctions` by the package, where prebuilt.ts replaces bundle.ts. */
+const readByName = ['handler', 'environment', 'defaultProvider', 'bundleFunctions'];
 
 it('each export of functions, shared and infra is imported by another file', () => {
   const imported = new Set(files.flatMap(importsOf));
