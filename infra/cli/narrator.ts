@@ -25,11 +25,14 @@ export function createNarrator(print: (line: string) => void): Narrator {
     onEvent({ detailType, detail }) {
       const names = ['userId', 'bookingId', 'reason', 'code'] as const;
       const about = names.flatMap((name) => (detail[name] ? [`${name} ${detail[name]}`] : []));
-      print(`  ● ${detailType}  ${about.join(', ')}`);
+      const [problem] = (detail.problems ?? []) as { message?: string }[];
+      print(`  ● ${detailType}  ${about.join(', ')}${problem ? `: ${problem.message}` : ''}`);
     },
     onLog({ functionName, stream, text }) {
       if (stream === 'platform') return print(`  ✗ ${functionName}: ${text}`);
       const entry = parse(text);
+      if (entry?.message === 'Booking synced' && entry.status === 'pending' && entry.problem)
+        return print(`  ✗ booking ${entry.bookingId}: attempt failed (${entry.problem}), it is tried again`);
       if (entry?.level !== 'ERROR' && entry?.level !== 'WARN') return;
       const reason = entry.error?.message ? ` (${entry.error.message})` : '';
       print(`  ✗ ${functionName}: ${entry.message}${reason}`);
@@ -37,7 +40,14 @@ export function createNarrator(print: (line: string) => void): Narrator {
   };
 }
 
-type LogEntry = { level?: string; message?: string; error?: { message?: string } };
+type LogEntry = {
+  level?: string;
+  message?: string;
+  error?: { message?: string };
+  bookingId?: string;
+  status?: string;
+  problem?: string;
+};
 
 /** The functions log JSON; other lines come from libraries. */
 function parse(text: string): LogEntry | undefined {

@@ -1,12 +1,17 @@
 /** `npm run pay`: pays for a booking at the running local stack, as Stripe would report it. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import type { Booking } from '../../shared/booking/booking.ts';
+import { toIso } from '../../shared/lib/clock.ts';
 import { webhookRoute } from '../../shared/lib/names.ts';
 import { defaultStateDir, readLocalSecret, readStackAddress } from '../local/state-files.ts';
 import { runCommand } from './command.ts';
+import { recordsOf } from './ops/records.ts';
+import { openTarget } from './ops/target.ts';
 import { checkoutCompleted, deliver, demoBooking, hour, rfc3339, stripeSigningSecret } from './payment.ts';
 
-const help = `Sends a signed checkout.session.completed to the running local stack.
+const help = `Sends a signed checkout.session.completed to the running local stack, and shows what becomes of it.
 
   npm run pay
   npm run pay -- --user demo-user --summary "First meeting" --start ${rfc3339(Date.now() + 7 * 24 * hour)}
@@ -65,7 +70,41 @@ await runCommand(async () => {
   });
   if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
   if ('ignored' in JSON.parse(body)) throw new Error(`The webhook ignored the payment: ${body}`);
-  console.log(`Paid: booking ${booking.booking_id} of ${booking.user_id}, ${booking.start}: ${body}`);
-  if (stack.googleUrl)
-    console.log(`The calendar: ${stack.googleUrl}/calendar?date=${booking.start.slice(0, 10)}`);
+  console.log(`Paid: booking ${booking.booking_id} of ${booking.user_id}: ${body}`);
+  // Only the local stack's own records can be read.
+  if (url === stack.url) await showOutcome(values.state, booking.booking_id, JSON.parse(body) as Receipt);
 });
+
+type Receipt = { payment_id: string; booking_id?: string };
+
+/** Waits until the payment has an outcome, and says what became of it. The exit code is 1 where it is not good. */
+async function showOutcome(state: string, bookingId: string, receipt: Receipt): Promise<void> {
+  const target = await openTarget({ local: true, state });
+  const { bookings } = recordsOf(target);
+  const outcomeAt = Date.now() + 15_000;
+  for (;;) {
+    // What a payment names by an unusable id is recorded under the payment's own.
+    const booking = (await bookings.get(bookingId)) ?? (await bookings.get(receipt.payment_id));
+    const isOpen = !booking || booking.status === 'pending' || !(receipt.payment_id in booking.payments);
+    if (booking && !isOpen) return printOutcome(booking, target.googleUrl);
+    if (Date.now() > outcomeAt) {
+      const [problem] = booking?.problems ?? [];
+      console.log(
+        `No outcome yet${problem ? `: ${problem.message}` : ''}. See: npm run ops -- booking ${bookingId} --local`,
+      );
+      process.exitCode = 1;
+      return;
+    }
+    await setTimeout(300);
+  }
+}
+
+function printOutcome(booking: Booking, googleUrl: string | undefined): void {
+  const { bookingId, status, appointment, problems } = booking;
+  console.log(`${status}${problems.map(({ code, message }) => `\n  ${code}: ${message}`).join('')}`);
+  const isGood = status === 'scheduled' || status === 'held' || status === 'waiting_for_connection';
+  if (!isGood) process.exitCode = 1;
+  if (status === 'scheduled' && appointment && googleUrl)
+    console.log(`The calendar: ${googleUrl}/calendar?date=${toIso(appointment.startsAt).slice(0, 10)}`);
+  else console.log(`Its story: npm run ops -- booking ${bookingId} --local`);
+}

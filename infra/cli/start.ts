@@ -47,9 +47,12 @@ await runCommand(async () => {
   if (values.help) return console.log(help);
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 0 || port > 65_534)
-    throw new Error(`--port ${values.port} is no port.`);
+    throw new Error(`--port is a whole number from 0 to 65534, not "${values.port}".`);
   await refuseSecondStart(values.state);
 
+  console.log(
+    'Starting: the template is synthesized, then tables, queue, functions and Google … (some seconds)',
+  );
   const narrator = createNarrator(console.log);
   const stack = await startLocalStack({
     port,

@@ -49,7 +49,16 @@ test('start prints its addresses, pay pays, and a signal ends everything', async
   }
   const pay = command('pay', '--state', state, '--booking', 'booking-1');
   expect(await pay.exited).toBe(0);
-  expect(pay.output()).toContain('booking-1');
+  expect(pay.output()).toMatch(/booking-1[\s\S]*^waiting_for_connection\n {2}no_connection: /m);
+  for (const [options, outcome] of [
+    [['--start', '2020-01-01T10:00:00Z'], /^missed|^failed/m],
+    [['--start', '2032-01-02T10:00:00Z', '--end', '2032-01-02T09:00:00Z'], /^failed\n {2}invalid_booking: /m],
+    [['--user', 'bad user'], /^failed\n {2}invalid_booking: .*user/m],
+  ] as const) {
+    const failing = command('pay', '--state', state, ...options);
+    expect([await failing.exited, failing.output()]).toEqual([1, expect.stringMatching(outcome)]);
+  }
+  await expect.poll(stack.output).toMatch(/booking\.failed .*bookingId [^ ]+: \S/);
   await expect.poll(stack.output).toContain('booking.waiting  userId demo-user, bookingId booking-1');
 
   const token = command('ops', 'token', 'demo-user', '--local', '--state', state);
@@ -80,7 +89,7 @@ test('refuses a second start on the same state, but not a start after SIGKILL', 
 
 test.each([
   ['start', ['--google', 'real'], '--client'],
-  ['start', ['--port', 'many'], 'is no port'],
+  ['start', ['--port', 'many'], 'a whole number from 0 to 65534'],
   ['start', ['--unknown'], "Unknown option '--unknown'"],
   ['pay', ['--state', '/nowhere'], 'npm start'],
   ['ops', ['token'], '--local'],
