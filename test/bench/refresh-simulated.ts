@@ -140,6 +140,7 @@ export async function fill(
     calendarId: 'primary',
     ...(await seal('somebody')),
     accessTokenExpiresAt: now + 900,
+    schemaVersion: 1,
     tokenVersion: 7,
     lastUsedAt: now,
     lastRefreshedAt: now - 2700,
