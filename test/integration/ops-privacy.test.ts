@@ -167,7 +167,15 @@ describe('the data of a user', () => {
     const crash = async () => Promise.reject(new Error('crashed'));
     const crashing = { ...records, deleteBooking: crash };
     const operator = { by: 'test', now: Math.floor(Date.now() / 1000) };
-    await expect(eraseUser(target, crashing, user, operator, () => {})).rejects.toThrow('crashed');
+    const erasing = eraseUser(
+      target,
+      crashing,
+      user,
+      operator,
+      () => {},
+      async () => {},
+    );
+    await expect(erasing).rejects.toThrow('crashed');
     expect(personalIn(await everyItem())).not.toEqual([]);
     const grants = on.stack.google?.control.grants().map(({ email }) => email);
     expect(grants).toEqual(expect.not.arrayContaining([ben]));

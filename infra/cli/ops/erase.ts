@@ -1,10 +1,10 @@
 /** `ops erase`: removes a user, and what is stored about them, but the payments. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { erased, type Operator } from '../../../functions/bookings/operator-changes.ts';
 import type { Booking } from '../../../shared/booking/booking.ts';
 import { type PaymentFacts, standingOf } from '../../../shared/booking/payment.ts';
 import { erasedConnection } from '../../../shared/connection/connection.ts';
 import type { RevocationOutcome } from '../../../shared/connection/revocation.ts';
+import { systemSleep } from '../../../shared/lib/clock.ts';
 import { routes } from '../../../shared/lib/names.ts';
 import type { Records } from './records.ts';
 import type { Target } from './target.ts';
@@ -38,6 +38,7 @@ export async function eraseUser(
   userId: string,
   operator: Operator,
   says: (line: string) => void,
+  sleep = systemSleep,
 ): Promise<{ revocation: RevocationOutcome | 'none'; deleted: number; kept: KeptPayment[] }> {
   const revocation = await endConnection(target, records, userId);
   await markErased(records, userId, operator);
