@@ -15,11 +15,10 @@ import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { eventSource } from '../shared/lib/names.ts';
-
-/** The header with the key that authenticates us to the receiver. */
-const eventsKeyHeader = 'X-Api-Key';
+import { eventsKeyHeader } from './operator-reference.ts';
 
 export interface EventsDelivery {
+  readonly url: string;
   /** The queue of events that could not be delivered within a day, or that the receiver refused. */
   readonly undelivered: Queue;
   readonly keySecretArn: string;
@@ -99,5 +98,5 @@ export function deliverEvents(scope: Construct, bus: IEventBus, url: string): Ev
     ],
   });
 
-  return { undelivered, keySecretArn: key.secretArn, connectionName: connection.connectionName };
+  return { url, undelivered, keySecretArn: key.secretArn, connectionName: connection.connectionName };
 }

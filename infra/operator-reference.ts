@@ -20,11 +20,15 @@ export const outputReference = {
   QueueUrl: 'The queue of bookings',
   DeadLettersUrl: 'Its dead-letter queue',
   DomainTarget: 'With domainName: what its record points to, where the zone is not in Route 53',
+  EventsUrl: 'With eventsUrl: where events are posted',
   EventsKeySecret: 'With eventsUrl: secret with the key that each posted event carries',
   EventsConnectionName: 'With eventsUrl: the connection that a new key is written to',
   UndeliveredEventsUrl: 'With eventsUrl: the queue of events that were not delivered',
 };
 export type OutputName = keyof typeof outputReference;
+
+/** The header with the key that authenticates us to the receiver of events. */
+export const eventsKeyHeader = 'X-Api-Key';
 
 /** Seconds after which a due booking must have been tried. */
 export const longestDueSeconds = 300;

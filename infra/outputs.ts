@@ -27,6 +27,7 @@ export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
     DeadLettersUrl: deadLetters.queueUrl,
     ...(eventsDelivery
       ? {
+          EventsUrl: eventsDelivery.url,
           EventsKeySecret: eventsDelivery.keySecretArn,
           EventsConnectionName: eventsDelivery.connectionName,
           UndeliveredEventsUrl: eventsDelivery.undelivered.queueUrl,

@@ -22,6 +22,7 @@ import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts'
 import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
 import { openTarget, type Target } from './ops/target.ts';
 import { signingKeys, tokenFor } from './ops/token.ts';
+import { eventsKey, post, receiveUndelivered } from './ops/undelivered.ts';
 import { countWebhooks } from './ops/webhooks.ts';
 
 const help = `Finds and repairs bookings, payments and users.
@@ -37,6 +38,7 @@ Ask
   user <id>                the connection of a user, and the bookings ahead
   list failed|missed|waiting|orphaned|due
   webhooks                 verified, ignored and rejected ones of the last 7 days, with the reasons
+  undelivered              events that the receiver at eventsUrl did not take
   dead-letters             messages that could not be processed
 
 Do: hands over to the service, which does it; the timeline of the booking says who asked
@@ -45,6 +47,7 @@ Do: hands over to the service, which does it; the timeline of the booking says w
   restore <booking>        creates an event again that its owner has deleted, or that came too late
   release <user>           tries all bookings that wait for this user's connection
   dead-letters --redrive   back into the queue
+  undelivered --post       once more to the receiver
 
 People: what is stored about a user
   export <user>            all of it as JSON, without tokens: --out <file> for a file that only you can read
@@ -77,6 +80,7 @@ type Options = {
   link: boolean;
   'signing-keys': boolean;
   redrive: boolean;
+  post: boolean;
   user?: string | undefined;
   out?: string | undefined;
   yes: boolean;
@@ -97,6 +101,7 @@ const commands: Record<string, { argument?: string; most?: number; run: Command 
   restore: { argument: 'the id of a booking', run: (context, id) => change(context, id, restored) },
   release: { argument: 'the id of a user', run: release },
   webhooks: { run: webhooks },
+  undelivered: { run: undelivered },
   'dead-letters': { run: deadLetters },
   export: { argument: 'the id of a user', run: exportAll },
   erase: { argument: 'the id of a user', run: erase },
@@ -130,6 +135,7 @@ await runCommand(async () => {
       json: { type: 'boolean', default: false },
       limit: { type: 'string', default: '25' },
       redrive: { type: 'boolean', default: false },
+      post: { type: 'boolean', default: false },
       user: { type: 'string' },
       secret: { type: 'string', default: 'token-encryption' },
       now: { type: 'boolean', default: false },
@@ -296,6 +302,26 @@ async function deadLetters({ target, limit, options }: Context): Promise<Answer>
   return {
     text: `${table(['sent', 'message', 'about'], rows, 'No dead letters.')}${rows.length > 0 ? `\n\n${next}` : ''}`,
     json: found.map(({ id, about, since }) => ({ id, about, sentAt: new Date(since).toISOString() })),
+  };
+}
+
+async function undelivered({ target, limit, options }: Context): Promise<Answer> {
+  const key = options.post ? await eventsKey(target) : undefined;
+  const found: Awaited<ReturnType<typeof receiveUndelivered>> = [];
+  while (found.length < limit) {
+    const events = await receiveUndelivered(target, key ? hidden.move : hidden.show);
+    if (events.length === 0) break;
+    for (const event of events) {
+      if (key) await post(target, event, key);
+      found.push(event);
+    }
+    if (key) console.error(`${found.length} posted`);
+  }
+  const rows = found.map(({ time, type, id, why }) => [time, type, id, why]);
+  const next = key ? 'The receiver has taken them.' : 'When it is repaired: ops undelivered --post';
+  return {
+    text: `${table(['time', 'event', 'id', 'why'], rows, 'No undelivered events.')}${rows.length > 0 ? `\n\n${next}` : ''}`,
+    json: found.map(({ id, type, time, why }) => ({ id, type, time, why })),
   };
 }
 

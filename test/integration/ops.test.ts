@@ -1,61 +1,32 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
-import { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { CreateQueueCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { marshall } from '@aws-sdk/util-dynamodb';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { connectUser, payForBooking } from '../../infra/cli/demo-user.ts';
-import { demoBooking } from '../../infra/cli/payment.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openTarget, type Target } from '../../infra/cli/ops/target.ts';
+import { post, receiveUndelivered } from '../../infra/cli/ops/undelivered.ts';
 import { dynamoDbClient, localCredentials } from '../../infra/local/aws/dynamodb.ts';
-import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { writeStackAddress } from '../../infra/local/state-files.ts';
 import { calendarEventId } from '../../shared/booking/booking.ts';
-import { temporaryDirectory } from '../local-stack/local-assembly.ts';
+import { type OpsStack, startOpsStack } from './ops-stack.ts';
 import { ada, ben } from './world.ts';
 
-let stack: LocalStack;
-let state: string;
+let on: OpsStack;
+let stack: OpsStack['stack'];
 
 beforeAll(async () => {
-  state = temporaryDirectory();
-  stack = await startLocalStack({
-    assembly: inject('assembly'),
-    google: { kind: 'simulator', port: 0 },
-    schedules: false,
-    stateDir: state,
-  });
-  const { url, googleUrl, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, secretNames, endpoints, outputs });
+  on = await startOpsStack();
+  ({ stack } = on);
 });
-afterAll(() => stack?.close());
+afterAll(() => on?.stack.close());
 
-type Ran = { code: number; text: string };
-
-/** Runs the command as npm would. */
-function ops(...args: string[]): Promise<Ran> {
-  const command = join(import.meta.dirname, '..', '..', 'infra', 'cli', 'ops.ts');
-  return new Promise((resolve) => {
-    execFile(process.execPath, [command, ...args, '--local', '--state', state], (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code) : 0, text: stdout + stderr }),
-    );
-  });
-}
-async function json<T>(...args: string[]): Promise<T> {
-  return JSON.parse((await ops(...args, '--json')).text);
-}
+const ops = (...args: string[]) => on.ops(...args);
+const json = <T>(...args: string[]) => on.json<T>(...args);
+const becomes = (id: string, status: string) => on.becomes(id, status);
+const connect = (userId: string, account?: string) => on.connect(userId, account);
+const pay = (userId: string, bookingId: string, more?: object) => on.pay(userId, bookingId, more);
 type Story = {
   booking: { status: string; problems: { code: string }[]; timeline: { what: string; by?: string }[] };
-};
-const statusOf = async (id: string) => (await json<Story>('booking', id)).booking.status;
-const becomes = (id: string, status: string) =>
-  expect.poll(() => statusOf(id), { timeout: 20_000 }).toBe(status);
-
-let links = 0;
-const connect = (userId: string, account = ada) =>
-  connectUser(stack, { userId, account, now: Date.now() + 1000 * links++ });
-const pay = (userId: string, bookingId: string, more: object = {}) => {
-  const now = Date.now();
-  return payForBooking(stack, { ...demoBooking(userId, bookingId, now), ...more }, { now, newId: bookingId });
 };
 
 describe('a customer paid, and there is no event', () => {
@@ -194,6 +165,85 @@ describe('dead letters', () => {
       .toContain('Moved back');
     expect((await ops('dead-letters')).text).toContain('No dead letters.');
   }, 60_000);
+});
+
+describe('undelivered events', () => {
+  let receiver: Server;
+  let received: { body: unknown; key: unknown }[];
+  let status: number;
+  let target: Target;
+  let QueueUrl: string;
+  beforeAll(async () => {
+    receiver = createServer(async (request, response) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk);
+      received.push({
+        body: JSON.parse(Buffer.concat(chunks).toString()),
+        key: request.headers['x-api-key'],
+      });
+      response.writeHead(status).end();
+    });
+    await new Promise<void>((listening) => receiver.listen(0, '127.0.0.1', listening));
+    const local = await openTarget({ local: true, state: on.state });
+    ({ QueueUrl = '' } = await local.sqs.send(new CreateQueueCommand({ QueueName: 'undelivered' })));
+    const { port } = receiver.address() as AddressInfo;
+    const outputs: Record<string, string> = {
+      UndeliveredEventsUrl: QueueUrl,
+      EventsUrl: `http://127.0.0.1:${port}/events`,
+    };
+    target = { ...local, output: (name) => outputs[name] ?? local.output(name) };
+  });
+  afterAll(() => new Promise((closed) => receiver.close(closed)));
+
+  const detail = {
+    id: 'booking.scheduled:b:1-1.1',
+    type: 'booking.scheduled',
+    time: '2026-11-23T08:00:00Z',
+    userId: 'ada',
+  };
+  const sendBack = (body: object) =>
+    target.sqs.send(
+      new SendMessageCommand({
+        QueueUrl,
+        MessageBody: JSON.stringify(body),
+        MessageAttributes: { ERROR_CODE: { DataType: 'String', StringValue: 'SDK_CLIENT_ERROR' } },
+      }),
+    );
+
+  test('are shown with their error, posted with the key, and deleted when they are taken', async () => {
+    await sendBack({ source: 'leadscalendar.google-calendar', detail });
+    received = [];
+    status = 503;
+    const [event] = await receiveUndelivered(target, 0);
+    expect(event).toMatchObject({ id: detail.id, type: detail.type, why: 'SDK_CLIENT_ERROR' });
+    if (!event) return;
+    await expect(post(target, event, 'the key')).rejects.toThrow(/answers 503 .* stays in the queue/);
+    status = 200;
+    const [again] = await receiveUndelivered(target, 0);
+    expect(again?.id).toBe(detail.id);
+    if (again) await post(target, again, 'the key');
+    expect(received).toEqual([
+      { body: detail, key: 'the key' },
+      { body: detail, key: 'the key' },
+    ]);
+    expect(await receiveUndelivered(target, 0)).toEqual([]);
+  });
+
+  test('what is no event of this service is shown, and not posted', async () => {
+    await sendBack({ hello: 'world' });
+    received = [];
+    const [event] = await receiveUndelivered(target, 0);
+    expect(event?.type).toBe('not an event of this service');
+    if (event) await expect(post(target, event, 'the key')).rejects.toThrow('look at it in SQS');
+    expect(received).toEqual([]);
+  });
+
+  test('a stack without eventsUrl says so', async () => {
+    expect(await ops('undelivered')).toMatchObject({
+      code: 1,
+      text: expect.stringContaining('UndeliveredEventsUrl'),
+    });
+  });
 });
 
 describe('doctor', () => {

@@ -94,7 +94,7 @@ export function consoleApp(target: Target, clock = () => Math.floor(Date.now() /
     const sent = Buffer.from(new URLSearchParams(await c.req.text()).get('token') ?? '');
     const expected = Buffer.from(formToken);
     const isOwn = sent.length === expected.length && timingSafeEqual(sent, expected);
-    if (!isOwn || (origin !== undefined && origin !== `http://${c.req.header('host')}`))
+    if (!isOwn || origin !== `http://${c.req.header('host')}`)
       return refuse(
         c,
         403,
