@@ -37,13 +37,18 @@ import type { SyncDeps } from './sync-booking.ts';
 
 /** Runs an action in the user's calendar. Each way it can go ends in an outcome. */
 
-type Reading = { isSlotContested: boolean; validUntil: number; ownDeletions: OwnDeletions };
+type Reading = {
+  isSlotContested: boolean;
+  validUntil: number;
+  ownDeletions: OwnDeletions;
+  seenEvents: Set<string>;
+};
 
 /** Gets a token and runs the action. Undefined where the snapshot may not be valid any more. */
 export async function runAction(
   deps: SyncDeps,
   decision: Extract<Decision, { do: Action }>,
-  { isSlotContested, validUntil, ownDeletions }: Reading,
+  { isSlotContested, validUntil, ownDeletions, seenEvents }: Reading,
 ): Promise<Outcome | undefined> {
   const { do: action, wanted, connection } = decision;
   const isCheck = action === 'check' && !isOpen(decision.booking.nextRun);
@@ -60,6 +65,7 @@ export async function runAction(
       hasOpenWrite: false,
       hasWritten: false,
       ownDeletions,
+      seenEvents,
     };
     const cleaned = await deleteOthers(deps, session, booking, action);
     if ('hindered' in cleaned) return isCheck ? checkLater(booking, deps.clock()) : cleaned.hindered;

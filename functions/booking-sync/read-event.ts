@@ -14,7 +14,7 @@ import {
   readCalendar,
 } from '../../shared/google/calendar.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
-import { eventNotFound, isConfirmed, isWindowOpen } from './doubt.ts';
+import { eventNotFound, isConfirmed, isWindowOpen, withoutFirstRead } from './doubt.ts';
 import { withMayHaveMoved, withNotFound, withoutNotFound } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import { ask, mayHaveDeleted, recordFailure, type Session, withOpenWrite } from './session.ts';
@@ -53,7 +53,10 @@ export async function readEvent(
 ): Promise<EventRead> {
   const { calendarId, eventId } = place;
   const found = await ask(deps, session, (token) => getEvent(deps.calendar, token, calendarId, eventId));
-  if (found.ok && found.value.status !== 'cancelled') return { is: 'found', calendarId, event: found.value };
+  if (found.ok && found.value.status !== 'cancelled') {
+    session.seenEvents.add(eventId);
+    return { is: 'found', calendarId, event: found.value };
+  }
   const open = found.ok ? undefined : await openUnlessGone(deps, session, booking, place, found.failure);
   if (open) return open;
   // An id that Google has never shown as an event can have been moved nowhere.
@@ -75,8 +78,10 @@ async function openUnlessGone(
   failure: CalendarFailure,
 ): Promise<EventRead | undefined> {
   if (!isMissing(failure)) return openAfter(deps, session, booking, failure);
-  if (!isConfirmed(booking, place.eventId, deps.clock()))
-    return { is: 'open', outcome: notFound(deps, session, booking, place) };
+  // A round that was lost may have read it since the miss on record.
+  const known = session.seenEvents.has(place.eventId) ? withoutFirstRead(booking) : booking;
+  if (!isConfirmed(known, place.eventId, deps.clock()))
+    return { is: 'open', outcome: notFound(deps, session, known, place) };
   const hindered = await calendarFailure(deps, session, place.calendarId);
   return hindered && openAfter(deps, session, booking, hindered);
 }

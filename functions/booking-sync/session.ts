@@ -40,6 +40,8 @@ export type Session = {
   hasWritten: boolean;
   /** Deletions that were requested while this message was processed. */
   ownDeletions: OwnDeletions;
+  /** Ids of events that were read while this message was processed: an older read that missed one says nothing. */
+  seenEvents: Set<string>;
 };
 
 /** What a refused call is followed by: the first two are tried here and now. */

@@ -52,6 +52,7 @@ type Run = {
   isSuspected: boolean;
   republish: Republish;
   ownDeletions: OwnDeletions;
+  seenEvents: Set<string>;
   /** Bookings that were recorded. */
   recorded: Set<string>;
 };
@@ -72,6 +73,7 @@ export async function syncBooking(
     isSuspected: false,
     republish: 'no',
     ownDeletions: new Map(),
+    seenEvents: new Set(),
     recorded: new Set(),
   };
   for (let round = 0; round < maxRounds; round++) {
@@ -156,7 +158,7 @@ async function syncOnce(
   validUntil: number,
 ): Promise<boolean> {
   const { random } = deps;
-  const { isSlotContested, ownDeletions } = run;
+  const { isSlotContested, ownDeletions, seenEvents } = run;
   // Published before Google is called: what follows may fail and be tried again without this payment.
   const orphans = newlyOrphaned(stored, booking, deps.clock());
   if (orphans.length > 0) await deps.bus.publish(...orphans);
@@ -164,7 +166,7 @@ async function syncOnce(
   const decision = run.isSuspected && mayCreateUnrecorded(stored, decided) ? recorded(booking) : decided;
   const isAction = decision.do !== 'record';
   const outcome = isAction
-    ? await runAction(deps, decision, { isSlotContested, validUntil, ownDeletions })
+    ? await runAction(deps, decision, { isSlotContested, validUntil, ownDeletions, seenEvents })
     : decision;
   // An expired snapshot records and publishes nothing: another worker may have deleted the event.
   if (!outcome || deps.clock() > validUntil) {

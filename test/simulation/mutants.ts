@@ -332,6 +332,12 @@ export const mutants: Mutant[] = [
     to: '',
   },
   {
+    name: 'an event that a lost round has read is given up after an older miss',
+    file: 'functions/booking-sync/read-event.ts',
+    from: 'session.seenEvents.has(place.eventId) ? withoutFirstRead(booking) : booking;',
+    to: 'booking;',
+  },
+  {
     name: 'a repetition that could not be published is on record',
     file: 'functions/booking-sync/sync-booking.ts',
     from: 'if (!concluded.isNews) return conclude(stored, left, { wanted, now: deps.clock() }).booking;',
