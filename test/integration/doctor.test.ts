@@ -136,7 +136,7 @@ describe('the alarms of a deployed stack', () => {
 
 describe('the metrics of a deployed stack', () => {
   it.each<[number | undefined, RegExp]>([
-    [undefined, /^failure: booking-reconcile and token-refresh did not run in 24 hours/],
+    [undefined, /^failure: booking-reconcile did not run in 1 h, token-refresh did not run in 25 h/],
     [12, /^pass: booking-reconcile ran 12 times/],
   ])('a stopped schedule is found: %#', async (runs, expected) => {
     metricsOf(() => runs);

@@ -65,23 +65,28 @@ export async function checkWebhooks(target: Target, now: number): Promise<Result
   );
 }
 
-/** Metrics that each run of a scheduled function ends with. */
-const runsOf: [name: string, metric: MetricName][] = [
-  ['booking-reconcile', 'BookingsRequeued'],
-  ['token-refresh', 'RefreshSweepFailures'],
+/** Metrics that each run of a scheduled function ends with, and the hours in which one must have ended. */
+const runsOf: [name: string, metric: MetricName, hours: number][] = [
+  ['booking-reconcile', 'BookingsRequeued', 1],
+  ['token-refresh', 'RefreshSweepFailures', 25],
 ];
 
 export async function checkSchedules({ metrics, aws }: Target, now: number): Promise<Result> {
-  const window = { from: now - day, to: now, period: hour };
+  const window = { from: now - 25 * hour, to: now, period: hour };
   const runs = await metrics(
     runsOf.map(([, name]) => ({ name, statistic: 'SampleCount' })),
     window,
   );
-  const counts = runsOf.map(([name], index) => ({ name, count: total(runs[index]) }));
-  const stopped = counts.filter(({ count }) => count === 0).map(({ name }) => name);
+  const counts = runsOf.map(([name, , hours], index) => ({
+    name,
+    count: total(runs[index]),
+    isStopped: total(runs[index]?.slice(-hours)) === 0,
+    hours,
+  }));
+  const stopped = counts.filter(({ isStopped }) => isStopped);
   if (stopped.length === 0)
-    return pass(`${counts.map(({ name, count }) => `${name} ran ${count} times`).join(', ')} in 24 hours`);
-  const says = `${stopped.join(' and ')} did not run in 24 hours`;
+    return pass(`${counts.map(({ name, count }) => `${name} ran ${count} times`).join(', ')} in 25 hours`);
+  const says = stopped.map(({ name, hours }) => `${name} did not run in ${hours} h`).join(', ');
   return aws
     ? failure(`${says}: docs/runbooks/schedule-stopped.md`)
     : warning(`${says}: the local stack has just started.`);

@@ -1,5 +1,6 @@
 /** `ops doctor`: every precondition of a deployment, one line each, with what to do. */
 
+import { setTimeout } from 'node:timers/promises';
 import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
 import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
@@ -22,6 +23,8 @@ import type { Records } from './records.ts';
 import { keyOutputs, secretText, type Target } from './target.ts';
 
 type Finding = Result & { check: string };
+
+const checkSeconds = 15;
 
 /** Runs every check. One that throws is a failure, and hides no other. */
 export async function examine(target: Target, records: Records, now: number): Promise<Finding[]> {
@@ -50,12 +53,18 @@ export async function examine(target: Target, records: Records, now: number): Pr
   return Promise.all(
     checks.map(async ([check, run]) => {
       try {
-        return { check, ...(await run()) };
+        return { check, ...(await inTime(run())) };
       } catch (error) {
         return { check, ...unfinished(error as Error) };
       }
     }),
   );
+}
+
+/** A service that does not answer must not hold up the other checks. */
+async function inTime(checking: Promise<Result>): Promise<Result> {
+  const late = failure(`No answer within ${checkSeconds} seconds: is the network or the service down?`);
+  return Promise.race([checking, setTimeout(checkSeconds * 1000, late, { ref: false })]);
 }
 
 /** A check that the operator may not run says nothing of the deployment. */
