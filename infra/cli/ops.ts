@@ -89,22 +89,24 @@ type Context = { target: Target; records: Records; now: number; limit: number; o
 /** Answers undefined where it has written its answer itself. */
 type Command = (context: Context, argument: string, second?: string) => Promise<Answer | undefined>;
 
+const aUser = 'the id of a user';
+
 /** `argument`: what a command needs after its name; `most`: how much it takes there. */
 const commands: Record<string, { argument?: string; most?: number; run: Command }> = {
   doctor: { run: doctor },
   find: { argument: 'a text', run: find },
   booking: { argument: 'the id of a booking', run: showBooking },
   payment: { argument: 'the id of a payment', run: showPayment },
-  user: { argument: 'the id of a user', run: showUser },
+  user: { argument: aUser, run: showUser },
   list: { argument: [...attentions, 'due'].join(', '), run: listBookings },
   retry: { argument: 'the id of a booking', run: (context, id) => change(context, id, retried) },
   restore: { argument: 'the id of a booking', run: (context, id) => change(context, id, restored) },
-  release: { argument: 'the id of a user', run: release },
+  release: { argument: aUser, run: release },
   webhooks: { run: webhooks },
   undelivered: { run: undelivered },
   'dead-letters': { run: deadLetters },
-  export: { argument: 'the id of a user', run: exportAll },
-  erase: { argument: 'the id of a user', run: erase },
+  export: { argument: aUser, run: exportAll },
+  erase: { argument: aUser, run: erase },
   keys: { argument: 'list, rotate or retire <id>', most: 2, run: keys },
   token: { most: 1, run: token },
   env: { run: async ({ target }) => ({ text: shellVariables(target), json: target.outputs }) },
@@ -169,6 +171,8 @@ function commandOf(name: string, given: string[]): Command {
   }
   const { argument, most = argument ? 1 : 0 } = command;
   if (argument && given.length === 0) throw new Error(`ops ${name} needs ${argument}.`);
+  if (argument === aUser && !isIdentifier(given[0]))
+    throw new Error(`"${given[0]}" can be the id of no user: 1 to 128 characters of A-Z a-z 0-9 _ . : @ -`);
   if (given.length > most) throw new Error(`ops ${name} takes no "${given[most]}".`);
   return command.run;
 }
@@ -196,7 +200,7 @@ async function doctor({ target, records, now }: Context): Promise<Answer> {
 
 async function find({ records }: Context, text: string): Promise<Answer> {
   const found = await findAll(records, text);
-  const none = `Nothing has the id or address "${text}". A charge or session: see its payment intent (pi_…) at Stripe. Was the webhook delivered? ops dead-letters`;
+  const none = `Nothing has the id or address "${text}". A charge or session: see its payment intent (pi_…) at Stripe. Was its webhook accepted? ops webhooks`;
   const rows = found.map(({ what, id, says }) => [what, id, says]);
   return { text: table(['what', 'id', 'found'], rows, none), json: found, failed: found.length === 0 };
 }

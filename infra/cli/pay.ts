@@ -86,11 +86,11 @@ async function showOutcome(state: string, bookingId: string, receipt: Receipt): 
     // What a payment names by an unusable id is recorded under the payment's own.
     const booking = (await bookings.get(bookingId)) ?? (await bookings.get(receipt.payment_id));
     const isOpen = !booking || booking.status === 'pending' || !(receipt.payment_id in booking.payments);
-    if (booking && !isOpen) return printOutcome(booking, target.googleUrl);
+    if (booking && !isOpen) return printOutcome(booking, target.googleUrl, where(state));
     if (Date.now() > outcomeAt) {
       const [problem] = booking?.problems ?? [];
       console.log(
-        `No outcome yet${problem ? `: ${problem.message}` : ''}. See: npm run ops -- booking ${bookingId} --local`,
+        `No outcome yet${problem ? `: ${problem.message}` : ''}. See: npm run ops -- booking ${bookingId} ${where(state)}`,
       );
       process.exitCode = 1;
       return;
@@ -99,12 +99,15 @@ async function showOutcome(state: string, bookingId: string, receipt: Receipt): 
   }
 }
 
-function printOutcome(booking: Booking, googleUrl: string | undefined): void {
+/** How another command names this local stack. */
+const where = (state: string): string => (state === defaultStateDir ? '--local' : `--local --state ${state}`);
+
+function printOutcome(booking: Booking, googleUrl: string | undefined, stack: string): void {
   const { bookingId, status, appointment, problems } = booking;
   console.log(`${status}${problems.map(({ code, message }) => `\n  ${code}: ${message}`).join('')}`);
   const isGood = status === 'scheduled' || status === 'held' || status === 'waiting_for_connection';
   if (!isGood) process.exitCode = 1;
   if (status === 'scheduled' && appointment && googleUrl)
     console.log(`The calendar: ${googleUrl}/calendar?date=${toIso(appointment.startsAt).slice(0, 10)}`);
-  else console.log(`Its story: npm run ops -- booking ${bookingId} --local`);
+  else console.log(`Its story: npm run ops -- booking ${bookingId} ${stack}`);
 }

@@ -100,8 +100,10 @@ function addLine(line: string, { queries, window, found }: Found): void {
   const read = v.safeParse(loggedMetric, parseJson(line));
   if (!read.success) return;
   const { _aws, ...fields } = read.output;
-  const at = _aws.Timestamp / 1000;
-  if (at < window.from || at >= window.to) return;
+  const second = Math.floor(_aws.Timestamp / 1000);
+  if (second < window.from || second > window.to) return;
+  // What was recorded in the second of the question counts, in the last part.
+  const at = Math.min(second, window.to - 1);
   const [{ Dimensions, Metrics }] = _aws.CloudWatchMetrics;
   const names = Dimensions[0].filter((name) => name !== 'stack');
   queries.forEach(({ name, dimensions = {} }, index) => {

@@ -41,7 +41,7 @@ export function asText(sections: Section[]): string {
     .map(({ heading, fields: named = [], lines = [] }) => {
       const width = Math.max(...named.map(([name]) => name.length));
       const rows = named.map(([name, value]) => `${name.padEnd(width)}  ${visible(value)}`);
-      return [heading, ...[...rows, ...lines.map(visible)].map((line) => `  ${line}`)].join('\n');
+      return [visible(heading), ...[...rows, ...lines.map(visible)].map((line) => `  ${line}`)].join('\n');
     })
     .join('\n\n');
 }

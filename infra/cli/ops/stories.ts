@@ -146,7 +146,7 @@ export function paymentStory(
     return [
       {
         heading: `Payment ${paymentId}`,
-        lines: ['No record of it. Was its webhook delivered? See it at the provider, then: ops dead-letters'],
+        lines: ['No record of it. Was its webhook accepted? See it at the provider, and: ops webhooks'],
       },
     ];
   }
