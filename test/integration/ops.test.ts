@@ -229,7 +229,7 @@ describe('undelivered events', () => {
     expect(await receiveUndelivered(target, 0)).toEqual([]);
   });
 
-  test('what is no event of this service is shown, and not posted', async () => {
+  test('a message that is no event of this service is shown, and not posted', async () => {
     await sendBack({ hello: 'world' });
     received = [];
     const [event] = await receiveUndelivered(target, 0);
