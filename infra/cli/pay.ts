@@ -100,7 +100,9 @@ async function showOutcome(state: string, bookingId: string, receipt: Receipt): 
 }
 
 /** How another command names this local stack. */
-const where = (state: string): string => (state === defaultStateDir ? '--local' : `--local --state ${state}`);
+function where(state: string): string {
+  return state === defaultStateDir ? '--local' : `--local --state ${state}`;
+}
 
 function printOutcome(booking: Booking, googleUrl: string | undefined, stack: string): void {
   const { bookingId, status, appointment, problems } = booking;
