@@ -140,7 +140,7 @@ export const stackConfig = v.strictObject({
     v.optional(whole(1, 256), 4),
   ),
   keepBookingsDays: option(
-    'Days for which a booking is kept, with its payments: after the end of its appointment or its last change, whichever is later.',
+    'Days for which a booking is kept, with its payments: after the later of the end of its appointment and its last change.',
     v.optional(whole(90, 3650), 400),
   ),
   calendarAccess: option(

@@ -26,10 +26,7 @@ interface DashboardProps {
 }
 
 /** What operators look at first: the alarms, the service level, and what comes in and goes out. Named after the stack. */
-export function dashboard(
-  scope: Construct,
-  { alarms, functions, queue, deadLetters }: DashboardProps,
-): Dashboard {
+export function dashboard(scope: Construct, { alarms, functions, queue, deadLetters }: DashboardProps): void {
   const own = ownMetrics(scope);
   const period = Duration.minutes(5);
   const day = Duration.days(1);
@@ -114,5 +111,4 @@ export function dashboard(
       graph('Errors for the operator', [own('OperatorError', period), own('UnknownOAuthError', period)]),
     ),
   );
-  return board;
 }

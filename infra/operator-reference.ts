@@ -98,7 +98,7 @@ export const alarmReference = {
 } satisfies Record<string, { means: string; remedy: string }>;
 export type AlarmName = keyof typeof alarmReference;
 
-/** The page for whoever gets the alarm. */
+/** The page for the operator who gets the alarm. */
 export function runbookOf(name: AlarmName): string {
   return `docs/runbooks/${name.replace(/(?!^)[A-Z]/g, '-$&').toLowerCase()}.md`;
 }

@@ -36,15 +36,15 @@ async function requeueShard(
 ): Promise<{ requeued: number; oldest: number }> {
   const now = deps.clock();
   let requeued = 0;
-  let oldest = 0;
+  let first: number | undefined;
   let cursor: Cursor | undefined;
   do {
     const page = await deps.bookings.listDue(shard, now, pageSize, cursor);
-    for (const { syncDueAt = now } of page.bookings) oldest = Math.max(oldest, now - syncDueAt);
+    first ??= page.bookings[0]?.syncDueAt;
     requeued += await requeue(deps.queue, page.bookings);
     cursor = page.cursor;
   } while (cursor && deps.timeLeft());
-  return { requeued, oldest };
+  return { requeued, oldest: now - (first ?? now) };
 }
 
 async function requeue(queue: BookingQueue, bookings: BookingRef[]): Promise<number> {

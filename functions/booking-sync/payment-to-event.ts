@@ -1,14 +1,15 @@
 import type { Booking } from '../../shared/booking/booking.ts';
 import { mainPayment, paymentOf } from '../../shared/booking/booking-payments.ts';
+import { textOfStatus } from '../../shared/booking/status.ts';
 
 /** What a timeline says of a booking that was scheduled before, or that waited for a person. */
 const notMeasured = new Set([
   'scheduled',
-  'waiting for a connection',
-  'conflict',
-  'cancelled',
-  'missed',
   'failed',
+  textOfStatus.waiting_for_connection,
+  textOfStatus.conflict,
+  textOfStatus.cancelled,
+  textOfStatus.missed,
 ]);
 
 /**

@@ -7,7 +7,7 @@ import { splitMac, verifyMac } from '../../shared/crypto/payment-mac.ts';
 import { hasCode } from '../../shared/lib/app-error.ts';
 import { reportOperatorError } from '../../shared/lib/observability.ts';
 import { requireReadable } from '../../shared/lib/schema.ts';
-import { anyObject, isJsonObject, parseJson, redactedMessages } from '../../shared/lib/schemas.ts';
+import { anyObject, isJsonObject, redactedMessages } from '../../shared/lib/schemas.ts';
 import type { ReadMessage } from './process-batch.ts';
 
 export type VerifyDeps = {
@@ -23,20 +23,16 @@ export type VerifyDeps = {
 export function verifiedMessages({ messageKeys, tokenKeys }: VerifyDeps): ReadMessage {
   return async (body) => {
     const { message: text, mac } = splitMac(body);
-    if (!isPayment(text)) return parseBookingMessage(text);
+    const message: unknown = JSON.parse(text);
+    if (!isJsonObject(message) || message.type !== 'payment') return validMessage(message);
     const verifying = withSecret(messageKeys, ['payment_message_invalid'], (keys) =>
       verifyMac(keys, text, mac),
     );
     // Sync needs the token keys next: read together, the two secrets cost a new environment one wait.
     const [verified] = await Promise.allSettled([verifying, tokenKeys.get()]);
     if (verified.status === 'rejected') throw reported(verified.reason);
-    return parseBookingMessage(text);
+    return validMessage(message);
   };
-}
-
-function isPayment(text: string): boolean {
-  const message = parseJson(text);
-  return isJsonObject(message) && message.type === 'payment';
 }
 
 function reported(error: unknown): unknown {
@@ -135,7 +131,10 @@ const schema = v.variant('type', [
  * Errors: `schema_version_unsupported`.
  */
 export function parseBookingMessage(body: string): BookingMessage {
-  const message: unknown = JSON.parse(body);
+  return validMessage(JSON.parse(body));
+}
+
+function validMessage(message: unknown): BookingMessage {
   if (isJsonObject(message) && typeof message.schemaVersion === 'number')
     requireReadable('message', message.schemaVersion);
   const parsed = v.safeParse(schema, message, redactedMessages);

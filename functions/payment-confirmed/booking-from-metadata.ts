@@ -1,6 +1,5 @@
 import { type AppointmentFields, parseAppointment } from '../../shared/booking/appointment.ts';
 import type { Appointment } from '../../shared/booking/booking.ts';
-
 import { paymentTextsOf } from '../../shared/booking/payment-texts.ts';
 import type { BookingFromPayment } from '../../shared/booking/queue.ts';
 import type { Problem } from '../../shared/lib/app-error.ts';

@@ -3,7 +3,6 @@ import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 import { restored, retried } from '../../functions/bookings/operator-changes.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
-import { type Attention, attentions } from '../../shared/booking/store.ts';
 import type { RevocationOutcome } from '../../shared/connection/revocation.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { isIdentifier } from '../../shared/lib/schemas.ts';
@@ -11,18 +10,18 @@ import { defaultStateDir } from '../local/state-files.ts';
 import { nearestTo } from '../nearest.ts';
 import { runCommand } from './command.ts';
 import { changeBooking, known, releaseUser } from './ops/changes.ts';
-import { receive, redrive } from './ops/dead-letters.ts';
+import { type DeadLetter, receive, redrive } from './ops/dead-letters.ts';
 import { examine } from './ops/doctor.ts';
 import { eraseUser, type KeptPayment, surveyOf } from './ops/erase.ts';
 import { exportUser } from './ops/export.ts';
 import { findAll } from './ops/find.ts';
 import { addKey, listKeys, openKeys, removeKey } from './ops/keys.ts';
 import { asText, table } from './ops/print.ts';
-import { type Listed, type Records, readAll, recordsOf } from './ops/records.ts';
+import { listKinds, listOf, type Records, readAll, readPayment, recordsOf } from './ops/records.ts';
 import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
 import { openTarget, type Target } from './ops/target.ts';
 import { signingKeys, tokenFor } from './ops/token.ts';
-import { eventsKey, post, receiveUndelivered } from './ops/undelivered.ts';
+import { eventsKey, post, receiveUndelivered, type Undelivered } from './ops/undelivered.ts';
 import { countWebhooks } from './ops/webhooks.ts';
 
 const help = `Finds and repairs bookings, payments and users.
@@ -98,7 +97,7 @@ const commands: Record<string, { argument?: string; most?: number; run: Command 
   booking: { argument: 'the id of a booking', run: showBooking },
   payment: { argument: 'the id of a payment', run: showPayment },
   user: { argument: aUser, run: showUser },
-  list: { argument: [...attentions, 'due'].join(', '), run: listBookings },
+  list: { argument: listKinds.join(', '), run: listBookings },
   retry: { argument: 'the id of a booking', run: (context, id) => change(context, id, retried) },
   restore: { argument: 'the id of a booking', run: (context, id) => change(context, id, restored) },
   release: { argument: aUser, run: release },
@@ -124,7 +123,7 @@ const revocations: Record<RevocationOutcome | 'none', string> = {
   none: 'There was no grant to revoke.',
 };
 
-/** Seconds for which a dead letter is hidden from others while it is shown, and while it is moved. */
+/** Seconds for which a message is hidden from others while it is shown, and while it is moved. */
 const hidden = { show: 5, move: 60 };
 
 await runCommand(async () => {
@@ -215,9 +214,7 @@ async function showBooking({ records }: Context, id: string): Promise<Answer> {
 }
 
 async function showPayment({ records }: Context, id: string): Promise<Answer> {
-  const pointer = await records.pointer(id);
-  // A payment that names no usable booking is recorded under its own id.
-  const booking = await records.bookings.get(pointer?.bookingId ?? id);
+  const { pointer, booking } = await readPayment(records, id);
   const story = asText(paymentStory(id, pointer, booking));
   const more = booking ? `\n\nIts booking: ops booking ${booking.bookingId}` : '';
   const json = {
@@ -243,16 +240,14 @@ async function showUser({ records, now, limit }: Context, userId: string): Promi
   };
 }
 
-async function listBookings(context: Context, kind: string): Promise<Answer> {
-  const { records, now, limit } = context;
-  const kinds: string[] = [...attentions, 'due'];
-  if (!kinds.includes(kind)) {
+async function listBookings({ records, now, limit }: Context, name: string): Promise<Answer> {
+  const kind = listKinds.find((one) => one === name);
+  if (!kind) {
     throw new Error(
-      `There is no list "${kind}": did you mean ${nearestTo(kind, kinds)}? There are ${kinds.join(', ')}.`,
+      `There is no list "${name}": did you mean ${nearestTo(name, listKinds)}? There are ${listKinds.join(', ')}.`,
     );
   }
-  const listed: Listed[] =
-    kind === 'due' ? await records.due(now, limit) : await records.attention(kind as Attention, limit);
+  const listed = await listOf(records, kind, now, limit);
   const found = await readAll(records, listed);
   const rows = found.map(({ booking, at }) => [
     toIso(at),
@@ -287,18 +282,29 @@ async function release(context: Context, userId: string): Promise<Answer> {
   return { text: `Handed over: all bookings of ${userId} that wait are tried now.`, json: { userId } };
 }
 
+/** Messages of a queue, some at a time, until there are no more or enough. `act` is done with each, and counted. */
+async function takeAll<Message>(
+  take: (hide: number) => Promise<Message[]>,
+  limit: number,
+  handle: { act: (message: Message) => Promise<void>; done: string } | undefined,
+): Promise<Message[]> {
+  const found: Message[] = [];
+  while (found.length < limit) {
+    const messages = await take(handle ? hidden.move : hidden.show);
+    if (messages.length === 0) break;
+    for (const message of messages) {
+      await handle?.act(message);
+      found.push(message);
+    }
+    if (handle) console.error(`${found.length} ${handle.done}`);
+  }
+  return found;
+}
+
 async function deadLetters({ target, limit, options }: Context): Promise<Answer> {
   const isMoving = options.redrive;
-  const found = [];
-  while (found.length < limit) {
-    const letters = await receive(target, isMoving ? hidden.move : hidden.show);
-    if (letters.length === 0) break;
-    for (const letter of letters) {
-      if (isMoving) await redrive(target, letter);
-      found.push(letter);
-    }
-    if (isMoving) console.error(`${found.length} moved`);
-  }
+  const move = { act: (letter: DeadLetter) => redrive(target, letter), done: 'moved' };
+  const found = await takeAll((hide) => receive(target, hide), limit, isMoving ? move : undefined);
   const rows = found.map(({ id, about, since }) => [new Date(since).toISOString(), id, about]);
   const next = isMoving
     ? 'Moved back into the queue.'
@@ -311,16 +317,8 @@ async function deadLetters({ target, limit, options }: Context): Promise<Answer>
 
 async function undelivered({ target, limit, options }: Context): Promise<Answer> {
   const key = options.post ? await eventsKey(target) : undefined;
-  const found: Awaited<ReturnType<typeof receiveUndelivered>> = [];
-  while (found.length < limit) {
-    const events = await receiveUndelivered(target, key ? hidden.move : hidden.show);
-    if (events.length === 0) break;
-    for (const event of events) {
-      if (key) await post(target, event, key);
-      found.push(event);
-    }
-    if (key) console.error(`${found.length} posted`);
-  }
+  const posting = key && { act: (event: Undelivered) => post(target, event, key), done: 'posted' };
+  const found = await takeAll((hide) => receiveUndelivered(target, hide), limit, posting || undefined);
   const rows = found.map(({ time, type, id, why }) => [time, type, id, why]);
   const next = key ? 'The receiver has taken them.' : 'When it is repaired: ops undelivered --post';
   return {

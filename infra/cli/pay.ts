@@ -75,7 +75,7 @@ await runCommand(async () => {
   if (url === stack.url) await showOutcome(values.state, booking.booking_id, JSON.parse(body) as Receipt);
 });
 
-type Receipt = { payment_id: string; booking_id?: string };
+type Receipt = { payment_id: string };
 
 /** Waits until the payment has an outcome, and says what became of it. The exit code is 1 where it is not good. */
 async function showOutcome(state: string, bookingId: string, receipt: Receipt): Promise<void> {

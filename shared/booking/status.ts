@@ -218,7 +218,7 @@ function timelineOf(
 }
 
 /** What the timeline says of a status that is new. */
-const textOfStatus: Partial<Record<BookingStatus, string>> = {
+export const textOfStatus: Partial<Record<BookingStatus, string>> = {
   held: 'held',
   declared: 'slot released',
   waiting_for_connection: 'waiting for a connection',

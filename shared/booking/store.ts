@@ -251,7 +251,7 @@ export function toBooking(item: Record<string, AttributeValue>): Booking {
   return { ...booking, nextRun: { ...nextRun, at: syncDueAt } };
 }
 
-/** The end of the appointment or the last change, whichever is later (epoch seconds). */
+/** The later of the end of the appointment and the last change (epoch seconds). */
 function lastInstant({ appointment, updatedAt }: Booking): number {
   return Math.max(Math.ceil(appointment?.endsAt ?? 0), Math.floor(Date.parse(updatedAt) / 1000));
 }

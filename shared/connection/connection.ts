@@ -76,7 +76,7 @@ export type DisconnectedConnection = ConnectionBase & {
 };
 
 /** Every field of a connection that this release knows. */
-const knownFields: Record<keyof GrantedConnection | keyof DisconnectedConnection, true> = {
+export const knownFields: Record<keyof GrantedConnection | keyof DisconnectedConnection, true> = {
   schemaVersion: true,
   userId: true,
   tokenVersion: true,

@@ -30,12 +30,7 @@ import {
 } from '../../shared/booking/queue.ts';
 import { conclude } from '../../shared/booking/status.ts';
 import { bookingStore, snapshotLoader, toBooking } from '../../shared/booking/store.ts';
-import {
-  type Connection,
-  type DisconnectedConnection,
-  type GrantedConnection,
-  unknownFields,
-} from '../../shared/connection/connection.ts';
+import { type Connection, knownFields, unknownFields } from '../../shared/connection/connection.ts';
 import { connectionStore, toConnection } from '../../shared/connection/store.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { decryptState, type OAuthState } from '../../shared/crypto/oauth-state.ts';
@@ -279,44 +274,7 @@ it.each<[string, string[], object[]]>([
     ],
     [sample('pointer'), sample('tombstone')],
   ],
-  [
-    'connection',
-    fieldsOf<keyof GrantedConnection | keyof DisconnectedConnection>({
-      schemaVersion: true,
-      userId: true,
-      tokenVersion: true,
-      keyId: true,
-      refreshAt: true,
-      refreshShard: true,
-      refreshFailures: true,
-      leaseUntil: true,
-      formerCalendars: true,
-      choices: true,
-      usedLinks: true,
-      revocation: true,
-      updatedAt: true,
-      status: true,
-      reason: true,
-      googleSub: true,
-      email: true,
-      scopes: true,
-      calendarId: true,
-      timeZone: true,
-      tokens: true,
-      accessTokenExpiresAt: true,
-      calendarPausedUntil: true,
-      lastUsedAt: true,
-      lastRefreshedAt: true,
-      connectedAt: true,
-      accountChangedAt: true,
-      disconnectedAt: true,
-      hashedCalendars: true,
-      erasedAt: true,
-      erasedBy: true,
-      expiresAt: true,
-    }),
-    connections,
-  ],
+  ['connection', fieldsOf(knownFields), connections],
   [
     'event on record',
     fieldsOf<keyof EventSnapshot>({

@@ -2,10 +2,9 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { html } from 'hono/html';
 import { restored, retried } from '../../../functions/bookings/operator-changes.ts';
-import { attentions } from '../../../shared/booking/store.ts';
 import { changeBooking, releaseUser } from '../ops/changes.ts';
 import { findAll } from '../ops/find.ts';
-import { recordsOf } from '../ops/records.ts';
+import { listKinds, recordsOf } from '../ops/records.ts';
 import type { Target } from '../ops/target.ts';
 import { type Html, layout, pageHeaders } from './layout.ts';
 import {
@@ -22,7 +21,6 @@ import { icon, styleSheet } from './style.ts';
 
 const changes = { retry: retried, restore: restored };
 const isChange = (name: string): name is keyof typeof changes => Object.hasOwn(changes, name);
-const lists = [...attentions, 'due'] as const;
 
 /**
  * The pages of the console, with the operator's credentials behind them: so it answers only to this machine's own
@@ -70,7 +68,7 @@ export function consoleApp(target: Target, clock = () => Math.floor(Date.now() /
   app.get('/', (c) => show(c, overview(place())));
   app.get('/doctor', (c) => show(c, doctor(place())));
   app.get('/list/:kind', (c) => {
-    const kind = lists.find((one) => one === c.req.param('kind'));
+    const kind = listKinds.find((one) => one === c.req.param('kind'));
     return kind ? show(c, listPage(place(), kind)) : refuse(c, 404, 'There is no such list.');
   });
   app.get('/find', async (c) => {

@@ -1,5 +1,6 @@
 import { html } from 'hono/html';
 import type { Booking } from '../../../shared/booking/booking.ts';
+import { total } from '../ops/metrics.ts';
 import type { Html } from './layout.ts';
 
 /** Charts as SVG, each with the same facts as text beside it. */
@@ -72,7 +73,7 @@ export type Series = { name: string; values: (number | undefined)[] };
 /** Bars for each part of a time, stacked in the order given, with their values as a table. */
 export function barChart(title: string, labels: string[], series: Series[]): Html {
   const [width, height, base] = [420, 120, 96];
-  const totals = labels.map((_, part) => sum(series.map(({ values }) => values[part])));
+  const totals = labels.map((_, part) => total(series.map(({ values }) => values[part])));
   const most = Math.max(1, ...totals);
   const step = width / labels.length;
   const bars = labels.map((_, part) => {
@@ -94,12 +95,8 @@ export function barChart(title: string, labels: string[], series: Series[]): Htm
   return html`<h3 class="quiet">${title}</h3>
     <svg role="img" aria-label="${title}: at most ${most}" viewBox="0 0 ${width} ${height}">
       <line class="axis" x1="0" x2="${width}" y1="${base}" y2="${base}"/>${bars}${edges}</svg>
-    <ul class="keys">${series.map(({ name, values }, index) => html`<li class="key-${index}"><b>${sum(values)}</b> ${name}</li>`)}</ul>
+    <ul class="keys">${series.map(({ name, values }, index) => html`<li class="key-${index}"><b>${total(values)}</b> ${name}</li>`)}</ul>
     <details><summary>As a table</summary><div class="scroll" tabindex="0" role="group" aria-label="${title}"><table>
       <thead><tr><td></td>${series.map(({ name }) => html`<th scope="col">${name}</th>`)}</tr></thead>
       <tbody>${labels.map(row)}</tbody></table></div></details>`;
-}
-
-function sum(values: (number | undefined)[]): number {
-  return values.reduce<number>((total, value) => total + (value ?? 0), 0);
 }

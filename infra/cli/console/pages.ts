@@ -1,20 +1,18 @@
-import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import { html } from 'hono/html';
-import { rejections } from '../../../functions/payment-confirmed/accept-webhook.ts';
-import { providers } from '../../../functions/payment-confirmed/providers.ts';
 import { type Booking, bookingStatuses } from '../../../shared/booking/booking.ts';
-import { type Attention, attentions } from '../../../shared/booking/store.ts';
+import { attentions } from '../../../shared/booking/store.ts';
 import { toIso } from '../../../shared/lib/clock.ts';
-import { longestDueSeconds, secretPositions, serviceLevel } from '../../operator-reference.ts';
-import { ignoredWebhooks } from '../../reference.ts';
+import { longestDueSeconds, serviceLevel } from '../../operator-reference.ts';
 import { known } from '../ops/changes.ts';
-import { examine } from '../ops/doctor.ts';
+import { countDeadLetters } from '../ops/dead-letters.ts';
+import { examine, type Finding } from '../ops/doctor.ts';
 import type { Found } from '../ops/find.ts';
-import type { MetricQuery } from '../ops/metrics.ts';
+import { type MetricQuery, total } from '../ops/metrics.ts';
 import type { Section } from '../ops/print.ts';
-import { type Records, readAll } from '../ops/records.ts';
+import { type ListKind, listOf, type Records, readAll, readPayment } from '../ops/records.ts';
 import { actionsOf, bookingStory, type PossibleAction, paymentStory, userStory } from '../ops/stories.ts';
 import type { Target } from '../ops/target.ts';
+import { webhookKinds } from '../ops/webhooks.ts';
 import { barChart, passed, type Series, timelineChart } from './charts.ts';
 import { bookingLink, type Html, sectionHtml, statusText, tableHtml, userLink } from './layout.ts';
 
@@ -23,7 +21,8 @@ import { bookingLink, type Html, sectionHtml, statusText, tableHtml, userLink } 
 export type Place = {
   target: Target;
   records: Records;
-  now: number /** Proves that a form is of this console. */;
+  now: number;
+  /** Proves that a form is of this console. */
   formToken: string;
 };
 type Page = { title: string; content: Html };
@@ -34,10 +33,11 @@ const day = 86_400;
 
 export async function overview(place: Place): Promise<Page> {
   const { target, records, now } = place;
-  const [due, letters, findings, ...lists] = await Promise.all([
+  const [due, letters, findings, drawn, ...lists] = await Promise.all([
     records.due(now, listed + 1),
-    deadLetters(target),
+    countDeadLetters(target),
     examine(target, records, now),
+    charts(place),
     ...attentions.map((kind) => records.attention(kind, listed + 1)),
   ]);
   const worst = Math.max(0, ...due.map(({ at }) => now - at));
@@ -59,59 +59,23 @@ export async function overview(place: Place): Promise<Page> {
     <section><h2>Bookings that need a person</h2><dl>${facts.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></section>
     <section><h2>Doctor</h2>${warnings.length === 0 ? html`<p class="pass">All ${findings.length} checks pass.</p>` : findingsTable(warnings)}<p><a href="/doctor">All checks</a></p></section>
     </div>
-    ${await charts(place)}`;
+    ${drawn}`;
   return { title: 'Overview', content };
-}
-
-async function deadLetters({ sqs, output }: Target): Promise<number> {
-  const { Attributes = {} } = await sqs.send(
-    new GetQueueAttributesCommand({
-      QueueUrl: output('DeadLettersUrl'),
-      AttributeNames: ['ApproximateNumberOfMessages'],
-    }),
-  );
-  return Number(Attributes.ApproximateNumberOfMessages ?? 0);
 }
 
 type Graph = { name: string; queries: MetricQuery[] };
 
-const webhookGraphs: Graph[] = [
-  {
-    name: 'verified',
-    queries: providers.flatMap(({ name: provider }) =>
-      secretPositions.map((secret) => ({
-        name: 'WebhookVerified',
-        dimensions: { provider, secret },
-        statistic: 'Sum',
-      })),
-    ),
-  },
-  {
-    name: 'ignored',
-    queries: Object.keys(ignoredWebhooks).map((reason) => ({
-      name: 'WebhookIgnored',
-      dimensions: { reason },
-      statistic: 'Sum',
-    })),
-  },
-  {
-    name: 'rejected',
-    queries: providers.flatMap(({ name: provider }) =>
-      rejections.map((code) => ({
-        name: 'WebhookRejected',
-        dimensions: { provider, code },
-        statistic: 'Sum',
-      })),
-    ),
-  },
-];
+const ofOutcome = (name: 'verified' | 'ignored' | 'rejected'): Graph => ({
+  name,
+  queries: webhookKinds.filter(({ as }) => as.outcome === name).map(({ query }) => query),
+});
 const ofStatus = (name: string, statuses: string[]): Graph => ({
   name,
   queries: statuses.map((status) => ({ name: 'BookingSynced', dimensions: { status }, statistic: 'Sum' })),
 });
 const good = ['scheduled', 'held', 'cancelled', 'declared'];
 const bad = ['failed', 'missed'];
-const outcomeGraphs: Graph[] = [
+const outcomes: Graph[] = [
   ofStatus('scheduled, held, cancelled', good),
   ofStatus(
     'waiting',
@@ -119,12 +83,21 @@ const outcomeGraphs: Graph[] = [
   ),
   ofStatus('failed, missed', bad),
 ];
-const delayGraphs: Graph[] = [
-  { name: 'paid bookings', queries: [{ name: 'PaymentToEvent', statistic: 'SampleCount' }] },
-  {
-    name: `within ${serviceLevel.milliseconds / 1000} s`,
-    queries: [{ name: 'PaymentToEvent', statistic: `TC(:${serviceLevel.milliseconds})` }],
-  },
+const paid: Graph = {
+  name: 'paid bookings',
+  queries: [{ name: 'PaymentToEvent', statistic: 'SampleCount' }],
+};
+const paidInTime: Graph = {
+  name: `within ${serviceLevel.milliseconds / 1000} s`,
+  queries: [{ name: 'PaymentToEvent', statistic: `TC(:${serviceLevel.milliseconds})` }],
+};
+const graphs = [
+  ofOutcome('verified'),
+  ofOutcome('ignored'),
+  ofOutcome('rejected'),
+  paid,
+  paidInTime,
+  ...outcomes,
 ];
 
 /** What is left of `all` without `some`. */
@@ -137,48 +110,47 @@ function rest(name: string, all: Series, some: Series): Series {
 
 /** Webhooks, outcomes and delay over a day and a week. */
 async function charts({ target, now }: Place): Promise<Html> {
-  const graphs = [...webhookGraphs, ...outcomeGraphs, ...delayGraphs];
-  const queries = graphs.flatMap((graph) => graph.queries);
-  const windows = [
-    { title: '24 hours', parts: 24, period: 3600 },
-    { title: '7 days', parts: 7, period: day },
-  ];
-  const shown = await Promise.all(
-    windows.map(async ({ title, parts, period }) => {
-      // Whole hours and days, so that CloudWatch answers with as many parts.
-      const to = Math.ceil(now / period) * period;
-      const from = to - parts * period;
-      const series = await target.metrics(queries, { from, to, period });
-      let next = 0;
-      const valuesOf = ({ queries: { length } }: Graph): (number | undefined)[] => {
-        const own = series.slice(next, next + length);
-        next += length;
-        return Array.from({ length: parts }, (_, part) => sumOrNone(own.map((values) => values[part])));
-      };
-      const named = (list: Graph[]) => list.map((graph) => ({ name: graph.name, values: valuesOf(graph) }));
-      const labels = Array.from({ length: parts }, (_, part) =>
-        toIso(from + part * period).slice(...(period === day ? ([5, 10] as const) : ([11, 16] as const))),
-      );
-      const [[verified, ignored, rejected], outcomes, [all, inTime]] = [
-        named(webhookGraphs),
-        named(outcomeGraphs),
-        named(delayGraphs),
-      ] as [[Series, Series, Series], Series[], [Series, Series]];
-      return html`<section><h2>${title} (UTC)</h2>
-        ${barChart('Webhooks', labels, [rest('used', verified, ignored), ignored, rejected])}
-        ${barChart('Outcomes of bookings', labels, outcomes)}
-        ${barChart('From payment to event', labels, [inTime, rest('later', all, inTime)])}</section>`;
-    }),
+  const hours = chartsOf(target, now, { title: '24 hours', parts: 24, period: 3600, label: [11, 16] });
+  const days = chartsOf(target, now, { title: '7 days', parts: 7, period: day, label: [5, 10] });
+  return html`<div class="columns">${await Promise.all([hours, days])}</div>`;
+}
+
+/** `parts` of `period` seconds, each named by that part of its start. */
+type Span = { title: string; parts: number; period: number; label: [from: number, to: number] };
+
+async function chartsOf(
+  { metrics }: Target,
+  now: number,
+  { title, parts, period, label }: Span,
+): Promise<Html> {
+  // Whole hours and days, so that CloudWatch answers with as many parts.
+  const to = Math.ceil(now / period) * period;
+  const from = to - parts * period;
+  const labels = Array.from({ length: parts }, (_, part) => toIso(from + part * period).slice(...label));
+  const series = await metrics(
+    graphs.flatMap(({ queries }) => queries),
+    { from, to, period },
   );
-  return html`<div class="columns">${shown}</div>`;
+  const drawn = graphs.map(({ name, queries }): Series => {
+    const own = series.splice(0, queries.length);
+    return { name, values: labels.map((_, part) => sumOrNone(own.map((values) => values[part]))) };
+  });
+  const [verified, ignored, rejected, all, inTime, ...ofBookings] = drawn as [
+    Series,
+    Series,
+    Series,
+    Series,
+    Series,
+  ];
+  return html`<section><h2>${title} (UTC)</h2>
+    ${barChart('Webhooks', labels, [rest('used', verified, ignored), ignored, rejected])}
+    ${barChart('Outcomes of bookings', labels, ofBookings)}
+    ${barChart('From payment to event', labels, [inTime, rest('later', all, inTime)])}</section>`;
 }
 
 function sumOrNone(values: (number | undefined)[]): number | undefined {
-  const known = values.filter((value) => value !== undefined);
-  return known.length === 0 ? undefined : known.reduce((sum, value) => sum + value, 0);
+  return values.every((value) => value === undefined) ? undefined : total(values);
 }
-
-type Finding = Awaited<ReturnType<typeof examine>>[number];
 
 function findingsTable(findings: Finding[]): Html {
   return tableHtml(
@@ -196,12 +168,9 @@ export async function doctor({ target, records, now }: Place): Promise<Page> {
   };
 }
 
-export async function listPage({ records, now }: Place, kind: Attention | 'due'): Promise<Page> {
+export async function listPage({ records, now }: Place, kind: ListKind): Promise<Page> {
   const most = 100;
-  const found = await readAll(
-    records,
-    kind === 'due' ? await records.due(now, most) : await records.attention(kind, most),
-  );
+  const found = await readAll(records, await listOf(records, kind, now, most));
   const rows = found.map(({ booking, at }) => [
     toIso(at),
     bookingLink(booking.bookingId),
@@ -274,8 +243,7 @@ function timelineTable(timeline: Booking['timeline']): Html {
 }
 
 export async function paymentPage({ records }: Place, id: string): Promise<Page> {
-  const pointer = await records.pointer(id);
-  const booking = await records.bookings.get(pointer?.bookingId ?? id);
+  const { pointer, booking } = await readPayment(records, id);
   return { title: `Payment ${id}`, content: html`${paymentStory(id, pointer, booking).map(sectionHtml)}` };
 }
 

@@ -8,7 +8,7 @@ import type { Target } from './target.ts';
 
 type Place = { target: Target; records: Records; now: number };
 
-/** The booking `id`. Throws where there is none, with a hint. */
+/** The booking `id`. Throws with a hint where it does not exist. */
 export async function known({ bookings, pointer }: Records, id: string): Promise<Booking> {
   const booking = await bookings.get(id);
   if (booking) return booking;

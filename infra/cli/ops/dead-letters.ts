@@ -1,6 +1,7 @@
 /** The dead-letter queue of bookings: what is in it, and back to the queue. */
 import {
   DeleteMessageCommand,
+  GetQueueAttributesCommand,
   type Message,
   ReceiveMessageCommand,
   SendMessageCommand,
@@ -17,7 +18,7 @@ const shape = v.object({
   booking: v.optional(v.object({ bookingId: v.string() })),
 });
 
-type DeadLetter = { id: string; about: string; since: number; message: Message };
+export type DeadLetter = { id: string; about: string; since: number; message: Message };
 
 /**
  * Messages of the dead-letter queue, hidden from others for `hide` seconds. Empty where there are no more: SQS answers a
@@ -38,6 +39,17 @@ export async function receive({ sqs, output }: Target, hide: number): Promise<De
     since: Number(message.Attributes?.SentTimestamp ?? 0),
     message,
   }));
+}
+
+/** About how many messages are in the dead-letter queue. */
+export async function countDeadLetters({ sqs, output }: Target): Promise<number> {
+  const { Attributes = {} } = await sqs.send(
+    new GetQueueAttributesCommand({
+      QueueUrl: output('DeadLettersUrl'),
+      AttributeNames: ['ApproximateNumberOfMessages'],
+    }),
+  );
+  return Number(Attributes.ApproximateNumberOfMessages ?? 0);
 }
 
 /** What a message is about, without its contents. */

@@ -1,7 +1,6 @@
 /** Checks of `ops doctor` that ask Stripe, CloudWatch, SNS and Lambda. */
 import { type CloudWatchClient, type MetricAlarm, paginateDescribeAlarms } from '@aws-sdk/client-cloudwatch';
 import { GetAccountSettingsCommand, type LambdaClient } from '@aws-sdk/client-lambda';
-import { GetSecretValueCommand } from '@aws-sdk/client-secrets-manager';
 import { paginateListSubscriptionsByTopic, type SNSClient } from '@aws-sdk/client-sns';
 import Stripe from 'stripe';
 import { objectParsers } from '../../../functions/payment-confirmed/stripe/object-parsers.ts';
@@ -10,18 +9,16 @@ import type { MetricName } from '../../../shared/lib/observability.ts';
 import { serviceLevel } from '../../operator-reference.ts';
 import { failure, pass, type Result, warning } from './finding.ts';
 import { total } from './metrics.ts';
-import type { Target } from './target.ts';
+import { secretText, type Target } from './target.ts';
 import { countWebhooks } from './webhooks.ts';
 
 const hour = 3600;
 const day = 24 * hour;
 
 /** The endpoint at Stripe, where a key is stored that may read it. */
-export async function checkStripe({ secrets, output, aws }: Target, host?: URL): Promise<Result> {
-  const { SecretString = '' } = await secrets.send(
-    new GetSecretValueCommand({ SecretId: output('WebhookSigningSecret') }),
-  );
-  const [key] = parseWebhookSecrets(SecretString).stripeApiKey ?? [];
+export async function checkStripe(target: Target, host?: URL): Promise<Result> {
+  const { output, aws } = target;
+  const [key] = parseWebhookSecrets(await secretText(target, 'WebhookSigningSecret')).stripeApiKey ?? [];
   if (!key) return pass('no API key is stored: its endpoint is not checked');
   if (!aws && !host) return pass('the local stack asks Stripe nothing');
   const at = host && { host: host.hostname, port: host.port, protocol: host.protocol.slice(0, -1) as 'http' };
@@ -113,9 +110,15 @@ export async function checkServiceLevel({ metrics }: Target, now: number): Promi
 export function checksOfAws({ aws }: Target): [check: string, run: () => Promise<Result>][] {
   if (!aws) return [];
   const { stackName, cloudWatch, sns, lambda } = aws;
+  // Two checks look at the alarms, which are read once.
+  let reading: Promise<MetricAlarm[]> | undefined;
+  const alarms = () => {
+    reading ??= alarmsOf(cloudWatch, stackName);
+    return reading;
+  };
   return [
-    ['alarms', () => checkAlarms(cloudWatch, stackName)],
-    ['alarm e-mail', () => checkSubscription(cloudWatch, sns, stackName)],
+    ['alarms', async () => checkAlarms(await alarms())],
+    ['alarm e-mail', async () => checkSubscription(await alarms(), sns)],
     ['Lambda quota', () => checkQuota(lambda)],
   ];
 }
@@ -127,19 +130,13 @@ async function alarmsOf(client: CloudWatchClient, stackName: string): Promise<Me
   return alarms;
 }
 
-async function checkAlarms(client: CloudWatchClient, stackName: string): Promise<Result> {
-  const alarms = await alarmsOf(client, stackName);
+function checkAlarms(alarms: MetricAlarm[]): Result {
   const ringing = alarms.filter(({ StateValue }) => StateValue === 'ALARM');
   if (ringing.length === 0) return pass(`none of ${alarms.length} rings`);
   return failure(ringing.map(({ AlarmDescription }) => AlarmDescription).join(' '));
 }
 
-async function checkSubscription(
-  client: CloudWatchClient,
-  sns: SNSClient,
-  stackName: string,
-): Promise<Result> {
-  const [alarm] = await alarmsOf(client, stackName);
+async function checkSubscription([alarm]: MetricAlarm[], sns: SNSClient): Promise<Result> {
   const [topic] = alarm?.AlarmActions ?? [];
   if (!topic) return warning('No one gets the alarms: set the option alarmEmail.');
   const pages = paginateListSubscriptionsByTopic({ client: sns }, { TopicArn: topic });

@@ -1,7 +1,6 @@
 /** `ops doctor`: every precondition of a deployment, one line each, with what to do. */
 
 import { setTimeout } from 'node:timers/promises';
-import { GetQueueAttributesCommand } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
 import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
 import { parseKeys } from '../../../shared/crypto/keys.ts';
@@ -11,6 +10,7 @@ import { type KeyPurpose, routes } from '../../../shared/lib/names.ts';
 import { setLogSink } from '../../../shared/lib/observability.ts';
 import { parseJson } from '../../../shared/lib/schemas.ts';
 import { longestDueSeconds } from '../../operator-reference.ts';
+import { countDeadLetters } from './dead-letters.ts';
 import {
   checkSchedules,
   checkServiceLevel,
@@ -22,7 +22,7 @@ import { failure, pass, type Result, warning } from './finding.ts';
 import type { Records } from './records.ts';
 import { keyOutputs, secretText, type Target } from './target.ts';
 
-type Finding = Result & { check: string };
+export type Finding = Result & { check: string };
 
 const checkSeconds = 15;
 
@@ -135,14 +135,8 @@ async function checkGoogleClient(target: Target): Promise<Result> {
   }
 }
 
-async function checkDeadLetters({ sqs, output }: Target): Promise<Result> {
-  const { Attributes = {} } = await sqs.send(
-    new GetQueueAttributesCommand({
-      QueueUrl: output('DeadLettersUrl'),
-      AttributeNames: ['ApproximateNumberOfMessages'],
-    }),
-  );
-  const count = Number(Attributes.ApproximateNumberOfMessages ?? 0);
+async function checkDeadLetters(target: Target): Promise<Result> {
+  const count = await countDeadLetters(target);
   return count === 0 ? pass('none') : failure(`${count}: ops dead-letters shows them`);
 }
 

@@ -5,6 +5,7 @@ import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts
 import {
   type Attention,
   attentionKey,
+  attentions,
   type BookingStore,
   bookingStore,
   type ListPosition,
@@ -16,7 +17,7 @@ import { indexes } from '../../../shared/lib/names.ts';
 import type { Target } from './target.ts';
 
 /** A booking that an index names, and since when. */
-export type Listed = { bookingId: string; at: number };
+type Listed = { bookingId: string; at: number };
 
 export type Records = {
   bookings: BookingStore;
@@ -150,6 +151,24 @@ async function ofAllShards(indexShards: number, limit: number, page: Page): Prom
     return found;
   });
   return (await Promise.all(all)).flat();
+}
+
+/** The lists of bookings that an operator may ask for. */
+export const listKinds = [...attentions, 'due'] as const;
+export type ListKind = (typeof listKinds)[number];
+
+/** The first `limit` bookings of a list. */
+export function listOf(records: Records, kind: ListKind, now: number, limit: number): Promise<Listed[]> {
+  return kind === 'due' ? records.due(now, limit) : records.attention(kind, limit);
+}
+
+/** What is known of a payment, and its booking. One that names no usable booking is recorded under its own id. */
+export async function readPayment(
+  records: Records,
+  id: string,
+): Promise<{ pointer: PaymentPointer | undefined; booking: Booking | undefined }> {
+  const pointer = await records.pointer(id);
+  return { pointer, booking: await records.bookings.get(pointer?.bookingId ?? id) };
 }
 
 /** Bookings that are read side by side. */

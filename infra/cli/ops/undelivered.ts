@@ -1,15 +1,21 @@
 /** Events that the receiver at `eventsUrl` did not take: what they are, and once more to the receiver. */
-import { GetSecretValueCommand } from '@aws-sdk/client-secrets-manager';
 import { DeleteMessageCommand, ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import * as v from 'valibot';
 import { parseJson } from '../../../shared/lib/schemas.ts';
 import { eventsKeyHeader } from '../../operator-reference.ts';
-import type { Target } from './target.ts';
+import { secretText, type Target } from './target.ts';
 
 const envelope = v.object({ detail: v.looseObject({ id: v.string(), type: v.string(), time: v.string() }) });
 
 /** `why`: what EventBridge says of its last try. */
-type Undelivered = { id: string; type: string; time: string; why: string; body: string; receipt: string };
+export type Undelivered = {
+  id: string;
+  type: string;
+  time: string;
+  why: string;
+  body: string;
+  receipt: string;
+};
 
 /** Some of the events in the queue, hidden from others for `hide` seconds. Empty where there are no more. */
 export async function receiveUndelivered({ sqs, output }: Target, hide: number): Promise<Undelivered[]> {
@@ -53,9 +59,6 @@ export async function post(target: Target, { body, receipt, id }: Undelivered, k
 }
 
 /** The key that each posted event carries. */
-export async function eventsKey({ secrets, output }: Target): Promise<string> {
-  const { SecretString = '' } = await secrets.send(
-    new GetSecretValueCommand({ SecretId: output('EventsKeySecret') }),
-  );
-  return SecretString;
+export function eventsKey(target: Target): Promise<string> {
+  return secretText(target, 'EventsKeySecret');
 }

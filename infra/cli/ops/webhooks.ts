@@ -14,27 +14,6 @@ type Counted = {
   count: number;
 };
 
-/** Webhooks of the last `days`. Only those that occurred are listed. */
-export async function countWebhooks({ metrics }: Target, now: number, days: number): Promise<Counted[]> {
-  const kinds = [
-    ...providers.flatMap(({ name: provider }) => secretPositions.map((secret) => verified(provider, secret))),
-    ...Object.keys(ignoredWebhooks).map(ignored),
-    ...providers.flatMap(({ name: provider }) => rejections.map((code) => rejected(provider, code))),
-  ];
-  const period = 86_400;
-  const series = await metrics(
-    kinds.map(({ query }) => query),
-    { from: now - days * period, to: now, period },
-  );
-  const counts = new Map<string, Counted>();
-  kinds.forEach(({ as }, index) => {
-    const count = total(series[index]);
-    const key = JSON.stringify(as);
-    if (count > 0) counts.set(key, { ...as, count: count + (counts.get(key)?.count ?? 0) });
-  });
-  return [...counts.values()];
-}
-
 type Kind = { as: Omit<Counted, 'count'>; query: MetricQuery };
 
 const verified = (provider: string, secret: string): Kind => ({
@@ -49,3 +28,26 @@ const rejected = (provider: string, code: string): Kind => ({
   as: { outcome: 'rejected', provider, reason: code },
   query: { name: 'WebhookRejected', dimensions: { provider, code }, statistic: 'Sum' },
 });
+
+/** Every kind of webhook that is counted, with its metric. */
+export const webhookKinds: Kind[] = [
+  ...providers.flatMap(({ name: provider }) => secretPositions.map((secret) => verified(provider, secret))),
+  ...Object.keys(ignoredWebhooks).map(ignored),
+  ...providers.flatMap(({ name: provider }) => rejections.map((code) => rejected(provider, code))),
+];
+
+/** Webhooks of the last `days`. Only those that occurred are listed. */
+export async function countWebhooks({ metrics }: Target, now: number, days: number): Promise<Counted[]> {
+  const period = 86_400;
+  const series = await metrics(
+    webhookKinds.map(({ query }) => query),
+    { from: now - days * period, to: now, period },
+  );
+  const counts = new Map<string, Counted>();
+  webhookKinds.forEach(({ as }, index) => {
+    const count = total(series[index]);
+    const key = JSON.stringify(as);
+    if (count > 0) counts.set(key, { ...as, count: count + (counts.get(key)?.count ?? 0) });
+  });
+  return [...counts.values()];
+}
