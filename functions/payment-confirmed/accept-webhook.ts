@@ -2,7 +2,7 @@ import { withSecret } from '../../shared/aws/secrets.ts';
 import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
 import { AppError, type ErrorCode, hasCode } from '../../shared/lib/app-error.ts';
 import { log, metric } from '../../shared/lib/observability.ts';
-import type { ParsedEvent } from './parse-event.ts';
+import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
 import type { PaymentProvider, Webhook, WebhookDeps } from './payment-provider.ts';
 import { signingSecrets } from './webhook-secrets.ts';
 

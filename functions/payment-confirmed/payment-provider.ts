@@ -2,8 +2,8 @@ import type { CachedSecret } from '../../shared/aws/secrets.ts';
 import type { PaymentQueue } from '../../shared/booking/queue.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { StripeMode } from '../../shared/lib/config.ts';
-import type { ParsedEvent } from './parse-event.ts';
-import type { StripeApi } from './stripe/api.ts';
+import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
+import type { StripeApi } from '../../shared/payments/stripe/api.ts';
 
 /** A request of a provider: the raw body, and its headers in lower case. */
 export type Webhook = { body: Buffer; headers: Record<string, string | undefined> };

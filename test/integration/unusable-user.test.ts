@@ -3,8 +3,8 @@ import { parseBookingMessage } from '../../functions/booking-sync/read-message.t
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { viewBooking } from '../../functions/bookings/view-booking.ts';
 import { parseStandardEvent } from '../../functions/payment-confirmed/standard/events.ts';
-import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
+import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { queuedText } from '../fakes/queue.ts';
 import { intent, session, snapshot } from '../unit/stripe.ts';
 import { startWorld, type World } from './world.ts';

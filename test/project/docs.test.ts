@@ -26,7 +26,7 @@ test('api.md explains every problem code of a booking', () => {
     'shared/booking/appointment.ts',
     'shared/booking/booking-payments.ts',
     'shared/booking/former-account.ts',
-    'functions/payment-confirmed/booking-from-metadata.ts',
+    'shared/payments/booking-from-metadata.ts',
   ]
     .map(read)
     .join('\n');

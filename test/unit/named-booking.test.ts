@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { applyPayment } from '../../functions/booking-sync/apply-payment.ts';
-import { parseBooking, parseSafely } from '../../functions/payment-confirmed/booking-from-metadata.ts';
-import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { parseAppointment } from '../../shared/booking/appointment.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
 import { standingOf } from '../../shared/booking/payment.ts';
+import { parseBooking, parseSafely } from '../../shared/payments/booking-from-metadata.ts';
+import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { logged } from '../support/setup.ts';
 import { created, intent, snapshot } from './stripe.ts';

@@ -1,8 +1,8 @@
 /** Refunds and disputes are compared with the captured amount, in any order and for any version of Stripe's API. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
 import { mergeFacts, type PaymentFacts, standingOf } from '../../shared/booking/payment.ts';
+import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { charge, intent, refund, snapshot } from './stripe.ts';
 
 const generations = {

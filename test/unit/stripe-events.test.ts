@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
-import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
-import { ignoredTypeNames } from '../../functions/payment-confirmed/stripe/ignored-types.ts';
-import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
+import { type FetchObject, parseStripeEvent } from '../../shared/payments/stripe/events.ts';
+import { ignoredTypeNames } from '../../shared/payments/stripe/ignored-types.ts';
+import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
 import { queuedText } from '../fakes/queue.ts';
 import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
 

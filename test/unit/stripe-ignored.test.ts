@@ -1,8 +1,8 @@
 /** Signed events of Stripe that are not a payment for this deployment. */
 import { describe, expect, it } from 'vitest';
-import { type FetchObject, parseStripeEvent } from '../../functions/payment-confirmed/stripe/events.ts';
-import { objectParsers } from '../../functions/payment-confirmed/stripe/object-parsers.ts';
 import type { StripeMode } from '../../shared/lib/config.ts';
+import { type FetchObject, parseStripeEvent } from '../../shared/payments/stripe/events.ts';
+import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
 import { charge, intent, refund, session, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {

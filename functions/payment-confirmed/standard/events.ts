@@ -3,8 +3,8 @@ import type { PaymentFacts } from '../../../shared/booking/payment.ts';
 import { parseJsonBody } from '../../../shared/http/http.ts';
 import { toIso } from '../../../shared/lib/clock.ts';
 import { anyObject, instant } from '../../../shared/lib/schemas.ts';
-import { parseBooking } from '../booking-from-metadata.ts';
-import { type ParsedEvent, parsePart } from '../parse-event.ts';
+import { parseBooking } from '../../../shared/payments/booking-from-metadata.ts';
+import { type ParsedEvent, parsePart } from '../../../shared/payments/parse-event.ts';
 
 const id = v.pipe(
   v.string('It must be text.'),

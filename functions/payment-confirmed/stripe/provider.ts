@@ -1,9 +1,9 @@
 import { withSecret } from '../../../shared/aws/secrets.ts';
 import { AppError, hasCode } from '../../../shared/lib/app-error.ts';
 import { reportOperatorError } from '../../../shared/lib/observability.ts';
+import { fetchStripeObject } from '../../../shared/payments/stripe/api.ts';
+import { parseStripeEvent, type ThinEvent } from '../../../shared/payments/stripe/events.ts';
 import type { PaymentProvider, WebhookDeps } from '../payment-provider.ts';
-import { fetchStripeObject } from './api.ts';
-import { parseStripeEvent, type ThinEvent } from './events.ts';
 import { verifyStripeSignature } from './signature.ts';
 
 /** Stripe, with snapshot events, and with thin ones if the secret has an API key. */

@@ -3,9 +3,9 @@ import { type CloudWatchClient, type MetricAlarm, paginateDescribeAlarms } from 
 import { GetAccountSettingsCommand, type LambdaClient } from '@aws-sdk/client-lambda';
 import { paginateListSubscriptionsByTopic, type SNSClient } from '@aws-sdk/client-sns';
 import Stripe from 'stripe';
-import { objectParsers } from '../../../functions/payment-confirmed/stripe/object-parsers.ts';
 import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
 import type { MetricName } from '../../../shared/lib/observability.ts';
+import { objectParsers } from '../../../shared/payments/stripe/object-parsers.ts';
 import { serviceLevel } from '../../operator-reference.ts';
 import { failure, pass, type Result, warning } from './finding.ts';
 import { total } from './metrics.ts';

@@ -1,10 +1,10 @@
-import { type AppointmentFields, parseAppointment } from '../../shared/booking/appointment.ts';
-import type { Appointment } from '../../shared/booking/booking.ts';
-import { paymentTextsOf } from '../../shared/booking/payment-texts.ts';
-import type { BookingFromPayment } from '../../shared/booking/queue.ts';
-import type { Problem } from '../../shared/lib/app-error.ts';
-import { reportOperatorError } from '../../shared/lib/observability.ts';
-import { isIdentifier } from '../../shared/lib/schemas.ts';
+import { type AppointmentFields, parseAppointment } from '../booking/appointment.ts';
+import type { Appointment } from '../booking/booking.ts';
+import { paymentTextsOf } from '../booking/payment-texts.ts';
+import type { BookingFromPayment } from '../booking/queue.ts';
+import type { Problem } from '../lib/app-error.ts';
+import { reportOperatorError } from '../lib/observability.ts';
+import { isIdentifier } from '../lib/schemas.ts';
 
 /** A provider's names of the fields that differ between providers: problems use them. */
 type FieldNames = { bookingId: string; userId: string; timeZone: string };

@@ -4,7 +4,7 @@ import {
   type PaymentFacts,
   type RefundState,
   withoutUncaptured,
-} from '../../../shared/booking/payment.ts';
+} from '../../booking/payment.ts';
 import { type Ignored, parsePart } from '../parse-event.ts';
 
 /**

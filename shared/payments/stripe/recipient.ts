@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import type { StripeMode } from '../../../shared/lib/config.ts';
+import type { StripeMode } from '../../lib/config.ts';
 import type { Ignored } from '../parse-event.ts';
 
 /** The fields of an event, snapshot or thin, with its mode and account. */

@@ -1,4 +1,4 @@
-import { AppError } from '../../../shared/lib/app-error.ts';
+import { AppError } from '../../lib/app-error.ts';
 import type { ThinEvent } from './events.ts';
 
 /** How Stripe's API is reached. `baseUrl` has no trailing slash. */

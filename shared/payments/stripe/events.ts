@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import { parseJsonBody } from '../../../shared/http/http.ts';
-import { toIso } from '../../../shared/lib/clock.ts';
-import type { StripeMode } from '../../../shared/lib/config.ts';
-import { anyObject, instant } from '../../../shared/lib/schemas.ts';
+import { parseJsonBody } from '../../http/http.ts';
+import { toIso } from '../../lib/clock.ts';
+import type { StripeMode } from '../../lib/config.ts';
+import { anyObject, instant } from '../../lib/schemas.ts';
 import { parseBooking, parseReference } from '../booking-from-metadata.ts';
 import { type ParsedEvent, parsePart } from '../parse-event.ts';
 import { ignoredType } from './ignored-types.ts';

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
-import type { PaymentReported } from '../../shared/booking/queue.ts';
-import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
-import { AppError } from '../../shared/lib/app-error.ts';
-import { redactedMessages } from '../../shared/lib/schemas.ts';
+import type { PaymentReported } from '../booking/queue.ts';
+import type { IgnoredReason } from '../http/api-schemas.ts';
+import { AppError } from '../lib/app-error.ts';
+import { redactedMessages } from '../lib/schemas.ts';
 
 /** A parsed event: payment facts to queue, or a reason to ignore it. */
 export type ParsedEvent = { payment: PaymentReported } | (Ignored & { event: { id: string; type: string } });
