@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { dynamoClient } from '../../shared/aws/dynamo.ts';
-import { bookingQueue } from '../../shared/booking/queue.ts';
+import { bookingQueue, paymentQueue } from '../../shared/booking/queue.ts';
 import { bookingStore, snapshotLoader } from '../../shared/booking/store.ts';
 import { tokenDeps } from '../../shared/connection/token-deps.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
@@ -17,12 +17,14 @@ import { syncBooking } from './sync-booking.ts';
 
 const dynamo = dynamoClient();
 const tables = { bookings: required(env.bookingsTable), connections: required(env.connectionsTable) };
+const messageKeys = keysOf('payment-messages');
 const deps = {
   ...tokenDeps(dynamo),
-  messageKeys: keysOf('payment-messages'),
+  messageKeys,
   readForSync: snapshotLoader(dynamo, tables),
   bookings: bookingStore(dynamo, tables.bookings, storeOptions()),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
+  payments: paymentQueue(required(env.bookingsQueueUrl), messageKeys),
   paymentPolicy: paymentPolicy(),
   conflictPolicy: conflictPolicy(),
   calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },

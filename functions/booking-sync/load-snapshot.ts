@@ -38,8 +38,15 @@ function withoutErased(snapshot: Snapshot): Snapshot {
 
 async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncRequested): Promise<Snapshot> {
   if (message.type === 'sync') return withOwner(deps, await deps.readForSync(message), message.userId);
-  const { paymentId, booking: named } = message;
+  const { booking: named, bookings: several, part } = message;
+  // What is known under the payment's id concerns all its bookings, not the one of this message.
+  const paymentId = part ? undefined : message.paymentId;
+  if (several) {
+    const { bookingIds } = several;
+    return { ...(await deps.readForSync({ paymentId, bookingIds })), payment: message };
+  }
   const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
+  if (first.pointer?.bookings) return { pointer: first.pointer, payment: message };
   const pointer = omitUndefined({ pointer: first.pointer });
   const { bookingId, userId, ...payment } = routeOf(message, first);
   if (bookingId === undefined) return { ...pointer, payment };
@@ -80,12 +87,16 @@ function routeOf(message: PaymentReported, { booking, pointer }: SyncSnapshot): 
   const paid = pointer?.bookingId;
   if (!named) return { ...message, bookingId: paid, userId: pointer?.userId };
   const { bookingId, userId } = named;
-  if (countsForNoUser(named, booking) || (userId !== undefined && isOfOther(booking, userId)))
-    return routeApart(message, named, { booking, paid });
+  if (countsForNoUser(named, booking) || (userId !== undefined && isOfOther(booking, userId))) {
+    const orphan = isOfOther(booking, userId) ? mismatchOf(named) : undefined;
+    return routeApart(message, named, { booking, paid, orphan });
+  }
   if (paid !== undefined && paid !== bookingId)
     return { ...rest, paymentId, bookingId: paid, userId: pointer?.userId };
-  if (named.mustExist && !booking)
-    return { ...rest, paymentId, orphan: { reason: 'booking_unknown', bookingId } };
+  if (named.mustExist && !booking) {
+    const orphan = { reason: 'booking_unknown', bookingId } as const;
+    return message.part ? routeApart(message, named, { orphan }) : { ...rest, paymentId, orphan };
+  }
   return { ...message, bookingId, userId };
 }
 
@@ -97,28 +108,35 @@ function countsForNoUser(
   return unusableUser === true && !(mustExist && !booking);
 }
 
-/** The booking of its own for a payment that names another user than the booking has, or an unusable one. */
+type Orphan = NonNullable<RoutedPayment['orphan']>;
+
+function mismatchOf({ bookingId, userId }: BookingFromPayment): Orphan {
+  return omitUndefined({ reason: 'user_mismatch', bookingId, userId });
+}
+
+/** The booking of its own for a payment that cannot count for the booking that it names. */
 function routeApart(
   message: PaymentReported,
   named: BookingFromPayment,
-  { booking, paid }: { booking: Booking | undefined; paid: string | undefined },
+  {
+    booking,
+    paid,
+    orphan,
+  }: { booking?: Booking | undefined; paid?: string | undefined; orphan?: Orphan | undefined },
 ): Route {
-  const { paymentId } = message;
+  const { paymentId, part } = message;
   const { bookingId, userId, unusableUser, appointment, problems: unusable } = named;
   const user = userId === undefined ? {} : { userId };
-  const orphan = isOfOther(booking, userId)
-    ? { orphan: { reason: 'user_mismatch', bookingId, ...user } as const }
-    : {};
   const target = paid === undefined || paid === bookingId ? paymentId : paid;
   const problems = [
-    ...(unusableUser ? unusable : []),
-    ...(orphan.orphan ? [orphanedProblem({ paymentId, ...orphan.orphan })] : []),
+    ...(unusableUser || part ? unusable : []),
+    ...(orphan ? [orphanedProblem({ paymentId, ...orphan })] : []),
   ];
   // What is known of a payment that counted for the booking goes with it.
   const facts = mergeFacts(booking && paymentOf(booking, paymentId), message.facts);
   const paymentTexts = named.paymentTexts ?? (appointment && textsOfAppointment(appointment));
   const record = omitUndefined({ bookingId: target, ...user, paymentTexts, problems });
-  return { ...message, facts, booking: record, ...orphan, bookingId: target, userId };
+  return { ...message, facts, booking: record, ...(orphan ? { orphan } : {}), bookingId: target, userId };
 }
 
 function isOfOther(booking: Booking | undefined, userId: string | undefined): boolean {

@@ -1,7 +1,7 @@
 import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
 import { type Booking, type PaymentPointer, requestRun } from '../../shared/booking/booking.ts';
 import { paymentOf } from '../../shared/booking/booking-payments.ts';
-import { mergeFacts } from '../../shared/booking/payment.ts';
+import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { conclude, type Republish } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
@@ -23,7 +23,7 @@ type PointerDeps = {
 };
 
 /** Seconds for which a tombstone is kept: facts of a payment that references no booking yet. */
-const tombstoneSeconds = 90 * 86_400;
+export const tombstoneSeconds = 90 * 86_400;
 
 /**
  * A payment without a booking: kept for when one references it. Published where it was confirmed; forgotten if no
@@ -31,7 +31,7 @@ const tombstoneSeconds = 90 * 86_400;
  */
 export async function saveTombstone(
   deps: PointerDeps,
-  { paymentId, facts, orphan }: RoutedPayment,
+  { paymentId, facts, orphan, part }: RoutedPayment,
   pointer: PaymentPointer | undefined,
 ): Promise<boolean> {
   // A payment that failed before there was anything to pay for changes nothing.
@@ -41,6 +41,7 @@ export async function saveTombstone(
   const now = deps.clock();
   const events = orphan ? orphanedEvents({ paymentId, ...orphan }, { facts: merged }, now) : [];
   await publishAll(deps, events);
+  if (part) return true;
   const expiresAt = now + tombstoneSeconds;
   return deps.bookings.savePointer({
     ...pointer,
@@ -71,19 +72,20 @@ export async function savePointer(
 }
 
 /**
- * A payment that `paid` records does not count for the booking `bookingId`, which it references or was recorded in:
- * detaches it there, and publishes it. Answers the sync that this calls for.
+ * A payment does not count for the booking `bookingId`, which it references or was recorded in: detaches it there, and
+ * publishes it. Answers the sync that this calls for.
+ * @param paid the booking that the payment pays for, by its id, and what is known of the payment
  */
 export async function detachPayment(
   deps: PointerDeps,
   bookingId: string,
   message: PaymentReported,
-  paid: { booking: Booking; reason: 'user_mismatch' | 'already_used'; mayBeStale: boolean },
+  paid: { by: string; facts: PaymentFacts; reason: 'user_mismatch' | 'already_used'; mayBeStale: boolean },
 ): Promise<SyncRequested | undefined> {
   const { paymentId, booking: named } = message;
+  const { facts } = paid;
   const entry = omitUndefined({ paymentId, reason: paid.reason, bookingId, userId: named?.userId });
-  const facts = paymentOf(paid.booking, paymentId) ?? message.facts;
-  const paidBookingId = paid.reason === 'already_used' ? paid.booking.bookingId : undefined;
+  const paidBookingId = paid.reason === 'already_used' ? paid.by : undefined;
   let republish: Republish = paid.mayBeStale ? 'same' : 'no';
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();

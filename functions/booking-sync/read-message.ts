@@ -75,6 +75,8 @@ const facts = v.pipe(
     ),
   }),
 );
+/** The user that a payment names. */
+const namedUser = { userId: v.optional(text), unusableUser: v.optional(v.literal(true)) };
 const sent = { schemaVersion: v.number(), sentAt: v.optional(v.number()) };
 const schema = v.variant('type', [
   v.strictObject({
@@ -87,8 +89,7 @@ const schema = v.variant('type', [
       v.strictObject({
         bookingId: text,
         mustExist: v.optional(v.literal(true)),
-        userId: v.optional(text),
-        unusableUser: v.optional(v.literal(true)),
+        ...namedUser,
         appointment: v.optional(
           v.strictObject({
             summary: text,
@@ -105,6 +106,10 @@ const schema = v.variant('type', [
         problems: v.array(problem),
       }),
     ),
+    bookings: v.optional(
+      v.strictObject({ bookingIds: v.array(text), ...namedUser, problems: v.array(problem) }),
+    ),
+    part: v.optional(v.literal(true)),
   }),
   v.strictObject({
     type: v.literal('sync'),

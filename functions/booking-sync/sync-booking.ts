@@ -1,8 +1,14 @@
 import type { BusEventType } from '../../shared/aws/bus.ts';
 import { type Booking, type Presence, requestRun } from '../../shared/booking/booking.ts';
-import { isPaid } from '../../shared/booking/booking-payments.ts';
+import { isPaid, paymentOf } from '../../shared/booking/booking-payments.ts';
 import { isAway } from '../../shared/booking/former-account.ts';
-import type { BookingQueue, PaymentReported, Sent, SyncRequested } from '../../shared/booking/queue.ts';
+import type {
+  BookingQueue,
+  PaymentQueue,
+  PaymentReported,
+  Sent,
+  SyncRequested,
+} from '../../shared/booking/queue.ts';
 import { conclude, type Republish, unpublished } from '../../shared/booking/status.ts';
 import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import type { TokenDeps } from '../../shared/connection/access-token.ts';
@@ -29,12 +35,14 @@ import {
 import { secondsToEvent } from './payment-to-event.ts';
 import { retryAfter } from './retries.ts';
 import type { OwnDeletions } from './session.ts';
+import { isForSeveral, splitPayment } from './split-payment.ts';
 import { placeWholeDays } from './whole-days.ts';
 
 export type SyncDeps = TokenDeps & {
   readForSync: LoadSnapshot;
   bookings: Pick<BookingStore, 'save' | 'savePointer'>;
   queue: Pick<BookingQueue, 'send'>;
+  payments: Pick<PaymentQueue, 'sendAll'>;
   calendar: CalendarApi;
   paymentPolicy: PaymentPolicy;
   conflictPolicy: ConflictPolicy;
@@ -79,19 +87,28 @@ export async function syncBooking(
   for (let round = 0; round < maxRounds; round++) {
     const readAt = deps.clock();
     if (delivery.repeated || isOld(message, readAt)) suspectOtherRun(run);
-    const { isSuspected } = run;
-    const snapshot = await loadSnapshot(deps, message);
-    const prepared = await prepare(deps, snapshot, run);
-    if (!prepared) {
-      if (await recordWithoutBooking(deps, message, snapshot)) return;
-      continue;
-    }
-    const isDone = await syncOnce(deps, prepared, snapshot, run, readAt + snapshotSeconds);
-    const isRecorded = isDone && (await recordPointer(deps, message, snapshot, prepared.booking, run));
-    // A round that took so long that another run may have received the message is followed by one that knows.
-    if (isRecorded && (isSuspected || !isOld(message, deps.clock()))) return;
+    if (await syncRound(deps, message, run, readAt + snapshotSeconds)) return;
   }
   throw contended();
+}
+
+/** One round. False where the next one is to begin. */
+async function syncRound(
+  deps: SyncDeps,
+  message: (PaymentReported | SyncRequested) & Sent,
+  run: Run,
+  validUntil: number,
+): Promise<boolean> {
+  const { isSuspected } = run;
+  const snapshot = await loadSnapshot(deps, message);
+  if (message.type === 'payment' && isForSeveral(message, snapshot))
+    return syncSeveral(deps, message, snapshot, run);
+  const prepared = await prepare(deps, snapshot, run);
+  if (!prepared) return recordWithoutBooking(deps, message, snapshot);
+  const isDone = await syncOnce(deps, prepared, snapshot, run, validUntil);
+  const isRecorded = isDone && (await recordPointer(deps, message, snapshot, prepared.booking, run));
+  // A round that took so long that another run may have received the message is followed by one that knows.
+  return isRecorded && (isSuspected || !isOld(message, deps.clock()));
 }
 
 /**
@@ -288,14 +305,37 @@ async function recordPointer(
 ): Promise<boolean> {
   const { recorded } = run;
   recorded.add(booking.bookingId);
-  if (!payment || message.type !== 'payment') return true;
-  if (!(await savePointer(deps, payment, pointer, booking))) return false;
+  if (!payment || message.type !== 'payment' || payment.orphan?.reason === 'booking_unknown') return true;
+  if (!message.part && !(await savePointer(deps, payment, pointer, booking))) return false;
   if (isOld(message, deps.clock())) suspectOtherRun(run);
   const { mayBeStale } = run;
   const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;
   const reason = isMismatch ? 'user_mismatch' : 'already_used';
+  const facts = paymentOf(booking, message.paymentId) ?? message.facts;
   for (const other of bookingsWithout(message, booking, { recorded, mayBeStale })) {
-    const detached = await detachPayment(deps, other, message, { booking, reason, mayBeStale });
+    const detached = await detachPayment(deps, other, message, {
+      by: booking.bookingId,
+      facts,
+      reason,
+      mayBeStale,
+    });
+    if (detached) await syncBooking(deps, detached);
+  }
+  return true;
+}
+
+/** A payment for several bookings: each gets a message of its own. False where another worker has written meanwhile. */
+async function syncSeveral(
+  deps: SyncDeps,
+  message: PaymentReported,
+  snapshot: Snapshot,
+  { mayBeStale }: Run,
+): Promise<boolean> {
+  const split = await splitPayment(deps, message, snapshot);
+  if (!split) return false;
+  const paid = { by: split.paidBookingId, facts: split.facts, reason: 'already_used', mayBeStale } as const;
+  for (const booking of split.others) {
+    const detached = await detachPayment(deps, booking.bookingId, { ...message, booking }, paid);
     if (detached) await syncBooking(deps, detached);
   }
   return true;
@@ -303,7 +343,7 @@ async function recordPointer(
 
 /** Other bookings for which the payment does not count: referenced, or recorded by this run or one that crashed. */
 function bookingsWithout(
-  { booking: named, paymentId }: PaymentReported,
+  { booking: named, paymentId, part }: PaymentReported,
   { bookingId }: Booking,
   { recorded, mayBeStale }: Pick<Run, 'recorded' | 'mayBeStale'>,
 ): Set<string> {
@@ -312,6 +352,8 @@ function bookingsWithout(
     others.add(named.bookingId);
     if (mayBeStale) others.add(paymentId);
   }
+  // Other parts of the payment may be recorded under its own id.
+  if (part) others.delete(paymentId);
   others.delete(bookingId);
   return others;
 }

@@ -1,6 +1,6 @@
 import { withSecret } from '../../shared/aws/secrets.ts';
 import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
-import { AppError, type ErrorCode, hasCode } from '../../shared/lib/app-error.ts';
+import { AppError, type ErrorCode, hasCode, type Problem } from '../../shared/lib/app-error.ts';
 import { log, metric } from '../../shared/lib/observability.ts';
 import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
 import type { PaymentProvider, Webhook, WebhookDeps } from './payment-provider.ts';
@@ -8,7 +8,7 @@ import { signingSecrets } from './webhook-secrets.ts';
 
 /** The body of a 200. Providers read the status only; the rest is for people, and for programs that search logs. */
 type Receipt = { received: true } & (
-  | { payment_id: string; booking_id?: string }
+  | { payment_id: string; booking_id?: string; booking_ids?: string[]; problems?: Problem[] }
   | { ignored: string; reason: IgnoredReason }
 );
 
@@ -78,12 +78,18 @@ async function enqueue(deps: WebhookDeps, provider: PaymentProvider, parsed: Par
   }
   const { payment } = parsed;
   await deps.queue.send(payment);
-  const { paymentId, eventId, booking } = payment;
+  const { paymentId, eventId, booking, bookings } = payment;
   log.info('Payment accepted', {
     paymentId,
     event: eventId,
-    ...(booking ? { bookingId: booking.bookingId, problems: booking.problems.length } : {}),
+    ...(booking ? { bookingId: booking.bookingId } : {}),
+    ...(bookings ? { bookingIds: bookings.bookingIds.join() } : {}),
+    problems: (booking ?? bookings)?.problems.length,
   });
+  if (bookings) {
+    const { bookingIds, unusableUser, problems } = bookings;
+    return { received: true, payment_id: paymentId, booking_ids: unusableUser ? [] : bookingIds, problems };
+  }
   // Only sync knows whether a declared booking exists, and which booking an unusable user's payment goes to.
   const isKnown = booking !== undefined && !booking.mustExist && !booking.unusableUser;
   return { received: true, payment_id: paymentId, ...(isKnown ? { booking_id: booking.bookingId } : {}) };

@@ -19,7 +19,7 @@ export type SecretFormat = { pattern: RegExp; is: string };
 
 export type WebhookDeps = {
   secrets: CachedSecret<WebhookSecrets>;
-  queue: PaymentQueue;
+  queue: Pick<PaymentQueue, 'prepare' | 'send'>;
   clock: Clock;
   /** The mode of Stripe whose payments count. */
   stripeMode: StripeMode;

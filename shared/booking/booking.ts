@@ -5,6 +5,7 @@ import { toIso } from '../lib/clock.ts';
 import type { EventDetails } from './event-details.ts';
 import type { PaymentFacts } from './payment.ts';
 import type { PaymentTexts } from './payment-texts.ts';
+import type { NamedBookings } from './queue.ts';
 
 /**
  * A moment as Google takes it: RFC 3339 with an offset, or a local time without one in the IANA zone beside it. Or a day
@@ -274,6 +275,8 @@ export type PaymentPointer = {
   paymentId: string;
   bookingId?: string;
   userId?: string;
+  /** The bookings of a payment that names several; its `facts` then stay here. */
+  bookings?: NamedBookings;
   facts?: PaymentFacts;
   /** Epoch second after which it is forgotten: without a booking, the payment is not ours. */
   expiresAt?: number;

@@ -21,7 +21,21 @@ export type PaymentReported = {
   facts: PaymentFacts;
   /** The booking that the payment names. Refunds and disputes need not: the payment leads to it. */
   booking?: BookingFromPayment;
+  /** The payment names several bookings. */
+  bookings?: NamedBookings;
+  /** Of a payment for several bookings, the message about one of them. */
+  part?: true;
 };
+
+/** The declared bookings that one payment pays for. `problems`: of names that cannot be used. */
+export type NamedBookings = {
+  /** At most `maxBookings`, none twice. */
+  bookingIds: string[];
+  problems: Problem[];
+} & Pick<BookingFromPayment, 'userId' | 'unusableUser'>;
+
+/** Bookings that one payment may pay for. */
+export const maxBookings = 20;
 
 /** A booking as a payment names it. Without an appointment the problems say why there is none. */
 export type BookingFromPayment = {
@@ -80,6 +94,8 @@ export type PaymentQueue = {
   /** Reads the keys ahead, for a new environment to do while it waits for something else. */
   prepare(): Promise<unknown>;
   send(message: PaymentReported): Promise<void>;
+  /** Sends all, ten in a call. Throws where one was not taken. */
+  sendAll(messages: PaymentReported[]): Promise<void>;
 };
 
 /** SQS takes at most this many messages in one call. */
@@ -114,13 +130,26 @@ export function paymentQueue(
   client?: SQSClient,
 ): PaymentQueue {
   const sqs = lazyClient(client);
+  async function signedEntry(message: PaymentReported) {
+    const now = clock();
+    const entry = toSqsEntry(message, now);
+    return { ...entry, MessageBody: withMac(await keys.get(), entry.MessageBody, now) };
+  }
   return {
     prepare: keys.get,
     async send(message) {
-      const now = clock();
-      const sending = toSqsEntry(message, now);
-      const MessageBody = withMac(await keys.get(), sending.MessageBody, now);
-      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...sending, MessageBody }));
+      await sqs().send(new SendMessageCommand({ QueueUrl: queueUrl, ...(await signedEntry(message)) }));
+    },
+    async sendAll(messages) {
+      for (let start = 0; start < messages.length; start += batchSize) {
+        const signed = await Promise.all(messages.slice(start, start + batchSize).map(signedEntry));
+        const Entries = signed.map((entry, index) => ({ Id: String(index), ...entry }));
+        const { Failed = [] } = await sqs().send(
+          new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }),
+        );
+        if (Failed.length > 0)
+          throw new Error(`The queue refused ${Failed.length} messages: ${Failed[0]?.Code}.`);
+      }
     },
   };
 }

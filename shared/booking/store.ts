@@ -19,6 +19,7 @@ import {
 import type { Connection } from '../connection/connection.ts';
 import { toConnection } from '../connection/store.ts';
 import { indexes } from '../lib/names.ts';
+import { omitUndefined } from '../lib/omit-undefined.ts';
 import { requireReadable, schemas } from '../lib/schema.ts';
 import { awaitsConnection, type Booking, listedAt, type NextRun, type PaymentPointer } from './booking.ts';
 
@@ -49,10 +50,10 @@ export type BookingStore = {
   /** Stores a booking over the version it was read at (0: there was none); false where it has changed since. */
   save(booking: Booking): Promise<boolean>;
   /**
-   * The same for what is known under a payment's id. A pointer outlasts the `booking` that it leads to: that may be moved,
+   * The same for what is known under a payment's id. A pointer outlasts the `bookings` that it leads to: they may be moved,
    * and refunded late.
    */
-  savePointer(pointer: PaymentPointer, booking?: Booking): Promise<boolean>;
+  savePointer(pointer: PaymentPointer, ...bookings: Booking[]): Promise<boolean>;
 } & OpenBookings;
 
 /** Bookings with work to do, by index. */
@@ -68,9 +69,16 @@ export type LoadSnapshot = (names: {
   bookingId?: string | undefined;
   userId?: string | undefined;
   paymentId?: string | undefined;
+  /** More bookings: those of a payment that names several. */
+  bookingIds?: string[] | undefined;
 }) => Promise<SyncSnapshot>;
 
-export type SyncSnapshot = { booking?: Booking; connection?: Connection; pointer?: PaymentPointer };
+export type SyncSnapshot = {
+  booking?: Booking;
+  connection?: Connection;
+  pointer?: PaymentPointer;
+  bookings?: Booking[];
+};
 
 const prefix = 'booking#';
 const key = (bookingId: string): string => `${prefix}${bookingId}`;
@@ -140,8 +148,9 @@ export function bookingStore(
       return put({ ...booking, ...indexKeys(booking, indexShards), expiresAt, id, schemaVersion });
     },
 
-    savePointer(pointer, booking) {
-      const expiry = booking && { expiresAt: lastInstant(booking) + 2 * keepSeconds };
+    savePointer(pointer, ...bookings) {
+      const last = Math.max(...bookings.map(lastInstant));
+      const expiry = bookings.length > 0 && { expiresAt: last + 2 * keepSeconds };
       const schemaVersion = schemas['payment pointer'].writes;
       return put({ ...pointer, ...expiry, id: pointerKey(pointer.paymentId), schemaVersion });
     },
@@ -189,23 +198,27 @@ export function snapshotLoader(
   dynamo: DynamoDBClient,
   tables: { bookings: string; connections: string },
 ): LoadSnapshot {
-  return async ({ bookingId, userId, paymentId }) => {
-    const bookingKeys = [
-      ...(bookingId === undefined ? [] : [toItem({ id: key(bookingId) })]),
-      ...(paymentId === undefined ? [] : [toItem({ id: pointerKey(paymentId) })]),
-    ];
+  return async ({ bookingId, userId, paymentId, bookingIds = [] }) => {
+    const ids = [bookingId ?? [], bookingIds].flat().map(key);
+    const itemIds = [...ids, ...(paymentId === undefined ? [] : [pointerKey(paymentId)])];
     const found = await readBatch(dynamo, {
-      ...keysIn(tables.bookings, bookingKeys),
+      ...keysIn(
+        tables.bookings,
+        itemIds.map((id) => toItem({ id })),
+      ),
       ...keysIn(tables.connections, userId === undefined ? [] : [toItem({ userId })]),
     });
-    const snapshot: SyncSnapshot = {};
-    for (const item of found[tables.bookings] ?? []) {
-      if (item.id?.S?.startsWith(prefix)) snapshot.booking = toBooking(item);
-      else snapshot.pointer = toPointer(item);
-    }
+    const isBooking = ({ id }: Record<string, AttributeValue>): boolean => id?.S?.startsWith(prefix) === true;
+    const items = found[tables.bookings] ?? [];
+    const bookings = items.filter(isBooking).map(toBooking);
+    const pointer = items.find((item) => !isBooking(item));
     const [connection] = found[tables.connections] ?? [];
-    if (connection) snapshot.connection = toConnection(connection);
-    return snapshot;
+    return omitUndefined({
+      bookings: bookingIds.length > 0 ? bookings : undefined,
+      booking: bookingId === undefined ? undefined : bookings[0],
+      pointer: pointer && toPointer(pointer),
+      connection: connection && toConnection(connection),
+    });
   };
 }
 

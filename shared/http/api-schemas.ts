@@ -182,6 +182,12 @@ export const receiptSchema = v.pipe(
     received: v.literal(true),
     payment_id: optionalText,
     booking_id: optionalText,
+    booking_ids: v.optional(
+      v.pipe(v.array(v.string()), v.description('Of a payment for several bookings: those it counts for.')),
+    ),
+    problems: v.optional(
+      v.pipe(v.array(problemSchema), v.description('With `booking_ids`: what cannot be used.')),
+    ),
     ignored: v.optional(text('Why the event was ignored. Nothing was changed.')),
     reason: v.optional(
       v.pipe(v.picklist(ignoredReasons), v.description('With `ignored`: docs/api.md says what each means.')),

@@ -1,13 +1,13 @@
 import { type AppointmentFields, parseAppointment } from '../booking/appointment.ts';
 import type { Appointment } from '../booking/booking.ts';
 import { paymentTextsOf } from '../booking/payment-texts.ts';
-import type { BookingFromPayment } from '../booking/queue.ts';
+import { type BookingFromPayment, maxBookings, type NamedBookings } from '../booking/queue.ts';
 import type { Problem } from '../lib/app-error.ts';
 import { reportOperatorError } from '../lib/observability.ts';
 import { isIdentifier } from '../lib/schemas.ts';
 
 /** A provider's names of the fields that differ between providers: problems use them. */
-type FieldNames = { bookingId: string; userId: string; timeZone: string };
+type FieldNames = { bookingId: string; bookingIds: string; userId: string; timeZone: string };
 
 /**
  * The booking in a payment's metadata, or undefined without one. If its id is missing or unusable, it has the id of its
@@ -55,6 +55,44 @@ export function parseReference(
   const user = userOf(metadata, names.userId);
   const problems = user.unusableUser ? checkIdentifier(names.userId, metadata[names.userId]) : [];
   return { bookingId: reference, mustExist: true, ...user, problems };
+}
+
+/**
+ * The declared bookings that a payment names together: `ids`, and the booking that its metadata names alone. Names that
+ * cannot be used become problems: the payment counts for the other bookings.
+ */
+export function parseBookings(ids: string[], metadata: AppointmentFields, names: FieldNames): NamedBookings {
+  const alone = metadata[names.bookingId];
+  const all = [...new Set([...(alone === undefined ? [] : [alone]), ...ids])];
+  const user = userOf(metadata, names.userId);
+  const bookingIds = all.filter(isIdentifier).slice(0, maxBookings);
+  return {
+    bookingIds,
+    ...user,
+    problems: [
+      ...(user.unusableUser ? checkIdentifier(names.userId, metadata[names.userId]) : []),
+      ...(all.every(isIdentifier) && all.length > 0
+        ? []
+        : [
+            { code: 'invalid_booking', field: names.bookingIds, message: unusableIds(names.bookingIds, all) },
+          ]),
+      ...(all.length > maxBookings ? [tooMany(names.bookingIds, all.length)] : []),
+    ],
+  };
+}
+
+function unusableIds(field: string, ids: string[]): string {
+  if (ids.length === 0) return `"${field}" names no booking.`;
+  const places = ids.flatMap((id, index) => (isIdentifier(id) ? [] : [index + 1]));
+  return `"${field}" must hold ids of 1 to 128 characters of A-Z a-z 0-9 _ . : @ -. Unusable: number ${places.slice(0, maxBookings).join(', ')}. The payment counts for the others.`;
+}
+
+function tooMany(field: string, count: number): Problem {
+  return {
+    code: 'too_many_bookings',
+    field,
+    message: `"${field}" names ${count} bookings, and a payment pays for ${maxBookings} at most. It counts for the first ${maxBookings}.`,
+  };
 }
 
 /** The user in a payment's metadata. An unusable id is not the same as none. */

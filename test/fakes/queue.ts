@@ -7,6 +7,7 @@ export type RecordedQueue = {
   prepare(): Promise<void>;
   send(message: BookingMessage): Promise<void>;
   sendBatch(messages: BookingMessage[]): Promise<number>;
+  sendAll(messages: BookingMessage[]): Promise<void>;
 };
 
 export function recordedQueue(): RecordedQueue {
@@ -23,6 +24,9 @@ export function recordedQueue(): RecordedQueue {
       if (this.unavailable) throw new Error('The queue is away.');
       messages.push(...batch);
       return batch.length;
+    },
+    async sendAll(batch) {
+      await this.sendBatch(batch);
     },
   };
 }

@@ -93,6 +93,7 @@ export async function startWorld() {
     messageKeys: newKeys('payment-messages'),
     bus,
     queue,
+    payments: queue,
     calendar: { fetch: lightFetch, baseUrl: endpoints.calendar },
     clock: () => time.now,
     random: () => 0.5,

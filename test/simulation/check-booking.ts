@@ -146,7 +146,10 @@ function hadNoConnection(booking: Booking | undefined): boolean {
 function checkUnusable({ played, id, events, found }: Evidence, booking: Booking): string[] | undefined {
   const { delivered, applied } = played.truth;
   const isAbout = (action: UserAction): boolean =>
-    'booking' in action && action.booking === id && !('unusable' in action);
+    'booking' in action &&
+    action.booking === id &&
+    action.do !== 'pay for several' &&
+    !('unusable' in action);
   if (applied.has(id) || countedActions(played, id).some(isAbout)) return undefined;
   if (booking.status === 'failed' && events.length === 0) return [];
   // A session that was not paid may have carried the appointment.

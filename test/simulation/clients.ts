@@ -93,9 +93,11 @@ export function createClients(on: Surroundings) {
         queue.send({ body: MessageBody, groupId: MessageGroupId, deduplicationId: MessageDeduplicationId });
       if (command instanceof SendMessageCommand) return call(process, 'queue', () => put(command.input));
       return call(process, 'queue batch', (fault) => {
-        const taken = (command.input.Entries ?? []).slice(fault === 'part of a batch refused' ? 1 : 0);
-        for (const entry of taken) put(entry);
-        return { Successful: taken.map(({ Id }) => ({ Id })) };
+        const entries = command.input.Entries ?? [];
+        const refused = fault === 'part of a batch refused' ? 1 : 0;
+        for (const entry of entries.slice(refused)) put(entry);
+        const named = entries.map(({ Id }) => ({ Id }));
+        return { Successful: named.slice(refused), Failed: named.slice(0, refused) };
       });
     };
     const client = { send } as unknown as SQSClient;

@@ -12,30 +12,44 @@ export function ownerOf({ world, truth }: PlayedScenario, booking: string): stri
   return stored?.userId ?? (truth.plan.bookings.find(({ id }) => id === booking)?.user as string);
 }
 
-export type Paying = Extract<UserAction, { do: 'pay' | 'pay by session' | 'pay as another user' }>;
+export type Paying = Extract<UserAction, { booking: string; payment: string }>;
 
 /** Payments that reference a booking and are meant for this deployment. */
 export function payingActions({ delivered }: Truth): Paying[] {
   return delivered.filter(
     (action): action is Paying =>
-      action.do === 'pay' || action.do === 'pay by session' || action.do === 'pay as another user',
+      action.do === 'pay' ||
+      action.do === 'pay by session' ||
+      action.do === 'pay as another user' ||
+      action.do === 'pay for several',
   );
 }
 
+/** The user that a payment names. Undefined where it names none: then it counts for whoever has the booking. */
 export function payerOf({ bookings }: Plan, action: Paying): string | undefined {
-  return action.do === 'pay as another user'
+  return action.do === 'pay as another user' || action.do === 'pay for several'
     ? action.user
     : bookings.find(({ id }) => id === action.booking)?.user;
+}
+
+export function isOfAnotherUser(played: PlayedScenario, action: Paying): boolean {
+  const payer = payerOf(played.truth.plan, action);
+  return payer !== undefined && payer !== ownerOf(played, action.booking);
 }
 
 /** The payments that count for a booking: of its user, and for no other booking. */
 export function countedActions(played: PlayedScenario, booking: string): Paying[] {
   const { truth, world } = played;
-  const owner = ownerOf(played, booking);
   const stored = world.bookings().find(({ bookingId }) => bookingId === booking);
-  return payingActions(truth)
-    .filter((action) => action.booking === booking && payerOf(truth.plan, action) === owner)
-    .filter(({ payment }) => payment !== 'pi_both' || stored?.payments[payment] !== undefined);
+  return (
+    payingActions(truth)
+      .filter((action) => action.booking === booking && !isOfAnotherUser(played, action))
+      // Which booking the payment named first, and which were declared by then, the scenario does not know.
+      .filter(
+        ({ payment, do: what }) =>
+          (payment !== 'pi_both' && what !== 'pay for several') || stored?.payments[payment] !== undefined,
+      )
+  );
 }
 
 /** The desired presence of a booking. More than one where the order of what happened is not known. */

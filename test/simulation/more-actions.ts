@@ -9,6 +9,18 @@ export type MoreActions =
   | { do: 'pay elsewhere'; booking: string; payment: string; from: 'other mode' | 'connected account' }
   /** A payment that names another user than the booking's. */
   | { do: 'pay as another user'; booking: string; payment: string; user: string }
+  /**
+   * One payment for several bookings. `booking` is one of them: what was delivered is noted for each. `unusable`: it also
+   * names one by an unusable id.
+   */
+  | {
+      do: 'pay for several';
+      bookings: string[];
+      booking: string;
+      payment: string;
+      user?: string;
+      unusable?: true;
+    }
   /** The money of an authorization is not taken. */
   | { do: 'cancel authorization'; booking: string; payment: string }
   /** A checkout session that was not paid. */
@@ -23,7 +35,13 @@ export type MoreActions =
 
 type Kind = {
   needs: keyof Readiness;
-  draw: (random: Random, at: number, booking: string, user: string, plan: Pick<Plan, 'users'>) => Drawn[];
+  draw: (
+    random: Random,
+    at: number,
+    booking: string,
+    user: string,
+    plan: Pick<Plan, 'users' | 'bookings'>,
+  ) => Drawn[];
 };
 
 const guests = ['guest1@example.com', 'guest2@example.com', 'guest3@example.com'];
@@ -56,6 +74,53 @@ const kinds: Kind[] = [
       { at, do: 'pay', booking, payment: 'pi_both' },
       { at: Math.round(at + random() * 90_000), do: 'pay', booking: 'b1', payment: 'pi_both' },
     ],
+  },
+  {
+    needs: 'packages',
+    draw: (random, at, booking, user, { bookings }) => {
+      const later = (): number => at + whole(random, -60_000, 90_000);
+      const ids = bookings.map(({ id }) => id);
+      const isOfUser = random() < 0.3;
+      const isUnusable = random() < 0.2;
+      // The second report of some payments names other bookings than the first.
+      const isUnsteady = random() < 0.2;
+      const payment = [
+        'pi_several',
+        booking,
+        isOfUser && user,
+        isUnusable && 'unusable',
+        isUnsteady && 'unsteady',
+      ]
+        .filter((part) => part !== false)
+        .join('_');
+      const pay = (): Drawn => ({
+        at,
+        do: 'pay for several',
+        booking,
+        payment,
+        bookings: isUnsteady ? ids.filter((id) => id === booking || random() < 0.5) : ids,
+        ...(isOfUser ? { user } : {}),
+        ...(isUnusable ? { unusable: true } : {}),
+      });
+      const amount = random() < 0.6 ? price : price / 3;
+      const more: Drawn[] = [
+        ...ids.map(
+          (id): Drawn => ({
+            at: later(),
+            do: 'declare',
+            booking: id,
+            room: 1,
+            hold: random() < 0.3,
+            meet: false,
+          }),
+        ),
+        { at: later(), do: 'refund charge', payment, amount },
+        { at: later(), do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) },
+        { ...pay(), at: later() },
+        { at: later(), do: 'cancel', booking },
+      ];
+      return [pay(), ...more.filter(({ do: what }) => random() < (what === 'declare' ? 0.9 : 0.3))];
+    },
   },
   {
     needs: 'payments',

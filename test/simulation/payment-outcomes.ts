@@ -1,6 +1,6 @@
 /** Whether each payment that references a booking can be seen: in the booking, as a problem, or on the bus. */
 import type { Booking } from '../../shared/booking/booking.ts';
-import { isPaid, ownerOf, type Paying, payerOf, payingActions } from './expectations.ts';
+import { isOfAnotherUser, isPaid, type Paying, payingActions } from './expectations.ts';
 import type { PlayedScenario } from './played-scenario.ts';
 
 export function checkPayments(played: PlayedScenario, count: (what: string) => void): string[] {
@@ -9,7 +9,7 @@ export function checkPayments(played: PlayedScenario, count: (what: string) => v
   const violations: string[] = [];
   for (const action of payingActions(truth)) {
     count('every payment that references a booking has a visible outcome');
-    const outcome = outcomeOf(played, action, bookings);
+    const outcome = outcomeOf(played, action, bookings) ?? outcomeOfSeveral(played, action, bookings, count);
     if (outcome) violations.push(`payment ${action.payment} for ${action.booking}: ${outcome}`);
   }
   for (const { payment } of truth.delivered.filter((action) => action.do === 'pay elsewhere')) {
@@ -18,15 +18,43 @@ export function checkPayments(played: PlayedScenario, count: (what: string) => v
     if (seen)
       violations.push(`payment ${payment} is not for this deployment, and counts for ${seen.bookingId}`);
   }
-  const counted = bookings.flatMap(({ payments, problems }) =>
-    problems.some(({ code }) => code === 'payment_of_another_booking') ? [] : Object.keys(payments),
+  const several = new Set(
+    payingActions(truth).flatMap((it) => (it.do === 'pay for several' ? it.payment : [])),
   );
+  const counted = bookings
+    .flatMap(({ payments, problems }) =>
+      problems.some(({ code }) => code === 'payment_of_another_booking') ? [] : Object.keys(payments),
+    )
+    .filter((payment) => !several.has(payment));
   for (const payment of new Set(counted)) {
     count('a payment counts for one booking');
     if (counted.filter((it) => it === payment).length > 1)
       violations.push(`payment ${payment} counts for several bookings`);
   }
   return violations;
+}
+
+/** What is wrong with a payment for several bookings: it counts for those that exist, and says what it could not use. */
+function outcomeOfSeveral(
+  played: PlayedScenario,
+  action: Paying,
+  bookings: Booking[],
+  count: (what: string) => void,
+): string | undefined {
+  if (action.do !== 'pay for several') return undefined;
+  count('a payment for several bookings counts for each that was declared');
+  const { payment } = action;
+  const own = bookings.find(({ bookingId }) => bookingId === payment);
+  if (action.unusable && !own?.problems.some(({ code }) => code === 'invalid_booking'))
+    return 'it names a booking by an unusable id, and no record says so';
+  const booking = bookings.find(({ bookingId }) => bookingId === action.booking);
+  const { from } = played.truth.times.get(action) as { from: number };
+  // Clocks differ by some seconds.
+  const existed = booking !== undefined && Date.parse(booking.createdAt) < from - 10_000;
+  if (!existed || isOfAnotherUser(played, action) || booking.payments[payment]) return undefined;
+  // It counts for the bookings that its first report names; of the others, checkPayments finds that they say so.
+  if (payment.endsWith('unsteady')) return undefined;
+  return 'the booking existed, and it does not count';
 }
 
 /** What is wrong with the outcome of a payment; undefined where it can be seen. */
@@ -38,7 +66,7 @@ function outcomeOf(played: PlayedScenario, action: Paying, bookings: Booking[]):
   const isOrphan = world.published.some(
     (event) => (event.type as string) === 'payment.orphaned' && event.paymentId === payment,
   );
-  const isMismatch = payerOf(truth.plan, action) !== ownerOf(played, id);
+  const isMismatch = isOfAnotherUser(played, action);
   const counts = booking?.payments[payment] !== undefined;
   if (isMismatch) {
     if (counts) return 'it names another user, and counts for the booking';

@@ -20,6 +20,7 @@ export async function perform(played: PlayedScenario, action: UserAction): Promi
     case 'pay by session':
     case 'pay elsewhere':
     case 'pay as another user':
+    case 'pay for several':
     case 'cancel authorization':
     case 'expire session':
     case 'fail':
@@ -33,8 +34,14 @@ export async function perform(played: PlayedScenario, action: UserAction): Promi
         deliver(played, `${key}`, body),
         ...(twice ? [world.pause(1500).then(() => deliver(played, `${key} again`, body))] : []),
       ]);
-      truth.delivered.push(action);
-      truth.times.set(action, { from, to: world.now() });
+      const about =
+        action.do === 'pay for several'
+          ? action.bookings.map((booking) => ({ ...action, booking }))
+          : [action];
+      for (const each of about) {
+        truth.delivered.push(each);
+        truth.times.set(each, { from, to: world.now() });
+      }
       return;
     }
     case 'declare':

@@ -13,6 +13,8 @@ const built = {
   paymentOutcomes: true,
   /** Payments of other users, accounts and modes; one payment for two bookings; partial captures. */
   payments: true,
+  /** One payment for several bookings. */
+  packages: true,
   /** Holds that are renewed after a failed payment. */
   holds: true,
   /** Guests who respond, guests and edits of the owner. */

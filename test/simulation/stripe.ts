@@ -42,6 +42,15 @@ function report(plan: Plan, action: PaymentAction): { type: string; object: obje
         object: { ...canceled, metadata: metadataOf(plan, action) },
       };
     }
+    case 'pay for several': {
+      const { bookings, user, unusable } = action;
+      const booking_ids = [...bookings, ...(unusable ? ['not an id'] : [])].join(', ');
+      const metadata = { booking_ids, ...(user === undefined ? {} : { user_id: user }) };
+      return {
+        type: 'payment_intent.succeeded',
+        object: { id: payment, amount: price, amount_received: captured, metadata },
+      };
+    }
     case 'pay by session':
       return {
         type: 'checkout.session.completed',

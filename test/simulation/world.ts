@@ -275,6 +275,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         ...oauth,
         ...secrets,
         queue,
+        payments: queue,
         secrets: webhooks,
         bookings: bookingStore(client, 'bookings', { indexShards, keepDays: 400 }),
         readForSync: snapshotLoader(client, { bookings: 'bookings', connections: 'connections' }),

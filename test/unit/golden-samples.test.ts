@@ -23,6 +23,7 @@ import {
   type BookingMessage,
   bookingQueue,
   type ConnectionActivated,
+  type NamedBookings,
   type PaymentReported,
   paymentQueue,
   type Sent,
@@ -83,23 +84,26 @@ describe('schema version 1', () => {
     expect(moved.nextRun).toEqual({ why: 'requested', at: 5, count: 0 });
   });
 
-  it.each(['pointer', 'tombstone'])('a %s item is read and written as in the sample', async (name) => {
-    const item = sample<PaymentPointer & { id: string }>(name);
-    const { id, ...pointer } = item;
-    const client = { send: async () => ({ Responses: { bookings: [toItem(item)] } }) };
-    const read = snapshotLoader(client as unknown as DynamoDBClient, {
-      bookings: 'bookings',
-      connections: 'connections',
-    });
-    expect(await read({ paymentId: pointer.paymentId })).toEqual({ pointer });
-    const stored = await written((dynamo) =>
-      bookingStore(dynamo, 'table', { indexShards: 1, keepDays: 400 }).savePointer({
-        ...pointer,
-        version: pointer.version - 1,
-      }),
-    );
-    expect(stored).toEqual(item);
-  });
+  it.each(['pointer', 'pointer-of-several', 'tombstone'])(
+    'a %s item is read and written as in the sample',
+    async (name) => {
+      const item = sample<PaymentPointer & { id: string }>(name);
+      const { id, ...pointer } = item;
+      const client = { send: async () => ({ Responses: { bookings: [toItem(item)] } }) };
+      const read = snapshotLoader(client as unknown as DynamoDBClient, {
+        bookings: 'bookings',
+        connections: 'connections',
+      });
+      expect(await read({ paymentId: pointer.paymentId })).toEqual({ pointer });
+      const stored = await written((dynamo) =>
+        bookingStore(dynamo, 'table', { indexShards: 1, keepDays: 400 }).savePointer({
+          ...pointer,
+          version: pointer.version - 1,
+        }),
+      );
+      expect(stored).toEqual(item);
+    },
+  );
 
   it.each(sampleNames('connection'))('a %s item is read and written as in the sample', async (name) => {
     const item = sample<Connection>(name);
@@ -267,12 +271,13 @@ it.each<[string, string[], object[]]>([
         paymentId: true,
         bookingId: true,
         userId: true,
+        bookings: true,
         facts: true,
         expiresAt: true,
         version: true,
       }),
     ],
-    [sample('pointer'), sample('tombstone')],
+    [sample('pointer'), sample('tombstone'), sample('pointer-of-several')],
   ],
   ['connection', fieldsOf(knownFields), connections],
   [
@@ -320,8 +325,15 @@ it.each<[string, string[], object[]]>([
       eventId: true,
       facts: true,
       booking: true,
+      bookings: true,
+      part: true,
     }),
     payments,
+  ],
+  [
+    'bookings that a payment names',
+    fieldsOf<keyof NamedBookings>({ bookingIds: true, userId: true, unusableUser: true, problems: true }),
+    payments.flatMap((message) => message.bookings ?? []),
   ],
   [
     'booking that a payment names',

@@ -9,7 +9,12 @@ import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { logged } from '../support/setup.ts';
 import { created, intent, snapshot } from './stripe.ts';
 
-const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
+const names = {
+  bookingId: 'booking_id',
+  bookingIds: 'booking_ids',
+  userId: 'user_id',
+  timeZone: 'time_zone',
+};
 const texts = {
   booking_id: 'b1',
   user_id: 'user-1',

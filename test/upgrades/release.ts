@@ -68,6 +68,7 @@ export function createRelease(around: Surroundings, log: (line: string) => void)
     calendar: { fetch: lightFetch, baseUrl: endpoints.calendar },
     tokenKeys: keysOf('token-encryption'),
     messageKeys,
+    payments,
     clock,
     random: () => 0.5,
     sleep: async () => {},

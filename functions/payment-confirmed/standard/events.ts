@@ -3,7 +3,7 @@ import type { PaymentFacts } from '../../../shared/booking/payment.ts';
 import { parseJsonBody } from '../../../shared/http/http.ts';
 import { toIso } from '../../../shared/lib/clock.ts';
 import { anyObject, instant } from '../../../shared/lib/schemas.ts';
-import { parseBooking } from '../../../shared/payments/booking-from-metadata.ts';
+import { parseBooking, parseBookings } from '../../../shared/payments/booking-from-metadata.ts';
 import { type ParsedEvent, parsePart } from '../../../shared/payments/parse-event.ts';
 
 const id = v.pipe(
@@ -30,6 +30,7 @@ export const payment = v.object(
   {
     paymentId: id,
     bookingId: text,
+    bookingIds: v.optional(v.array(v.string('It must be text.'), 'It must be a list of ids.')),
     userId: text,
     amount: v.optional(amount),
     booking: v.optional(
@@ -60,7 +61,7 @@ export const refund = v.object(
 
 type Payment = v.InferOutput<typeof payment>;
 
-const names = { bookingId: 'bookingId', userId: 'userId', timeZone: 'timeZone' };
+const names = { bookingId: 'bookingId', bookingIds: 'bookingIds', userId: 'userId', timeZone: 'timeZone' };
 
 /**
  * Parses the body of a verified Standard Webhook: `{type, timestamp, data}`, documented in docs/integrate.md.
@@ -85,6 +86,9 @@ export async function parseStandardEvent(body: Buffer, eventId: string): Promise
   const reported = { type: 'payment', paymentId, eventId, facts } as const;
   // The payment of a refund points to the booking.
   if (type === 'payment.refunded') return { payment: reported };
+  const { bookingIds } = payment;
+  if (bookingIds)
+    return { payment: { ...reported, bookings: parseBookings(bookingIds, metadataOf(payment), names) } };
   const booking = await parseBooking(metadataOf(payment), names, paymentId);
   if (booking) return { payment: { ...reported, booking } };
   return { ignored: 'no booking in its data', reason: 'no_booking', ...about };

@@ -3,7 +3,7 @@ import { parseJsonBody } from '../../http/http.ts';
 import { toIso } from '../../lib/clock.ts';
 import type { StripeMode } from '../../lib/config.ts';
 import { anyObject, instant } from '../../lib/schemas.ts';
-import { parseBooking, parseReference } from '../booking-from-metadata.ts';
+import { parseBooking, parseBookings, parseReference } from '../booking-from-metadata.ts';
 import { type ParsedEvent, parsePart } from '../parse-event.ts';
 import { ignoredType } from './ignored-types.ts';
 import { objectParsers, stripeId } from './object-parsers.ts';
@@ -51,7 +51,12 @@ const referenceSchema = v.object({
   related_object: v.object({ url: v.pipe(v.string(), v.regex(/^\/v1(\/[\w-]+)+$/)) }),
 });
 
-const names = { bookingId: 'booking_id', userId: 'user_id', timeZone: 'time_zone' };
+const names = {
+  bookingId: 'booking_id',
+  bookingIds: 'booking_ids',
+  userId: 'user_id',
+  timeZone: 'time_zone',
+};
 
 /**
  * Parses the body of a verified Stripe webhook. `fetchObject` completes a thin event of a known type. The object is then
@@ -77,11 +82,22 @@ export async function parseStripeEvent(
   const { paymentId, facts, metadata, reference } = report;
   const payment = { type: 'payment', paymentId, eventId: id, facts } as const;
   if (!metadata) return { payment };
+  const { booking_ids: ids } = metadata;
+  if (ids !== undefined)
+    return { payment: { ...payment, bookings: parseBookings(splitIds(ids), metadata, names) } };
   const booking =
     (await parseBooking(metadata, names, paymentId)) ?? parseReference(reference, metadata, names);
   if (booking) return { payment: { ...payment, booking } };
   // Most accounts also receive payments that are not for appointments.
   return { ignored: 'no booking in its metadata', reason: 'no_booking', ...about };
+}
+
+/** The ids in a text, separated by commas. */
+function splitIds(text: string): string[] {
+  return text
+    .split(',')
+    .map((id) => id.trim())
+    .filter((id) => id !== '');
 }
 
 function parseEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
