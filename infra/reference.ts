@@ -307,7 +307,8 @@ export const orphanReasons = {
   },
   booking_unknown: {
     what: 'it may only pay for a declared booking, and none with that id exists',
-    booking: 'none; declare it, and let the provider send the payment again within 90 days',
+    booking:
+      'none, or of several that it names a `failed` one under its id; declare it, and let the provider send the payment again within 90 days',
   },
 } as const satisfies Record<OrphanReason, OrphanReference>;
 
@@ -377,6 +378,10 @@ export const problems: Record<string, ProblemReference> = {
   appointment_unreadable: {
     meaning: 'reading the appointment of a payment failed because of a fault in this service',
     follows: 'failed, and the alarm `OperatorError`; declaring the booking creates its event',
+  },
+  too_many_bookings: {
+    meaning: 'a payment names more than 20 bookings',
+    follows: 'it counts for the first 20; the others need a payment of their own',
   },
   user_mismatch: orphaned,
   payment_of_another_booking: orphaned,

@@ -216,11 +216,12 @@ async function showBooking({ records }: Context, id: string): Promise<Answer> {
 async function showPayment({ records }: Context, id: string): Promise<Answer> {
   const { pointer, booking } = await readPayment(records, id);
   const story = asText(paymentStory(id, pointer, booking));
-  const more = booking ? `\n\nIts booking: ops booking ${booking.bookingId}` : '';
+  const ids = pointer?.bookings?.bookingIds ?? (booking ? [booking.bookingId] : []);
+  const more = ids.map((bookingId) => `\n\nIts booking: ops booking ${bookingId}`).join('');
   const json = {
     paymentId: id,
     facts: booking?.payments[id] ?? pointer?.facts,
-    bookingId: booking?.bookingId,
+    bookingIds: ids,
   };
   return { text: `${story}${more}`, json, failed: !pointer && !booking };
 }

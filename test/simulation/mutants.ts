@@ -35,6 +35,30 @@ export const mutants: Mutant[] = [
     to: '  if (event) {',
   },
   {
+    name: 'a payment for several bookings is handed on without what came before it',
+    file: 'functions/booking-sync/split-payment.ts',
+    from: 'const facts = mergeFacts(pointer?.facts, message.facts);',
+    to: 'const { facts } = message;',
+  },
+  {
+    name: 'a payment for several bookings reaches only the first',
+    file: 'functions/booking-sync/split-payment.ts',
+    from: '  return bookingIds.map((bookingId) => ({ bookingId, ...named }));',
+    to: '  return bookingIds.slice(0, 1).map((bookingId) => ({ bookingId, ...named }));',
+  },
+  {
+    name: 'the bookings of a payment are not recorded',
+    file: 'functions/booking-sync/split-payment.ts',
+    from: 'const isNews = facts.confirmedAt !== undefined &&',
+    to: 'const isNews = facts.confirmedAt === undefined &&',
+  },
+  {
+    name: 'a payment for several bookings counts for bookings of other users',
+    file: 'functions/booking-sync/split-payment.ts',
+    from: '...omitUndefined({ userId }), problems };',
+    to: 'problems };',
+  },
+  {
     name: 'a message whose run failed is acknowledged',
     file: 'functions/booking-sync/process-batch.ts',
     from: 'return group.slice(index).map((record) => record.messageId);',

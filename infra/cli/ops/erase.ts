@@ -1,6 +1,6 @@
 /** `ops erase`: removes a user, and what is stored about them, but the payments. */
 import { erased, type Operator } from '../../../functions/bookings/operator-changes.ts';
-import type { Booking } from '../../../shared/booking/booking.ts';
+import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts';
 import { type PaymentFacts, standingOf } from '../../../shared/booking/payment.ts';
 import { erasedConnection } from '../../../shared/connection/connection.ts';
 import type { RevocationOutcome } from '../../../shared/connection/revocation.ts';
@@ -114,9 +114,14 @@ const isPaymentRecord = ({ payments, orphaned = [] }: Booking): boolean =>
 
 async function erasePointer({ pointer: read, bookings }: Records, paymentId: string): Promise<void> {
   const pointer = await read(paymentId);
-  if (pointer?.userId === undefined) return;
-  const { userId: _, ...left } = pointer;
-  if (!(await bookings.savePointer(left))) throw contended();
+  if (!pointer || (pointer.userId ?? pointer.bookings?.userId) === undefined) return;
+  if (!(await bookings.savePointer(withoutUser(pointer)))) throw contended();
+}
+
+function withoutUser({ userId: _, ...pointer }: PaymentPointer): PaymentPointer {
+  if (!pointer.bookings) return pointer;
+  const { userId: __, ...bookings } = pointer.bookings;
+  return { ...pointer, bookings };
 }
 
 function keptPayments({ bookingId, payments }: Booking): KeptPayment[] {

@@ -13,7 +13,8 @@ export async function findAll(records: Records, text: string): Promise<Found[]> 
   const found: Found[] = [];
   if (booking) found.push({ what: 'booking', id: text, says: booking.status });
   if (pointer) {
-    const says = pointer.bookingId ? `of booking ${pointer.bookingId}` : 'of no booking yet';
+    const ids = pointer.bookings?.bookingIds ?? (pointer.bookingId ? [pointer.bookingId] : []);
+    const says = ids.length > 0 ? `of booking ${ids.join(', ')}` : 'of no booking yet';
     found.push({ what: 'payment', id: text, says });
   }
   if (connection) found.push({ what: 'user', id: text, says: `connection ${connection.status}` });

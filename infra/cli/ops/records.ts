@@ -168,7 +168,9 @@ export async function readPayment(
   id: string,
 ): Promise<{ pointer: PaymentPointer | undefined; booking: Booking | undefined }> {
   const pointer = await records.pointer(id);
-  return { pointer, booking: await records.bookings.get(pointer?.bookingId ?? id) };
+  // Of several bookings none is shown more than another.
+  const booking = pointer?.bookings ? undefined : await records.bookings.get(pointer?.bookingId ?? id);
+  return { pointer, booking };
 }
 
 /** Bookings that are read side by side. */

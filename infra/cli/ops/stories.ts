@@ -154,8 +154,10 @@ export function paymentStory(
   return [
     fields(`Payment ${paymentId}`, {
       standing: paymentLine(facts),
-      booking: booking?.bookingId ?? pointer?.bookingId ?? 'none references it yet',
-      user: booking?.userId ?? pointer?.userId,
+      ...(pointer?.bookings
+        ? { bookings: pointer.bookings.bookingIds.join(', ') }
+        : { booking: booking?.bookingId ?? pointer?.bookingId ?? 'none references it yet' }),
+      user: booking?.userId ?? pointer?.userId ?? pointer?.bookings?.userId,
       'kept until': pointer?.expiresAt === undefined ? undefined : toIso(pointer.expiresAt),
     }),
   ];
