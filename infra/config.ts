@@ -175,6 +175,10 @@ export const stackConfig = v.strictObject({
     'The mode of Stripe whose payments count; events of the other one are ignored. `npm start` serves both.',
     v.optional(v.picklist(['live', 'test', 'both']), 'live'),
   ),
+  invoicesPaidOutOfBand: option(
+    'Whether an invoice of Stripe that is marked as paid out of band, without money through Stripe, pays for its booking.',
+    v.optional(v.picklist(['ignore', 'count']), 'ignore'),
+  ),
   alarmEmail: option(
     'Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only.',
     v.optional(emailAddress('Invalid input: expected an email address')),

@@ -122,6 +122,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       access: [
         readSecret(webhookSigning, env.webhookSecretId),
         setting(env.stripeMode, config.stripeMode),
+        setting(env.invoicesPaidOutOfBand, config.invoicesPaidOutOfBand),
         readKeys('payment-messages'),
         sendTo(queue),
       ],

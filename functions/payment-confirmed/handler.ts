@@ -11,7 +11,7 @@ import {
   rawBody,
 } from '../../shared/http/http.ts';
 import { systemClock } from '../../shared/lib/clock.ts';
-import { required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
 import { env, webhookRoute } from '../../shared/lib/names.ts';
 import { acceptWebhook } from './accept-webhook.ts';
 import type { PaymentProvider, WebhookDeps } from './payment-provider.ts';
@@ -23,6 +23,7 @@ const deps: WebhookDeps = {
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   clock: systemClock,
   stripeMode: stripeMode(),
+  invoicesPaidOutOfBand: invoicesPaidOutOfBand(),
   stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 

@@ -1,7 +1,7 @@
 import type { CachedSecret } from '../../shared/aws/secrets.ts';
 import type { PaymentQueue } from '../../shared/booking/queue.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { StripeMode } from '../../shared/lib/config.ts';
+import type { InvoicesPaidOutOfBand, StripeMode } from '../../shared/lib/config.ts';
 import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
 import type { StripeApi } from '../../shared/payments/stripe/api.ts';
 
@@ -23,6 +23,7 @@ export type WebhookDeps = {
   clock: Clock;
   /** The mode of Stripe whose payments count. */
   stripeMode: StripeMode;
+  invoicesPaidOutOfBand: InvoicesPaidOutOfBand;
   stripeApi: StripeApi;
 };
 

@@ -47,6 +47,13 @@ export function stripeMode(): StripeMode {
   return required(env.stripeMode) as StripeMode;
 }
 
+/** Whether an invoice that no money through Stripe has paid pays for a booking. */
+export type InvoicesPaidOutOfBand = 'ignore' | 'count';
+
+export function invoicesPaidOutOfBand(): InvoicesPaidOutOfBand {
+  return required(env.invoicesPaidOutOfBand) as InvoicesPaidOutOfBand;
+}
+
 /** Scopes that connect requests in addition to those that a connection needs. */
 export function optionalScopes(): string[] {
   return splitWords(process.env[env.optionalScopes]);

@@ -41,6 +41,8 @@ export const env = {
   conflictPolicy: 'CONFLICT_POLICY',
   /** The mode of Stripe whose payments count: live, test or both. */
   stripeMode: 'STRIPE_MODE',
+  /** What an invoice counts as that no money through Stripe has paid: ignore or count. */
+  invoicesPaidOutOfBand: 'INVOICES_PAID_OUT_OF_BAND',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
   /** Optional. Base URL of a fake of Stripe's API; Stripe's own when absent. */

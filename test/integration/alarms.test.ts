@@ -31,6 +31,7 @@ const deps = {
   queue,
   clock: () => now,
   stripeMode: 'both' as const,
+  invoicesPaidOutOfBand: 'ignore' as const,
   stripeApi: { fetch, baseUrl: 'http://127.0.0.1:1' },
 };
 

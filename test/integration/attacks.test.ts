@@ -438,6 +438,7 @@ describe('webhooks', () => {
     ...world.deps,
     secrets: cachedSecret({ stripe: [secret], standard: [secret] }),
     stripeMode: 'both' as const,
+    invoicesPaidOutOfBand: 'ignore' as const,
     stripeApi: { fetch, baseUrl: 'http://127.0.0.1:9' },
   });
   const mac = (key: string | Buffer, content: string): Buffer =>

@@ -92,6 +92,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
     PaymentConfirmed: {
       [env.webhookSecretId]: '<WebhookSigning>',
       [env.stripeMode]: 'live',
+      [env.invoicesPaidOutOfBand]: 'ignore',
       ...messages,
       ...queue,
     },

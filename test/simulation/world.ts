@@ -280,6 +280,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         bookings: bookingStore(client, 'bookings', { indexShards, keepDays: 400 }),
         readForSync: snapshotLoader(client, { bookings: 'bookings', connections: 'connections' }),
         stripeMode: 'live',
+        invoicesPaidOutOfBand: 'ignore',
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
         sleep: async (milliseconds: number): Promise<void> => {
           await call(process, 'sleep', () => {});

@@ -13,14 +13,24 @@ import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/webhooks.ts';
 import { logged } from '../support/setup.ts';
-import { charge, created, intent, refund, session, snapshot, thin } from './stripe.ts';
+import {
+  charge,
+  created,
+  intent,
+  invoice,
+  invoicePayments,
+  refund,
+  session,
+  snapshot,
+  thin,
+} from './stripe.ts';
 
 const stripeSecret = 'whsec_of_stripe_0123456789abcdef';
 const olderStripeSecret = 'whsec_older_0123456789abcdef0123';
 const standardSecret = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
 const apiKey = 'rk_test_0123456789abcdef';
 
-/** Stripe's API, as far as thin events need it. */
+/** Stripe's API, as far as thin events and invoices need it. */
 const api = { status: 200, body: '', requests: [] as { url: string; headers: IncomingHttpHeaders }[] };
 const server = createServer((request, response) => {
   api.requests.push({ url: `${request.method} ${request.url}`, headers: request.headers });
@@ -52,6 +62,7 @@ const deps = (baseUrl = `http://127.0.0.1:${port}`) => ({
   queue,
   clock: () => created,
   stripeMode: mode,
+  invoicesPaidOutOfBand: 'ignore' as const,
   stripeApi: { fetch, baseUrl },
 });
 const signed = (payload: string, secret = stripeSecret) => ({
@@ -329,6 +340,61 @@ describe('thin events', () => {
   it('refuses a thin event whose fetched object is of another type', async () => {
     withKey();
     api.body = '{"object":"list","data":[]}';
+    await expect(stripe(event)).rejects.toThrow(error('unsupported_event_format', 400));
+  });
+});
+
+describe('a paid invoice', () => {
+  const event = snapshot('invoice.paid', invoice());
+  const withKey = () => {
+    secrets.value = { ...secrets.value, stripeApiKey: [apiKey] };
+    api.body = JSON.stringify(invoicePayments({}));
+  };
+
+  it("asks for the payments of an invoice as Stripe's own package does", async () => {
+    withKey();
+    expect(await stripe(event)).toEqual({ received: true, payment_id: 'pi_1', booking_id: 'booking-1' });
+    const official = new Stripe(apiKey, { host: '127.0.0.1', port, protocol: 'http', telemetry: false });
+    const { data } = await official.invoicePayments.list({ invoice: 'in_1', limit: 100 });
+    expect(data[0]?.payment).toEqual({ type: 'payment_intent', payment_intent: 'pi_1' });
+    const [ours, theirs] = api.requests.map(({ url, headers }) => ({
+      url,
+      key: headers.authorization,
+      version: headers['stripe-version'],
+    }));
+    expect(ours).toEqual(theirs);
+  });
+
+  it('ignores an invoice that needs an API key, and raises an operator alarm', async () => {
+    expect(await stripe(event)).toEqual({
+      received: true,
+      reason: 'invoice_needs_key',
+      ignored: expect.stringContaining('"stripeApiKey"'),
+    });
+    expect(operatorErrors()).toHaveLength(1);
+    expect(queue.messages).toEqual([]);
+    expect(api.requests).toEqual([]);
+  });
+
+  it('needs no API key for an invoice without a booking, and raises no alarm', async () => {
+    const foreign = snapshot('invoice.paid', invoice({ metadata: {} }));
+    expect(await stripe(foreign)).toMatchObject({ reason: 'no_booking' });
+    expect(operatorErrors()).toEqual([]);
+  });
+
+  it.each([
+    [403, 'not_configured'],
+    [503, 'stripe_unreachable'],
+  ])('queues no invoice while Stripe answers %d, so that it is delivered again', async (status, code) => {
+    withKey();
+    api.status = status;
+    await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code }));
+    expect(queue.messages).toEqual([]);
+  });
+
+  it('refuses an answer of Stripe that is no list of payments', async () => {
+    withKey();
+    api.body = JSON.stringify(invoice());
     await expect(stripe(event)).rejects.toThrow(error('unsupported_event_format', 400));
   });
 });

@@ -6,14 +6,25 @@ import { type FetchObject, parseStripeEvent } from '../../shared/payments/stripe
 import { ignoredTypeNames } from '../../shared/payments/stripe/ignored-types.ts';
 import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
 import { queuedText } from '../fakes/queue.ts';
-import { charge, createdAt, dispute, intent, metadata, refund, session, snapshot, thin } from './stripe.ts';
+import {
+  charge,
+  createdAt,
+  dispute,
+  intent,
+  invoice,
+  metadata,
+  refund,
+  session,
+  snapshot,
+  thin,
+} from './stripe.ts';
 
 const noFetch: FetchObject = async () => {
   throw new Error('A snapshot event needs no call.');
 };
 const bytes = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const translate = (type: string, object: unknown) =>
-  parseStripeEvent(bytes(snapshot(type, object)), 'both', noFetch);
+  parseStripeEvent(bytes(snapshot(type, object)), 'both', noFetch, 'ignore');
 const paymentOf = async (type: string, object: unknown) => {
   const translation = await translate(type, object);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
@@ -101,6 +112,13 @@ const table: [string, object, object][] = [
     dispute({ status: 'lost', amount: null }),
     { facts: { disputes: { dp_1: { state: 'lost' } } } },
   ],
+  ['invoice.paid', invoice({ payment_intent: 'pi_1', charge: 'ch_1' }), confirmed],
+  ['invoice.voided', invoice({ status: 'void', amount_paid: 0 }), { paymentId: 'in_1', ...failed }],
+  [
+    'invoice.marked_uncollectible',
+    invoice({ status: 'uncollectible', amount_paid: 0 }),
+    { paymentId: 'in_1', ...failed },
+  ],
 ];
 
 describe('parseStripeEvent', () => {
@@ -141,7 +159,7 @@ describe('parseStripeEvent', () => {
     expect(objectParsers.has(type)).toBe(false);
     expect(await translate(type, {})).toEqual({
       ignored: expect.stringContaining(`event type ${type}`),
-      reason: type.startsWith('invoice') ? 'invoice' : 'event_type',
+      reason: 'event_type',
       event: { id: 'evt_1', type },
     });
   });
@@ -242,7 +260,9 @@ describe('parseStripeEvent', () => {
     ['an event without data', '{"id":"evt_1","object":"event","type":"x"}', 'unsupported_event_format'],
     ['a thin event without more', '{"id":"evt_1","object":"v2.core.event"}', 'unsupported_event_format'],
   ])('refuses a Stripe webhook body: %s', async (_, body, code) => {
-    await expect(parseStripeEvent(Buffer.from(body), 'both', noFetch)).rejects.toThrow(refused(code));
+    await expect(parseStripeEvent(Buffer.from(body), 'both', noFetch, 'ignore')).rejects.toThrow(
+      refused(code),
+    );
   });
 
   it.each([
@@ -266,7 +286,7 @@ describe('thin events', () => {
     for (const [type, object, expected] of table) {
       const fetchObject = vi.fn<FetchObject>(async () => object);
       const event = thin(`v1.${type}`, url);
-      expect(await parseStripeEvent(bytes(event), 'both', fetchObject)).toEqual({
+      expect(await parseStripeEvent(bytes(event), 'both', fetchObject, 'ignore')).toEqual({
         payment: { type: 'payment', paymentId: 'pi_1', eventId: 'evt_thin_1', ...expected },
       });
       expect(fetchObject).toHaveBeenCalledWith(
@@ -277,7 +297,7 @@ describe('thin events', () => {
 
   it('a thin event uses the id of the snapshot event for the same change', async () => {
     const event = thin('v1.payment_intent.succeeded', url, { snapshot_event: 'evt_1' });
-    expect(await parseStripeEvent(bytes(event), 'both', async () => intent())).toEqual(
+    expect(await parseStripeEvent(bytes(event), 'both', async () => intent(), 'ignore')).toEqual(
       await translate('payment_intent.succeeded', intent()),
     );
   });
@@ -285,7 +305,7 @@ describe('thin events', () => {
   it.each(['v1.charge.succeeded', 'v1.charge.captured'])(
     'ignores a thin event without fetching its object: %s',
     async (type) => {
-      expect(await parseStripeEvent(bytes(thin(type, url)), 'both', noFetch)).toMatchObject({
+      expect(await parseStripeEvent(bytes(thin(type, url)), 'both', noFetch, 'ignore')).toMatchObject({
         ignored: `event type ${type.slice(3)}`,
         reason: 'event_type',
       });
@@ -295,7 +315,7 @@ describe('thin events', () => {
   it('ignores thin events of the v2 API as unknown', async () => {
     for (const url of ['/v2/core/accounts/acct_1', undefined])
       expect(
-        await parseStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch),
+        await parseStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch, 'ignore'),
       ).toMatchObject({
         ignored: 'unknown event type v2.core.account.updated',
         reason: 'unknown_event_type',
@@ -311,9 +331,9 @@ describe('thin events', () => {
     '/v1@example.com',
     '/v2/core/x',
   ])("refuses to fetch a thin event's object outside the API: %s", async (path) => {
-    await expect(parseStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch)).rejects.toThrow(
-      refused('unsupported_event_format'),
-    );
+    await expect(
+      parseStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch, 'ignore'),
+    ).rejects.toThrow(refused('unsupported_event_format'));
   });
 });
 
@@ -341,6 +361,10 @@ describe('any signed event', () => {
       amount_total: mostly(fc.nat()),
       amount_received: mostly(fc.nat()),
       amount_refunded: mostly(fc.nat()),
+      amount_paid: mostly(fc.nat()),
+      paid_out_of_band: mostly(fc.boolean()),
+      billing_reason: mostly(fc.constantFrom('manual', 'subscription_cycle')),
+      data: mostly(fc.array(fc.constant({ status: 'paid', payment: { payment_intent: 'pi_1' } }))),
       metadata: mostly(details),
     },
     { requiredKeys: [] },
@@ -371,7 +395,7 @@ describe('any signed event', () => {
     await fc.assert(
       fc.asyncProperty(event, object, async (event, fetched) => {
         try {
-          const translation = await parseStripeEvent(bytes(event), 'both', async () => fetched);
+          const translation = await parseStripeEvent(bytes(event), 'both', async () => fetched, 'ignore');
           if ('ignored' in translation) seen.ignored += 1;
           else {
             seen.payment += 1;

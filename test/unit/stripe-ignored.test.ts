@@ -9,7 +9,7 @@ const noFetch: FetchObject = async () => {
   throw new Error('An ignored event must not be fetched.');
 };
 const translate = (event: object, served: StripeMode = 'both') =>
-  parseStripeEvent(Buffer.from(JSON.stringify(event)), served, noFetch);
+  parseStripeEvent(Buffer.from(JSON.stringify(event)), served, noFetch, 'ignore');
 const succeeded = (change: object) => snapshot('payment_intent.succeeded', intent(), change);
 const thinSucceeded = (change: object) =>
   thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1', change);
@@ -88,14 +88,6 @@ describe('a session', () => {
 });
 
 describe('other ways to take money', () => {
-  it('ignores an invoice and advises a supported way', async () => {
-    const invoice = { id: 'in_1', object: 'invoice', metadata: { booking_id: 'b1' } };
-    expect(await translate(snapshot('invoice.paid', invoice))).toMatchObject({
-      reason: 'invoice',
-      ignored: expect.stringContaining('Standard Webhook'),
-    });
-  });
-
   it('ignores a charge without a payment intent and advises a supported way', async () => {
     const alone = charge({ payment_intent: null, metadata: { booking_id: 'b1' } });
     expect(await translate(snapshot('charge.succeeded', alone))).toMatchObject({
@@ -106,7 +98,7 @@ describe('other ways to take money', () => {
   });
 });
 
-describe('client_reference_id', () => {
+describe('a Payment Link', () => {
   const linked = (change: object = {}) =>
     session({ metadata: {}, payment_link: 'plink_1', client_reference_id: 'b1', ...change });
   const completed = (object: object, type = 'checkout.session.completed') =>
@@ -128,6 +120,14 @@ describe('client_reference_id', () => {
     });
     expect(await completed(linked({ metadata: { booking_id: 'b2' } }))).toMatchObject({
       payment: { booking: { bookingId: 'b2', problems: expect.arrayContaining([expect.anything()]) } },
+    });
+  });
+
+  it('metadata of a Payment Link, which its session has, define the booking', async () => {
+    const { metadata } = session();
+    const paid = linked({ metadata, client_reference_id: null });
+    expect(await completed(paid)).toMatchObject({
+      payment: { paymentId: 'pi_1', booking: { bookingId: 'booking-1', appointment: {}, problems: [] } },
     });
   });
 

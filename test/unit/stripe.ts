@@ -26,6 +26,8 @@ const exampleIntent = example('payment-intent');
 const exampleCharge = example('charge');
 const exampleRefund = example('refund');
 const exampleDispute = example('dispute');
+const exampleInvoice = example('invoice');
+const exampleInvoicePayment = example('invoice-payment');
 
 export const session = (change: object = {}) =>
   exampleSession({
@@ -47,6 +49,18 @@ export const refund = (change: object = {}) =>
   exampleRefund({ ...ofPayment, id: 're_1', charge: 'ch_1', amount: 4000, ...change });
 export const dispute = (change: object = {}) =>
   exampleDispute({ ...ofPayment, id: 'dp_1', charge: 'ch_1', amount: 9000, ...change });
+/** A paid invoice of the current API version, which does not name its payment. */
+export const invoice = (change: object = {}) =>
+  exampleInvoice({ id: 'in_1', amount_due: 9000, amount_paid: 9000, metadata, ...change });
+/** The list that Stripe answers for an invoice's payments. */
+export const invoicePayments = (...changes: object[]) => ({
+  object: 'list',
+  url: '/v1/invoice_payments',
+  has_more: false,
+  data: changes.map((change) =>
+    exampleInvoicePayment({ amount_paid: 9000, amount_requested: 9000, ...change }),
+  ),
+});
 
 /** A snapshot event. */
 export const snapshot = (type: string, object: unknown, change: object = {}) => ({

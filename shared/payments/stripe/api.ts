@@ -11,7 +11,7 @@ const apiVersion = '2026-10-28.endive';
 const timeoutMs = 8_000;
 
 /**
- * Fetches the object that a thin event references. Without Stripe's package, which would make the bundle a quarter larger
+ * Fetches what an event references. Without Stripe's package, which would make the bundle a quarter larger
  * and every cold start 10 ms longer.
  * Errors: `not_configured` if Stripe refuses the key, `stripe_unreachable` (503) if it cannot answer now.
  */
@@ -39,7 +39,7 @@ export async function fetchStripeObject(api: StripeApi, apiKey: string, event: T
   }
   throw new AppError(
     'not_configured',
-    `Stripe answered ${response.status} to ${event.related_object.url}. The API key in the secret webhook-signing must be of the account and mode that sends the event, and may read Checkout Sessions, PaymentIntents, Charges, Refunds and Disputes.`,
+    `Stripe answered ${response.status} to ${event.related_object.url}. The API key in the secret webhook-signing must be of the account and mode that sends the event, and may read Checkout Sessions, PaymentIntents, Charges, Refunds, Disputes and Invoices.`,
   );
 }
 

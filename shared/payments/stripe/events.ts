@@ -1,18 +1,20 @@
 import * as v from 'valibot';
+import type { PaymentReported } from '../../booking/queue.ts';
 import { parseJsonBody } from '../../http/http.ts';
 import { toIso } from '../../lib/clock.ts';
-import type { StripeMode } from '../../lib/config.ts';
+import type { InvoicesPaidOutOfBand, StripeMode } from '../../lib/config.ts';
 import { anyObject, instant } from '../../lib/schemas.ts';
 import { parseBooking, parseBookings, parseReference } from '../booking-from-metadata.ts';
-import { type ParsedEvent, parsePart } from '../parse-event.ts';
+import { type Ignored, type ParsedEvent, parsePart } from '../parse-event.ts';
 import { ignoredType } from './ignored-types.ts';
-import { objectParsers, stripeId } from './object-parsers.ts';
+import { paymentOfInvoice, paymentsPath } from './invoices.ts';
+import { objectParsers, type StripeReport, stripeId } from './object-parsers.ts';
 import { notForUs, type Recipient, recipientFields } from './recipient.ts';
 
-/** A thin event only references its object, which has to be fetched from Stripe. */
+/** A thin event only references its object, which has to be fetched from Stripe; so do the payments of an invoice. */
 export type ThinEvent = v.InferOutput<typeof referenceSchema>;
 
-/** Fetches the object that a thin event references. */
+/** Fetches what an event references. Errors: `unsupported_event_format` if no API key is stored. */
 export type FetchObject = (event: ThinEvent) => Promise<unknown>;
 
 type StripeEvent = Recipient & {
@@ -62,12 +64,14 @@ const names = {
  * Parses the body of a verified Stripe webhook. `fetchObject` completes a thin event of a known type. The object is then
  * newer than the event, which does no harm: facts only grow.
  * @param acceptedMode the mode whose payments count in this deployment
+ * @param outOfBand what an invoice counts as that no money through Stripe has paid
  * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
  */
 export async function parseStripeEvent(
   body: Buffer,
   acceptedMode: StripeMode,
   fetchObject: FetchObject,
+  outOfBand: InvoicesPaidOutOfBand,
 ): Promise<ParsedEvent> {
   const event = parseEvent(parseJsonBody(body), fetchObject);
   const { id, type, at, apiVersion } = event;
@@ -78,18 +82,33 @@ export async function parseStripeEvent(
   if (!read) return { ...ignoredType(type, event.snapshot), ...about };
   const report = read(await event.fetch(), { at, apiVersion });
   if ('ignored' in report) return { ...report, ...about };
+  const payment = await toPayment(report, id);
+  if ('ignored' in payment) return { ...payment, ...about };
+  const { invoice, facts } = report;
+  if (!invoice) return { payment };
 
-  const { paymentId, facts, metadata, reference } = report;
-  const payment = { type: 'payment', paymentId, eventId: id, facts } as const;
-  if (!metadata) return { payment };
+  const fetchPayments = () => fetchObject({ id, related_object: { url: paymentsPath(invoice.id) } });
+  const paid = await paymentOfInvoice(invoice, outOfBand, fetchPayments);
+  if ('ignored' in paid) return { ...paid, ...about };
+  const { paymentId, ...amount } = paid;
+  // Again, since a booking without an id has that of its payment.
+  const found = await toPayment({ ...report, paymentId, facts: { ...facts, ...amount } }, id);
+  return 'ignored' in found ? { ...found, ...about } : { payment: found };
+}
+
+async function toPayment(
+  { paymentId, facts, metadata, reference }: StripeReport,
+  eventId: string,
+): Promise<PaymentReported | Ignored> {
+  const payment = { type: 'payment', paymentId, eventId, facts } as const;
+  if (!metadata) return payment;
   const { booking_ids: ids } = metadata;
-  if (ids !== undefined)
-    return { payment: { ...payment, bookings: parseBookings(splitIds(ids), metadata, names) } };
+  if (ids !== undefined) return { ...payment, bookings: parseBookings(splitIds(ids), metadata, names) };
   const booking =
     (await parseBooking(metadata, names, paymentId)) ?? parseReference(reference, metadata, names);
-  if (booking) return { payment: { ...payment, booking } };
+  if (booking) return { ...payment, booking };
   // Most accounts also receive payments that are not for appointments.
-  return { ignored: 'no booking in its metadata', reason: 'no_booking', ...about };
+  return { ignored: 'no booking in its metadata', reason: 'no_booking' };
 }
 
 /** The ids in a text, separated by commas. */

@@ -17,11 +17,11 @@ const ignoredTypes: ReadonlyMap<string, Ignored['reason']> = new Map([
   ['payment_intent.requires_action', otherType],
   ['payment_intent.amount_capturable_updated', otherType],
   ['payment_intent.partially_funded', otherType],
-  // An invoice may be marked as paid by hand, and its payment does not carry the metadata.
-  ['invoice.paid', 'invoice'],
-  ['invoice.payment_succeeded', 'invoice'],
-  ['invoice.payment_failed', 'invoice'],
-  ['invoice_payment.paid', 'invoice'],
+  // `invoice.paid` says the same with the metadata, and also comes for an invoice without a payment.
+  ['invoice.payment_succeeded', otherType],
+  ['invoice_payment.paid', otherType],
+  // The customer may try again, until the invoice is voided or marked as uncollectible.
+  ['invoice.payment_failed', otherType],
   // The states of a dispute in between: created and closed are read.
   ['charge.dispute.updated', otherType],
   ['charge.dispute.funds_withdrawn', otherType],
@@ -37,7 +37,6 @@ export const ignoredTypeNames: readonly string[] = [...ignoredTypes.keys()];
 export function ignoredType(type: string, object: unknown): Ignored {
   const reason = ignoredTypes.get(type);
   if (!reason) return { ignored: `unknown event type ${type.slice(0, 100)}`, reason: 'unknown_event_type' };
-  if (reason === 'invoice') return ignoredInvoice(type);
   if (type === 'charge.succeeded' && isWithoutIntent(object)) {
     return {
       ignored:
@@ -46,13 +45,6 @@ export function ignoredType(type: string, object: unknown): Ignored {
     };
   }
   return { ignored: `event type ${type}`, reason };
-}
-
-function ignoredInvoice(type: string): Ignored {
-  return {
-    ignored: `event type ${type}: an invoice does not pay for a booking; report it as a Standard Webhook`,
-    reason: 'invoice',
-  };
 }
 
 function isWithoutIntent(object: unknown): boolean {

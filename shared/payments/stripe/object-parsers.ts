@@ -5,18 +5,21 @@ import {
   type RefundState,
   withoutUncaptured,
 } from '../../booking/payment.ts';
+import { anyObject } from '../../lib/schemas.ts';
 import { type Ignored, parsePart } from '../parse-event.ts';
 
 /**
  * A payment as an object of Stripe reports it. Metadata without a booking makes it irrelevant; without metadata, as in
  * refunds and disputes, the payment pointer references the booking.
  */
-type StripeReport = {
+export type StripeReport = {
   paymentId: string;
   facts: PaymentFacts;
   metadata?: Record<string, string>;
   /** `client_reference_id` of a paid session: it may point to a declared booking. */
   reference?: string;
+  /** A paid invoice: `paymentId` is its own id, until its payment is found. */
+  invoice?: Invoice;
 };
 
 /**
@@ -31,7 +34,7 @@ type ObjectParser = (object: unknown, about: About) => StripeReport | Ignored;
 
 // Ids become keys of objects, which lose `__proto__` when they are stored.
 export const stripeId = v.pipe(v.string(), v.regex(/^[\w-]{1,100}$/), v.notValue('__proto__'));
-const amount = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+export const amount = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const metadata = v.fallback(v.record(v.string(), v.string()), {});
 
 const session = v.object({
@@ -72,6 +75,20 @@ const dispute = v.object({
   amount: v.nullish(amount),
   status: v.string(),
 });
+const invoice = v.object({
+  id: stripeId,
+  billing_reason: v.nullish(v.string()),
+  parent: v.nullish(v.object({ subscription_details: v.nullish(anyObject) })),
+  amount_due: v.nullish(amount),
+  amount_paid: v.nullish(amount),
+  // Only before API version 2025-03-31.
+  subscription: v.nullish(v.string()),
+  payment_intent: v.nullish(stripeId),
+  charge: v.nullish(stripeId),
+  paid_out_of_band: v.nullish(v.boolean()),
+  metadata,
+});
+export type Invoice = v.InferOutput<typeof invoice>;
 
 // Future words of Stripe mean the least harmful state: still open.
 const refundStates = new Map<string, RefundState>([
@@ -211,6 +228,36 @@ const changedDispute: ObjectParser = (object) => {
   };
 };
 
+const invoiceOfSubscription: Ignored = {
+  ignored:
+    'an invoice of a subscription: it comes again each period and pays for no single booking. Send an invoice of its own, or report each payment as a Standard Webhook',
+  reason: 'subscription',
+};
+
+/** Reads invoices that may be payments for a booking. */
+const ofOneInvoice =
+  (read: (invoice: Invoice, at: string) => StripeReport): ObjectParser =>
+  (object, { at }) => {
+    const it = parseObject(invoice, object);
+    const isOfSubscription =
+      it.billing_reason?.startsWith('subscription') || it.parent?.subscription_details || it.subscription;
+    return isOfSubscription ? invoiceOfSubscription : read(it, at);
+  };
+
+const paidInvoice = ofOneInvoice((invoice, at) => ({
+  paymentId: invoice.id,
+  facts: { confirmedAt: at },
+  metadata: invoice.metadata,
+  invoice,
+}));
+
+/** An invoice that is not expected to be paid. If it is all the same, the confirmation counts. */
+const failedInvoice = ofOneInvoice(({ id, metadata }, at) => ({
+  paymentId: id,
+  facts: { failedAt: at },
+  metadata,
+}));
+
 /** Event types about payments, each with the parser of its object. */
 export const objectParsers: ReadonlyMap<string, ObjectParser> = new Map([
   ['checkout.session.completed', completedSession],
@@ -228,6 +275,9 @@ export const objectParsers: ReadonlyMap<string, ObjectParser> = new Map([
   ['charge.refund.updated', changedRefund],
   ['charge.dispute.created', changedDispute],
   ['charge.dispute.closed', changedDispute],
+  ['invoice.paid', paidInvoice],
+  ['invoice.voided', failedInvoice],
+  ['invoice.marked_uncollectible', failedInvoice],
 ]);
 
 function isPaymentMode(mode: string | null | undefined): boolean {
@@ -241,6 +291,9 @@ function omitUndefined<Fields extends Record<string, unknown>>(
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value != null)) as never;
 }
 
-function parseObject<Schema extends v.GenericSchema>(schema: Schema, object: unknown): v.InferOutput<Schema> {
+export function parseObject<Schema extends v.GenericSchema>(
+  schema: Schema,
+  object: unknown,
+): v.InferOutput<Schema> {
   return parsePart(schema, object, 'The object in the event does not have the form that Stripe documents.');
 }
