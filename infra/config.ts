@@ -176,7 +176,7 @@ export const stackConfig = v.strictObject({
     v.optional(v.picklist(['live', 'test', 'both']), 'live'),
   ),
   invoicesPaidOutOfBand: option(
-    'Whether an invoice of Stripe that is marked as paid out of band, without money through Stripe, pays for its booking.',
+    'Whether an invoice that was marked as paid out of band pays for its booking.',
     v.optional(v.picklist(['ignore', 'count']), 'ignore'),
   ),
   alarmEmail: option(

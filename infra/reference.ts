@@ -270,10 +270,9 @@ export const ignoredWebhooks = {
   connected_account: 'of a connected account: it has `account` or `context`',
   setup_session: 'a session of mode `setup`, which takes no money',
   subscription:
-    'a session of mode `subscription` or the invoice of one: see [integrate](integrate.md#what-does-not-pay-for-a-booking)',
-  invoice_needs_key:
-    'an invoice whose payment Stripe could not be asked for, without an API key: see [setup](setup.md#thin-events-and-invoices)',
-  paid_out_of_band: 'an invoice without money through Stripe (`invoicesPaidOutOfBand`)',
+    'a session or invoice of a subscription: see [integrate](integrate.md#what-does-not-pay-for-a-booking)',
+  invoice_needs_key: 'an invoice, without an [API key](setup.md#thin-events-and-invoices)',
+  paid_out_of_band: 'an invoice paid out of band (`invoicesPaidOutOfBand`)',
   charge_without_intent: 'a charge without a PaymentIntent: use one',
   not_paid_yet: 'a session that completed before its money came; another event will follow',
   refund_without_payment: 'a refund that names no payment',

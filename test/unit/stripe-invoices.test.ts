@@ -92,7 +92,7 @@ describe('a paid invoice', () => {
     expect(await translate(paid({ metadata: {} }))).toMatchObject({ reason: 'no_booking' });
   });
 
-  it('whose booking has no id gives it the id of its payment intent, as the intent does', async () => {
+  it('gives a booking without an id the id of its payment intent, as the intent does', async () => {
     const { booking_id: _, ...anonymous } = metadata;
     const ofInvoice = await translate(paid({ metadata: anonymous }), answer({}));
     const ofIntent = await translate(snapshot('payment_intent.succeeded', intent({ metadata: anonymous })));
