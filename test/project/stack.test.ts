@@ -198,6 +198,7 @@ describe('synthesis', () => {
     ['alarmEmail', 'operator', /email/],
     ['calendarAccess', 'all', /owned/],
     ['stripeMode', 'sandbox', /"live" \| "test" \| "both"/],
+    ['invoicesPaidOutOfBand', 'cancel', /"ignore" \| "count"/],
   ])('explains why %s cannot be %j', (key, value, reason) => {
     const read = () => readConfig({ [key]: value });
     expect(read).toThrow(reason);
@@ -210,6 +211,7 @@ test.each([
   ['publicUrl', 'https://calendar.example.com/path'],
   ['eventsUrl', 'https://app.example.com/events?tenant=1'],
   ['stripeMode', 'both'],
+  ['invoicesPaidOutOfBand', 'count'],
 ])('accepts %s %j', (key, value) => {
   expect(readConfig({ [key]: value })).toMatchObject({ [key]: value });
 });
