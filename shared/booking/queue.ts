@@ -148,7 +148,9 @@ export function paymentQueue(
           new SendMessageBatchCommand({ QueueUrl: queueUrl, Entries }),
         );
         if (Failed.length > 0)
-          throw new Error(`The queue refused ${Failed.length} messages: ${Failed[0]?.Code}.`);
+          throw new Error(
+            `The queue refused ${Failed.length} of ${Entries.length} messages: ${Failed[0]?.Code}.`,
+          );
       }
     },
   };

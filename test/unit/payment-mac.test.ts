@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import type { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import type { SendMessageBatchCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { verifiedMessages } from '../../functions/booking-sync/read-message.ts';
 import { bookingQueue, type PaymentReported, paymentQueue } from '../../shared/booking/queue.ts';
@@ -51,6 +51,36 @@ const readWith = (keys = before) => {
 };
 const hmac = (key: string | Uint8Array, text: string) =>
   createHmac('sha256', key).update(text).digest('base64url');
+
+describe('payment messages that are sent together', () => {
+  const all = Array.from({ length: 12 }, (_, index) => ({ ...payment, paymentId: `pi_${index}` }));
+  const sendAll = async (refused: number) => {
+    const batches: string[][] = [];
+    const client = {
+      send: async ({ input: { Entries = [] } }: SendMessageBatchCommand) => {
+        batches.push(Entries.map(({ MessageBody = '' }) => MessageBody));
+        return { Failed: Entries.slice(0, refused).map(({ Id }) => ({ Id, Code: 'Throttled' })) };
+      },
+    };
+    const queue = paymentQueue('url', cachedSecret(before), () => now, client as unknown as SQSClient);
+    await queue.sendAll(all);
+    return batches;
+  };
+
+  it('takes ten in a call, each with a MAC of its own', async () => {
+    const batches = await sendAll(0);
+    expect(batches.map(({ length }) => length)).toEqual([10, 2]);
+    const { read } = readWith();
+    const received = await Promise.all(batches.flat().map((body) => read(body)));
+    expect(received.map((message) => 'paymentId' in message && message.paymentId)).toEqual(
+      all.map(({ paymentId }) => paymentId),
+    );
+  });
+
+  it('fails where the queue refuses one of them', async () => {
+    await expect(sendAll(1)).rejects.toThrow('The queue refused 1 of 10 messages: Throttled.');
+  });
+});
 
 describe('a payment message', () => {
   it('appends an HMAC-SHA256 with its key id to a payment message, which stays JSON', async () => {
