@@ -6,12 +6,22 @@ import type { Booking } from '../../shared/booking/booking.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { webhookRoute } from '../../shared/lib/names.ts';
 import { defaultStateDir, readLocalSecret, readStackAddress } from '../local/state-files.ts';
+import { payAtStripe } from '../local/stripe.ts';
 import { runCommand } from './command.ts';
 import { recordsOf } from './ops/records.ts';
 import { openTarget } from './ops/target.ts';
-import { checkoutCompleted, deliver, demoBooking, hour, rfc3339, stripeSigningSecret } from './payment.ts';
+import {
+  type BookingMetadata,
+  checkoutCompleted,
+  deliver,
+  demoBooking,
+  hour,
+  rfc3339,
+  stripeSigningSecret,
+} from './payment.ts';
 
-const help = `Sends a signed checkout.session.completed to the running local stack, and shows what becomes of it.
+const help = `Pays at the simulated Stripe, which sends a signed checkout.session.completed to the running local stack,
+and shows what becomes of it.
 
   npm run pay
   npm run pay -- --user demo-user --summary "First meeting" --start ${rfc3339(Date.now() + 7 * 24 * hour)}
@@ -22,7 +32,8 @@ Options
   --summary <text>   title of the event
   --start <time>     RFC 3339 with offset (default: tomorrow, 10:00 UTC)
   --end <time>       (default: an hour after the start)
-  --url <url>        another API than that of the local stack
+  --lost             Stripe has the event, and its webhook is lost
+  --url <url>        another API than that of the local stack: sent from here, without the simulated Stripe
   --state <folder>   state of the stack (default: .local)
   --help             print this`;
 
@@ -34,6 +45,7 @@ await runCommand(async () => {
       summary: { type: 'string' },
       start: { type: 'string' },
       end: { type: 'string' },
+      lost: { type: 'boolean', default: false },
       url: { type: 'string' },
       state: { type: 'string', default: defaultStateDir },
       help: { type: 'boolean' },
@@ -42,11 +54,50 @@ await runCommand(async () => {
   if (values.help) return console.log(help);
   const stack = readStackAddress(values.state);
   const url = (values.url ?? stack.url).replace(/\/$/, '');
-  const booking = demoBooking(
-    values.user,
-    values.booking ?? `demo-${randomBytes(4).toString('hex')}`,
-    Date.now(),
-  );
+  const isLocal = url === stack.url;
+  if (values.lost && !isLocal) {
+    throw new Error('--lost leaves the event at the simulated Stripe, which another --url does not use.');
+  }
+  const booking = bookingOf(values);
+  const event = checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex'));
+  const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
+  const webhook = { url: `${url}${webhookRoute('stripe')}`, signingSecret };
+  const answer = isLocal
+    ? await payAtStripe(stack.stripeUrl, event, values.lost ? undefined : webhook).catch(
+        notReached(stack.stripeUrl),
+      )
+    : await deliver(event, { webhookUrl: webhook.url, signingSecret }, Date.now()).catch(notReached(url));
+  const paid = `Paid: booking ${booking.booking_id} of ${booking.user_id}`;
+  if (!answer) return console.log(`${paid}. Its webhook is lost: only Stripe has ${event.id}.`);
+
+  const { status, body } = answer;
+  if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
+  if ('ignored' in JSON.parse(body)) throw new Error(`The webhook ignored the payment: ${body}`);
+  console.log(`${paid}: ${body}`);
+  // Only the local stack's own records can be read.
+  if (isLocal) await showOutcome(values.state, booking.booking_id, JSON.parse(body) as Receipt);
+});
+
+function notReached(url: string): (cause: unknown) => never {
+  return (cause) => {
+    // What fetch throws where it gets no answer.
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new Error(`Nothing answers at ${url}. Is the local stack running? Start it with "npm start".`, {
+      cause,
+    });
+  };
+}
+
+/** The demo booking with the changes that the options ask for. */
+function bookingOf(values: {
+  user: string;
+  booking?: string | undefined;
+  summary?: string | undefined;
+  start?: string | undefined;
+  end?: string | undefined;
+}): BookingMetadata {
+  const bookingId = values.booking ?? `demo-${randomBytes(4).toString('hex')}`;
+  const booking = demoBooking(values.user, bookingId, Date.now());
   if (values.summary) booking.summary = values.summary;
   if (values.start) {
     if (Number.isNaN(Date.parse(values.start))) {
@@ -56,24 +107,8 @@ await runCommand(async () => {
     booking.end = rfc3339(Date.parse(values.start) + hour);
   }
   if (values.end) booking.end = values.end;
-
-  const event = checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex'));
-  const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
-  const { status, body } = await deliver(
-    event,
-    { webhookUrl: `${url}${webhookRoute('stripe')}`, signingSecret },
-    Date.now(),
-  ).catch((cause: unknown) => {
-    throw new Error(`Nothing answers at ${url}. Is the local stack running? Start it with "npm start".`, {
-      cause,
-    });
-  });
-  if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
-  if ('ignored' in JSON.parse(body)) throw new Error(`The webhook ignored the payment: ${body}`);
-  console.log(`Paid: booking ${booking.booking_id} of ${booking.user_id}: ${body}`);
-  // Only the local stack's own records can be read.
-  if (url === stack.url) await showOutcome(values.state, booking.booking_id, JSON.parse(body) as Receipt);
-});
+  return booking;
+}
 
 type Receipt = { payment_id: string };
 

@@ -18,7 +18,7 @@ const help = `Runs the service on this machine, from the same template that woul
   npm start -- [options]
 
 Options
-  --port <number>        port of the HTTP API (default: 3000); the simulated Google takes the next one
+  --port <number>        port of the HTTP API (default: 3000); the simulated Google and Stripe take the next two
   --fresh                delete the state of earlier starts in .local/
   --dynamodb-local       Amazon's DynamoDB Local instead of dynalite (needs Java)
   --google-url <base>    another simulator of Google
@@ -46,12 +46,12 @@ await runCommand(async () => {
   });
   if (values.help) return console.log(help);
   const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_534)
-    throw new Error(`--port is a whole number from 0 to 65534, not "${values.port}".`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_533)
+    throw new Error(`--port is a whole number from 0 to 65533, not "${values.port}".`);
   await refuseSecondStart(values.state);
 
   console.log(
-    'Starting: the template is synthesized, then tables, queue, functions and Google … (some seconds)',
+    'Starting: the template is synthesized, then tables, queue, functions, Google and Stripe … (some seconds)',
   );
   const narrator = createNarrator(console.log);
   const stack = await startLocalStack({
@@ -61,6 +61,7 @@ await runCommand(async () => {
     fresh: values.fresh,
     dynamodb: chooseDynamoDb(values['dynamodb-local']),
     google: chooseGoogle(values, port),
+    stripePort: port === 0 ? 0 : port + 2,
     ...narrator,
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -69,8 +70,9 @@ await runCommand(async () => {
       process.exit(0);
     });
   }
-  const { url, googleUrl, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(values.state, { url, googleUrl, secretNames, endpoints, outputs });
+  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
+  const address = { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs };
+  writeStackAddress(values.state, address);
   console.log(await welcome(stack, values.state));
 });
 
@@ -113,7 +115,7 @@ function chooseGoogle(
 }
 
 async function welcome(
-  { url, googleUrl, google, secrets, secretNames }: LocalStack,
+  { url, googleUrl, google, stripe, secrets, secretNames }: LocalStack,
   stateDir: string,
 ): Promise<string> {
   const link = await connectLink(
@@ -143,7 +145,7 @@ LeadsCalendar × Google Calendar runs on this machine.
   Google        ${google ? `simulated, ${google.url}` : (googleUrl ?? 'the real one')}
   Webhook       ${url}${webhookRoute('stripe')}
   signed with   ${signingSecret}
-  Stripe        live and test mode (a deployment: by the option stripeMode)
+  Stripe        simulated, ${stripe.url}; live and test mode (a deployment: by the option stripeMode)
   State, logs   ${state}/, ${state}/logs/  (delete: npm start -- --fresh${otherState})
 
 Ctrl-C stops everything. What happens:

@@ -1,6 +1,6 @@
 /**
  * The local stack of this service: synthesizes the CDK app, runs its template, and sets the secrets that an
- * operator sets by hand after a deploy: the OAuth client and a webhook signing secret.
+ * operator sets by hand after a deploy: the OAuth client, a webhook signing secret and Stripe's API key.
  */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -12,14 +12,19 @@ import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { env, type KeyPurpose, keySecrets, routes } from '../../shared/lib/names.ts';
 import type { ResolvedResource } from './aws/resources.ts';
 import { type Runner, type RunnerOptions, runAssembly } from './aws/runner.ts';
+import type { LocalSecrets } from './aws/secrets.ts';
 import { variablesOf } from './aws/wiring.ts';
 import type { GoogleSimulator } from './google/simulator.ts';
 import { type GoogleChoice, type ProvidedGoogle, provideGoogle } from './google.ts';
+import type { StripeSimulator } from './stripe/simulator.ts';
+import { provideStripe } from './stripe.ts';
 
 const execute = promisify(execFile);
 
 export type LocalStackOptions = RunnerOptions & {
   google: GoogleChoice;
+  /** Port of the simulated Stripe; any free one by default. */
+  stripePort?: number;
   /** Folder of a cloud assembly that is already synthesized. */
   assembly?: string;
 };
@@ -37,6 +42,7 @@ export type LocalStack = Runner & {
   google?: GoogleSimulator;
   /** Base URL of the simulated Google; undefined for the real one. */
   googleUrl: string | undefined;
+  stripe: StripeSimulator;
   secretNames: SecretNames;
 };
 
@@ -45,8 +51,9 @@ export type LocalStack = Runner & {
  * @throws Error when the port is taken, the template has unsupported resources, or a part cannot start
  */
 export async function startLocalStack(options: LocalStackOptions): Promise<LocalStack> {
-  const { google: choice, assembly, ...runnerOptions } = options;
+  const { google: choice, stripePort = 0, assembly, ...runnerOptions } = options;
   let google: ProvidedGoogle | undefined;
+  let stripe: StripeSimulator | undefined;
   let secretNames: SecretNames | undefined;
   const runner = await runAssembly(
     () => assembly ?? synthesizeOnce(),
@@ -67,8 +74,19 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
       const { simulator } = google;
       if (simulator) defer(() => simulator.close());
       secrets.put(secretNames.googleClient, google.client);
-      // Test mode too: the local stack handles no real money.
-      return { [env.stripeMode]: 'both', ...(google.url ? { [env.googleUrl]: google.url } : {}) };
+      const { simulator: startedStripe, apiKey } = await provideStripe({
+        port: stripePort,
+        stateFile: stateOf('stripe.json'),
+      });
+      stripe = startedStripe;
+      defer(() => startedStripe.close());
+      storeStripeKey(secrets, secretNames, apiKey);
+      return {
+        // Test mode too: the local stack handles no real money.
+        [env.stripeMode]: 'both',
+        [env.stripeUrl]: stripe.url,
+        ...(google.url ? { [env.googleUrl]: google.url } : {}),
+      };
     },
     runnerOptions,
   );
@@ -76,8 +94,19 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
     ...runner,
     ...(google?.simulator ? { google: google.simulator } : {}),
     googleUrl: google?.url,
+    stripe: stripe as StripeSimulator,
     secretNames: secretNames as SecretNames,
   };
+}
+
+/** Puts the API key of Stripe where the functions read it. */
+function storeStripeKey(
+  secrets: Pick<LocalSecrets, 'get' | 'put'>,
+  { webhookSigning }: SecretNames,
+  apiKey: string,
+): void {
+  const value = JSON.parse(secrets.get(webhookSigning) as string);
+  secrets.put(webhookSigning, JSON.stringify({ ...value, stripeApiKey: apiKey }));
 }
 
 /** A value for each purpose that has keys. */

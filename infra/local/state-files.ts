@@ -15,6 +15,7 @@ export function writeFileAtomically(path: string, text: string, mode = 0o644): v
 type StackAddress = {
   url: string;
   googleUrl: string | undefined;
+  stripeUrl: string;
   secretNames: SecretNames;
   endpoints: Endpoints;
   /** The outputs of the stack, as after a deploy. */
@@ -22,7 +23,16 @@ type StackAddress = {
 };
 
 /** All files of the local stack in its folder. */
-const entries = ['dynalite', 'dynamodb-local', 'queues', 'secrets.json', 'google.json', 'logs', 'stack.json'];
+const entries = [
+  'dynalite',
+  'dynamodb-local',
+  'queues',
+  'secrets.json',
+  'google.json',
+  'stripe.json',
+  'logs',
+  'stack.json',
+];
 
 /** Removes the state, and no other file in the folder. */
 export function deleteState(stateDir: string): void {

@@ -45,7 +45,7 @@ export const env = {
   invoicesPaidOutOfBand: 'INVOICES_PAID_OUT_OF_BAND',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
-  /** Optional. Base URL of a fake of Stripe's API; Stripe's own when absent. */
+  /** Optional. Base URL of a Stripe simulator; Stripe's real API when absent. */
   stripeUrl: 'STRIPE_URL',
 } as const;
 

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, onTestFinished, test } from 'vitest';
-import { openJournal } from '../../infra/local/google/journal.ts';
+import { openJournal } from '../../infra/local/journal.ts';
 import { followCalendars } from './calendar-history.ts';
 import { type ChaosOptions, type ChaosResult, runChaos } from './chaos.ts';
 import { findings, report } from './report.ts';

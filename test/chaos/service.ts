@@ -27,6 +27,7 @@ const { url, secretNames } = stack;
 writeStackAddress(stateDir, {
   url,
   googleUrl,
+  stripeUrl: stack.stripe.url,
   secretNames,
   endpoints: stack.endpoints,
   outputs: stack.outputs,

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamoDBClient, ScanCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
@@ -12,13 +11,12 @@ import { checkoutCompleted, deliver, demoBooking } from '../../infra/cli/payment
 import { dynamoDbClient } from '../../infra/local/aws/dynamodb.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
-import { closeServer, listen } from '../../infra/local/ports.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import { synthesize } from '../../infra/synthesize.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { decryptState } from '../../shared/crypto/oauth-state.ts';
 import { parseGoogleClient } from '../../shared/google/client-secret.ts';
-import { env, type KeyPurpose, keySecrets, routes, webhookRoute } from '../../shared/lib/names.ts';
+import { type KeyPurpose, keySecrets, routes, webhookRoute } from '../../shared/lib/names.ts';
 import { temporaryDirectory } from '../local-stack/local-assembly.ts';
 import { type Canary, findLeaks, type Observation, spellings } from '../support/canaries.ts';
 import { dispute, refund, snapshot, thin } from '../unit/stripe.ts';
@@ -90,10 +88,7 @@ const codes = [
 
 let stack: LocalStack;
 let dynamo: DynamoDBClient;
-let stripe: Server;
 const stateDir = temporaryDirectory();
-/** Next answer of Stripe's API. */
-const stripeAnswers: [status: number, body: string][] = [];
 const observations: Observation[] = [];
 const canaries: Canary[] = [];
 const see = (where: string, text: unknown) =>
@@ -121,11 +116,6 @@ const observedFetch: typeof fetch = async (input, init) => {
 };
 
 beforeAll(async () => {
-  stripe = createServer((_, response) => {
-    const [status, body] = stripeAnswers.shift() ?? [404, '{}'];
-    response.writeHead(status, { 'content-type': 'application/json', connection: 'close' }).end(body);
-  });
-  const port = await listen(stripe, 0);
   const assembly = temporaryDirectory();
   synthesize(assembly, {
     returnOrigins: app,
@@ -134,7 +124,6 @@ beforeAll(async () => {
     // Two concurrent runs of token-refresh, to reach a new environment with the rotated key.
     reservedConcurrency: '0',
   });
-  pointToStripe(join(assembly, 'LeadsCalendarGoogle.template.json'), `http://127.0.0.1:${port}`);
   stack = await startLocalStack({
     google: { kind: 'simulator' },
     schedules: false,
@@ -165,20 +154,7 @@ afterAll(async () => {
   vi.unstubAllGlobals();
   dynamo?.destroy();
   await stack?.close();
-  await closeServer(stripe);
 });
-
-/** Redirects the functions of a template to another Stripe, which no deployment does. */
-function pointToStripe(file: string, url: string): void {
-  const template = JSON.parse(readFileSync(file, 'utf8'));
-  for (const { Properties } of Object.values<{ Properties?: Record<string, { Variables?: object }> }>(
-    template.Resources,
-  )) {
-    const variables = Properties?.Environment?.Variables;
-    if (variables && env.webhookSecretId in variables) Object.assign(variables, { [env.stripeUrl]: url });
-  }
-  writeFileSync(file, JSON.stringify(template));
-}
 
 const google = () => stack.google?.control as NonNullable<LocalStack['google']>['control'];
 const tokenFails = (how: FaultEffect, times = 1) => google().fail({ on: 'token', times, how });
@@ -475,12 +451,20 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
     const invalid = JSON.stringify({
       error: { message: `Invalid API Key provided: ${planted.stripeApiKey}` },
     });
-    stripeAnswers.push([401, invalid], [500, invalid], [200, `{"id":"${planted.quoted}`], [404, '{}']);
+    const answers: [status: number, body: string][] = [
+      [401, invalid],
+      [500, invalid],
+      [200, `{"id":"${planted.quoted}`],
+      [404, '{}'],
+    ];
+    const { control } = stack.stripe;
+    for (const [status, body] of answers) control.fail({ on: 'objects.retrieve', how: { status, body } });
+    control.clearCalls();
     for (let tries = 0; tries < 4; tries++) {
       const event = thin('v1.charge.refunded', `/v1/charges/ch_${tries}`, { id: `evt_thin_${tries}` });
       expect(await hook(event)).toBe(503);
     }
-    expect(stripeAnswers).toEqual([]);
+    expect(control.calls().map(({ status }) => status)).toEqual([401, 500, 200, 404]);
   });
 
   it('no secret leaks while token refreshes succeed and fail', async () => {

@@ -2,8 +2,9 @@ import { Webhook } from 'standardwebhooks';
 import { Stripe } from 'stripe';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
+import type { StripeEvent } from '../../infra/local/stripe/event-log.ts';
 import { webhookRoute } from '../../shared/lib/names.ts';
-import { snapshot, thin } from '../unit/stripe.ts';
+import { session, snapshot } from '../unit/stripe.ts';
 
 let stack: LocalStack;
 let secrets: { stripe: string[]; standard: string[] };
@@ -112,13 +113,30 @@ describe(`POST ${webhookRoute('standard')}`, () => {
 });
 
 describe(`POST ${webhookRoute('stripe')}`, () => {
-  it('the Stripe endpoint without an API key explains how to support thin events', async () => {
-    const body = JSON.stringify(thin('v1.charge.refunded', '/v1/charges/ch_1'));
-    const answer = await post(webhookRoute('stripe'), body, bySecret(body, secrets.stripe[0] as string));
-    expect(answer).toMatchObject({
-      status: 400,
-      body: { code: 'unsupported_event_format', detail: expect.stringContaining('stripeApiKey') },
+  const destination = () => ({
+    url: `${stack.url}${webhookRoute('stripe')}`,
+    signingSecret: secrets.stripe[0] as string,
+  });
+
+  it('the Stripe endpoint fetches the session of a thin event from the simulated Stripe', async () => {
+    const event = snapshot('checkout.session.completed', session()) as StripeEvent;
+    const answer = await stack.stripe.control.deliver(event, { ...destination(), form: 'thin' });
+    expect({ ...answer, body: JSON.parse(answer?.body as string) }).toEqual({
+      status: 200,
+      body: { received: true, payment_id: 'pi_1', booking_id: 'booking-1' },
     });
+    expect(stack.stripe.control.calls()).toMatchObject([{ path: '/v1/checkout/sessions/cs_1', status: 200 }]);
+  });
+
+  it('the Stripe endpoint answers 503 to a thin event until the simulated Stripe answers again', async () => {
+    const event = { ...snapshot('checkout.session.completed', session()), id: 'evt_2' } as StripeEvent;
+    const deliver = () => stack.stripe.control.deliver(event, { ...destination(), form: 'thin' });
+    stack.stripe.control.fail({ on: 'objects.retrieve', how: { status: 429 } });
+    expect(await deliver()).toMatchObject({
+      status: 503,
+      body: expect.stringContaining('stripe_unreachable'),
+    });
+    expect(await deliver()).toMatchObject({ status: 200 });
   });
 
   it('the Stripe endpoint refuses secrets and signatures of the standard scheme', async () => {

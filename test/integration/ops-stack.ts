@@ -22,8 +22,8 @@ export async function startOpsStack() {
     schedules: false,
     stateDir: state,
   });
-  const { url, googleUrl, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, secretNames, endpoints, outputs });
+  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
+  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
 
   function ops(...args: string[]): Promise<Ran> {
     const command = join(import.meta.dirname, '..', '..', 'infra', 'cli', 'ops.ts');

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { Stripe } from 'stripe';
 import { expect, inject, onTestFinished, test } from 'vitest';
+import { readStackAddress } from '../../infra/local/state-files.ts';
 import { temporaryDirectory } from './local-assembly.ts';
 
 const commands = join(import.meta.dirname, '..', '..', 'infra', 'cli');
@@ -44,6 +46,7 @@ test('start prints its addresses, pay pays, and a signal ends everything', async
     /http:\/\/localhost:\d+\/google\/connect\?token=/,
     /whsec_[\w+/=]+/,
     /\/webhooks\/stripe/,
+    /Stripe +simulated, http:\/\/127\.0\.0\.1:\d+/,
   ]) {
     expect(stack.output()).toMatch(told);
   }
@@ -58,6 +61,30 @@ test('start prints its addresses, pay pays, and a signal ends everything', async
     const failing = command('pay', '--state', state, ...options);
     expect([await failing.exited, failing.output()]).toEqual([1, expect.stringMatching(outcome)]);
   }
+  const lost = command('pay', '--state', state, '--booking', 'booking-2', '--lost');
+  expect(await lost.exited).toBe(0);
+  expect(lost.output()).toMatch(/booking-2 of demo-user\. Its webhook is lost: only Stripe has evt_\w+/);
+  const { stripeUrl } = readStackAddress(state);
+  const { keys } = (await (await fetch(`${stripeUrl}/_simulator/keys`)).json()) as {
+    keys: { key: string }[];
+  };
+  const { hostname: host, port } = new URL(stripeUrl);
+  const stripe = new Stripe(keys[0]?.key as string, { host, port, protocol: 'http' });
+  const { data } = await stripe.events.list();
+  expect(data.map((event) => (event.data.object as Stripe.Checkout.Session).metadata?.booking_id)).toEqual(
+    expect.arrayContaining(['booking-1', 'booking-2']),
+  );
+  const bookings = command('ops', 'booking', 'booking-2', '--local', '--state', state);
+  expect(await bookings.exited).toBe(1);
+
+  const elsewhere = ['--state', state, '--url', 'http://127.0.0.1:1'];
+  const direct = command('pay', ...elsewhere);
+  expect([await direct.exited, direct.output()]).toEqual([
+    1,
+    expect.stringContaining('Nothing answers at http://127.0.0.1:1'),
+  ]);
+  const nonsense = command('pay', ...elsewhere, '--lost');
+  expect([await nonsense.exited, nonsense.output()]).toEqual([1, expect.stringContaining('--lost')]);
   await expect.poll(stack.output).toMatch(/booking\.failed .*bookingId [^ ]+: \S/);
   await expect.poll(stack.output).toContain('booking.waiting  userId demo-user, bookingId booking-1');
 
@@ -89,7 +116,7 @@ test('refuses a second start on the same state, but not a start after SIGKILL', 
 
 test.each([
   ['start', ['--google', 'real'], '--client'],
-  ['start', ['--port', 'many'], 'a whole number from 0 to 65534'],
+  ['start', ['--port', 'many'], 'a whole number from 0 to 65533'],
   ['start', ['--unknown'], "Unknown option '--unknown'"],
   ['pay', ['--state', '/nowhere'], 'npm start'],
   ['ops', ['token'], '--local'],

@@ -20,7 +20,7 @@ export async function checkStripe(target: Target, host?: URL): Promise<Result> {
   const { output, aws } = target;
   const [key] = parseWebhookSecrets(await secretText(target, 'WebhookSigningSecret')).stripeApiKey ?? [];
   if (!key) return pass('no API key is stored: its endpoint is not checked');
-  if (!aws && !host) return pass('the local stack asks Stripe nothing');
+  if (!aws && !host) return pass('the simulated Stripe has no endpoints: nothing is checked');
   const at = host && { host: host.hostname, port: host.port, protocol: host.protocol.slice(0, -1) as 'http' };
   const stripe = new Stripe(key, { timeout: 10_000, maxNetworkRetries: 1, ...at });
   try {

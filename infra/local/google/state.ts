@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { calendar_v3 } from '@googleapis/calendar';
-import { type Collection, openJournal } from './journal.ts';
+import { type Collection, openJournal } from '../journal.ts';
 
 export type SimulatedClient = { clientId: string; clientSecret: string; redirectUris: string[] };
 
