@@ -20,8 +20,8 @@ afterEach(() => world.close());
 const delivered = (message: object) =>
   parseBookingMessage(queuedText(message)) as PaymentReported | SyncRequested;
 const translated = async (type: string, object: object): Promise<PaymentReported> => {
-  const body = Buffer.from(JSON.stringify(snapshot(type, object, { created: world.time.now })));
-  const translation = await parseStripeEvent(body, 'both', async () => ({}), 'ignore');
+  const event = snapshot(type, object, { created: world.time.now });
+  const translation = await parseStripeEvent(event, 'both', async () => ({}), 'ignore');
   if (!('payment' in translation)) throw new Error(JSON.stringify(translation));
   return translation.payment;
 };

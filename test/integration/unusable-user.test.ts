@@ -40,8 +40,8 @@ const paymentOf = (translation: object): PaymentReported => {
   return parseBookingMessage(queuedText(translation.payment as object)) as PaymentReported;
 };
 const stripeReport = async (type: string, object: object) => {
-  const body = Buffer.from(JSON.stringify(snapshot(type, object, { created: world.time.now })));
-  return paymentOf(await parseStripeEvent(body, 'both', async () => ({}), 'ignore'));
+  const event = snapshot(type, object, { created: world.time.now });
+  return paymentOf(await parseStripeEvent(event, 'both', async () => ({}), 'ignore'));
 };
 const providers: Record<string, Provider> = {
   stripe: {

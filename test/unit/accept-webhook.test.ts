@@ -165,6 +165,13 @@ describe('signing secrets', () => {
     expect(matched()[0]._aws.CloudWatchMetrics[0].Dimensions).toEqual([['provider', 'secret']]);
   });
 
+  it.each(['{"id":"evt_1"', '', '\ufffd'])('refuses a signed body that is no JSON: %j', async (body) => {
+    await expect(acceptWebhook(deps(), stripeProvider, signed(body))).rejects.toThrow(
+      error('invalid_json', 400),
+    );
+    expect(queue.messages).toEqual([]);
+  });
+
   it('counts rejected signatures by provider and code', async () => {
     const event = snapshot('refund.created', refund());
     await expect(stripe(event, 'whsec_of_another_endpoint')).rejects.toThrow(

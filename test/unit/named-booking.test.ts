@@ -54,12 +54,7 @@ describe('the booking that a payment references', () => {
   it('pays a declared booking even with unusable metadata', async () => {
     const metadata = { ...texts, time_zone: 'PST', start: 'Monday' };
     const event = snapshot('payment_intent.succeeded', intent({ metadata }));
-    const translation = await parseStripeEvent(
-      Buffer.from(JSON.stringify(event)),
-      'both',
-      async () => ({}),
-      'ignore',
-    );
+    const translation = await parseStripeEvent(event, 'both', async () => ({}), 'ignore');
     const { payment } = translation as Extract<typeof translation, { payment: unknown }>;
     expect(payment.booking?.problems).not.toEqual([]);
     const { appointment } = await parseAppointment(texts);

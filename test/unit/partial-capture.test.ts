@@ -42,12 +42,7 @@ function eventsOf({ authorized, captured, refunds }: Amounts, api_version: strin
 }
 
 async function factsOf(event: object): Promise<PaymentFacts> {
-  const translation = await parseStripeEvent(
-    Buffer.from(JSON.stringify(event)),
-    'both',
-    async () => ({}),
-    'ignore',
-  );
+  const translation = await parseStripeEvent(event, 'both', async () => ({}), 'ignore');
   if ('ignored' in translation) throw new Error(translation.ignored);
   return translation.payment.facts;
 }

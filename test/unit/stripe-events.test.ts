@@ -22,9 +22,9 @@ import {
 const noFetch: FetchObject = async () => {
   throw new Error('A snapshot event needs no call.');
 };
-const bytes = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+const received = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 const translate = (type: string, object: unknown) =>
-  parseStripeEvent(bytes(snapshot(type, object)), 'both', noFetch, 'ignore');
+  parseStripeEvent(received(snapshot(type, object)), 'both', noFetch, 'ignore');
 const paymentOf = async (type: string, object: unknown) => {
   const translation = await translate(type, object);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
@@ -252,16 +252,13 @@ describe('parseStripeEvent', () => {
   );
 
   it.each([
-    ['a truncated body', '{"id":"evt_1"', 'invalid_json'],
-    ['an empty body', '', 'invalid_json'],
-    ['bytes', Buffer.from([0xff, 0xfe, 0x00]), 'invalid_json'],
-    ['a list', '[]', 'unsupported_event_format'],
-    ['null', 'null', 'unsupported_event_format'],
-    ['an event without data', '{"id":"evt_1","object":"event","type":"x"}', 'unsupported_event_format'],
-    ['a thin event without more', '{"id":"evt_1","object":"v2.core.event"}', 'unsupported_event_format'],
-  ])('refuses a Stripe webhook body: %s', async (_, body, code) => {
-    await expect(parseStripeEvent(Buffer.from(body), 'both', noFetch, 'ignore')).rejects.toThrow(
-      refused(code),
+    ['a list', []],
+    ['null', null],
+    ['an event without data', { id: 'evt_1', object: 'event', type: 'x' }],
+    ['a thin event without more', { id: 'evt_1', object: 'v2.core.event' }],
+  ])('refuses what is no event of Stripe: %s', async (_, value) => {
+    await expect(parseStripeEvent(value, 'both', noFetch, 'ignore')).rejects.toThrow(
+      refused('unsupported_event_format'),
     );
   });
 
@@ -286,7 +283,7 @@ describe('thin events', () => {
     for (const [type, object, expected] of table) {
       const fetchObject = vi.fn<FetchObject>(async () => object);
       const event = thin(`v1.${type}`, url);
-      expect(await parseStripeEvent(bytes(event), 'both', fetchObject, 'ignore')).toEqual({
+      expect(await parseStripeEvent(received(event), 'both', fetchObject, 'ignore')).toEqual({
         payment: { type: 'payment', paymentId: 'pi_1', eventId: 'evt_thin_1', ...expected },
       });
       expect(fetchObject).toHaveBeenCalledWith(
@@ -297,7 +294,7 @@ describe('thin events', () => {
 
   it('a thin event uses the id of the snapshot event for the same change', async () => {
     const event = thin('v1.payment_intent.succeeded', url, { snapshot_event: 'evt_1' });
-    expect(await parseStripeEvent(bytes(event), 'both', async () => intent(), 'ignore')).toEqual(
+    expect(await parseStripeEvent(received(event), 'both', async () => intent(), 'ignore')).toEqual(
       await translate('payment_intent.succeeded', intent()),
     );
   });
@@ -305,7 +302,7 @@ describe('thin events', () => {
   it.each(['v1.charge.succeeded', 'v1.charge.captured'])(
     'ignores a thin event without fetching its object: %s',
     async (type) => {
-      expect(await parseStripeEvent(bytes(thin(type, url)), 'both', noFetch, 'ignore')).toMatchObject({
+      expect(await parseStripeEvent(received(thin(type, url)), 'both', noFetch, 'ignore')).toMatchObject({
         ignored: `event type ${type.slice(3)}`,
         reason: 'event_type',
       });
@@ -315,7 +312,7 @@ describe('thin events', () => {
   it('ignores thin events of the v2 API as unknown', async () => {
     for (const url of ['/v2/core/accounts/acct_1', undefined])
       expect(
-        await parseStripeEvent(bytes(thin('v2.core.account.updated', url)), 'both', noFetch, 'ignore'),
+        await parseStripeEvent(received(thin('v2.core.account.updated', url)), 'both', noFetch, 'ignore'),
       ).toMatchObject({
         ignored: 'unknown event type v2.core.account.updated',
         reason: 'unknown_event_type',
@@ -332,7 +329,7 @@ describe('thin events', () => {
     '/v2/core/x',
   ])("refuses to fetch a thin event's object outside the API: %s", async (path) => {
     await expect(
-      parseStripeEvent(bytes(thin('v1.charge.refunded', path)), 'both', noFetch, 'ignore'),
+      parseStripeEvent(received(thin('v1.charge.refunded', path)), 'both', noFetch, 'ignore'),
     ).rejects.toThrow(refused('unsupported_event_format'));
   });
 });
@@ -395,7 +392,7 @@ describe('any signed event', () => {
     await fc.assert(
       fc.asyncProperty(event, object, async (event, fetched) => {
         try {
-          const translation = await parseStripeEvent(bytes(event), 'both', async () => fetched, 'ignore');
+          const translation = await parseStripeEvent(received(event), 'both', async () => fetched, 'ignore');
           if ('ignored' in translation) seen.ignored += 1;
           else {
             seen.payment += 1;

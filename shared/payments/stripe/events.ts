@@ -1,6 +1,5 @@
 import * as v from 'valibot';
 import type { PaymentReported } from '../../booking/queue.ts';
-import { parseJsonBody } from '../../http/http.ts';
 import { toIso } from '../../lib/clock.ts';
 import type { InvoicesPaidOutOfBand, StripeMode } from '../../lib/config.ts';
 import { anyObject, instant } from '../../lib/schemas.ts';
@@ -61,19 +60,19 @@ const names = {
 };
 
 /**
- * Parses the body of a verified Stripe webhook. `fetchObject` completes a thin event of a known type. The object is then
+ * Parses an event of Stripe, from a verified webhook or Stripe's event bus. `fetchObject` completes a thin event of a known type. The object is then
  * newer than the event, which does no harm: facts only grow.
  * @param acceptedMode the mode whose payments count in this deployment
  * @param outOfBand what an invoice counts as that no money through Stripe has paid
- * Errors (400): `invalid_json`, `unsupported_event_format`; and those of `fetchObject`.
+ * Errors (400): `unsupported_event_format`; and those of `fetchObject`.
  */
 export async function parseStripeEvent(
-  body: Buffer,
+  value: unknown,
   acceptedMode: StripeMode,
   fetchObject: FetchObject,
   outOfBand: InvoicesPaidOutOfBand,
 ): Promise<ParsedEvent> {
-  const event = parseEvent(parseJsonBody(body), fetchObject);
+  const event = parseEvent(value, fetchObject);
   const { id, type, at, apiVersion } = event;
   const about = { event: { id, type: type.slice(0, 100) } };
   const notOurs = notForUs(event, acceptedMode);
@@ -121,7 +120,7 @@ function splitIds(text: string): string[] {
 
 function parseEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
   if ((value as { object?: unknown } | null)?.object === 'v2.core.event') {
-    const event = parsePart(thinSchema, value, 'The body does not have the form of a thin event of Stripe.');
+    const event = parsePart(thinSchema, value, 'This does not have the form of a thin event of Stripe.');
     const { livemode, account, context } = event;
     return {
       id: event.snapshot_event ?? event.id,
@@ -137,7 +136,7 @@ function parseEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
         ),
     };
   }
-  const event = parsePart(snapshotSchema, value, 'The body does not have the form of a Stripe event.');
+  const event = parsePart(snapshotSchema, value, 'This does not have the form of a Stripe event.');
   const { id, type, livemode, account, context } = event;
   const { object } = event.data;
   return {
