@@ -78,7 +78,8 @@ export function consumeFrom(queue: Queue): Access {
         actions: ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'],
         resources: [queue.queueArn],
       },
-      useKey(queue.encryptionMasterKey, 'sqs', ['kms:Decrypt']),
+      // A queue without a key of ours is encrypted by SQS itself.
+      ...(queue.encryptionMasterKey ? [useKey(queue.encryptionMasterKey, 'sqs', ['kms:Decrypt'])] : []),
     ],
   };
 }

@@ -31,6 +31,7 @@ import {
   serviceLevel,
 } from './operator-reference.ts';
 import { pascalCase } from './service-function.ts';
+import type { StripeBus } from './stripe-bus.ts';
 
 interface AlarmsProps {
   readonly api: HttpApi;
@@ -38,6 +39,8 @@ interface AlarmsProps {
   readonly deadLetters: Queue;
   /** Absent without `eventsUrl`. */
   readonly undeliveredEvents: Queue | undefined;
+  /** Absent without `stripeEventSource`. */
+  readonly stripeBus: StripeBus | undefined;
   readonly functions: readonly IFunction[];
   readonly refreshInterval: Duration;
   readonly key: IKey;
@@ -82,23 +85,19 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
     all.push(created);
   };
 
-  alarm(
-    'DeadLetters',
-    props.deadLetters.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
-    1,
-  );
-  if (props.undeliveredEvents) {
-    alarm(
-      'UndeliveredEvents',
-      props.undeliveredEvents.metricApproximateNumberOfMessagesVisible({ period, statistic: Stats.MAXIMUM }),
-      1,
-    );
+  const queues = [
+    { suffix: '', queue: props.queue, deadLetters: props.deadLetters },
+    ...(props.stripeBus ? [{ suffix: 'StripeEvents', ...props.stripeBus }] : []),
+  ];
+  const maximum = { period, statistic: Stats.MAXIMUM };
+  for (const { suffix, queue, deadLetters } of queues) {
+    alarm('DeadLetters', deadLetters.metricApproximateNumberOfMessagesVisible(maximum), 1, { suffix });
+    const longest = Duration.minutes(15).toSeconds();
+    alarm('QueueAge', queue.metricApproximateAgeOfOldestMessage(maximum), longest, { suffix });
   }
-  alarm(
-    'QueueAge',
-    props.queue.metricApproximateAgeOfOldestMessage({ period, statistic: Stats.MAXIMUM }),
-    Duration.minutes(15).toSeconds(),
-  );
+  if (props.undeliveredEvents) {
+    alarm('UndeliveredEvents', props.undeliveredEvents.metricApproximateNumberOfMessagesVisible(maximum), 1);
+  }
   alarm('OldestDue', own('OldestDue', period, {}, Stats.MAXIMUM), longestDueSeconds);
   for (const [schedule, runs] of scheduledRuns(own, props.refreshInterval)) {
     alarm('ScheduleStopped', runs, 1, {

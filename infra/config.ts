@@ -179,6 +179,18 @@ export const stackConfig = v.strictObject({
     'Whether an invoice that was marked as paid out of band pays for its booking.',
     v.optional(v.picklist(['ignore', 'count']), 'ignore'),
   ),
+  stripeEventSource: option(
+    'The partner event source that Stripe makes in this account and region, `aws.partner/stripe.com/ed_…`: Stripe then also delivers to EventBridge, see [setup](setup.md#stripe-by-eventbridge).',
+    v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(
+          /^aws\.partner\/stripe\.com\/ed_\w{1,200}$/,
+          'Invalid input: expected the name of a partner event source of Stripe, such as aws.partner/stripe.com/ed_123',
+        ),
+      ),
+    ),
+  ),
   alarmEmail: option(
     'Gets the alarms by e-mail, once it has confirmed the subscription. Without it they show in the console only.',
     v.optional(emailAddress('Invalid input: expected an email address')),

@@ -8,6 +8,7 @@ import { consumeFrom, publishTo, readSecret, sendTo, setting, useTable } from '.
 import type { StackConfig } from './config.ts';
 import type { Secrets } from './secrets.ts';
 import { serviceFunctions } from './service-function.ts';
+import { type StripeBus, stripeEventsTimeout } from './stripe-bus.ts';
 import type { Tables } from './tables.ts';
 
 /** What the functions use. */
@@ -184,6 +185,31 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
           query: [indexes.refreshDue, indexes.tokenKey, indexes.googleAccount],
         }),
         publishTo(bus),
+      ],
+    },
+  });
+}
+
+/** The function that reads the events of `bus`, with all that it may do. */
+export function stripeEventsFunction(
+  scope: Construct,
+  config: StackConfig,
+  bus: StripeBus,
+  { webhookSigning, keys, queue }: Pick<Resources, 'webhookSigning' | 'keys' | 'queue'>,
+) {
+  return serviceFunctions(scope, config.logRetentionDays, {
+    'stripe-events': {
+      description: "Queues the payments that Stripe's event bus delivers",
+      timeout: stripeEventsTimeout,
+      memorySize: 512,
+      access: [
+        setting(env.stripeEventSource, bus.source),
+        setting(env.stripeMode, config.stripeMode),
+        readSecret(keys['payment-messages'], keySecrets['payment-messages']),
+        // For the API key, which thin events need.
+        readSecret(webhookSigning, env.webhookSecretId),
+        consumeFrom(bus.queue),
+        sendTo(queue),
       ],
     },
   });

@@ -11,11 +11,12 @@ import { type Options, publicUrlOf, readConfig, type StackConfig, stackConfig } 
 import { dashboard } from './dashboard.ts';
 import { type Domain, mapDomain } from './domain.ts';
 import { deliverEvents, type EventsDelivery } from './events-delivery.ts';
-import { functions } from './functions.ts';
+import { functions, stripeEventsFunction } from './functions.ts';
 import { addRoutes, httpApi } from './http-api.ts';
 import { bookingsQueue } from './queue.ts';
 import { every } from './schedule.ts';
 import { type Secrets, secrets } from './secrets.ts';
+import { type StripeBus, stripeBus } from './stripe-bus.ts';
 import { type Tables, tables } from './tables.ts';
 
 type LeadsCalendarGoogleProps = Options & {
@@ -50,6 +51,8 @@ export class LeadsCalendarGoogle extends Construct {
   readonly secrets: Secrets;
   /** With `eventsUrl`. */
   readonly eventsDelivery: EventsDelivery | undefined;
+  /** With `stripeEventSource`. */
+  readonly stripeBus: StripeBus | undefined;
   /** By the names of their folders in functions/. */
   readonly functions: Readonly<Record<string, IFunction>>;
 
@@ -81,12 +84,17 @@ export class LeadsCalendarGoogle extends Construct {
       baseUrl: this.baseUrl,
       syncTimeout,
     });
-    this.functions = defined;
     addRoutes(api, defined);
-    startWithQueue(defined['booking-sync'], queue, config.syncConcurrency);
+    startWithQueue(defined['booking-sync'], 'Bookings', queue, config.syncConcurrency);
     every(Duration.minutes(1), defined['booking-reconcile']);
     const refreshInterval = Duration.minutes(config.refreshEveryMinutes);
     every(refreshInterval, defined['token-refresh']);
+
+    this.stripeBus = config.stripeEventSource ? stripeBus(this, config.stripeEventSource) : undefined;
+    const ofStripe =
+      this.stripeBus && stripeEventsFunction(this, config, this.stripeBus, { ...this.secrets, queue });
+    if (this.stripeBus && ofStripe) startWithQueue(ofStripe['stripe-events'], 'Events', this.stripeBus.queue);
+    this.functions = { ...defined, ...ofStripe };
 
     this.eventsDelivery = config.eventsUrl ? deliverEvents(this, this.bus, config.eventsUrl) : undefined;
     const watched = alarms(this, {
@@ -94,13 +102,14 @@ export class LeadsCalendarGoogle extends Construct {
       queue,
       deadLetters,
       undeliveredEvents: this.eventsDelivery?.undelivered,
-      functions: Object.values(defined),
+      stripeBus: this.stripeBus,
+      functions: Object.values(this.functions),
       refreshInterval,
       key: this.key,
       email: config.alarmEmail,
       topic: alarmTopic,
     });
-    dashboard(this, { alarms: watched, functions: defined, queue, deadLetters });
+    dashboard(this, { alarms: watched, functions: this.functions, queue, deadLetters });
   }
 }
 
@@ -128,14 +137,14 @@ function ownKey(scope: Construct): Key {
   });
 }
 
-function startWithQueue(bookingSync: IFunction, queue: Queue, maxConcurrency: number): void {
-  bookingSync.addEventSourceMapping('Bookings', {
+function startWithQueue(fn: IFunction, id: string, queue: Queue, maxConcurrency?: number): void {
+  fn.addEventSourceMapping(id, {
     eventSourceArn: queue.queueArn,
     batchSize: 10,
     reportBatchItemFailures: true,
-    maxConcurrency,
+    ...(maxConcurrency === undefined ? {} : { maxConcurrency }),
   });
-  Validations.of(bookingSync).acknowledge({
+  Validations.of(fn).acknowledge({
     id: 'Serverless-LambdaEventSourceMappingDestination',
     reason: "For streams. A queue's failures go to the dead-letter queue of its redrive policy.",
   });

@@ -24,6 +24,9 @@ export const outputReference = {
   EventsKeySecret: 'With eventsUrl: secret with the key that each posted event carries',
   EventsConnectionName: 'With eventsUrl: the connection that a new key is written to',
   UndeliveredEventsUrl: 'With eventsUrl: the queue of events that were not delivered',
+  StripeEventSource: 'With stripeEventSource: that source, whose events the bus of its name gets',
+  StripeEventsQueueUrl: "With stripeEventSource: the queue of Stripe's events",
+  StripeEventsDeadLettersUrl: 'With stripeEventSource: its dead-letter queue',
 };
 export type OutputName = keyof typeof outputReference;
 
@@ -42,7 +45,7 @@ export const secretPositions = ['0', '1', '2', '3'];
 /** Each alarm needs a person. The texts are its description, with its page in docs/runbooks. */
 export const alarmReference = {
   DeadLetters: {
-    means: 'A message was received five times, and neither its outcome nor a next run could be recorded',
+    means: 'A message was received five times and could not be processed',
     remedy: 'Repair the cause, then redrive',
   },
   UndeliveredEvents: {
@@ -50,7 +53,7 @@ export const alarmReference = {
     remedy: 'Repair it, then post the events within 14 days',
   },
   QueueAge: {
-    means: 'A message has waited 15 minutes: booking-sync fails or cannot keep up',
+    means: 'A message has waited 15 minutes: booking-sync, or stripe-events, fails or cannot keep up',
     remedy: 'See its log, or raise syncConcurrency',
   },
   OldestDue: {

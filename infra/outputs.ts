@@ -6,7 +6,7 @@ import { type OutputName, outputReference } from './operator-reference.ts';
 
 /** What setup and operation ask for, as outputs of the stack. */
 export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
-  const { baseUrl, tables, secrets, bus, queue, deadLetters, domain, eventsDelivery } = service;
+  const { baseUrl, tables, secrets, bus, queue, deadLetters, domain, eventsDelivery, stripeBus } = service;
   const { googleClient, webhookSigning, keys } = secrets;
   const values: Partial<Record<OutputName, string>> = {
     ApiUrl: baseUrl,
@@ -31,6 +31,13 @@ export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
           EventsKeySecret: eventsDelivery.keySecretArn,
           EventsConnectionName: eventsDelivery.connectionName,
           UndeliveredEventsUrl: eventsDelivery.undelivered.queueUrl,
+        }
+      : {}),
+    ...(stripeBus
+      ? {
+          StripeEventSource: stripeBus.source,
+          StripeEventsQueueUrl: stripeBus.queue.queueUrl,
+          StripeEventsDeadLettersUrl: stripeBus.deadLetters.queueUrl,
         }
       : {}),
     ...(domain ? { DomainTarget: domain.target } : {}),

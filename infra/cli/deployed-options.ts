@@ -29,7 +29,7 @@ type Harm = { option: keyof StackConfig; says: string };
 /** The changes that lose data, or that others rely on. */
 export function harmfulChanges(before: Partial<StackConfig>, after: StackConfig): Harm[] {
   const harm: Harm[] = [];
-  const { indexShards = 0, publicUrl, domainName, eventsUrl, stripeMode } = before;
+  const { indexShards = 0, publicUrl, domainName, eventsUrl, stripeMode, stripeEventSource } = before;
   if (after.indexShards < indexShards) {
     harm.push({
       option: 'indexShards',
@@ -47,6 +47,12 @@ export function harmfulChanges(before: Partial<StackConfig>, after: StackConfig)
     harm.push({
       option: 'eventsUrl',
       says: 'without it, the backend gets no events, and the key that it knows and events that were not delivered are deleted.',
+    });
+  }
+  if (stripeEventSource !== undefined && after.stripeEventSource !== stripeEventSource) {
+    harm.push({
+      option: 'stripeEventSource',
+      says: "without its bus, Stripe's event destination ends, and its events that wait in the queue are deleted.",
     });
   }
   const hasLost = stripeMode !== undefined && stripeMode !== after.stripeMode && after.stripeMode !== 'both';

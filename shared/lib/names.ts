@@ -43,6 +43,8 @@ export const env = {
   stripeMode: 'STRIPE_MODE',
   /** What an invoice counts as that no money through Stripe has paid: ignore or count. */
   invoicesPaidOutOfBand: 'INVOICES_PAID_OUT_OF_BAND',
+  /** Name of Stripe's partner event source in EventBridge. */
+  stripeEventSource: 'STRIPE_EVENT_SOURCE',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
   googleUrl: 'GOOGLE_URL',
   /** Optional. Base URL of a Stripe simulator; Stripe's real API when absent. */

@@ -1,0 +1,36 @@
+import middy from '@middy/core';
+import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { secret } from '../../shared/aws/secrets.ts';
+import { paymentQueue } from '../../shared/booking/queue.ts';
+import { keysOf } from '../../shared/crypto/keys.ts';
+import { systemClock } from '../../shared/lib/clock.ts';
+import { required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { env } from '../../shared/lib/names.ts';
+import { describeError, log, setLogContext } from '../../shared/lib/observability.ts';
+import { parseStripeApiKey } from '../../shared/payments/stripe/fetch-event-object.ts';
+import { acceptStripeEvent, type StripeEventDeps } from './accept-event.ts';
+
+const deps: StripeEventDeps = {
+  source: required(env.stripeEventSource),
+  secrets: secret(required(env.webhookSecretId), parseStripeApiKey, systemClock),
+  queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
+  stripeMode: stripeMode(),
+  stripeApi: { fetch, baseUrl: stripeUrl() },
+};
+
+/** Events of Stripe's partner event source, from the queue that EventBridge fills. */
+export const handler = middy<SQSEvent, SQSBatchResponse>({ timeoutEarlyInMillis: 0 }).handler(
+  async ({ Records }: SQSEvent, { awsRequestId }) => {
+    setLogContext({ requestId: awsRequestId });
+    const batchItemFailures: SQSBatchResponse['batchItemFailures'] = [];
+    await Promise.all(
+      Records.map(({ messageId, body }) =>
+        acceptStripeEvent(deps, body).catch((error: unknown) => {
+          log.error('Message stays in the queue', { messageId, error: describeError(error) });
+          batchItemFailures.push({ itemIdentifier: messageId });
+        }),
+      ),
+    );
+    return { batchItemFailures };
+  },
+);
