@@ -309,7 +309,7 @@ async function deadLetters({ target, limit, options }: Context): Promise<Answer>
   const rows = found.map(({ id, about, since }) => [new Date(since).toISOString(), id, about]);
   const next = isMoving
     ? 'Moved back into the queue.'
-    : 'Why: the log of booking-sync says "Message stays in the queue". When the cause is repaired: ops dead-letters --redrive';
+    : 'Why: the log of booking-sync, or stripe-events, says "Message stays in the queue". When the cause is repaired: ops dead-letters --redrive';
   return {
     text: `${table(['sent', 'message', 'about'], rows, 'No dead letters.')}${rows.length > 0 ? `\n\n${next}` : ''}`,
     json: found.map(({ id, about, since }) => ({ id, about, sentAt: new Date(since).toISOString() })),

@@ -19,6 +19,7 @@ import {
   rfc3339,
   stripeSigningSecret,
 } from './payment.ts';
+import { putOnStripeBus } from './stripe-bus.ts';
 
 const help = `Pays at the simulated Stripe, which sends a signed checkout.session.completed to the running local stack,
 and shows what becomes of it.
@@ -33,6 +34,7 @@ Options
   --start <time>     RFC 3339 with offset (default: tomorrow, 10:00 UTC)
   --end <time>       (default: an hour after the start)
   --lost             Stripe has the event, and its webhook is lost
+  --event-bus        puts the event on Stripe's event bus, of npm start -- --stripe-events
   --url <url>        another API than that of the local stack: sent from here, without the simulated Stripe
   --state <folder>   state of the stack (default: .local)
   --help             print this`;
@@ -46,6 +48,7 @@ await runCommand(async () => {
       start: { type: 'string' },
       end: { type: 'string' },
       lost: { type: 'boolean', default: false },
+      'event-bus': { type: 'boolean', default: false },
       url: { type: 'string' },
       state: { type: 'string', default: defaultStateDir },
       help: { type: 'boolean' },
@@ -62,16 +65,19 @@ await runCommand(async () => {
   const event = checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex'));
   const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
   const webhook = { url: `${url}${webhookRoute('stripe')}`, signingSecret };
-  const answer = isLocal
-    ? await payAtStripe(stack.stripeUrl, event, values.lost ? undefined : webhook).catch(
-        notReached(stack.stripeUrl),
-      )
-    : await deliver(event, { webhookUrl: webhook.url, signingSecret }, Date.now()).catch(notReached(url));
+  const isByBus = values['event-bus'];
+  const send = () => {
+    if (isByBus) return putOnStripeBus(event, stack);
+    if (isLocal) return payAtStripe(stack.stripeUrl, event, values.lost ? undefined : webhook);
+    return deliver(event, { webhookUrl: webhook.url, signingSecret }, Date.now());
+  };
+  const answer = await send().catch(notReached(isLocal && !isByBus ? stack.stripeUrl : url));
   const paid = `Paid: booking ${booking.booking_id} of ${booking.user_id}`;
   if (!answer) return console.log(`${paid}. Its webhook is lost: only Stripe has ${event.id}.`);
 
   const { status, body } = answer;
-  if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
+  if (status !== 200)
+    throw new Error(`${isByBus ? 'The event bus' : 'The webhook'} answered ${status}: ${body}`);
   if ('ignored' in JSON.parse(body)) throw new Error(`The webhook ignored the payment: ${body}`);
   console.log(`${paid}: ${body}`);
   // Only the local stack's own records can be read.

@@ -24,6 +24,7 @@ Options
   --google-url <base>    another simulator of Google
   --google real          the real Google; needs --client
   --client <file>        client_secret.json as downloaded from the Google Cloud console
+  --stripe-events        with Stripe's event bus too: npm run pay -- --event-bus
   --state <folder>       where state is kept (default: .local)
   --assembly <folder>    run this cloud assembly (cdk.out) instead of synthesizing
   --help                 print this
@@ -39,6 +40,7 @@ await runCommand(async () => {
       'google-url': { type: 'string' },
       google: { type: 'string' },
       client: { type: 'string' },
+      'stripe-events': { type: 'boolean', default: false },
       state: { type: 'string', default: defaultStateDir },
       assembly: { type: 'string' },
       help: { type: 'boolean' },
@@ -48,6 +50,8 @@ await runCommand(async () => {
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 0 || port > 65_533)
     throw new Error(`--port is a whole number from 0 to 65533, not "${values.port}".`);
+  if (values['stripe-events'] && values.assembly)
+    throw new Error('--stripe-events is for a template that start makes, without --assembly.');
   await refuseSecondStart(values.state);
 
   console.log(
@@ -58,6 +62,7 @@ await runCommand(async () => {
     port,
     stateDir: values.state,
     ...(values.assembly ? { assembly: values.assembly } : {}),
+    stripeEvents: values['stripe-events'],
     fresh: values.fresh,
     dynamodb: chooseDynamoDb(values['dynamodb-local']),
     google: chooseGoogle(values, port),

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { env, type KeyPurpose, keySecrets, routes } from '../../shared/lib/names.ts';
+import type { Options } from '../config.ts';
 import type { ResolvedResource } from './aws/resources.ts';
 import { type Runner, type RunnerOptions, runAssembly } from './aws/runner.ts';
 import type { LocalSecrets } from './aws/secrets.ts';
@@ -27,7 +28,12 @@ export type LocalStackOptions = RunnerOptions & {
   stripePort?: number;
   /** Folder of a cloud assembly that is already synthesized. */
   assembly?: string;
+  /** Synthesizes with Stripe's event bus, as the option `stripeEventSource` does. */
+  stripeEvents?: boolean;
 };
+
+/** The partner event source of the local stack. */
+export const localStripeSource = 'aws.partner/stripe.com/ed_local';
 
 /** Names of the secrets that the functions read. */
 export type SecretNames = {
@@ -51,12 +57,12 @@ export type LocalStack = Runner & {
  * @throws Error when the port is taken, the template has unsupported resources, or a part cannot start
  */
 export async function startLocalStack(options: LocalStackOptions): Promise<LocalStack> {
-  const { google: choice, stripePort = 0, assembly, ...runnerOptions } = options;
+  const { google: choice, stripePort = 0, assembly, stripeEvents = false, ...runnerOptions } = options;
   let google: ProvidedGoogle | undefined;
   let stripe: StripeSimulator | undefined;
   let secretNames: SecretNames | undefined;
   const runner = await runAssembly(
-    () => assembly ?? synthesizeOnce(),
+    () => assembly ?? synthesizeOnce(stripeEvents ? { stripeEventSource: localStripeSource } : {}),
     async ({ url, secrets, functions, stateOf, defer }) => {
       secretNames = {
         googleClient: secrets.nameOf(variableOfAny(functions, env.googleClientSecretId)),
@@ -135,12 +141,12 @@ function newWebhookSigning(): string {
  * Synthesizes into a temporary folder that is removed at exit. The app runs in its own process, as with the CDK
  * command line: the CDK library would otherwise stay in memory for the lifetime of the stack.
  */
-async function synthesizeOnce(): Promise<string> {
+async function synthesizeOnce(context: Options): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'leadscalendar-assembly-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   try {
     await execute(process.execPath, [join(import.meta.dirname, '..', 'app.ts')], {
-      env: { ...process.env, CDK_OUTDIR: directory },
+      env: { ...process.env, CDK_OUTDIR: directory, CDK_CONTEXT_JSON: JSON.stringify(context) },
       maxBuffer: 16 * 1024 * 1024,
     });
   } catch (cause) {

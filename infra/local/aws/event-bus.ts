@@ -42,13 +42,16 @@ const PutEvents = v.object({
     v.maxLength(10),
   ),
 });
+type Entry = v.InferOutput<typeof PutEvents>['Entries'][number];
 
 export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBus {
   const names = new Map<string, string>();
+  /** Names of the buses that are associated with a partner event source, by the source. */
+  const partnerBuses = new Map<string, string>();
   const events: BusEvent[] = [];
 
-  const accept = (entry: v.InferOutput<typeof PutEvents>['Entries'][number]) => {
-    const refuse = (code: string, message: string) => ({ ErrorCode: code, ErrorMessage: message });
+  const refuse = (code: string, message: string) => ({ ErrorCode: code, ErrorMessage: message });
+  const accept = (entry: Entry) => {
     const { Source, DetailType, Detail } = entry;
     if (!Source)
       return refuse(
@@ -82,11 +85,27 @@ export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBu
     return { EventId: event.id };
   };
 
+  const ofAccount = (entry: Entry) =>
+    entry.Source?.startsWith('aws.')
+      ? refuse('NotAuthorizedForSourceException', `Not authorized for the source ${entry.Source}.`)
+      : accept(entry);
+  const ofPartner = (entry: Entry) => {
+    const bus = partnerBuses.get(entry.Source ?? '');
+    return bus === undefined
+      ? refuse('ResourceNotFoundException', `No bus is associated with the source ${entry.Source}.`)
+      : accept({ ...entry, EventBusName: bus });
+  };
+  const answer = (entries: (ReturnType<typeof refuse> | { EventId: string })[]) => ({
+    FailedEntryCount: entries.filter((entry) => 'ErrorCode' in entry).length,
+    Entries: entries,
+  });
+
   return {
     create(buses) {
-      for (const { ref, arn } of buses) {
+      for (const { ref, arn, properties } of buses) {
         names.set(ref, ref);
         names.set(arn, ref);
+        if (typeof properties.EventSourceName === 'string') partnerBuses.set(properties.EventSourceName, ref);
       }
     },
     events: () => [...events],
@@ -106,12 +125,10 @@ export function createEventBus(onEvent: (event: BusEvent) => void): LocalEventBu
             'Total size of the entries in the request is over the limit.',
           );
         }
-        const entries = Entries.map(accept);
-        return {
-          FailedEntryCount: entries.filter((entry) => 'ErrorCode' in entry).length,
-          Entries: entries,
-        };
+        return answer(Entries.map(ofAccount));
       }),
+      // As a partner such as Stripe publishes: its account is another one, which is not checked here.
+      'AWSEvents.PutPartnerEvents': operation(PutEvents, ({ Entries }) => answer(Entries.map(ofPartner))),
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * API destinations on this machine: posts events of a rule's sources, retries, then dead-letters. The body is the
- * event's detail. Running deliveries end with the stack.
+ * Rules on this machine, with two kinds of targets: an API destination gets the detail of an event by HTTP, with retries
+ * and a dead-letter queue; an SQS queue gets the whole event. Running deliveries end with the stack.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
@@ -8,23 +8,29 @@ import * as v from 'valibot';
 import { redactedMessages } from '../../../shared/lib/schemas.ts';
 import type { BusEvent } from './event-bus.ts';
 import type { ResolvedResource } from './resources.ts';
+import { accountId, region } from './template.ts';
 
-type Delivery = {
-  bus: string;
-  sources: string[];
+/** A missing list matches all. */
+type Pattern = { bus: string; sources: string[]; detailTypes?: string[] | undefined };
+type ToQueue = Pattern & { queueUrl: string };
+type ToUrl = Pattern & {
   url: string;
   request: RequestInit;
   retries: number;
   deadLetterQueueUrl: string;
 };
+type Delivery = ToQueue | ToUrl;
 
 const Rule = v.object({
   EventBusName: v.string(),
-  EventPattern: v.strictObject({ source: v.array(v.string()) }),
+  EventPattern: v.strictObject({
+    source: v.array(v.string()),
+    'detail-type': v.optional(v.array(v.string())),
+  }),
   Targets: v.array(
     v.object({
       Arn: v.string(),
-      InputPath: v.literal('$.detail'),
+      InputPath: v.optional(v.literal('$.detail')),
       RetryPolicy: v.object({ MaximumRetryAttempts: v.number() }),
       DeadLetterConfig: v.object({ Arn: v.string() }),
     }),
@@ -57,7 +63,9 @@ export function readEventDeliveries(
   };
   return resourcesOf('AWS::Events::Rule').flatMap((rule) => {
     const { EventBusName: bus, EventPattern, Targets } = read(Rule, rule);
-    return Targets.map(({ Arn, RetryPolicy, DeadLetterConfig }) => {
+    const pattern = { bus, sources: EventPattern.source, detailTypes: EventPattern['detail-type'] };
+    return Targets.map(({ Arn, InputPath, RetryPolicy, DeadLetterConfig }) => {
+      if (InputPath === undefined) return { ...pattern, queueUrl: find('AWS::SQS::Queue', Arn).ref };
       const destination = read(ApiDestination, find('AWS::Events::ApiDestination', Arn));
       const connection = read(Connection, find('AWS::Events::Connection', destination.ConnectionArn));
       const { ApiKeyName, ApiKeyValue } = connection.AuthParameters.ApiKeyAuthParameters;
@@ -67,8 +75,7 @@ export function readEventDeliveries(
       );
       const headers = { 'content-type': 'application/json', [ApiKeyName]: key };
       return {
-        bus,
-        sources: EventPattern.source,
+        ...pattern,
         url: destination.InvocationEndpoint,
         request: { method: destination.HttpMethod, headers, redirect: 'manual' as const },
         retries: RetryPolicy.MaximumRetryAttempts,
@@ -96,7 +103,13 @@ function read<Schema extends v.GenericSchema>(
 export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, report: (text: string) => void) {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const deliver = async ({ detailType, detail }: BusEvent, delivery: Delivery): Promise<void> => {
+  const send = (QueueUrl: string, MessageBody: string) =>
+    sqs.send(new SendMessageCommand({ QueueUrl, MessageBody }));
+  const deliver = async (event: BusEvent, delivery: Delivery): Promise<void> => {
+    if ('queueUrl' in delivery) await send(delivery.queueUrl, JSON.stringify(envelope(event)));
+    else await deliverByPost(event, delivery);
+  };
+  const deliverByPost = async ({ detailType, detail }: BusEvent, delivery: ToUrl): Promise<void> => {
     const body = JSON.stringify(detail);
     for (let attempt = 0; ; attempt++) {
       const status = await post(delivery, body, signal);
@@ -105,11 +118,14 @@ export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, rep
       if ((status && status !== 429 && status < 500) || attempt >= delivery.retries) break;
       await sleep(Math.min(250 * 2 ** attempt, 60_000), undefined, { signal });
     }
-    await sqs.send(new SendMessageCommand({ QueueUrl: delivery.deadLetterQueueUrl, MessageBody: body }));
+    await send(delivery.deadLetterQueueUrl, body);
   };
   const onEvent = (event: BusEvent): void => {
     const matching = deliveries.filter(
-      ({ bus, sources }) => bus === event.bus && sources.includes(event.source),
+      ({ bus, sources, detailTypes }) =>
+        bus === event.bus &&
+        sources.includes(event.source) &&
+        (detailTypes?.includes(event.detailType) ?? true),
     );
     for (const delivery of matching) {
       deliver(event, delivery).catch(
@@ -120,8 +136,23 @@ export function startEventDeliveries(deliveries: Delivery[], sqs: SQSClient, rep
   return { onEvent, stop: () => stopping.abort() };
 }
 
+/** An event as a target gets it that has no part of its own. */
+function envelope({ id, source, detailType, time, detail }: BusEvent) {
+  return {
+    version: '0',
+    id,
+    'detail-type': detailType,
+    source,
+    account: accountId,
+    time,
+    region,
+    resources: [],
+    detail,
+  };
+}
+
 /** The status of the answer, or 0 without an answer within five seconds, as EventBridge times out. */
-async function post({ url, request }: Delivery, body: string, stopping: AbortSignal): Promise<number> {
+async function post({ url, request }: ToUrl, body: string, stopping: AbortSignal): Promise<number> {
   const signal = AbortSignal.any([stopping, AbortSignal.timeout(5000)]);
   const response = await fetch(url, { ...request, body, signal }).catch(() => undefined);
   await response?.body?.cancel();
