@@ -11,6 +11,18 @@ import { ada } from './world.ts';
 
 type Ran = { code: number; text: string };
 
+/** The operator's command as npm runs it, for the local stack in that state. */
+export function opsOf(state: string) {
+  return (...args: string[]): Promise<Ran> => {
+    const command = join(import.meta.dirname, '..', '..', 'infra', 'cli', 'ops.ts');
+    return new Promise((resolve) => {
+      execFile(process.execPath, [command, ...args, '--local', '--state', state], (error, stdout, stderr) =>
+        resolve({ code: error ? Number(error.code) : 0, text: stdout + stderr }),
+      );
+    });
+  };
+}
+
 /** A local stack, its users, and the operator's command as npm runs it. */
 export type OpsStack = Awaited<ReturnType<typeof startOpsStack>>;
 
@@ -25,14 +37,7 @@ export async function startOpsStack() {
   const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
   writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
 
-  function ops(...args: string[]): Promise<Ran> {
-    const command = join(import.meta.dirname, '..', '..', 'infra', 'cli', 'ops.ts');
-    return new Promise((resolve) => {
-      execFile(process.execPath, [command, ...args, '--local', '--state', state], (error, stdout, stderr) =>
-        resolve({ code: error ? Number(error.code) : 0, text: stdout + stderr }),
-      );
-    });
-  }
+  const ops = opsOf(state);
   async function json<T>(...args: string[]): Promise<T> {
     const { code, text } = await ops(...args, '--json');
     if (code !== 0) throw new Error(text);

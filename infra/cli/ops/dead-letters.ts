@@ -20,7 +20,8 @@ const shape = v.object({
 });
 
 /** An event of Stripe in EventBridge's envelope. */
-const stripeEvent = v.object({ 'detail-type': v.string(), detail: v.object({ id: v.string() }) });
+const id = v.pipe(v.string(), v.regex(/^[\w.-]{1,100}$/));
+const stripeEvent = v.object({ 'detail-type': id, detail: v.object({ id }) });
 
 /** URLs of a dead-letter queue, and of the queue that its messages go back to. */
 type Queues = { deadLetters: string; queue: string };
