@@ -136,6 +136,16 @@ describe("Stripe's event bus", () => {
     expect(typesOf('forged')).toEqual([]);
   });
 
+  it('warns in ops doctor, and does not fail, when there is no signing secret for webhooks', async () => {
+    const name = stack.secretNames.webhookSigning;
+    const secret = stack.secrets.get(name) as string;
+    stack.secrets.put(name, '{}');
+    const { text } = await opsOf(state)('doctor');
+    stack.secrets.put(name, secret);
+    expect(text).toMatch(/! +secret webhook-signing +Payments come by Stripe's event bus only/);
+    expect(text).toMatch(/! +Stripe +Payments come by Stripe's event bus only/);
+  });
+
   it('dead-letters an unusable event, which ops shows, and moves back when it can be used', async () => {
     const { data, ...unusable } = paymentOf('unusable');
     const detail = { ...unusable, data: { object: { ...data.object, id: 'not an id' } } };

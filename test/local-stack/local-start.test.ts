@@ -117,6 +117,7 @@ test('refuses a second start on the same state, but not a start after SIGKILL', 
 test.each([
   ['start', ['--google', 'real'], '--client'],
   ['start', ['--port', 'many'], 'a whole number from 0 to 65533'],
+  ['start', ['--stripe-events', '--assembly', '.'], 'without --assembly'],
   ['start', ['--unknown'], "Unknown option '--unknown'"],
   ['pay', ['--state', '/nowhere'], 'npm start'],
   ['ops', ['token'], '--local'],

@@ -14,7 +14,11 @@ import { type TemplateView, viewOf } from './template.ts';
 
 vi.setConfig({ hookTimeout: 60_000 });
 
-const options = { eventsUrl: 'https://app.example.com/events', alarmEmail: 'operator@example.com' };
+const options = {
+  eventsUrl: 'https://app.example.com/events',
+  alarmEmail: 'operator@example.com',
+  stripeEventSource: 'aws.partner/stripe.com/ed_1',
+};
 let outdir: string;
 let stack: TemplateView;
 
@@ -161,6 +165,21 @@ const allowed: string[] = [
   'EventsDelivery/Role may events: InvokeApiDestination on EventsDelivery/Destination/ApiDestination',
   'EventsDelivery/DeadLetters lets events.amazonaws.com sqs: SendMessage on EventsDelivery/DeadLetters if aws:SourceArn = EventsDelivery/Rule',
   overTlsOnly('EventsDelivery/DeadLetters'),
+
+  // With stripeEventSource: payment messages as payment-confirmed sends them; the API key is in webhook-signing.
+  ...fn(
+    'StripeEvents',
+    'secretsmanager: GetSecretValue on PaymentMessages',
+    'secretsmanager: GetSecretValue on WebhookSigning',
+    'sqs: DeleteMessage, GetQueueAttributes, ReceiveMessage on StripeBus/Queue',
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
+  ),
+  // The first two are CDK's; EventBridge only sends.
+  'StripeBus/Queue lets events.amazonaws.com sqs: GetQueueAttributes, GetQueueUrl, SendMessage on StripeBus/Queue if aws:SourceArn = StripeBus/Rule',
+  'StripeBus/DeadLetters lets events.amazonaws.com sqs: SendMessage on StripeBus/DeadLetters if aws:SourceArn = StripeBus/Rule',
+  overTlsOnly('StripeBus/Queue'),
+  overTlsOnly('StripeBus/DeadLetters'),
 ];
 
 /** Reasons for a `*` in a grant, by its form. */
@@ -220,7 +239,8 @@ describe('the template', () => {
 
   test('without options the template grants everything else unchanged', () => {
     const file = join(inject('assembly'), 'LeadsCalendarGoogle.template.json');
-    const forOptions = /^(Alarms|EventsDelivery)\/|^Key lets cloudwatch\.amazonaws\.com /;
+    const forOptions =
+      /^(Alarms|EventsDelivery|StripeBus|StripeEvents)\/|^Key lets cloudwatch\.amazonaws\.com /;
     expect(viewOf(JSON.parse(readFileSync(file, 'utf8'))).grants()).toEqual(
       allowed.filter((grant) => !forOptions.test(grant)).sort(),
     );
@@ -255,7 +275,7 @@ describe('the template', () => {
       ...stack.ofType('AWS::Scheduler::Schedule').map(({ Properties }) => Properties.Target.RoleArn),
       ...stack.ofType('AWS::Events::Rule').flatMap(({ Properties }) =>
         // biome-ignore lint/suspicious/noExplicitAny: CloudFormation's shape
-        Properties.Targets.map((target: any) => target.RoleArn),
+        Properties.Targets.flatMap((target: any) => target.RoleArn ?? []),
       ),
     ].map(stack.text);
     expect(new Set(taken).size).toBe(taken.length);
@@ -287,8 +307,8 @@ describe('access by protected resource', () => {
     expect(readers('StateEncryption')).toEqual(['Connect', 'OauthCallback']);
     expect(readers('LinkSigning')).toEqual(['Connect']);
     expect(readers('ApiSigning')).toEqual(['Bookings', 'Connections']);
-    expect(readers('PaymentMessages')).toEqual(['BookingSync', 'PaymentConfirmed']);
-    expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed']);
+    expect(readers('PaymentMessages')).toEqual(['BookingSync', 'PaymentConfirmed', 'StripeEvents']);
+    expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed', 'StripeEvents']);
     expect(readers('EventsDelivery/Key')).toEqual([]);
   });
 
@@ -299,9 +319,11 @@ describe('access by protected resource', () => {
     expect(whoMay(/^(iam|sts|lambda): (?!InvokeFunction on \w+\/Function$)/)).toEqual([]);
   });
 
-  test('webhook code reaches no table or token, and Google code no webhook secret', () => {
-    const ofWebhook = stack.grants().filter((grant) => grant.startsWith('PaymentConfirmed/Role may '));
-    expect(ofWebhook.join()).not.toMatch(/dynamodb|TokenEncryption|GoogleOauthClient|events:/);
+  test('code for payments reaches no table or token, and Google code no webhook secret', () => {
+    for (const name of ['PaymentConfirmed', 'StripeEvents']) {
+      const own = stack.grants().filter((grant) => grant.startsWith(`${name}/Role may `));
+      expect(own.join()).not.toMatch(/dynamodb|TokenEncryption|GoogleOauthClient|events:/);
+    }
     for (const name of [...holdTokens, 'Connect']) {
       const own = stack.grants().filter((grant) => grant.startsWith(`${name}/Role may `));
       expect(own.join()).not.toContain('WebhookSigning');

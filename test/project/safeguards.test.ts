@@ -12,7 +12,11 @@ import { type Resource, type TemplateView, viewOf } from './template.ts';
 
 vi.setConfig({ hookTimeout: 60_000 });
 
-const options = { eventsUrl: 'https://app.example.com/events', alarmEmail: 'operator@example.com' };
+const options = {
+  eventsUrl: 'https://app.example.com/events',
+  alarmEmail: 'operator@example.com',
+  stripeEventSource: 'aws.partner/stripe.com/ed_1',
+};
 let outdir: string;
 let stack: TemplateView;
 
@@ -129,6 +133,8 @@ describe('queues', () => {
       DeadLetters: 'Key',
       // EventBridge fills it: encryption with our key would open the key to all of EventBridge.
       'EventsDelivery/DeadLetters': true,
+      'StripeBus/Queue': true,
+      'StripeBus/DeadLetters': true,
     });
   });
 
@@ -342,13 +348,13 @@ describe('cdk-nag', () => {
         'EventsDelivery/Key',
       ],
       // They are the dead-letter queues.
-      'Serverless-SQSRedrivePolicy': ['DeadLetters', 'EventsDelivery/DeadLetters'],
-      'AwsSolutions-SQS3': ['EventsDelivery/DeadLetters'],
+      'Serverless-SQSRedrivePolicy': ['DeadLetters', 'StripeBus/DeadLetters', 'EventsDelivery/DeadLetters'],
+      'AwsSolutions-SQS3': ['StripeBus/DeadLetters', 'EventsDelivery/DeadLetters'],
       // For asynchronous invocations: only schedules make some, and the next run repeats them.
       'Serverless-LambdaDLQ': functions,
       'Serverless-LambdaAsyncFailureDestination': ['BookingReconcile/Function', 'TokenRefresh/Function'],
       // For streams: a queue has its dead-letter queue.
-      'Serverless-LambdaEventSourceMappingDestination': ['BookingSync/Function'],
+      'Serverless-LambdaEventSourceMappingDestination': ['BookingSync/Function', 'StripeEvents/Function'],
       // The content of an e-mail is also visible at the alarm.
       'Serverless-SNSRedrivePolicy': ['Alarms/Topic'],
     });
