@@ -120,7 +120,7 @@ function chooseGoogle(
 }
 
 async function welcome(
-  { url, googleUrl, google, stripe, secrets, secretNames }: LocalStack,
+  { url, googleUrl, google, stripe, secrets, secretNames, outputs }: LocalStack,
   stateDir: string,
 ): Promise<string> {
   const link = await connectLink(
@@ -150,7 +150,7 @@ LeadsCalendar × Google Calendar runs on this machine.
   Google        ${google ? `simulated, ${google.url}` : (googleUrl ?? 'the real one')}
   Webhook       ${url}${webhookRoute('stripe')}
   signed with   ${signingSecret}
-  Stripe        simulated, ${stripe.url}; live and test mode (a deployment: by the option stripeMode)
+  Stripe        simulated, ${stripe.url}; live and test mode (a deployment: by the option stripeMode)${outputs.StripeEventSource ? `\n  Its bus       ${outputs.StripeEventSource} (npm run pay -- --event-bus${otherState})` : ''}
   State, logs   ${state}/, ${state}/logs/  (delete: npm start -- --fresh${otherState})
 
 Ctrl-C stops everything. What happens:

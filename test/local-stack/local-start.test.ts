@@ -96,10 +96,26 @@ test('start prints its addresses, pay pays, and a signal ends everything', async
 
   stack.child.kill('SIGTERM');
   expect(await stack.exited).toBe(0);
+  const withoutBus = command('pay', '--state', state, '--event-bus');
+  expect([await withoutBus.exited, withoutBus.output()]).toEqual([
+    1,
+    expect.stringContaining('npm start -- --stripe-events'),
+  ]);
   const late = command('pay', '--state', state);
   expect(await late.exited).toBe(1);
   expect(late.output()).toContain('Is the local stack running?');
 });
+
+test('start --stripe-events has the event bus of Stripe, and pay --event-bus pays by it', async () => {
+  const state = temporaryDirectory();
+  const stack = command('start', '--port', '0', '--state', state, '--stripe-events');
+  await expect.poll(stack.output, { timeout: 60_000 }).toContain('Ctrl-C stops everything');
+  expect(stack.output()).toContain('aws.partner/stripe.com/ed_local');
+  const pay = command('pay', '--state', state, '--booking', 'booking-1', '--event-bus');
+  expect([await pay.exited, pay.output()]).toEqual([0, expect.stringMatching(/^waiting_for_connection/m)]);
+  await expect.poll(stack.output).toContain('booking.waiting  userId demo-user, bookingId booking-1');
+  expect(stack.output()).not.toContain('/webhooks/stripe 200');
+}, 90_000);
 
 test('refuses a second start on the same state, but not a start after SIGKILL', async () => {
   const state = temporaryDirectory();

@@ -188,7 +188,9 @@ describe('a domain', () => {
     'arn:aws:acm:eu-central-1:111122223333:certificate/11111111-2222-3333-4444-555555555555';
 
   test('a domain in a zone gets certificate, records and mapping, and is the public address', () => {
-    const template = templateOf({ domainName, ...zone, eventsUrl: 'https://app.example.com/events' });
+    const eventsUrl = 'https://app.example.com/events';
+    const stripeEventSource = 'aws.partner/stripe.com/ed_1';
+    const template = templateOf({ domainName, ...zone, eventsUrl, stripeEventSource });
     const view = viewOf(template);
     expect(view.ofType('AWS::CertificateManager::Certificate')).toHaveLength(1);
     expect(view.ofType('AWS::Route53::RecordSet').map(({ Properties }) => Properties.Type)).toEqual([
@@ -198,7 +200,7 @@ describe('a domain', () => {
     expect(view.ofType('AWS::ApiGatewayV2::ApiMapping')).toHaveLength(1);
     expect(view.at('Api').Properties.DisableExecuteApiEndpoint).toBe(true);
     expect(template.Outputs.CallbackUrl?.Value).toBe('https://calendar.example.com/google/callback');
-    // With both options every output exists.
+    // With these options every output exists.
     expect(Object.keys(template.Outputs).sort()).toEqual(Object.keys(outputReference).sort());
   });
 
@@ -245,6 +247,12 @@ describe('npm run deploy', () => {
     ['eventsUrl', { eventsUrl: 'https://app.example.com/events' }, {}],
     ['stripeMode', { stripeMode: 'live' as const }, { stripeMode: 'test' }],
     ['stripeMode', { stripeMode: 'both' as const }, { stripeMode: 'live' }],
+    ['stripeEventSource', { stripeEventSource: 'aws.partner/stripe.com/ed_1' }, {}],
+    [
+      'stripeEventSource',
+      { stripeEventSource: 'aws.partner/stripe.com/ed_1' },
+      { stripeEventSource: 'aws.partner/stripe.com/ed_2' },
+    ],
   ])('a change of %s that does harm is found', (option, before, after) => {
     const harm = harmfulChanges({ ...defaults, ...before }, readConfig(after));
     expect(harm.map((one) => one.option)).toEqual([option]);
