@@ -25,7 +25,8 @@ const scopes = { 'calendar-list': optionalScopes.calendarList, 'free-busy': opti
 
 /** Every function, with all that it may do. */
 export function functions(scope: Construct, config: StackConfig, resources: Resources) {
-  const { connections, bookings, googleClient, webhookSigning, keys, queue, bus, baseUrl } = resources;
+  const { connections, bookings, googleClient, webhookSigning, stripeApi, keys, queue, bus, baseUrl } =
+    resources;
   const readKeys = (purpose: KeyPurpose) => readSecret(keys[purpose], keySecrets[purpose]);
   const readGoogleClient = readSecret(googleClient, env.googleClientSecretId);
   const publicUrl = setting(env.publicUrl, baseUrl);
@@ -122,8 +123,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       memorySize: 1024,
       access: [
         readSecret(webhookSigning, env.webhookSecretId),
-        setting(env.stripeMode, config.stripeMode),
-        setting(env.invoicesPaidOutOfBand, config.invoicesPaidOutOfBand),
+        ...stripeTranslation(stripeApi, config),
         readKeys('payment-messages'),
         sendTo(queue),
       ],
@@ -190,12 +190,21 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
   });
 }
 
+/** What translates events of Stripe. The API key fetches what some events only reference. */
+function stripeTranslation(stripeApi: Secrets['stripeApi'], config: StackConfig) {
+  return [
+    readSecret(stripeApi, env.stripeApiSecretId),
+    setting(env.stripeMode, config.stripeMode),
+    setting(env.invoicesPaidOutOfBand, config.invoicesPaidOutOfBand),
+  ];
+}
+
 /** The function that reads the events of `bus`, with all that it may do. */
 export function stripeEventsFunction(
   scope: Construct,
   config: StackConfig,
   bus: StripeBus,
-  { webhookSigning, keys, queue }: Pick<Resources, 'webhookSigning' | 'keys' | 'queue'>,
+  { stripeApi, keys, queue }: Pick<Resources, 'stripeApi' | 'keys' | 'queue'>,
 ) {
   return serviceFunctions(scope, config.logRetentionDays, {
     'stripe-events': {
@@ -204,10 +213,8 @@ export function stripeEventsFunction(
       memorySize: 512,
       access: [
         setting(env.stripeEventSource, bus.source),
-        setting(env.stripeMode, config.stripeMode),
+        ...stripeTranslation(stripeApi, config),
         readSecret(keys['payment-messages'], keySecrets['payment-messages']),
-        // For the API key, which thin events need.
-        readSecret(webhookSigning, env.webhookSecretId),
         consumeFrom(bus.queue),
         sendTo(queue),
       ],

@@ -7,7 +7,7 @@ import { type OutputName, outputReference } from './operator-reference.ts';
 /** What setup and operation ask for, as outputs of the stack. */
 export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
   const { baseUrl, tables, secrets, bus, queue, deadLetters, domain, eventsDelivery, stripeBus } = service;
-  const { googleClient, webhookSigning, keys } = secrets;
+  const { googleClient, webhookSigning, stripeApi, keys } = secrets;
   const values: Partial<Record<OutputName, string>> = {
     ApiUrl: baseUrl,
     CallbackUrl: `${baseUrl}${routes.callback}`,
@@ -15,6 +15,7 @@ export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
     StandardWebhookUrl: `${baseUrl}${webhookRoute('standard')}`,
     GoogleOauthClientSecret: googleClient.ref,
     WebhookSigningSecret: webhookSigning.ref,
+    StripeApiSecret: stripeApi.ref,
     LinkSigningSecret: keys['link-signing'].ref,
     ApiSigningSecret: keys['api-signing'].ref,
     TokenEncryptionSecret: keys['token-encryption'].ref,

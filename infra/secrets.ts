@@ -6,6 +6,7 @@ import type { KeyPurpose } from '../shared/lib/names.ts';
 export interface Secrets {
   readonly googleClient: CfnSecret;
   readonly webhookSigning: CfnSecret;
+  readonly stripeApi: CfnSecret;
   readonly keys: Readonly<Record<KeyPurpose, CfnSecret>>;
 }
 
@@ -19,6 +20,12 @@ export function secrets(scope: Construct): Secrets {
     webhookSigning: secret(scope, 'WebhookSigning', {
       description: 'Fill in: signing secrets of the payment providers, e.g. {"stripe":["whsec_..."]}',
       notOnATimer: 'The provider rolls its signing secrets. Two may be listed, so that a roll loses nothing.',
+    }),
+    stripeApi: secret(scope, 'StripeApi', {
+      description: 'Optional. Fill in: restricted API keys of Stripe, e.g. {"keys":["rk_live_..."]}',
+      notOnATimer: 'Stripe rolls its API keys by hand, in the Dashboard.',
+      // No key yet: what needs one does nothing.
+      secretString: JSON.stringify({ keys: [] }),
     }),
     keys: {
       'token-encryption': keys(scope, 'token-encryption', 'TokenEncryption', {

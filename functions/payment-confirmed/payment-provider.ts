@@ -3,7 +3,7 @@ import type { PaymentQueue } from '../../shared/booking/queue.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import type { InvoicesPaidOutOfBand, StripeMode } from '../../shared/lib/config.ts';
 import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
-import type { StripeApi } from '../../shared/payments/stripe/api.ts';
+import type { FetchDeps } from '../../shared/payments/stripe/fetch-event-object.ts';
 
 /** A request of a provider: the raw body, and its headers in lower case. */
 export type Webhook = { body: Buffer; headers: Record<string, string | undefined> };
@@ -17,21 +17,20 @@ export type WebhookSecrets = Readonly<Record<string, string[]>>;
 /** The form of a text in the secret, for the check and for people. */
 export type SecretFormat = { pattern: RegExp; is: string };
 
-export type WebhookDeps = {
+export type WebhookDeps = FetchDeps & {
   secrets: CachedSecret<WebhookSecrets>;
   queue: Pick<PaymentQueue, 'prepare' | 'send'>;
   clock: Clock;
   /** The mode of Stripe whose payments count. */
   stripeMode: StripeMode;
   invoicesPaidOutOfBand: InvoicesPaidOutOfBand;
-  stripeApi: StripeApi;
 };
 
 /** A service that reports payments. Its webhook has the route `webhookRoute(name)`. */
 export type PaymentProvider<Name extends string = string> = {
   name: Name;
-  /** The entries of the secret that it reads, its signing secrets under `name`. */
-  secretFormats: Readonly<Record<Name, SecretFormat> & Record<string, SecretFormat>>;
+  /** The form of its signing secrets, which the secret holds under `name`. */
+  secretFormat: SecretFormat;
   /**
    * The index of the secret that matches the signature. `now` in epoch seconds.
    * Errors (400): see SignatureErrorCode.

@@ -8,16 +8,18 @@ const name = 'webhook-signing';
 const seeSetup = 'docs/setup.md says what to put into it.';
 
 /**
- * Parses the secret `webhook-signing`: `{"stripe":["whsec_…"],"standard":["whsec_…"],"stripeApiKey":"rk_…"}`, with one
+ * Parses the secret `webhook-signing`: `{"stripe":["whsec_…"],"standard":["whsec_…"]}`, with one
  * signing secret at least. An unusable entry turns off no other: it is reported to the operator.
  * Errors: `not_configured`.
  */
 export function parseWebhookSecrets(secret: string): WebhookSecrets {
   const value = parseSecretObject(name, secret);
   const problems: string[] = [];
-  const entries = providers.flatMap(({ secretFormats }) => Object.entries<SecretFormat>(secretFormats));
   const secrets: Record<string, string[]> = Object.fromEntries(
-    entries.map(([entry, format]) => [entry, parseEntry(entry, value[entry], format, problems)]),
+    providers.map(({ name: entry, secretFormat }) => [
+      entry,
+      parseEntry(entry, value[entry], secretFormat, problems),
+    ]),
   );
   const why = problems.join('; ');
   if (!providers.some((provider) => secrets[provider.name]?.length)) {

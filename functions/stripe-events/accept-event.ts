@@ -1,18 +1,19 @@
 import * as v from 'valibot';
 import type { PaymentQueue } from '../../shared/booking/queue.ts';
 import { AppError, hasCode, isOperatorError } from '../../shared/lib/app-error.ts';
-import type { StripeMode } from '../../shared/lib/config.ts';
+import type { InvoicesPaidOutOfBand, StripeMode } from '../../shared/lib/config.ts';
 import { log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
 import { anyObject, parseJson } from '../../shared/lib/schemas.ts';
 import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
-import { fetchEventObject, type ThinEventDeps } from '../../shared/payments/stripe/fetch-event-object.ts';
+import { type FetchDeps, fetchEventObject } from '../../shared/payments/stripe/fetch-event-object.ts';
 
-export type StripeEventDeps = ThinEventDeps & {
+export type StripeEventDeps = FetchDeps & {
   /** Name of the partner event source, to which only Stripe can publish. */
   source: string;
   queue: PaymentQueue;
   /** The mode of Stripe whose payments count. */
   stripeMode: StripeMode;
+  invoicesPaidOutOfBand: InvoicesPaidOutOfBand;
 };
 
 /** What EventBridge adds to an event of Stripe, which is its `detail`. */
@@ -25,8 +26,11 @@ const envelope = v.object({ source: v.string(), detail: anyObject });
  */
 export async function acceptStripeEvent(deps: StripeEventDeps, body: string): Promise<void> {
   try {
-    const parsed = await parseStripeEvent(detailOf(deps.source, body), deps.stripeMode, (event) =>
-      fetchEventObject(deps, event),
+    const parsed = await parseStripeEvent(
+      detailOf(deps.source, body),
+      deps.stripeMode,
+      (event) => fetchEventObject(deps, event),
+      deps.invoicesPaidOutOfBand,
     );
     if ('ignored' in parsed) {
       const { event, reason } = parsed;

@@ -4,17 +4,18 @@ import { secret } from '../../shared/aws/secrets.ts';
 import { paymentQueue } from '../../shared/booking/queue.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
 import { systemClock } from '../../shared/lib/clock.ts';
-import { required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
 import { env } from '../../shared/lib/names.ts';
 import { describeError, log, setLogContext } from '../../shared/lib/observability.ts';
-import { parseStripeApiKey } from '../../shared/payments/stripe/fetch-event-object.ts';
+import { parseStripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { acceptStripeEvent, type StripeEventDeps } from './accept-event.ts';
 
 const deps: StripeEventDeps = {
   source: required(env.stripeEventSource),
-  secrets: secret(required(env.webhookSecretId), parseStripeApiKey, systemClock),
+  stripeKeys: secret(required(env.stripeApiSecretId), parseStripeKeys, systemClock),
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   stripeMode: stripeMode(),
+  invoicesPaidOutOfBand: invoicesPaidOutOfBand(),
   stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 

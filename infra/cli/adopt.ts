@@ -11,6 +11,7 @@ const retained = {
   BookingsTableName: ['BookingsTableB2628485', 'TableName'],
   GoogleOauthClientSecret: ['GoogleOauthClient', 'Id'],
   WebhookSigningSecret: ['WebhookSigning', 'Id'],
+  StripeApiSecret: ['StripeApi', 'Id'],
   LinkSigningSecret: ['LinkSigning', 'Id'],
   ApiSigningSecret: ['ApiSigning', 'Id'],
   TokenEncryptionSecret: ['TokenEncryption', 'Id'],

@@ -13,7 +13,6 @@ import { env, type KeyPurpose, keySecrets, routes } from '../../shared/lib/names
 import type { Options } from '../config.ts';
 import type { ResolvedResource } from './aws/resources.ts';
 import { type Runner, type RunnerOptions, runAssembly } from './aws/runner.ts';
-import type { LocalSecrets } from './aws/secrets.ts';
 import { variablesOf } from './aws/wiring.ts';
 import type { GoogleSimulator } from './google/simulator.ts';
 import { type GoogleChoice, type ProvidedGoogle, provideGoogle } from './google.ts';
@@ -39,6 +38,7 @@ export const localStripeSource = 'aws.partner/stripe.com/ed_local';
 export type SecretNames = {
   googleClient: string;
   webhookSigning: string;
+  stripeApi: string;
   /** Secrets with keys, by purpose. */
   keys: Record<KeyPurpose, string>;
 };
@@ -67,6 +67,7 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
       secretNames = {
         googleClient: secrets.nameOf(variableOfAny(functions, env.googleClientSecretId)),
         webhookSigning: secrets.nameOf(variableOfAny(functions, env.webhookSecretId)),
+        stripeApi: secrets.nameOf(variableOfAny(functions, env.stripeApiSecretId)),
         keys: keyPurposes((purpose) => secrets.nameOf(variableOfAny(functions, keySecrets[purpose]))),
       };
       if (!secrets.get(secretNames.webhookSigning)) {
@@ -86,7 +87,7 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
       });
       stripe = startedStripe;
       defer(() => startedStripe.close());
-      storeStripeKey(secrets, secretNames, apiKey);
+      secrets.put(secretNames.stripeApi, JSON.stringify({ keys: [apiKey] }));
       return {
         // Test mode too: the local stack handles no real money.
         [env.stripeMode]: 'both',
@@ -103,16 +104,6 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
     stripe: stripe as StripeSimulator,
     secretNames: secretNames as SecretNames,
   };
-}
-
-/** Puts the API key of Stripe where the functions read it. */
-function storeStripeKey(
-  secrets: Pick<LocalSecrets, 'get' | 'put'>,
-  { webhookSigning }: SecretNames,
-  apiKey: string,
-): void {
-  const value = JSON.parse(secrets.get(webhookSigning) as string);
-  secrets.put(webhookSigning, JSON.stringify({ ...value, stripeApiKey: apiKey }));
 }
 
 /** A value for each purpose that has keys. */

@@ -19,6 +19,8 @@ export const env = {
   googleClientSecretId: 'GOOGLE_OAUTH_CLIENT_SECRET_ID',
   /** Secret: signing secrets of the payment providers. */
   webhookSecretId: 'WEBHOOK_SIGNING_SECRET_ID',
+  /** Secret: API keys of Stripe. */
+  stripeApiSecretId: 'STRIPE_API_SECRET_ID',
   /** Where browsers reach this service, without a trailing slash: `https://…`. */
   publicUrl: 'PUBLIC_URL',
   /** Origins to which a user may be sent back after connecting, separated by spaces. */

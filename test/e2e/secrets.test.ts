@@ -28,7 +28,7 @@ const random = (): string => randomBytes(24).toString('base64url');
 const planted = {
   stripe: `whsec_${random()}`,
   standard: `whsec_${randomBytes(32).toString('base64')}`,
-  stripeApiKey: `rk_live_${random()}`,
+  stripeApiKey: `rk_test_${random()}`,
   /** In a malformed secret, which must not be quoted. Too short for a key. */
   broken: randomBytes(15).toString('base64url'),
   /** In error messages of Google and Stripe. */
@@ -143,8 +143,9 @@ beforeAll(async () => {
   const { stripe: stripeSecret, standard, stripeApiKey } = planted;
   stack.secrets.put(
     stack.secretNames.webhookSigning,
-    JSON.stringify({ stripe: [stripeSecret], standard: [standard], stripeApiKey }),
+    JSON.stringify({ stripe: [stripeSecret], standard: [standard] }),
   );
+  stack.secrets.put(stack.secretNames.stripeApi, JSON.stringify({ keys: [stripeApiKey] }));
   const { clientSecret } = parseGoogleClient(stack.secrets.get(stack.secretNames.googleClient) as string);
   plant("Google's client secret", clientSecret.slice('GOCSPX-'.length));
   stack.google?.control.addAccount({ sub: '77', email: personal.email, name: 'Someone', timeZone: 'UTC' });
@@ -606,7 +607,7 @@ describe('no secret leaks', { timeout: 120_000 }, () => {
         "the bytes of the other providers' signing secret",
         Buffer.from(planted.standard.slice(6), 'base64'),
       );
-      plant("Stripe's API key", planted.stripeApiKey.slice('rk_live_'.length));
+      plant("Stripe's API key", planted.stripeApiKey.slice('rk_test_'.length));
       plant('a broken secret', planted.broken);
       plant('what others quote', planted.quoted);
     });

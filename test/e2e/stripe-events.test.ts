@@ -33,8 +33,8 @@ beforeAll(async () => {
     assembly,
     stateDir: state,
   });
-  const { url, googleUrl, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, secretNames, endpoints, outputs });
+  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
+  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
   bus = new EventBridgeClient({
     endpoint: endpoints.eventBridge,
     region: 'us-east-1',

@@ -32,6 +32,7 @@ const deps = {
   clock: () => now,
   stripeMode: 'both' as const,
   invoicesPaidOutOfBand: 'ignore' as const,
+  stripeKeys: cachedSecret({}),
   stripeApi: { fetch, baseUrl: 'http://127.0.0.1:1' },
 };
 

@@ -439,6 +439,7 @@ describe('webhooks', () => {
     secrets: cachedSecret({ stripe: [secret], standard: [secret] }),
     stripeMode: 'both' as const,
     invoicesPaidOutOfBand: 'ignore' as const,
+    stripeKeys: cachedSecret({}),
     stripeApi: { fetch, baseUrl: 'http://127.0.0.1:9' },
   });
   const mac = (key: string | Buffer, content: string): Buffer =>

@@ -93,7 +93,7 @@ function metricsOf(
 beforeEach(() => {
   answers = {
     GetSecretValueCommand: {
-      SecretString: '{"stripe":["whsec_0123456789abcdef"],"stripeApiKey":"rk_test_12345678"}',
+      SecretString: '{"stripe":["whsec_0123456789abcdef"],"keys":["rk_test_12345678"]}',
     },
   };
   asked = {};

@@ -75,7 +75,8 @@ async function deliver(event: object, invoicesPaidOutOfBand: InvoicesPaidOutOfBa
   const { port } = api.address() as AddressInfo;
   const deps = {
     ...world.deps,
-    secrets: cachedSecret({ stripe: [secret], standard: [], stripeApiKey: ['rk_test_0123456789abcdef'] }),
+    secrets: cachedSecret({ stripe: [secret], standard: [] }),
+    stripeKeys: cachedSecret({ test: 'rk_test_0123456789abcdef' }),
     stripeMode: 'both' as const,
     invoicesPaidOutOfBand,
     stripeApi: { fetch, baseUrl: `http://127.0.0.1:${port}` },

@@ -281,6 +281,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         readForSync: snapshotLoader(client, { bookings: 'bookings', connections: 'connections' }),
         stripeMode: 'live',
         invoicesPaidOutOfBand: 'ignore',
+        // No event of a scenario needs a key.
+        stripeKeys: { get: async () => ({}), reload: async () => undefined },
         stripeApi: { fetch, baseUrl: 'https://api.stripe.com' },
         sleep: async (milliseconds: number): Promise<void> => {
           await call(process, 'sleep', () => {});

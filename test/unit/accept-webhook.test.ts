@@ -9,6 +9,7 @@ import { standard as standardProvider } from '../../functions/payment-confirmed/
 import { stripe as stripeProvider } from '../../functions/payment-confirmed/stripe/provider.ts';
 import { parseWebhookSecrets } from '../../functions/payment-confirmed/webhook-secrets.ts';
 import type { StripeMode } from '../../shared/lib/config.ts';
+import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
 import { signWebhook } from '../fixtures/webhooks.ts';
@@ -46,6 +47,7 @@ afterAll(() => server.close());
 let mode: StripeMode;
 let queue: RecordedQueue;
 let secrets: ReturnType<typeof cachedSecret<WebhookSecrets>>;
+let stripeKeys: ReturnType<typeof cachedSecret<StripeKeys>>;
 beforeEach(() => {
   mode = 'both';
   queue = recordedQueue();
@@ -53,6 +55,7 @@ beforeEach(() => {
     stripe: [stripeSecret, olderStripeSecret],
     standard: [standardSecret],
   });
+  stripeKeys = cachedSecret<StripeKeys>({});
   Object.assign(api, { status: 200, body: JSON.stringify(intent()), requests: [] });
   logged.length = 0;
 });
@@ -63,6 +66,7 @@ const deps = (baseUrl = `http://127.0.0.1:${port}`) => ({
   clock: () => created,
   stripeMode: mode,
   invoicesPaidOutOfBand: 'ignore' as const,
+  stripeKeys,
   stripeApi: { fetch, baseUrl },
 });
 const signed = (payload: string, secret = stripeSecret) => ({
@@ -235,12 +239,8 @@ describe('signing secrets', () => {
   });
 
   it.each([
-    [{ stripe: [stripeSecret] }, { stripe: [stripeSecret], standard: [], stripeApiKey: [] }],
-    [{ standard: [standardSecret] }, { stripe: [], standard: [standardSecret], stripeApiKey: [] }],
-    [
-      { stripe: [stripeSecret], stripeApiKey: apiKey },
-      { stripe: [stripeSecret], standard: [], stripeApiKey: [apiKey] },
-    ],
+    [{ stripe: [stripeSecret] }, { stripe: [stripeSecret], standard: [] }],
+    [{ standard: [standardSecret] }, { stripe: [], standard: [standardSecret] }],
   ])('accepts signing secrets of one or more providers: %j', (secret, expected) => {
     expect(parseWebhookSecrets(JSON.stringify(secret))).toMatchObject(expected);
   });
@@ -249,7 +249,7 @@ describe('signing secrets', () => {
 describe('thin events', () => {
   const event = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1');
   const withKey = () => {
-    secrets.value = { ...secrets.value, stripeApiKey: [apiKey] };
+    stripeKeys.value = { test: apiKey };
   };
 
   it('completes a thin event with the API key and queues it like a snapshot', async () => {
@@ -286,14 +286,14 @@ describe('thin events', () => {
   it('refuses a thin event without an API key, with the remedy, and raises an operator alarm', async () => {
     const refusal = await stripe(event).catch((it: Error) => it);
     expect(refusal).toEqual(error('unsupported_event_format', 400));
-    expect((refusal as Error).message).toMatch(/snapshot payloads.*"stripeApiKey"/);
+    expect((refusal as Error).message).toMatch(/snapshot payloads.*stripe-api/);
     expect(operatorErrors()).toHaveLength(1);
     expect(queue.messages).toEqual([]);
     expect(api.requests).toEqual([]);
   });
 
   it('reads the secret again when a thin event needs an API key that was just added', async () => {
-    secrets.newer = { ...secrets.value, stripeApiKey: [apiKey] };
+    stripeKeys.newer = { test: apiKey };
     expect(await stripe(event)).toMatchObject({ payment_id: 'pi_1' });
     expect(operatorErrors()).toEqual([]);
   });
@@ -322,7 +322,7 @@ describe('thin events', () => {
   it('retries a thin event with the new API key when the old one was just replaced', async () => {
     withKey();
     api.status = 401;
-    secrets.newer = { ...secrets.value, stripeApiKey: ['rk_test_newer_0123456789'] };
+    stripeKeys.newer = { test: 'rk_test_newer_0123456789' };
     await expect(stripe(event)).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
     expect(api.requests.map(({ headers }) => headers.authorization)).toEqual([
       `Bearer ${apiKey}`,
@@ -354,7 +354,7 @@ describe('thin events', () => {
 describe('a paid invoice', () => {
   const event = snapshot('invoice.paid', invoice());
   const withKey = () => {
-    secrets.value = { ...secrets.value, stripeApiKey: [apiKey] };
+    stripeKeys.value = { test: apiKey };
     api.body = JSON.stringify(invoicePayments({}));
   };
 
@@ -376,7 +376,7 @@ describe('a paid invoice', () => {
     expect(await stripe(event)).toEqual({
       received: true,
       reason: 'invoice_needs_key',
-      ignored: expect.stringContaining('"stripeApiKey"'),
+      ignored: expect.stringContaining('stripe-api'),
     });
     expect(operatorErrors()).toHaveLength(1);
     expect(queue.messages).toEqual([]);

@@ -6,16 +6,16 @@ import { secret, secretTtlSeconds } from '../../shared/aws/secrets.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { parseGoogleClient } from '../../shared/google/client-secret.ts';
 import { type KeyPurpose, keySecrets } from '../../shared/lib/names.ts';
+import { parseStripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { logged } from '../support/setup.ts';
 
 const stripe = 'whsec_of_stripe_0123456789abcdef';
 const standard = `whsec_${Buffer.from('a standard secret of 32 bytes...').toString('base64')}`;
 const apiKey = 'rk_test_0123456789abcdef';
-const webhookSigning = { stripe: [stripe], standard: [standard], stripeApiKey: apiKey };
-const noWebhookSecrets = Object.fromEntries(
-  providers.flatMap(({ secretFormats }) => Object.keys(secretFormats)).map((entry) => [entry, []]),
-);
-const parsedWebhookSigning = { ...noWebhookSecrets, ...webhookSigning, stripeApiKey: [apiKey] };
+const webhookSigning = { stripe: [stripe], standard: [standard] };
+const noWebhookSecrets = Object.fromEntries(providers.map(({ name }) => [name, []]));
+const parsedWebhookSigning = { ...noWebhookSecrets, ...webhookSigning };
+const stripeApi = { keys: [apiKey, 'rk_live_0123456789abcdef'] };
 const client = { client_id: 'id.apps.example.com', client_secret: 'GOCSPX-canary-secret' };
 const master = 'canary'.padEnd(64, 'x');
 const keyPurposes = Object.keys(keySecrets) as KeyPurpose[];
@@ -57,6 +57,7 @@ beforeEach(() => {
 
 describe.each<[string, (value: string) => unknown, object, object]>([
   ['webhook-signing', parseWebhookSecrets, webhookSigning, parsedWebhookSigning],
+  ['stripe-api', parseStripeKeys, stripeApi, { test: apiKey, live: 'rk_live_0123456789abcdef' }],
   [
     'google-oauth-client',
     parseGoogleClient,
@@ -84,10 +85,30 @@ describe.each<[string, (value: string) => unknown, object, object]>([
   });
 });
 
+describe('the keys of stripe-api', () => {
+  it.each([{}, { keys: [] }])('may have no key: %j', (value) => {
+    expect(parseStripeKeys(JSON.stringify(value))).toEqual({});
+  });
+
+  it('takes a key alone, with blanks around it', () => {
+    expect(parseStripeKeys(JSON.stringify({ keys: ` ${apiKey}\n` }))).toEqual({ test: apiKey });
+  });
+
+  it.each<[string, unknown[], string]>([
+    ['a publishable key', ['pk_test_0123456789'], '"keys"[0] must begin with'],
+    ['a number', [apiKey, 7], '"keys"[1] must begin with'],
+    ['an empty text', [''], '"keys"[0] must begin with'],
+    ['two keys of a mode', [apiKey, 'sk_test_0123456789abcdef'], 'two keys of test mode'],
+  ])('refuses %s, unquoted', (_, keys, reason) => {
+    const parse = () => parseStripeKeys(JSON.stringify({ keys }));
+    expect(parse).toThrow(notConfigured);
+    expect(parse).toThrow(reason);
+    expect(parse).not.toThrow(/0123456789/);
+  });
+});
+
 describe('an entry of webhook-signing', () => {
   it.each([
-    ['an empty key', { stripeApiKey: '' }],
-    ['a key that is null', { stripeApiKey: null }],
     ['an empty list', { standard: [] }],
     ['a list of an empty text', { standard: [''] }],
     ['a list of null', { standard: [null] }],
@@ -110,8 +131,6 @@ describe('an entry of webhook-signing', () => {
   });
 
   it.each<[string, object, string]>([
-    ['a key of another kind', { stripeApiKey: 'pk_test_0123456789' }, '"stripeApiKey" must be rk_ or sk_'],
-    ['a number as key', { stripeApiKey: 7 }, '"stripeApiKey" must be'],
     ['an API key in a list', { stripe: [stripe, 'sk_live_0123456789'] }, '"stripe"[1] must be whsec_'],
     ['a short secret', { standard: ['whsec_short'] }, '"standard"[0] must be whsec_'],
     ['no base64', { standard: ['whsec_not-base64-but-long-enough'] }, '"standard"[0] must be whsec_'],
@@ -134,7 +153,7 @@ describe('an entry of webhook-signing', () => {
     ['{}', 'no signing secret'],
     ['{"stripe":[],"standard":[]}', 'no signing secret'],
     ['{"stripe":["sk_live_0123456789"]}', '"stripe"[0] must be whsec_'],
-    ['{"stripeApiKey":"rk_test_0123456789"}', 'no signing secret'],
+    ['{"keys":["rk_test_0123456789"]}', 'no signing secret'],
   ])('webhook-signing must have at least one signing secret: %s', (secret, reason) => {
     expect(() => parseWebhookSecrets(secret)).toThrow(notConfigured);
     expect(() => parseWebhookSecrets(secret)).toThrow(reason);

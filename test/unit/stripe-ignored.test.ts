@@ -8,7 +8,8 @@ import { charge, intent, refund, session, snapshot, thin } from './stripe.ts';
 const noFetch: FetchObject = async () => {
   throw new Error('An ignored event must not be fetched.');
 };
-const translate = (event: object, served: StripeMode = 'both') => parseStripeEvent(event, served, noFetch, 'ignore');
+const translate = (event: object, served: StripeMode = 'both') =>
+  parseStripeEvent(event, served, noFetch, 'ignore');
 const succeeded = (change: object) => snapshot('payment_intent.succeeded', intent(), change);
 const thinSucceeded = (change: object) =>
   thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1', change);

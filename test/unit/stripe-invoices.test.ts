@@ -118,7 +118,7 @@ describe('a paid invoice', () => {
       throw new AppError('unsupported_event_format', 'No key.', { status: 400 });
     };
     expect(await translate(paid(), withoutKey)).toEqual({
-      ignored: expect.stringContaining('"stripeApiKey"'),
+      ignored: expect.stringContaining('stripe-api'),
       reason: 'invoice_needs_key',
       event: { id: 'evt_1', type: 'invoice.paid' },
     });

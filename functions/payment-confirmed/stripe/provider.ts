@@ -2,18 +2,14 @@ import { parseJsonBody } from '../../../shared/http/http.ts';
 import { hasCode } from '../../../shared/lib/app-error.ts';
 import { reportOperatorError } from '../../../shared/lib/observability.ts';
 import { parseStripeEvent, type ThinEvent } from '../../../shared/payments/stripe/events.ts';
-import { fetchEventObject, stripeApiKeyFormat } from '../../../shared/payments/stripe/fetch-event-object.ts';
+import { fetchEventObject } from '../../../shared/payments/stripe/fetch-event-object.ts';
 import type { PaymentProvider, WebhookDeps } from '../payment-provider.ts';
 import { verifyStripeSignature } from './signature.ts';
 
-/** Stripe, with snapshot events; with an API key in the secret, also with thin ones and invoices. */
+/** Stripe, with snapshot events; with an API key, also with thin ones and invoices. */
 export const stripe: PaymentProvider<'stripe'> = {
   name: 'stripe',
-  secretFormats: {
-    stripe: { pattern: /^whsec_[\x21-\x7e]{8,}$/, is: 'whsec_ and at least 8 characters without spaces' },
-    // It only reads what events reference: a restricted key will do.
-    stripeApiKey: stripeApiKeyFormat,
-  },
+  secretFormat: { pattern: /^whsec_[\x21-\x7e]{8,}$/, is: 'whsec_ and at least 8 characters without spaces' },
   verify: ({ body, headers }, secrets, now) =>
     verifyStripeSignature(body, headers['stripe-signature'], secrets, now),
   parse: ({ body }, deps) =>

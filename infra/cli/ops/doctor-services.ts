@@ -3,8 +3,8 @@ import { type CloudWatchClient, type MetricAlarm, paginateDescribeAlarms } from 
 import { GetAccountSettingsCommand, type LambdaClient } from '@aws-sdk/client-lambda';
 import { paginateListSubscriptionsByTopic, type SNSClient } from '@aws-sdk/client-sns';
 import Stripe from 'stripe';
-import { parseWebhookSecrets } from '../../../functions/payment-confirmed/webhook-secrets.ts';
 import type { MetricName } from '../../../shared/lib/observability.ts';
+import { parseStripeKeys } from '../../../shared/payments/stripe/api-keys.ts';
 import { objectParsers } from '../../../shared/payments/stripe/object-parsers.ts';
 import { serviceLevel } from '../../operator-reference.ts';
 import { failure, pass, type Result, warning } from './finding.ts';
@@ -18,7 +18,8 @@ const day = 24 * hour;
 /** The endpoint at Stripe, where a key is stored that may read it. */
 export async function checkStripe(target: Target, host?: URL): Promise<Result> {
   const { output, aws } = target;
-  const [key] = parseWebhookSecrets(await secretText(target, 'WebhookSigningSecret')).stripeApiKey ?? [];
+  const { live, test } = parseStripeKeys(await secretText(target, 'StripeApiSecret'));
+  const key = live ?? test;
   if (!key) return pass('no API key is stored: its endpoint is not checked');
   if (!aws && !host) return pass('the simulated Stripe has no endpoints: nothing is checked');
   const at = host && { host: host.hostname, port: host.port, protocol: host.protocol.slice(0, -1) as 'http' };
@@ -34,7 +35,7 @@ export async function checkStripe(target: Target, host?: URL): Promise<Result> {
       return warning('Its endpoint is not checked: the API key may not read Webhook Endpoints.');
     }
     if (error instanceof Stripe.errors.StripeAuthenticationError) {
-      return failure('Stripe refuses the API key: store a valid one in webhook-signing, as "stripeApiKey".');
+      return failure('Stripe refuses the API key: store a valid one in the secret stripe-api.');
     }
     throw error;
   }

@@ -39,7 +39,7 @@ export async function fetchStripeObject(api: StripeApi, apiKey: string, event: T
   }
   throw new AppError(
     'not_configured',
-    `Stripe answered ${response.status} to ${event.related_object.url}. The API key in the secret webhook-signing must be of the account and mode that sends the event, and may read Checkout Sessions, PaymentIntents, Charges, Refunds, Disputes and Invoices.`,
+    `Stripe answered ${response.status} to ${event.related_object.url}. The API key in the secret stripe-api must be of the account and mode that sends the event, and may read Checkout Sessions, PaymentIntents, Charges, Refunds, Disputes and Invoices.`,
   );
 }
 

@@ -11,7 +11,7 @@ import { objectParsers, type StripeReport, stripeId } from './object-parsers.ts'
 import { notForUs, type Recipient, recipientFields } from './recipient.ts';
 
 /** A thin event only references its object, which has to be fetched from Stripe; so do the payments of an invoice. */
-export type ThinEvent = v.InferOutput<typeof referenceSchema>;
+export type ThinEvent = v.InferOutput<typeof referenceSchema> & { livemode: boolean };
 
 /** Fetches what an event references. Errors: `unsupported_event_format` if no API key is stored. */
 export type FetchObject = (event: ThinEvent) => Promise<unknown>;
@@ -86,7 +86,8 @@ export async function parseStripeEvent(
   const { invoice, facts } = report;
   if (!invoice) return { payment };
 
-  const fetchPayments = () => fetchObject({ id, related_object: { url: paymentsPath(invoice.id) } });
+  const fetchPayments = () =>
+    fetchObject({ id, livemode: event.livemode, related_object: { url: paymentsPath(invoice.id) } });
   const paid = await paymentOfInvoice(invoice, outOfBand, fetchPayments);
   if ('ignored' in paid) return { ...paid, ...about };
   const { paymentId, ...amount } = paid;
@@ -131,9 +132,10 @@ function parseEvent(value: unknown, fetchObject: FetchObject): StripeEvent {
       account,
       context,
       fetch: async () =>
-        fetchObject(
-          parsePart(referenceSchema, value, 'This thin event names no object that could be fetched.'),
-        ),
+        fetchObject({
+          ...parsePart(referenceSchema, value, 'This thin event names no object that could be fetched.'),
+          livemode,
+        }),
     };
   }
   const event = parsePart(snapshotSchema, value, 'This does not have the form of a Stripe event.');

@@ -42,7 +42,7 @@ export const paymentsPath = (invoiceId: string): string =>
 
 const withoutKey: Ignored = {
   ignored:
-    'an invoice does not name its payment, and Stripe cannot be asked for it: put an API key that may read invoices into the secret webhook-signing, as "stripeApiKey", and send the event again',
+    'an invoice does not name its payment, and Stripe cannot be asked for it: put an API key that may read invoices into the secret stripe-api, and send the event again',
   reason: 'invoice_needs_key',
 };
 
