@@ -15,6 +15,7 @@ import { synthesize } from '../../infra/synthesize.ts';
 import { opsOf } from '../integration/ops-stack.ts';
 import { temporaryDirectory } from '../local-stack/local-assembly.ts';
 import type { Template } from '../project/template.ts';
+import { thin } from '../unit/stripe.ts';
 
 const account = 'ada@example.com';
 const userId = 'user-1';
@@ -134,6 +135,26 @@ describe("Stripe's event bus", () => {
     };
     expect(payload).toEqual({ batchItemFailures: [{ itemIdentifier: 'm1' }] });
     expect(typesOf('forged')).toEqual([]);
+  });
+
+  it('reads the API key for thin events only, and makes no calls but those of its rights', async () => {
+    const calls = () =>
+      new Set(
+        stack
+          .calls()
+          .filter(({ functionName }) => functionName === 'stripe-events')
+          .map(({ operation, resource }) => `${operation} ${resource}`),
+      );
+    const usual = ['GetSecretValue secret:PaymentMessages-local0', 'SendMessage BookingsQueue.fifo'];
+    expect([...calls()].sort()).toEqual(usual);
+    const detail = thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1');
+    const body = JSON.stringify({ source: localStripeSource, detail });
+    const { payload } = (await stack.invoke('stripe-events', { Records: [{ messageId: 'm2', body }] })) as {
+      payload: unknown;
+    };
+    // The local stack has no API key.
+    expect(payload).toEqual({ batchItemFailures: [{ itemIdentifier: 'm2' }] });
+    expect([...calls()].sort()).toEqual([...usual, 'GetSecretValue secret:WebhookSigning-local0'].sort());
   });
 
   it('warns in ops doctor, and does not fail, when there is no signing secret for webhooks', async () => {
