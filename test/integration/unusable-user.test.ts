@@ -40,7 +40,8 @@ const paymentOf = (translation: object): PaymentReported => {
   return parseBookingMessage(queuedText(translation.payment as object)) as PaymentReported;
 };
 const stripeReport = async (type: string, object: object) => {
-  const event = snapshot(type, object, { created: world.time.now });
+  // As it is received: without the fields that are undefined.
+  const event: unknown = JSON.parse(JSON.stringify(snapshot(type, object, { created: world.time.now })));
   return paymentOf(await parseStripeEvent(event, 'both', async () => ({}), 'ignore'));
 };
 const providers: Record<string, Provider> = {
