@@ -9,7 +9,7 @@ export const outputReference = {
   StandardWebhookUrl: 'Webhook endpoint for providers that sign by Standard Webhooks',
   GoogleOauthClientSecret: "Secret for Google's client file, empty after the first deploy",
   WebhookSigningSecret: 'Secret for the signing secrets of the providers, empty after the first deploy',
-  StripeApiSecret: 'Secret for API keys of Stripe, without a key after the first deploy',
+  StripeApiSecret: 'Secret for API keys of Stripe, empty after the first deploy',
   LinkSigningSecret: 'Secret with the keys with which the backend signs connect links',
   ApiSigningSecret: 'Secret with the keys with which the backend signs bearer tokens',
   TokenEncryptionSecret: "Secret with the keys that encrypt Google's tokens",

@@ -22,10 +22,8 @@ export function secrets(scope: Construct): Secrets {
       notOnATimer: 'The provider rolls its signing secrets. Two may be listed, so that a roll loses nothing.',
     }),
     stripeApi: secret(scope, 'StripeApi', {
-      description: 'Optional. Fill in: restricted API keys of Stripe, e.g. {"keys":["rk_live_..."]}',
+      description: 'Optional. Fill in: restricted API keys of Stripe, as {"keys":["..."]}',
       notOnATimer: 'Stripe rolls its API keys by hand, in the Dashboard.',
-      // No key yet: what needs one does nothing.
-      secretString: JSON.stringify({ keys: [] }),
     }),
     keys: {
       'token-encryption': keys(scope, 'token-encryption', 'TokenEncryption', {

@@ -13,7 +13,7 @@ import {
 import { systemClock } from '../../shared/lib/clock.ts';
 import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
 import { env, webhookRoute } from '../../shared/lib/names.ts';
-import { parseStripeKeys } from '../../shared/payments/stripe/api-keys.ts';
+import { stripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { acceptWebhook } from './accept-webhook.ts';
 import type { PaymentProvider, WebhookDeps } from './payment-provider.ts';
 import { providers } from './providers.ts';
@@ -25,7 +25,7 @@ const deps: WebhookDeps = {
   clock: systemClock,
   stripeMode: stripeMode(),
   invoicesPaidOutOfBand: invoicesPaidOutOfBand(),
-  stripeKeys: secret(required(env.stripeApiSecretId), parseStripeKeys, systemClock),
+  stripeKeys: stripeKeys(),
   stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 

@@ -1,18 +1,16 @@
 import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { secret } from '../../shared/aws/secrets.ts';
 import { paymentQueue } from '../../shared/booking/queue.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
-import { systemClock } from '../../shared/lib/clock.ts';
 import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
 import { env } from '../../shared/lib/names.ts';
 import { describeError, log, setLogContext } from '../../shared/lib/observability.ts';
-import { parseStripeKeys } from '../../shared/payments/stripe/api-keys.ts';
+import { stripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { acceptStripeEvent, type StripeEventDeps } from './accept-event.ts';
 
 const deps: StripeEventDeps = {
   source: required(env.stripeEventSource),
-  stripeKeys: secret(required(env.stripeApiSecretId), parseStripeKeys, systemClock),
+  stripeKeys: stripeKeys(),
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   stripeMode: stripeMode(),
   invoicesPaidOutOfBand: invoicesPaidOutOfBand(),

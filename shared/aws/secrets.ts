@@ -45,20 +45,22 @@ let client: SecretsManagerClient | undefined;
 
 /**
  * The secret `id`, parsed by `parse`; `read` gets its text, from Secrets Manager.
- * Errors: `not_configured` where it has no value yet.
+ * Errors: `not_configured` where it has no value yet, unless `empty` is the text that counts then.
  */
 export function secret<T>(
   id: string,
   parse: (value: string) => T,
   clock: Clock,
-  read: (id: string) => Promise<string> = fetchSecret,
+  read: (id: string) => Promise<string | undefined> = fetchSecret,
+  empty?: string,
 ): CachedSecret<T> {
   let cached: { value: T; readAt: number } | undefined;
   let reading: Promise<T> | undefined;
 
   const load = (): Promise<T> => {
     reading ??= read(id)
-      .then((text) => {
+      .then((text = empty) => {
+        if (text === undefined) throw withoutValue(id);
         cached = { value: parse(text), readAt: clock() };
         return cached.value;
       })
@@ -90,15 +92,19 @@ export function secret<T>(
   };
 }
 
-async function fetchSecret(id: string): Promise<string> {
+async function fetchSecret(id: string): Promise<string | undefined> {
   client ??= new SecretsManagerClient();
   try {
     const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: id }));
-    if (SecretString) return SecretString;
+    return SecretString || undefined;
   } catch (error) {
-    if (!(error instanceof ResourceNotFoundException)) throw error;
+    if (error instanceof ResourceNotFoundException) return undefined;
+    throw error;
   }
-  throw new AppError(
+}
+
+function withoutValue(id: string): AppError {
+  return new AppError(
     'not_configured',
     `The secret ${id} has no value yet. docs/setup.md says what to put into it.`,
   );

@@ -106,6 +106,7 @@ const allowed: string[] = [
   ...fn(
     'PaymentConfirmed',
     'secretsmanager: GetSecretValue on PaymentMessages',
+    'secretsmanager: GetSecretValue on StripeApi',
     'secretsmanager: GetSecretValue on WebhookSigning',
     'sqs: SendMessage on BookingsQueue',
     useQueue,
@@ -166,11 +167,11 @@ const allowed: string[] = [
   'EventsDelivery/DeadLetters lets events.amazonaws.com sqs: SendMessage on EventsDelivery/DeadLetters if aws:SourceArn = EventsDelivery/Rule',
   overTlsOnly('EventsDelivery/DeadLetters'),
 
-  // With stripeEventSource: payment messages as payment-confirmed sends them; the API key is in webhook-signing.
+  // With stripeEventSource: payment messages as payment-confirmed sends them, and the API key for events that do not carry their payment.
   ...fn(
     'StripeEvents',
     'secretsmanager: GetSecretValue on PaymentMessages',
-    'secretsmanager: GetSecretValue on WebhookSigning',
+    'secretsmanager: GetSecretValue on StripeApi',
     'sqs: DeleteMessage, GetQueueAttributes, ReceiveMessage on StripeBus/Queue',
     'sqs: SendMessage on BookingsQueue',
     useQueue,
@@ -308,7 +309,8 @@ describe('access by protected resource', () => {
     expect(readers('LinkSigning')).toEqual(['Connect']);
     expect(readers('ApiSigning')).toEqual(['Bookings', 'Connections']);
     expect(readers('PaymentMessages')).toEqual(['BookingSync', 'PaymentConfirmed', 'StripeEvents']);
-    expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed', 'StripeEvents']);
+    expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed']);
+    expect(readers('StripeApi')).toEqual(['PaymentConfirmed', 'StripeEvents']);
     expect(readers('EventsDelivery/Key')).toEqual([]);
   });
 
@@ -344,6 +346,7 @@ describe('access by protected resource', () => {
       '`payment-messages`': { reads: reads('PaymentMessages') },
       '`google-oauth-client`': { reads: reads('GoogleOauthClient') },
       '`webhook-signing`': { reads: reads('WebhookSigning') },
+      '`stripe-api`': { reads: reads('StripeApi') },
       Connections: accessTo('ConnectionsTable'),
       Bookings: accessTo('BookingsTable'),
       queue: {

@@ -112,6 +112,7 @@ describe('a synthesized environment', () => {
       'LinkSigning',
       'PaymentMessages',
       'StateEncryption',
+      'StripeApi',
       'TokenEncryption',
       'WebhookSigning',
     ]);

@@ -94,6 +94,7 @@ describe('secrets', () => {
     });
     expect(Object.fromEntries(made)).toEqual({
       GoogleOauthClient: {},
+      StripeApi: {},
       WebhookSigning: {},
       TokenEncryption: generatedKeys('token-encryption'),
       StateEncryption: generatedKeys('state-encryption'),
@@ -340,6 +341,7 @@ describe('cdk-nag', () => {
       'AwsSolutions-SMG4': [
         'GoogleOauthClient',
         'WebhookSigning',
+        'StripeApi',
         'TokenEncryption',
         'StateEncryption',
         'LinkSigning',

@@ -91,6 +91,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
     Bookings: { ...api, ...bookings, ...shards, ...keeping, ...queue },
     PaymentConfirmed: {
       [env.webhookSecretId]: '<WebhookSigning>',
+      [env.stripeApiSecretId]: '<StripeApi>',
       [env.stripeMode]: 'live',
       [env.invoicesPaidOutOfBand]: 'ignore',
       ...messages,
@@ -463,6 +464,7 @@ test('outputs have all values that set-up asks for', () => {
     StandardWebhookUrl: '<Api.ApiEndpoint>/webhooks/standard',
     GoogleOauthClientSecret: '<GoogleOauthClient>',
     WebhookSigningSecret: '<WebhookSigning>',
+    StripeApiSecret: '<StripeApi>',
     LinkSigningSecret: '<LinkSigning>',
     ApiSigningSecret: '<ApiSigning>',
     TokenEncryptionSecret: '<TokenEncryption>',

@@ -73,7 +73,8 @@ describe('with stripeEventSource', () => {
       [env.stackName]: 'LeadsCalendarGoogle',
       [env.stripeEventSource]: source,
       [env.stripeMode]: 'live',
-      [env.webhookSecretId]: '<WebhookSigning>',
+      [env.stripeApiSecretId]: '<StripeApi>',
+      [env.invoicesPaidOutOfBand]: 'ignore',
       [keySecrets['payment-messages']]: '<PaymentMessages>',
       [env.bookingsQueueUrl]: '<BookingsQueue>',
     });

@@ -21,7 +21,7 @@ const translate = (
   event: object,
   fetchObject: FetchObject = noFetch,
   outOfBand: InvoicesPaidOutOfBand = 'ignore',
-) => parseStripeEvent(Buffer.from(JSON.stringify(event)), 'both', fetchObject, outOfBand);
+) => parseStripeEvent(JSON.parse(JSON.stringify(event)), 'both', fetchObject, outOfBand);
 const paid = (change: object = {}, event: object = {}) => snapshot('invoice.paid', invoice(change), event);
 const booked = { booking: { bookingId: 'booking-1', userId: 'user-1', problems: [] } };
 
@@ -32,7 +32,13 @@ describe('a paid invoice', () => {
       payment: { paymentId: 'pi_1', facts: { confirmedAt: createdAt, amount: 9000 }, ...booked },
     });
     expect(fetchObject.mock.calls).toEqual([
-      [{ id: 'evt_1', related_object: { url: '/v1/invoice_payments?invoice=in_1&limit=100' } }],
+      [
+        {
+          id: 'evt_1',
+          livemode: false,
+          related_object: { url: '/v1/invoice_payments?invoice=in_1&limit=100' },
+        },
+      ],
     ]);
   });
 

@@ -18,7 +18,7 @@ const day = 24 * hour;
 /** The endpoint at Stripe, where a key is stored that may read it. */
 export async function checkStripe(target: Target, host?: URL): Promise<Result> {
   const { output, aws } = target;
-  const { live, test } = parseStripeKeys(await secretText(target, 'StripeApiSecret'));
+  const { live, test } = parseStripeKeys(await secretText(target, 'StripeApiSecret', '{}'));
   const key = live ?? test;
   if (!key) return pass('no API key is stored: its endpoint is not checked');
   if (!aws && !host) return pass('the simulated Stripe has no endpoints: nothing is checked');

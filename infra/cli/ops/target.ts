@@ -117,12 +117,17 @@ export const keyOutputs: Record<KeyPurpose, OutputName> = {
 };
 
 /** The value of the secret that an output names. Throws where it has none yet. */
-export async function secretText({ secrets, output }: Target, name: OutputName): Promise<string> {
+export async function secretText(
+  { secrets, output }: Target,
+  name: OutputName,
+  empty?: string,
+): Promise<string> {
   try {
     const { SecretString = '' } = await secrets.send(new GetSecretValueCommand({ SecretId: output(name) }));
     return SecretString;
   } catch (error) {
     if (!(error instanceof ResourceNotFoundException)) throw error;
+    if (empty !== undefined) return empty;
     throw new Error('It has no value yet: docs/setup.md says what to store.', { cause: error });
   }
 }
