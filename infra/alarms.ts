@@ -43,6 +43,7 @@ interface AlarmsProps {
   readonly stripeBus: StripeBus | undefined;
   readonly functions: readonly IFunction[];
   readonly refreshInterval: Duration;
+  readonly recoveryInterval: Duration;
   readonly key: IKey;
   readonly email: string | undefined;
   /** Gets the alarms instead of a topic for `email`. */
@@ -99,7 +100,7 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
     alarm('UndeliveredEvents', props.undeliveredEvents.metricApproximateNumberOfMessagesVisible(maximum), 1);
   }
   alarm('OldestDue', own('OldestDue', period, {}, Stats.MAXIMUM), longestDueSeconds);
-  for (const [schedule, runs] of scheduledRuns(own, props.refreshInterval)) {
+  for (const [schedule, runs] of scheduledRuns(own, props)) {
     alarm('ScheduleStopped', runs, 1, {
       ...below,
       periods: 3,
@@ -155,6 +156,7 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
     ),
     1,
   );
+  alarm('PaymentsRecovered', own('PaymentsRecovered', Duration.hours(1)), 1);
   for (const name of names) {
     alarm('WebhooksRejected', rejectedWhileNoneVerifies(own, name, quarter), 5, { suffix: pascalCase(name) });
   }
@@ -162,12 +164,16 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
 }
 
 /** Runs that each scheduled function has finished: its last line counts what it did, be it nothing. */
-function scheduledRuns(own: Own, refreshInterval: Duration): [string, Metric][] {
+function scheduledRuns(
+  own: Own,
+  { refreshInterval, recoveryInterval }: Pick<AlarmsProps, 'refreshInterval' | 'recoveryInterval'>,
+): [string, Metric][] {
   const least = Duration.minutes(5);
   const refresh = Duration.minutes(Math.max(least.toMinutes(), refreshInterval.toMinutes()));
   return [
     ['BookingReconcile', own('BookingsRequeued', least, {}, Stats.SAMPLE_COUNT)],
     ['TokenRefresh', own('RefreshSweepFailures', refresh, {}, Stats.SAMPLE_COUNT)],
+    ['PaymentRecovery', own('EventsSwept', recoveryInterval, {}, Stats.SAMPLE_COUNT)],
   ];
 }
 

@@ -157,6 +157,20 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       // take that for a runaway loop and stop it; the end of the list ends it.
       recursiveLoop: RecursiveLoop.ALLOW,
     },
+    'payment-recovery': {
+      description: 'Queues payments whose webhook did not arrive',
+      timeout: Duration.minutes(10),
+      memorySize: 512,
+      // A run that outlasts its interval leaves no work for a second one beside it.
+      ...atOnce(1),
+      access: [
+        ...stripeTranslation(stripeApi, config),
+        readKeys('payment-messages'),
+        // Its progress.
+        useTable(bookings, env.bookingsTable, { items: ['GetItem', 'UpdateItem'] }),
+        sendTo(queue),
+      ],
+    },
     'booking-reconcile': {
       description: 'Requeues due bookings',
       // Less than the minute after which the next run starts.

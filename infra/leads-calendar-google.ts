@@ -89,6 +89,8 @@ export class LeadsCalendarGoogle extends Construct {
     every(Duration.minutes(1), defined['booking-reconcile']);
     const refreshInterval = Duration.minutes(config.refreshEveryMinutes);
     every(refreshInterval, defined['token-refresh']);
+    const recoveryInterval = Duration.minutes(config.recoverEveryMinutes);
+    every(recoveryInterval, defined['payment-recovery']);
 
     this.stripeBus = config.stripeEventSource ? stripeBus(this, config.stripeEventSource) : undefined;
     const ofStripe =
@@ -105,6 +107,7 @@ export class LeadsCalendarGoogle extends Construct {
       stripeBus: this.stripeBus,
       functions: Object.values(this.functions),
       refreshInterval,
+      recoveryInterval,
       key: this.key,
       email: config.alarmEmail,
       topic: alarmTopic,

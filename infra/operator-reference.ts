@@ -93,6 +93,10 @@ export const alarmReference = {
     means: 'A payment is not recorded: its webhook was answered 5xx, or was signed and unreadable',
     remedy: 'See the log of payment-confirmed. The provider repeats the webhook for a limited time only',
   },
+  PaymentsRecovered: {
+    means: "Payments were found among Stripe's events that no webhook had delivered",
+    remedy: 'They are recorded. Repair the endpoint at Stripe',
+  },
   /** One for each payment provider, whose name is appended. */
   WebhooksRejected: {
     means: 'At least five webhooks of the provider were rejected in 15 minutes, and none was accepted',
@@ -112,6 +116,8 @@ export const metricReference = {
   WebhookVerified: 'webhooks with a valid signature, by `provider` and position in its list (`secret`)',
   WebhookRejected: 'webhooks answered 400, by `provider` and `code`',
   WebhookIgnored: 'webhooks answered 200 and ignored, by `reason`',
+  EventsSwept: 'events of Stripe that one run of payment-recovery has read',
+  PaymentsRecovered: "payments, refunds and disputes that were found among Stripe's events before a webhook",
   BookingSynced: 'recorded outcomes, checks and postponements, by `status`',
   BookingsRequeued: 'bookings that were due, each minute',
   OldestDue: 'seconds for which the oldest booking has been due, each minute',

@@ -46,7 +46,8 @@ export function applyPayment(
   const { paymentId } = message;
   const before = stored && paymentOf(stored, paymentId);
   const known = mergeFacts(before, pointer?.facts);
-  const facts = mergeFacts(known, message.facts);
+  const { recovered } = before ?? message;
+  const facts = omitUndefined({ ...mergeFacts(known, message.facts), recovered });
   const base = baseOf(stored, message.booking, facts);
   if (!base) return undefined;
   const booking = stored ?? newBooking({ bookingId: base.bookingId, fromPayment: true }, toIso(now));

@@ -110,6 +110,7 @@ const schema = v.variant('type', [
       v.strictObject({ bookingIds: v.array(text), ...namedUser, problems: v.array(problem) }),
     ),
     part: v.optional(v.literal(true)),
+    recovered: v.optional(v.literal(true)),
   }),
   v.strictObject({
     type: v.literal('sync'),

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { BusEventType } from '../../shared/aws/bus.ts';
 import { type Booking, type Presence, requestRun } from '../../shared/booking/booking.ts';
 import { isPaid, paymentOf } from '../../shared/booking/booking-payments.ts';
@@ -107,6 +108,8 @@ async function syncRound(
   if (!prepared) return recordWithoutBooking(deps, message, snapshot);
   const isDone = await syncOnce(deps, prepared, snapshot, run, validUntil);
   const isRecorded = isDone && (await recordPointer(deps, message, snapshot, prepared.booking, run));
+  if (isRecorded && message.type === 'payment' && message.recovered)
+    countRecovered(snapshot.booking, prepared.booking, message.paymentId);
   // A round that took so long that another run may have received the message is followed by one that knows.
   return isRecorded && (isSuspected || !isOld(message, deps.clock()));
 }
@@ -276,6 +279,12 @@ async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {
     metric('BookingSynced', 1, { status });
   }
   return saved;
+}
+
+/** Counts what recovery found before any webhook delivered it. */
+function countRecovered(stored: Booking | undefined, booking: Booking, paymentId: string): void {
+  const [before, after] = [stored && paymentOf(stored, paymentId), paymentOf(booking, paymentId)];
+  if (!isDeepStrictEqual(before, after)) metric('PaymentsRecovered', 1);
 }
 
 /** What is seen of a booking from outside: how soon it is scheduled, and whether a paid one fails. */

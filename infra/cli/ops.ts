@@ -18,6 +18,7 @@ import { findAll } from './ops/find.ts';
 import { addKey, listKeys, openKeys, removeKey } from './ops/keys.ts';
 import { asText, table } from './ops/print.ts';
 import { listKinds, listOf, type Records, readAll, readPayment, recordsOf } from './ops/records.ts';
+import { instantOf, recover } from './ops/recover.ts';
 import { actionsOf, bookingStory, connectionFields, paymentStory, userStory } from './ops/stories.ts';
 import { openTarget, type Target } from './ops/target.ts';
 import { signingKeys, tokenFor } from './ops/token.ts';
@@ -47,6 +48,7 @@ Do: hands over to the service, which does it; the timeline of the booking says w
   release <user>           tries all bookings that wait for this user's connection
   dead-letters --redrive   back into the queue
   undelivered --post       once more to the receiver
+  recover --since <date>   payments of Stripe's events, of up to 30 days, whose webhook did not arrive; --until <date>
 
 People: what is stored about a user
   export <user>            all of it as JSON, without tokens: --out <file> for a file that only you can read
@@ -80,6 +82,8 @@ type Options = {
   'signing-keys': boolean;
   redrive: boolean;
   post: boolean;
+  since?: string | undefined;
+  until?: string | undefined;
   user?: string | undefined;
   out?: string | undefined;
   yes: boolean;
@@ -104,6 +108,7 @@ const commands: Record<string, { argument?: string; most?: number; run: Command 
   webhooks: { run: webhooks },
   undelivered: { run: undelivered },
   'dead-letters': { run: deadLetters },
+  recover: { run: recoverPayments },
   export: { argument: aUser, run: exportAll },
   erase: { argument: aUser, run: erase },
   keys: { argument: 'list, rotate or retire <id>', most: 2, run: keys },
@@ -137,6 +142,8 @@ await runCommand(async () => {
       limit: { type: 'string', default: '25' },
       redrive: { type: 'boolean', default: false },
       post: { type: 'boolean', default: false },
+      since: { type: 'string' },
+      until: { type: 'string' },
       user: { type: 'string' },
       secret: { type: 'string', default: 'token-encryption' },
       now: { type: 'boolean', default: false },
@@ -224,6 +231,32 @@ async function showPayment({ records }: Context, id: string): Promise<Answer> {
     bookingIds: ids,
   };
   return { text: `${story}${more}`, json, failed: !pointer && !booking };
+}
+
+/** Shows each window on the way, so that a long run can be followed, and taken up where it ended. */
+async function recoverPayments({ target, now, options }: Context): Promise<Answer> {
+  const { since, until } = options;
+  if (since === undefined) throw new Error('Since when? --since 2026-12-01');
+  const time = { from: instantOf('since', since), to: until === undefined ? now : instantOf('until', until) };
+  const sum = { read: 0, queued: 0, unusable: 0 };
+  let reached = since;
+  try {
+    for await (const { mode, through, read, queued, unusable } of recover(target, time, now)) {
+      reached = toIso(through);
+      sum.read += read;
+      sum.queued += queued;
+      sum.unusable += unusable;
+      process.stderr.write(`${mode} mode until ${reached}: ${read} events, ${queued} queued\n`);
+    }
+  } catch (error) {
+    throw new Error(`${(error as Error).message} Go on with: --since ${reached}`, { cause: error });
+  }
+  const unread = sum.unusable > 0 ? `, ${sum.unusable} that cannot be read` : '';
+  return {
+    text: `${sum.read} events read, ${sum.queued} queued${unread}. What was known already changes nothing.`,
+    json: sum,
+    failed: sum.unusable > 0,
+  };
 }
 
 async function showUser({ records, now, limit }: Context, userId: string): Promise<Answer> {

@@ -21,6 +21,8 @@ export type PaymentFacts = {
   refundsIncludeRemainder?: true;
   /** Disputes by id, with the disputed amount where it is known. */
   disputes?: Record<string, Dispute>;
+  /** No webhook had delivered it when it was found among Stripe's events. */
+  recovered?: true;
 };
 type Dispute = { amount?: number; state: DisputeState };
 

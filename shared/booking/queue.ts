@@ -25,6 +25,8 @@ export type PaymentReported = {
   bookings?: NamedBookings;
   /** Of a payment for several bookings, the message about one of them. */
   part?: true;
+  /** It was found among Stripe's events, and maybe not delivered by a webhook. */
+  recovered?: true;
 };
 
 /** The declared bookings that one payment pays for. `problems`: of names that cannot be used. */

@@ -3,6 +3,8 @@ import { type CloudWatchClient, type MetricAlarm, paginateDescribeAlarms } from 
 import { GetAccountSettingsCommand, type LambdaClient } from '@aws-sdk/client-lambda';
 import { paginateListSubscriptionsByTopic, type SNSClient } from '@aws-sdk/client-sns';
 import Stripe from 'stripe';
+import { recoveryProgress } from '../../../functions/payment-recovery/progress.ts';
+import { toIso } from '../../../shared/lib/clock.ts';
 import type { MetricName } from '../../../shared/lib/observability.ts';
 import { parseStripeKeys } from '../../../shared/payments/stripe/api-keys.ts';
 import { objectParsers } from '../../../shared/payments/stripe/object-parsers.ts';
@@ -14,6 +16,8 @@ import { countWebhooks } from './webhooks.ts';
 
 const hour = 3600;
 const day = 24 * hour;
+/** Of payment-recovery. */
+const longestInterval = day;
 
 /** The endpoint at Stripe, where a key is stored that may read it. */
 export async function checkStripe(target: Target, host?: URL): Promise<Result> {
@@ -39,6 +43,26 @@ export async function checkStripe(target: Target, host?: URL): Promise<Result> {
     }
     throw error;
   }
+}
+
+/** Whether payments whose webhook is lost would be found. */
+export async function checkRecovery(target: Target, now: number): Promise<Result> {
+  const keys = parseStripeKeys(await secretText(target, 'StripeApiSecret', '{}'));
+  const modes = Object.keys(keys) as ('live' | 'test')[];
+  if (modes.length === 0)
+    return warning('No API key of Stripe is stored: a payment whose webhook is lost is not found.');
+  const progress = recoveryProgress(target.dynamo, target.output('BookingsTableName'));
+  const swept = await Promise.all(modes.map((mode) => progress.get(mode)));
+  const [recovered] = await target.metrics([{ name: 'PaymentsRecovered', statistic: 'Sum' }], {
+    from: now - day,
+    to: now,
+    period: hour,
+  });
+  const oldest = Math.min(...swept.map((through) => through ?? 0));
+  if (oldest === 0) return warning(`Stripe's events were not read yet in ${modes.join(' and ')} mode.`);
+  const says = `Stripe's events are read until ${toIso(oldest)}, ${total(recovered)} payments recovered in 24 hours`;
+  if (now - oldest > 2 * hour + longestInterval) return failure(`${says}: see the log of payment-recovery.`);
+  return total(recovered) > 0 ? warning(`${says}: docs/runbooks/payments-recovered.md`) : pass(says);
 }
 
 function judgeEndpoint({ status, enabled_events, livemode }: Stripe.WebhookEndpoint): Result {
@@ -67,6 +91,7 @@ export async function checkWebhooks(target: Target, now: number): Promise<Result
 const runsOf: [name: string, metric: MetricName, hours: number][] = [
   ['booking-reconcile', 'BookingsRequeued', 1],
   ['token-refresh', 'RefreshSweepFailures', 25],
+  ['payment-recovery', 'EventsSwept', 25],
 ];
 
 export async function checkSchedules({ metrics, aws }: Target, now: number): Promise<Result> {

@@ -12,6 +12,7 @@ import { parseJson } from '../../../shared/lib/schemas.ts';
 import { longestDueSeconds } from '../../operator-reference.ts';
 import { countDeadLetters } from './dead-letters.ts';
 import {
+  checkRecovery,
   checkSchedules,
   checkServiceLevel,
   checkStripe,
@@ -42,6 +43,7 @@ export async function examine(target: Target, records: Records, now: number): Pr
     ['secret webhook-signing', () => ofWebhook(target, checkWebhookSecret)],
     ['Google client', () => checkGoogleClient(target)],
     ['Stripe', () => ofWebhook(target, checkStripe)],
+    ['recovery', () => checkRecovery(target, now)],
     ['webhooks', () => checkWebhooks(target, now)],
     ['schedules', () => checkSchedules(target, now)],
     ['dead letters', () => checkDeadLetters(target)],

@@ -12,6 +12,7 @@ import {
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import { stripeUrl } from '../../../shared/lib/config.ts';
 import type { KeyPurpose } from '../../../shared/lib/names.ts';
 import type { StackConfig } from '../../config.ts';
 import { dynamoDbClient, localCredentials } from '../../local/aws/dynamodb.ts';
@@ -25,12 +26,16 @@ export type Target = {
   name: string;
   /** Google's simulator; undefined for the real one. */
   googleUrl: string | undefined;
+  /** Stripe's API, or its simulator. */
+  stripeUrl: string;
   /** An output of the stack. Throws where it has none of that name. */
   output: (name: OutputName) => string;
   outputs: Record<string, string>;
   indexShards: number;
   /** Days for which a booking is kept. */
   keepDays: number;
+  stripeMode: StackConfig['stripeMode'];
+  invoicesPaidOutOfBand: StackConfig['invoicesPaidOutOfBand'];
   dynamo: DynamoDBClient;
   sqs: SQSClient;
   secrets: SecretsManagerClient;
@@ -50,13 +55,15 @@ export async function openTarget({ local, env, state }: TargetOptions): Promise<
 }
 
 function openLocal(state: string): Target {
-  const { endpoints, outputs, googleUrl } = readStackAddress(state);
+  const { endpoints, outputs, googleUrl, stripeUrl } = readStackAddress(state);
   const common = { region: localRegion, credentials: localCredentials };
   return {
     name: 'local',
     googleUrl,
+    stripeUrl,
     ...ofOutputs(outputs, 'the local stack'),
-    ...storing(),
+    // As npm start has it.
+    ...storing({ stripeMode: 'both' }),
     dynamo: dynamoDbClient(endpoints.dynamodb),
     // The queue's URL names the gateway, which is for the functions; the service has an address of its own.
     sqs: new SQSClient({ ...common, endpoint: endpoints.sqs, useQueueUrlAsEndpoint: false }),
@@ -85,6 +92,7 @@ async function openEnvironment(name: string): Promise<Target> {
   return {
     name,
     googleUrl: undefined,
+    stripeUrl: stripeUrl(),
     ...ofOutputs(Object.fromEntries(outputs), `the stack ${stackName}`),
     ...storing(options),
     dynamo: new DynamoDBClient({ region }),
@@ -99,12 +107,14 @@ async function openEnvironment(name: string): Promise<Target> {
   };
 }
 
-/** What the stores need to know of the options. The local stack has the defaults. */
+/** What commands need to know of the options. The local stack has the defaults. */
 function storing({
   indexShards = 4,
   keepBookingsDays: keepDays = 400,
-}: Partial<StackConfig> = {}): Pick<Target, 'indexShards' | 'keepDays'> {
-  return { indexShards, keepDays };
+  stripeMode = 'live',
+  invoicesPaidOutOfBand = 'ignore',
+}: Partial<StackConfig>): Pick<Target, 'indexShards' | 'keepDays' | 'stripeMode' | 'invoicesPaidOutOfBand'> {
+  return { indexShards, keepDays, stripeMode, invoicesPaidOutOfBand };
 }
 
 /** The outputs that name the secrets with keys. */

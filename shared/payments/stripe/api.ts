@@ -5,7 +5,7 @@ import type { ThinEvent } from './events.ts';
 export type StripeApi = { fetch: typeof fetch; baseUrl: string };
 
 /** The API version that the tests cover; without it, the account's own would apply. */
-const apiVersion = '2026-10-28.endive';
+export const apiVersion = '2026-10-28.endive';
 
 /** Milliseconds: well before the function's own end, so that Stripe gets an answer. */
 const timeoutMs = 8_000;

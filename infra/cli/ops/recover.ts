@@ -1,0 +1,54 @@
+/** Payments of Stripe's events of up to 30 days, once more through the service: what is known already changes nothing. */
+import {
+  oldestEvent,
+  type Recovered,
+  recoverEvents,
+  servedKeys,
+} from '../../../functions/payment-recovery/recover.ts';
+import { secret } from '../../../shared/aws/secrets.ts';
+import { paymentQueue } from '../../../shared/booking/queue.ts';
+import { parseKeys } from '../../../shared/crypto/keys.ts';
+import { systemClock } from '../../../shared/lib/clock.ts';
+import { parseStripeKeys } from '../../../shared/payments/stripe/api-keys.ts';
+import { secretText, type Target } from './target.ts';
+
+/** Epoch seconds of an option such as 2026-12-01 or 2026-12-01T10:00:00Z. */
+export function instantOf(option: string, text: string): number {
+  const at = Date.parse(text);
+  if (Number.isNaN(at))
+    throw new Error(`--${option} ${text} is no date such as 2026-12-01 or 2026-12-01T10:00:00Z.`);
+  return Math.floor(at / 1000);
+}
+
+/** The windows of each mode, as their payments are queued. */
+export async function* recover(
+  target: Target,
+  time: { from: number; to: number },
+  now: number,
+): AsyncGenerator<Recovered & { mode: string }> {
+  if (time.from < now - oldestEvent)
+    throw new Error('Stripe keeps events for 30 days: --since is further back.');
+  if (time.to <= time.from) throw new Error('--until must be after --since.');
+  const stripeKeys = cached('StripeApiSecret', parseStripeKeys, '{}');
+  const deps = {
+    stripeKeys,
+    stripeApi: { fetch, baseUrl: target.stripeUrl },
+    stripeMode: target.stripeMode,
+    invoicesPaidOutOfBand: target.invoicesPaidOutOfBand,
+    queue: paymentQueue(
+      target.output('QueueUrl'),
+      cached('PaymentMessagesSecret', (text) => parseKeys('payment-messages', text)),
+      systemClock,
+      target.sqs,
+    ),
+  };
+  const keys = servedKeys(await stripeKeys.get(), deps.stripeMode);
+  if (keys.length === 0) throw new Error('No API key of Stripe is stored: docs/setup.md, Recovery.');
+  for (const [mode, key] of keys) {
+    for await (const window of recoverEvents(deps, key, time)) yield { ...window, mode };
+  }
+
+  function cached<T>(output: Parameters<typeof secretText>[1], parse: (text: string) => T, empty?: string) {
+    return secret(output, parse, systemClock, () => secretText(target, output, empty));
+  }
+}

@@ -1,0 +1,94 @@
+import Stripe from 'stripe';
+import { AppError } from '../../lib/app-error.ts';
+import { apiVersion } from './api.ts';
+import { objectParsers } from './object-parsers.ts';
+
+/** Events of Stripe that were created from `from` until before `through` (epoch seconds), the oldest first. */
+export type EventWindow = { from: number; through: number; events: Stripe.Event[] };
+
+/** Seconds. */
+const longestWindow = 3 * 3600;
+/** Events that are held at a time, unless more were created in one second. */
+const maxHeld = 1000;
+
+/** A client of Stripe's API at `baseUrl`. */
+export function stripeClient(key: string, baseUrl: string): Stripe {
+  const { hostname: host, port, protocol } = new URL(baseUrl);
+  return new Stripe(key, {
+    apiVersion: apiVersion as Stripe.LatestApiVersion,
+    host,
+    ...(port ? { port } : {}),
+    protocol: protocol.slice(0, -1) as 'https',
+    timeout: 20_000,
+    maxNetworkRetries: 2,
+    telemetry: false,
+  });
+}
+
+/**
+ * The events about payments that were created from `from` until before `to`, window by window, the oldest first. Stripe
+ * lists the newest first, so a window is read whole; one with many events is made shorter. Stripe has those of 30 days.
+ * Errors: `not_configured` where the key cannot be used, `stripe_unreachable` where Stripe cannot answer now.
+ */
+export async function* listEvents(
+  stripe: Stripe,
+  { from, to }: { from: number; to: number },
+): AsyncGenerator<EventWindow> {
+  let length = longestWindow;
+  for (let start = from; start < to; ) {
+    const through = Math.min(start + length, to);
+    const events = await readWindow(stripe, start, through);
+    if (events === undefined) {
+      length = Math.ceil((through - start) / 2);
+      continue;
+    }
+    yield { from: start, through, events };
+    length = lengthAfter(through - start, events.length);
+    start = through;
+  }
+}
+
+/** A length of which about two thirds of what can be held are expected. */
+function lengthAfter(length: number, count: number): number {
+  const expected = Math.floor((length * maxHeld * 2) / (3 * Math.max(count, 1)));
+  return Math.min(Math.max(expected, 1), longestWindow);
+}
+
+/** The events of a window; undefined where there are too many, and a shorter one has fewer. */
+async function readWindow(stripe: Stripe, from: number, to: number): Promise<Stripe.Event[] | undefined> {
+  const types = [...objectParsers.keys()];
+  const events: Stripe.Event[] = [];
+  try {
+    for await (const event of stripe.events.list({ types, created: { gte: from, lt: to }, limit: 100 })) {
+      events.push(event);
+      if (events.length > maxHeld && to - from > 1) return undefined;
+    }
+  } catch (error) {
+    throw stripeFailure(error);
+  }
+  return events.reverse();
+}
+
+const lasting: [kind: new (...given: never[]) => Error, message: string][] = [
+  [
+    Stripe.errors.StripeAuthenticationError,
+    'Stripe refuses the API key in the secret stripe-api: it was rolled, or is incomplete. Store a valid one.',
+  ],
+  [
+    Stripe.errors.StripePermissionError,
+    'The API key in the secret stripe-api may not read events. Give it the permission Events: read.',
+  ],
+];
+
+/** What a failed call of Stripe means: for the operator, or for a later try. */
+function stripeFailure(error: unknown): unknown {
+  if (!(error instanceof Stripe.errors.StripeError)) return error;
+  const found = lasting.find(([kind]) => error instanceof kind);
+  if (found) return new AppError('not_configured', found[1]);
+  // Without Stripe's own message, which may quote the key.
+  const why = error instanceof Stripe.errors.StripeRateLimitError ? 'limits the rate' : 'cannot answer';
+  return new AppError('stripe_unreachable', `Stripe ${why} now. What was read is queued; the rest follows.`, {
+    retryable: true,
+    details: { status: String(error.statusCode ?? 'none') },
+  });
+}
