@@ -119,26 +119,16 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
   );
   alarm('ServiceLevel', shareInTimeOfMany(own, Duration.hours(1)), serviceLevel.percent, below);
   alarm('OperatorError', own('OperatorError', period), 1);
-  alarm(
-    'FunctionErrors',
-    sumOf(
-      'Errors of all functions',
-      props.functions.map((fn) => fn.metricErrors({ period, statistic: Stats.SUM })),
-      period,
-    ),
-    1,
-    { periods: 3 },
-  );
-  alarm(
-    'FunctionThrottles',
-    sumOf(
-      'Throttles of all functions',
-      props.functions.map((fn) => fn.metricThrottles({ period, statistic: Stats.SUM })),
-      period,
-    ),
-    1,
-    { periods: 3 },
-  );
+  const perFunction = { period, statistic: Stats.SUM };
+  for (const [group, functions] of tens(props.functions).entries()) {
+    const suffix = group === 0 ? '' : String(group + 1);
+    const sum = (what: string, metrics: Metric[]) =>
+      sumOf(`${what} of functions ${suffix}`.trim(), metrics, period);
+    const errors = functions.map((fn) => fn.metricErrors(perFunction));
+    alarm('FunctionErrors', sum('Errors', errors), 1, { periods: 3, suffix });
+    const throttles = functions.map((fn) => fn.metricThrottles(perFunction));
+    alarm('FunctionThrottles', sum('Throttles', throttles), 1, { periods: 3, suffix });
+  }
   const quarter = Duration.minutes(15);
   alarm('ApiErrors', props.api.metricServerError({ period: quarter, statistic: Stats.SUM }), 3);
   const names = providers.map(({ name }) => name);
@@ -161,6 +151,12 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
     alarm('WebhooksRejected', rejectedWhileNoneVerifies(own, name, quarter), 5, { suffix: pascalCase(name) });
   }
   return all;
+}
+
+/** An alarm takes ten metrics at most. */
+function tens<T>(items: readonly T[]): T[][] {
+  const count = Math.ceil(items.length / 10);
+  return Array.from({ length: count }, (_, index) => items.slice(index * 10, (index + 1) * 10));
 }
 
 /** Runs that each scheduled function has finished: its last line counts what it did, be it nothing. */

@@ -10,7 +10,7 @@ import { type FetchDeps, fetchEventObject } from '../../shared/payments/stripe/f
 import { listEvents, stripeClient } from '../../shared/payments/stripe/list-events.ts';
 import type { RecoveryProgress } from './progress.ts';
 
-export type RecoveryDeps = FetchDeps & {
+type RecoveryDeps = FetchDeps & {
   queue: Pick<PaymentQueue, 'sendAll'>;
   stripeMode: StripeMode;
   invoicesPaidOutOfBand: InvoicesPaidOutOfBand;

@@ -126,6 +126,17 @@ const allowed: string[] = [
     publish,
   ),
 
+  // Payment messages as payment-confirmed sends them; the table holds its progress.
+  ...fn(
+    'PaymentRecovery',
+    'secretsmanager: GetSecretValue on PaymentMessages',
+    'secretsmanager: GetSecretValue on StripeApi',
+    'dynamodb: GetItem, UpdateItem on BookingsTable',
+    writeTable,
+    'sqs: SendMessage on BookingsQueue',
+    useQueue,
+  ),
+
   ...fn(
     'BookingReconcile',
     'dynamodb: Query on BookingsTable/index/sync-due',
@@ -150,6 +161,7 @@ const allowed: string[] = [
   ...reached,
   ...scheduled('BookingReconcile'),
   ...scheduled('TokenRefresh'),
+  ...scheduled('PaymentRecovery'),
 
   // The key and the queues.
   'Key lets our account kms: * on *',
@@ -308,9 +320,14 @@ describe('access by protected resource', () => {
     expect(readers('StateEncryption')).toEqual(['Connect', 'OauthCallback']);
     expect(readers('LinkSigning')).toEqual(['Connect']);
     expect(readers('ApiSigning')).toEqual(['Bookings', 'Connections']);
-    expect(readers('PaymentMessages')).toEqual(['BookingSync', 'PaymentConfirmed', 'StripeEvents']);
+    expect(readers('PaymentMessages')).toEqual([
+      'BookingSync',
+      'PaymentConfirmed',
+      'PaymentRecovery',
+      'StripeEvents',
+    ]);
     expect(readers('WebhookSigning')).toEqual(['PaymentConfirmed']);
-    expect(readers('StripeApi')).toEqual(['PaymentConfirmed', 'StripeEvents']);
+    expect(readers('StripeApi')).toEqual(['PaymentConfirmed', 'PaymentRecovery', 'StripeEvents']);
     expect(readers('EventsDelivery/Key')).toEqual([]);
   });
 

@@ -354,7 +354,11 @@ describe('cdk-nag', () => {
       'AwsSolutions-SQS3': ['StripeBus/DeadLetters', 'EventsDelivery/DeadLetters'],
       // For asynchronous invocations: only schedules make some, and the next run repeats them.
       'Serverless-LambdaDLQ': functions,
-      'Serverless-LambdaAsyncFailureDestination': ['BookingReconcile/Function', 'TokenRefresh/Function'],
+      'Serverless-LambdaAsyncFailureDestination': [
+        'PaymentRecovery/Function',
+        'BookingReconcile/Function',
+        'TokenRefresh/Function',
+      ],
       // For streams: a queue has its dead-letter queue.
       'Serverless-LambdaEventSourceMappingDestination': ['BookingSync/Function', 'StripeEvents/Function'],
       // The content of an e-mail is also visible at the alarm.

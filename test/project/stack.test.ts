@@ -23,6 +23,7 @@ const functionNames = [
   'Bookings',
   'PaymentConfirmed',
   'BookingSync',
+  'PaymentRecovery',
   'BookingReconcile',
   'TokenRefresh',
 ] as const;
@@ -110,6 +111,14 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...policy,
       ...queue,
       ...bus,
+    },
+    PaymentRecovery: {
+      [env.stripeApiSecretId]: '<StripeApi>',
+      [env.stripeMode]: 'live',
+      [env.invoicesPaidOutOfBand]: 'ignore',
+      ...messages,
+      ...bookings,
+      ...queue,
     },
     BookingReconcile: { ...bookings, ...shards, ...queue },
     TokenRefresh: {
@@ -259,6 +268,7 @@ describe('functions', () => {
       OauthCallback: '512 MB, 29 s',
       PaymentConfirmed: '1024 MB, 15 s',
       BookingSync: '1024 MB, 30 s',
+      PaymentRecovery: '512 MB, 600 s',
       BookingReconcile: '512 MB, 55 s',
       TokenRefresh: '512 MB, 300 s',
     });
@@ -379,6 +389,7 @@ describe('the queue', () => {
 describe('schedules', () => {
   test.each([
     ['BookingReconcile', 'rate(1 minute)'],
+    ['PaymentRecovery', 'rate(15 minutes)'],
     ['TokenRefresh', 'rate(5 minutes)'],
   ])('%s runs at %s, without retries of a missed run', (name, expression) => {
     const schedule = stack.at(`${name}/Function/Schedule`).Properties;
@@ -419,13 +430,15 @@ test('alarms watch exactly the conditions that an operator must repair', () => {
     DeadLetters: 'ApproximateNumberOfMessagesVisible >= 1 in 5 min',
     QueueAge: 'ApproximateAgeOfOldestMessage >= 900 in 5 min',
     OldestDue: 'OldestDue >= 300 in 5 min',
+    PaymentsRecovered: 'PaymentsRecovered >= 1 in 60 min',
+    ScheduleStoppedPaymentRecovery: 'runs that report EventsSwept < 1 in 45 min',
     ScheduleStoppedBookingReconcile: 'runs that report BookingsRequeued < 1 in 15 min',
     ScheduleStoppedTokenRefresh: 'runs that report RefreshSweepFailures < 1 in 15 min',
     PaidBookingFailed: 'sum of 2 PaidBookingFailed >= 1 in 5 min',
     ServiceLevel: 'IF(paid >= 10, share, 100) < 95 in 60 min',
     OperatorError: 'OperatorError >= 1 in 5 min',
-    FunctionErrors: 'sum of 9 Errors >= 1 in 15 min',
-    FunctionThrottles: 'sum of 9 Throttles >= 1 in 15 min',
+    FunctionErrors: 'sum of 10 Errors >= 1 in 15 min',
+    FunctionThrottles: 'sum of 10 Throttles >= 1 in 15 min',
     ApiErrors: '5xx >= 3 in 15 min',
     WebhookErrors: `sum of ${3 * providers.length} RequestFailed and WebhookRejected >= 1 in 15 min`,
     ...Object.fromEntries(providers.map(({ name }) => [`WebhooksRejected${pascalCase(name)}`, rejected])),

@@ -115,8 +115,8 @@ describe('with stripeEventSource', () => {
     const others = changed.filter((id) => !/^Stripe(Bus|Events)|StripeEvents/.test(id));
     // They count the errors and throttles of all functions, or show them.
     expect(others.map((id) => id.replace(/[0-9A-F]{8}$/, '')).sort()).toEqual([
-      'AlarmsFunctionErrors',
-      'AlarmsFunctionThrottles',
+      'AlarmsFunctionErrors2',
+      'AlarmsFunctionThrottles2',
       'Dashboard',
     ]);
   });

@@ -4,7 +4,7 @@ import { apiVersion } from './api.ts';
 import { objectParsers } from './object-parsers.ts';
 
 /** Events of Stripe that were created from `from` until before `through` (epoch seconds), the oldest first. */
-export type EventWindow = { from: number; through: number; events: Stripe.Event[] };
+type EventWindow = { from: number; through: number; events: Stripe.Event[] };
 
 /** Seconds. */
 const longestWindow = 3 * 3600;
