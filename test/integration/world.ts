@@ -115,6 +115,7 @@ export async function startWorld() {
     tokenKeys,
     googleClient,
     dynamo: tables.dynamo,
+    tableNames: tables.names,
     /** A user connected to Ada's account, with tokens of the simulated Google. */
     async connect(userId: string, change: Partial<GrantedConnection> = {}): Promise<GrantedConnection> {
       const scopes = change.scopes ?? ['openid', calendarScopes.owned];

@@ -37,36 +37,42 @@ export async function* listEvents(
   let length = longestWindow;
   for (let start = from; start < to; ) {
     const through = Math.min(start + length, to);
-    const events = await readWindow(stripe, start, through);
-    if (events === undefined) {
-      length = Math.ceil((through - start) / 2);
-      continue;
+    const { events, isWhole } = await readWindow(stripe, start, through);
+    if (isWhole) {
+      yield { from: start, through, events };
+      length = lengthFor(through - start, events.length);
+      start = through;
+    } else {
+      // The newest of the window show how many to expect in a time.
+      const seen = through - (events[0]?.created ?? start);
+      length = Math.min(lengthFor(seen, events.length), Math.floor((through - start) / 2));
     }
-    yield { from: start, through, events };
-    length = lengthAfter(through - start, events.length);
-    start = through;
   }
 }
 
-/** A length of which about two thirds of what can be held are expected. */
-function lengthAfter(length: number, count: number): number {
+/** A window of which about two thirds of what can be held are expected, after `count` events in `length` seconds. */
+function lengthFor(length: number, count: number): number {
   const expected = Math.floor((length * maxHeld * 2) / (3 * Math.max(count, 1)));
   return Math.min(Math.max(expected, 1), longestWindow);
 }
 
-/** The events of a window; undefined where there are too many, and a shorter one has fewer. */
-async function readWindow(stripe: Stripe, from: number, to: number): Promise<Stripe.Event[] | undefined> {
+/** The events of a window, or only its newest where there are too many, and a shorter one has fewer. */
+async function readWindow(
+  stripe: Stripe,
+  from: number,
+  to: number,
+): Promise<{ events: Stripe.Event[]; isWhole: boolean }> {
   const types = [...objectParsers.keys()];
   const events: Stripe.Event[] = [];
   try {
     for await (const event of stripe.events.list({ types, created: { gte: from, lt: to }, limit: 100 })) {
       events.push(event);
-      if (events.length > maxHeld && to - from > 1) return undefined;
+      if (events.length > maxHeld && to - from > 1) return { events: events.reverse(), isWhole: false };
     }
   } catch (error) {
     throw stripeFailure(error);
   }
-  return events.reverse();
+  return { events: events.reverse(), isWhole: true };
 }
 
 const lasting: [kind: new (...given: never[]) => Error, message: string][] = [

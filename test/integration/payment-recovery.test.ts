@@ -1,0 +1,275 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
+import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { recoveryProgress } from '../../functions/payment-recovery/progress.ts';
+import { sweepEvents } from '../../functions/payment-recovery/recover.ts';
+import type { StripeEvent } from '../../infra/local/stripe/event-log.ts';
+import type { FaultEffect } from '../../infra/local/stripe/faults.ts';
+import { type StripeSimulator, startStripeSimulator } from '../../infra/local/stripe/simulator.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
+import type { StripeMode } from '../../shared/lib/config.ts';
+import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
+import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
+import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
+import { queuedText } from '../fakes/queue.ts';
+import { cachedSecret } from '../fakes/secret.ts';
+import { logged } from '../support/setup.ts';
+import { charge, intent, snapshot } from '../unit/stripe.ts';
+import { startWorld, type World } from './world.ts';
+
+const hour = 3600;
+const day = 24 * hour;
+let world: World;
+let stripe: StripeSimulator;
+let keys: StripeKeys;
+let stripeMode: StripeMode;
+beforeEach(async () => {
+  world = await startWorld();
+  stripe = await startStripeSimulator({ now: () => world.time.now * 1000 });
+  await world.connect('user-1');
+  keys = { test: restrictedKey(false) };
+  stripeMode = 'both';
+  logged.length = 0;
+});
+afterEach(async () => {
+  await stripe.close();
+  await world.close();
+});
+
+function restrictedKey(livemode: boolean): string {
+  const key = stripe.control.keys().find((it) => it.livemode === livemode && it.permissions);
+  return key?.key as string;
+}
+const progressOf = () => recoveryProgress(world.dynamo, world.tableNames.bookings);
+const deps = (change: Partial<Parameters<typeof sweepEvents>[0]> = {}) => ({
+  stripeKeys: cachedSecret(keys),
+  stripeApi: { fetch, baseUrl: stripe.url },
+  stripeMode,
+  invoicesPaidOutOfBand: 'ignore' as const,
+  queue: world.queue,
+  progress: progressOf(),
+  clock: () => world.time.now,
+  timeLeft: () => true,
+  ...change,
+});
+const sweep = (change: Parameters<typeof deps>[0] = {}) => sweepEvents(deps(change));
+
+/** An event that happened this many seconds ago. */
+function event(number: number, ago: number, type = 'payment_intent.succeeded', object?: object): StripeEvent {
+  const at = (seconds: number) =>
+    `${new Date((world.time.now + seconds) * 1000).toISOString().slice(0, 19)}Z`;
+  const metadata = {
+    booking_id: `b${number}`,
+    user_id: 'user-1',
+    summary: `Meeting ${number}`,
+    start: at(day + number * 7200),
+    end: at(day + number * 7200 + hour),
+  };
+  const change = { id: `evt_${number}_${type.replace(/\W/g, '_')}`, created: world.time.now - ago };
+  return snapshot(type, object ?? intent({ id: `pi_${number}`, metadata }), change) as StripeEvent;
+}
+
+/** Syncs what is in the queue. */
+async function work(): Promise<void> {
+  for (const message of world.queue.messages.splice(0))
+    await syncBooking(world.deps, parseBookingMessage(queuedText(message)) as PaymentReported);
+}
+async function deliver(it: StripeEvent): Promise<void> {
+  const parsed = await parseStripeEvent(it, 'both', async () => ({}), 'ignore');
+  world.queue.messages.push((parsed as { payment: PaymentReported }).payment);
+  await work();
+}
+const statusOf = async (id: string) => (await world.booking(id))?.status;
+const metrics = (name: string) => {
+  const values = logged.map((line) => JSON.parse(line)).filter((line) => name in line);
+  return values.reduce((sum, line) => sum + line[name], 0);
+};
+const reported = () => logged.map((line) => JSON.parse(line)).filter(({ level }) => level === 'ERROR');
+
+describe('a payment whose webhook was lost', () => {
+  it('is found, and its event created', async () => {
+    stripe.control.register(event(1, hour));
+    expect(await sweep()).toEqual({ read: 1, queued: 1 });
+    await work();
+    expect(await statusOf('b1')).toBe('scheduled');
+    expect((await world.booking('b1'))?.payments).toMatchObject({ pi_1: { recovered: true } });
+    expect(metrics('PaymentsRecovered')).toBe(1);
+  });
+
+  it('changes nothing when it is found again, and is counted once', async () => {
+    stripe.control.register(event(1, hour));
+    await sweep();
+    await work();
+    const before = await world.booking('b1');
+    await sweep();
+    await work();
+    expect(await world.booking('b1')).toEqual(before);
+    expect(world.events()).toHaveLength(1);
+    expect(metrics('PaymentsRecovered')).toBe(1);
+  });
+
+  it('is found by its refund too, which cancels the event', async () => {
+    await deliver(event(1, 2 * hour));
+    stripe.control.register(event(1, hour, 'charge.refunded', charge({ payment_intent: 'pi_1' })));
+    await sweep();
+    await work();
+    expect(await statusOf('b1')).toBe('cancelled');
+    expect((await world.booking('b1'))?.payments.pi_1).not.toHaveProperty('recovered');
+    expect(metrics('PaymentsRecovered')).toBe(1);
+  });
+});
+
+it('counts nothing that a webhook has delivered', async () => {
+  const paid = event(1, hour);
+  await deliver(paid);
+  stripe.control.register(paid);
+  expect(await sweep()).toEqual({ read: 1, queued: 1 });
+  const before = await world.booking('b1');
+  await work();
+  expect(await world.booking('b1')).toEqual(before);
+  expect(before?.payments.pi_1).not.toHaveProperty('recovered');
+  expect(metrics('PaymentsRecovered')).toBe(0);
+});
+
+it('leaves the last five minutes to the webhook', async () => {
+  stripe.control.register(event(1, 200));
+  expect(await sweep()).toEqual({ read: 0, queued: 0 });
+  world.time.now += 200;
+  expect(await sweep()).toEqual({ read: 1, queued: 1 });
+});
+
+it('reads two hours once more, since Stripe may list an event late', async () => {
+  await sweep();
+  stripe.control.register(event(1, hour + 1800));
+  expect(await sweep()).toEqual({ read: 1, queued: 1 });
+});
+
+it('begins a day back, and ignores events that are not about a booking', async () => {
+  stripe.control.register(
+    event(1, 2 * day),
+    event(2, 20 * hour),
+    event(3, 3 * hour, 'payment_intent.succeeded', intent({ metadata: {} })),
+    event(4, 3 * hour, 'customer.created', { id: 'cus_1', object: 'customer' }),
+  );
+  expect(await sweep()).toEqual({ read: 2, queued: 1 });
+});
+
+it('queues the oldest first, over many pages', async () => {
+  stripe.control.register(...Array.from({ length: 250 }, (_, index) => event(index, 20 * hour - index * 60)));
+  expect(await sweep()).toEqual({ read: 250, queued: 250 });
+  const order = world.queue.messages.map((message) => (message as PaymentReported).paymentId);
+  expect(order).toEqual(Array.from({ length: 250 }, (_, index) => `pi_${index}`));
+});
+
+it('holds a thousand events at a time, and needs calls in proportion to the pages', async () => {
+  const first = 30 * 60;
+  stripe.control.register(
+    ...Array.from({ length: 5000 }, (_, index) => event(index, first + (index % 3000))),
+  );
+  const batches: number[] = [];
+  const queue = { sendAll: async (messages: PaymentReported[]) => void batches.push(messages.length) };
+  expect(await sweep({ queue })).toEqual({ read: 5000, queued: 5000 });
+  expect(Math.max(...batches)).toBeLessThanOrEqual(1000);
+  expect(stripe.control.calls().length).toBeLessThan(100);
+});
+
+it('goes on where a run was ended between queueing and progress', async () => {
+  stripe.control.register(event(1, 10 * hour), event(2, hour));
+  const killed = { get: progressOf().get, advance: () => Promise.reject(new Error('killed')) };
+  await expect(sweep({ progress: killed })).rejects.toThrow('killed');
+  await sweep();
+  await work();
+  expect([await statusOf('b1'), await statusOf('b2')]).toEqual(['scheduled', 'scheduled']);
+  expect(world.events()).toHaveLength(2);
+});
+
+it.each<[string, FaultEffect]>([
+  ['limits the rate', { status: 429 }],
+  ['fails', { status: 500 }],
+  ['closes the connection', { reset: true }],
+])('keeps what it has queued where Stripe %s, and goes on there', async (_, how) => {
+  stripe.control.register(event(1, 20 * hour), event(2, hour));
+  // Each window of three hours is one call.
+  stripe.control.fail({ on: 'events.list', after: 4, times: 10, how });
+  await expect(sweep()).rejects.toThrow(
+    expect.objectContaining({ code: 'stripe_unreachable', retryable: true }),
+  );
+  expect(world.queue.messages).toHaveLength(1);
+  expect(metrics('OperatorError')).toBe(0);
+  expect(await progressOf().get('test')).toBe(world.time.now - day - 2 * hour + 4 * 3 * hour);
+  stripe.control.clearFaults();
+  await sweep();
+  await work();
+  expect([await statusOf('b1'), await statusOf('b2')]).toEqual(['scheduled', 'scheduled']);
+});
+
+it('ends itself in time, and goes on in the next run', async () => {
+  stripe.control.register(event(1, 20 * hour), event(2, hour));
+  let windows = 2;
+  expect(await sweep({ timeLeft: () => --windows > 0 })).toEqual({ read: 0, queued: 0 });
+  expect(await sweep()).toEqual({ read: 2, queued: 2 });
+});
+
+it('never moves its progress back', async () => {
+  await progressOf().advance('test', 200);
+  await progressOf().advance('test', 100);
+  expect(await progressOf().get('test')).toBe(200);
+});
+
+it('keeps the progress of each mode', async () => {
+  keys = { test: restrictedKey(false), live: restrictedKey(true) };
+  stripe.control.register({ ...event(1, hour), livemode: true }, event(2, hour));
+  expect(await sweep()).toEqual({ read: 2, queued: 2 });
+  expect([await progressOf().get('live'), await progressOf().get('test')]).toEqual([
+    world.time.now - 300,
+    world.time.now - 300,
+  ]);
+});
+
+it('passes over an event that cannot be read, and alerts the operator', async () => {
+  stripe.control.register(
+    event(1, hour, 'charge.refunded', { id: 'ch_1', object: 'charge' }),
+    event(2, hour),
+  );
+  expect(await sweep()).toEqual({ read: 2, queued: 1 });
+  expect(reported()).toHaveLength(1);
+  expect(metrics('OperatorError')).toBe(1);
+});
+
+it('does nothing without a key, but says that it ran', async () => {
+  keys = {};
+  expect(await sweep()).toEqual({ read: 0, queued: 0 });
+  expect(stripe.control.calls()).toEqual([]);
+  expect(logged.some((line) => 'EventsSwept' in JSON.parse(line))).toBe(true);
+  expect(reported()).toEqual([]);
+});
+
+describe('a key that cannot be used', () => {
+  it.each<[string, () => StripeKeys, StripeMode, RegExp]>([
+    ['is unknown', () => ({ test: 'rk_test_0123456789abcdef' }), 'both', /refuses the API key/],
+    [
+      'is of the other mode',
+      () => ({ test: restrictedKey(false) }),
+      'live',
+      /of test mode.*serves live mode/,
+    ],
+    [
+      'may not read events',
+      () => ({ test: stripe.control.createKey({ livemode: false, permissions: [] }).key }),
+      'both',
+      /may not read events/,
+    ],
+  ])('is an operator error where it %s, and moves no progress', async (_, given, mode, message) => {
+    keys = given();
+    stripeMode = mode;
+    await expect(sweep()).rejects.toThrow(expect.objectContaining({ code: 'not_configured' }));
+    await expect(sweep()).rejects.toThrow(message);
+    expect(metrics('OperatorError')).toBe(2);
+    expect(logged.join()).not.toContain(given().test?.slice(8));
+    expect(await progressOf().get('test')).toBeUndefined();
+  });
+});
+
+it('asks Stripe for event types of which it takes no more in a call', () => {
+  expect(objectParsers.size).toBeLessThanOrEqual(20);
+});
