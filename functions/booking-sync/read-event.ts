@@ -95,7 +95,7 @@ async function calendarFailure(
   const calendar = await ask(deps, session, (token) => readCalendar(deps.calendar, token, calendarId));
   if (calendar.ok) return undefined;
   const isChosen = session.access.connection.calendarId === calendarId;
-  return isChosen || mayPass(calendar.failure) ? calendar.failure : undefined;
+  return isChosen || saysNothing(calendar.failure) ? calendar.failure : undefined;
 }
 
 async function openAfter(
@@ -152,7 +152,7 @@ async function findMoved(deps: SyncDeps, session: Session, place: EventPlace | u
   const { scopes } = session.access.connection;
   if (!scopes.includes(optionalScopes.calendarList)) return undefined;
   const listed = await ask(deps, session, (token) => listWritableCalendars(deps.calendar, token));
-  if (!listed.ok) return mayPass(listed.failure) ? listed.failure : undefined;
+  if (!listed.ok) return isRefusalOfAll(listed.failure) ? listed.failure : undefined;
   const others = listed.value.filter(
     ({ id, primary }) => id !== source && !(primary && source === 'primary'),
   );
@@ -173,8 +173,20 @@ async function findMoved(deps: SyncDeps, session: Session, place: EventPlace | u
   return isComplete ? { is: 'nowhere' } : undefined;
 }
 
+/** Whether a failure may pass, or is of the account or the project: any other call could have failed the same way. */
+function isRefusalOfAll(failure: CalendarFailure): boolean {
+  return mayPass(failure) || failure.kind === 'operator' || failure.kind === 'account_refused';
+}
+
 /** Reasons for which Google refuses one calendar, and not the account. */
 const ofOneCalendar = new Set(['forbidden', 'forbiddenForNonOrganizer']);
+
+/** Whether the failed call to a calendar says nothing about that calendar. */
+function saysNothing(failure: CalendarFailure): boolean {
+  return (
+    isRefusalOfAll(failure) && !(failure.kind === 'account_refused' && ofOneCalendar.has(failure.reason))
+  );
+}
 
 /** What the answer of one calendar says; undefined where that calendar could not be searched. */
 function resultOf({
@@ -186,9 +198,7 @@ function resultOf({
 }): Moved {
   if (found.ok && found.value.status !== 'cancelled') return { calendarId, event: found.value };
   if (found.ok || isMissing(found.failure)) return { is: 'nowhere' };
-  const { failure } = found;
-  const isAccount = failure.kind === 'account_refused' && !ofOneCalendar.has(failure.reason);
-  return mayPass(failure) || failure.kind === 'operator' || isAccount ? failure : undefined;
+  return saysNothing(found.failure) ? found.failure : undefined;
 }
 
 export function mayPass({ kind }: CalendarFailure): boolean {

@@ -235,6 +235,15 @@ describe('an event that Google shows as deleted', () => {
 });
 
 describe('a calendar that is not shared for a while', () => {
+  const choose = async (calendarId: string) => {
+    const { tokenVersion, choices } = (await world.connection('user-1')) ?? { tokenVersion: 0 };
+    await world.deps.connections.updateSettings(
+      'user-1',
+      { tokenVersion, ...(choices === undefined ? {} : { choices }) },
+      { calendarId, updatedAt: world.time.now },
+    );
+  };
+
   it('after a pause of sharing a moved booking has one event, a refunded one none', async () => {
     world.google.control.share(ben, 'primary', ada, 'writer');
     await world.connect('user-1', { calendarId: ben, scopes: ['openid', calendarScopes.shared] });
@@ -269,17 +278,28 @@ describe('a calendar that is not shared for a while', () => {
     world.google.control.share(ben, 'primary', ada, 'none');
     await move();
     await runWhenDue();
-    const { tokenVersion, choices } = (await world.connection('user-1')) ?? { tokenVersion: 0 };
-    await world.deps.connections.updateSettings(
-      'user-1',
-      { tokenVersion, ...(choices === undefined ? {} : { choices }) },
-      { calendarId: 'primary', updatedAt: world.time.now },
-    );
+    await choose('primary');
     await sync();
     expect(await stored()).toMatchObject({
       status: 'scheduled',
       calendar: { event: { calendarId: 'primary' } },
     });
+    expect(times()).toEqual([(await stored()).appointment?.startsAt]);
+  });
+
+  it('an event in a calendar chosen before is not given up while the project is refused', async () => {
+    world.google.control.share(ben, 'primary', ada, 'writer');
+    await world.connect('user-1', { scopes: ['openid', calendarScopes.shared] });
+    await sync(world.payment('b1'));
+    await choose(ben);
+    misses('events.patch', 404);
+    misses('events.get', 404, 3);
+    world.google.control.fail({ on: 'events.list', how: { status: 403, reason: 'accessNotConfigured' } });
+    await move();
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'pending', problems: [{ code: 'google_operator' }] });
+    await runWhenDue();
+    expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 0 });
     expect(times()).toEqual([(await stored()).appointment?.startsAt]);
   });
 });
@@ -298,6 +318,28 @@ describe('an event that its owner moved to another calendar', () => {
     await move();
     expect(await stored()).toMatchObject(expected);
   });
+
+  it.each(['accessNotConfigured', 'notACalendarUser', 'forbidden'])(
+    'does not count a moved event as deleted when the list of calendars answers 403 %s',
+    async (reason) => {
+      await world.connect('user-1', { scopes });
+      await sync(world.payment('b1'));
+      const calendarId = await moveByHand();
+      await world.deps.bookings.save({
+        ...(await stored()),
+        nextRun: { why: 'check', at: world.time.now, count: 1 },
+      });
+      world.google.control.fail({ on: 'calendarList.list', how: { status: 403, reason } });
+      await sync();
+      expect(await stored()).toMatchObject({ status: 'scheduled' });
+      await runWhenDue();
+      expect(await stored()).toMatchObject({
+        status: 'scheduled',
+        problems: [],
+        calendar: { event: { calendarId } },
+      });
+    },
+  );
 
   describe.each(['cancelled', 'not_found'] as const)('and whose source then answers %s', (movedEvent) => {
     beforeEach(async () => {

@@ -412,8 +412,14 @@ export const mutants: Mutant[] = [
   {
     name: 'a refused account counts as a calendar without the event',
     file: 'functions/booking-sync/read-event.ts',
-    from: '!ofOneCalendar.has(failure.reason)',
-    to: '!ofOneCalendar',
+    from: 'return saysNothing(found.failure) ? found.failure : undefined;',
+    to: "return saysNothing(found.failure) && found.failure.kind !== 'account_refused' ? found.failure : undefined;",
+  },
+  {
+    name: 'calendars that Google refuses to list count as searched',
+    file: 'functions/booking-sync/read-event.ts',
+    from: 'isRefusalOfAll(listed.failure) ? listed.failure',
+    to: 'mayPass(listed.failure) ? listed.failure',
   },
   {
     name: 'a conflict is forgotten when its event is read again',
