@@ -25,6 +25,7 @@ import { type Decision, decideNext } from './decide.ts';
 import { inDoubtSeconds, maybeStale, withDoubt, withDoubtfulDeletion, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { withOwnDeletions } from './other-events.ts';
+import type { Outcome } from './outcomes.ts';
 import {
   contended,
   detachPayment,
@@ -193,7 +194,8 @@ async function syncOnce(
     run.mayBeStale = true;
     return false;
   }
-  const left = withOwnDeletions(outcome.booking, booking, ownDeletions);
+  const acted = isAction ? ownDeletions : undefined;
+  const { booking: left, again } = toRecord(deps, { booking, wanted }, stored, run, { outcome, acted });
   const concluded = conclude(stored, left, { wanted, now: deps.clock(), republish: run.republish });
   const saved = await publish(deps, concluded.booking, concluded.events, stored).then(
     () => concluded.booking,
@@ -204,7 +206,7 @@ async function syncOnce(
       if (!concluded.isNews) return conclude(stored, left, { wanted, now: deps.clock() }).booking;
       // What follows must not depend on this message: it may be finished by another run, or become a dead letter.
       log.warn('Event could not be published', { bookingId: booking.bookingId, error: describeError(error) });
-      return notPublished(deps, { booking, wanted }, stored, isAction ? ownDeletions : undefined);
+      return notPublished(deps, { booking, wanted }, stored, acted);
     },
   );
   const isPublished = concluded.events.length > 0;
@@ -213,7 +215,7 @@ async function syncOnce(
   if (isUnchanged || (deps.clock() <= validUntil && (await save(deps, saved)))) {
     if (isPublished) run.republish = 'no';
     measure(stored, saved, { isNews: saved === concluded.booking && concluded.isNews, now: deps.clock() });
-    return !(outcome.again && saved === concluded.booking);
+    return !(again && saved === concluded.booking);
   }
   noteLostWrite(run, { isPublished, isAction });
   return false;
@@ -231,6 +233,25 @@ function recorded(booking: Booking): Decision {
   return { do: 'record', booking, again: true };
 }
 
+/**
+ * What to record of a run: its outcome, or at first only that a run was requested. Where the other run that received the
+ * message has acknowledged it, nothing else would correct what a run has published that crashes before it is recorded.
+ */
+function toRecord(
+  { clock }: SyncDeps,
+  { booking, wanted }: Prepared,
+  stored: Booking | undefined,
+  { isSuspected, republish, ownDeletions }: Run,
+  { outcome, acted }: { outcome: Outcome; acted: OwnDeletions | undefined },
+): Outcome {
+  const now = clock();
+  const left = { ...outcome, booking: withOwnDeletions(outcome.booking, booking, ownDeletions) };
+  const isRequested = booking.nextRun?.why === 'requested' && stored?.nextRun?.why !== 'requested';
+  if (!isSuspected || !stored || !isRequested) return left;
+  const { isNews } = conclude(stored, left.booking, { wanted, now, republish });
+  return isNews ? { booking: undecided(booking, acted, now), again: true } : left;
+}
+
 /** Consumers may know an outcome that is not on record, and Google may have been called for one. */
 function noteLostWrite(
   run: Run,
@@ -240,10 +261,7 @@ function noteLostWrite(
   if (isAction) run.mayBeStale = true;
 }
 
-/**
- * The booking to save where its events could not be published: as before, and tried again.
- * @param acted the deletions of a run that has called Google: its calendar is in doubt
- */
+/** The booking to save where its events could not be published: as before, and tried again. */
 function notPublished(
   { clock, random }: SyncDeps,
   { booking, wanted }: Prepared,
@@ -252,11 +270,18 @@ function notPublished(
 ): Booking {
   const now = clock();
   const problem = { code: 'not_published', message: 'The status change could not be published yet.' };
+  const retried = retryAfter(booking, problem, { now, random }).booking;
+  return conclude(stored, undecided(retried, acted, now), { wanted, now }).booking;
+}
+
+/**
+ * `booking` without the outcome of its run.
+ * @param acted the deletions of a run that has called Google: its calendar is in doubt
+ */
+function undecided(booking: Booking, acted: OwnDeletions | undefined, now: number): Booking {
   const uncertain = unpublished(booking);
-  const doubted = acted ? withDoubt(withoutFirstRead(uncertain), now + inDoubtSeconds) : uncertain;
-  const retried = retryAfter(doubted, problem, { now, random }).booking;
-  const left = acted ? withOwnDeletions(retried, booking, acted) : retried;
-  return conclude(stored, left, { wanted, now }).booking;
+  if (!acted) return uncertain;
+  return withOwnDeletions(withDoubt(withoutFirstRead(uncertain), now + inDoubtSeconds), booking, acted);
 }
 
 /** Published before it is stored: after a crash in between, the redelivered message publishes it again. */

@@ -444,6 +444,12 @@ export const mutants: Mutant[] = [
     from: "return decision.do === 'ensure' && stored?.calendar.kind === 'absent';",
     to: "return decision.do === 'ensure' && stored?.calendar.kind === 'absent' && false;",
   },
+  {
+    name: 'a suspected run publishes before its request is on record',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: 'return isNews ? { booking: undecided(',
+    to: 'return isNews && false ? { booking: undecided(',
+  },
 ];
 
 /** Changes the code as it is loaded, in this thread. Throws where the code is not as the mutant expects it. */
