@@ -1,7 +1,6 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { BusEventType } from '../../shared/aws/bus.ts';
 import { type Booking, type Presence, requestRun } from '../../shared/booking/booking.ts';
-import { isPaid, paymentOf } from '../../shared/booking/booking-payments.ts';
+import { paymentOf } from '../../shared/booking/booking-payments.ts';
 import { isAway } from '../../shared/booking/former-account.ts';
 import type {
   BookingQueue,
@@ -24,6 +23,7 @@ import type { ConflictPolicy } from './conflicts.ts';
 import { type Decision, decideNext } from './decide.ts';
 import { inDoubtSeconds, maybeStale, withDoubt, withDoubtfulDeletion, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
+import { countRecovered, measure } from './measures.ts';
 import { withOwnDeletions } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import {
@@ -34,7 +34,6 @@ import {
   saveTombstone,
   snapshotSeconds,
 } from './payment-pointer.ts';
-import { secondsToEvent } from './payment-to-event.ts';
 import { retryAfter } from './retries.ts';
 import type { OwnDeletions } from './session.ts';
 import { isForSeveral, splitPayment } from './split-payment.ts';
@@ -304,26 +303,6 @@ async function save(deps: SyncDeps, booking: Booking): Promise<boolean> {
     metric('BookingSynced', 1, { status });
   }
   return saved;
-}
-
-/** Counts what recovery found before any webhook delivered it. */
-function countRecovered(stored: Booking | undefined, booking: Booking, paymentId: string): void {
-  const [before, after] = [stored && paymentOf(stored, paymentId), paymentOf(booking, paymentId)];
-  if (!isDeepStrictEqual(before, after)) metric('PaymentsRecovered', 1);
-}
-
-/** What is seen of a booking from outside: how soon it is scheduled, and whether a paid one fails. */
-function measure(
-  stored: Booking | undefined,
-  booking: Booking,
-  { isNews, now }: { isNews: boolean; now: number },
-): void {
-  if (!isNews) return;
-  const seconds = secondsToEvent(stored, booking, now);
-  if (seconds !== undefined) metric('PaymentToEvent', seconds * 1000);
-  const { status } = booking;
-  if ((status === 'failed' || status === 'missed') && isPaid(booking))
-    metric('PaidBookingFailed', 1, { status });
 }
 
 /**

@@ -394,8 +394,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a round that took long does not suspect another run',
     file: 'functions/booking-sync/sync-booking.ts',
-    from: 'if (isRecorded && (isSuspected ||',
-    to: 'if (isRecorded && (true || isSuspected ||',
+    from: 'return isRecorded && (isSuspected ||',
+    to: 'return isRecorded && (true || isSuspected ||',
   },
   {
     name: "a deletion of a crashed run counts as the owner's",

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { secondsToEvent } from '../../functions/booking-sync/payment-to-event.ts';
+import { secondsToEvent } from '../../functions/booking-sync/measures.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { facts, now, paidBooking } from '../fakes/booking.ts';

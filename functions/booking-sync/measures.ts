@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Booking } from '../../shared/booking/booking.ts';
-import { mainPayment, paymentOf } from '../../shared/booking/booking-payments.ts';
+import { isPaid, mainPayment, paymentOf } from '../../shared/booking/booking-payments.ts';
 import { textOfStatus } from '../../shared/booking/status.ts';
+import { metric } from '../../shared/lib/observability.ts';
 
 /** What a timeline says of a booking that was scheduled before, or that waited for a person. */
 const notMeasured = new Set([
@@ -28,4 +30,24 @@ export function secondsToEvent(
   if (confirmedAt === undefined) return undefined;
   const declaredAt = booking.fromPayment ? confirmedAt : booking.createdAt;
   return Math.max(0, now - Math.max(Date.parse(confirmedAt), Date.parse(declaredAt)) / 1000);
+}
+
+/** What is seen of a booking from outside: how soon it is scheduled, and whether a paid one fails. */
+export function measure(
+  stored: Booking | undefined,
+  booking: Booking,
+  { isNews, now }: { isNews: boolean; now: number },
+): void {
+  if (!isNews) return;
+  const seconds = secondsToEvent(stored, booking, now);
+  if (seconds !== undefined) metric('PaymentToEvent', seconds * 1000);
+  const { status } = booking;
+  if ((status === 'failed' || status === 'missed') && isPaid(booking))
+    metric('PaidBookingFailed', 1, { status });
+}
+
+/** Counts what recovery found before any webhook delivered it. */
+export function countRecovered(stored: Booking | undefined, booking: Booking, paymentId: string): void {
+  const [before, after] = [stored && paymentOf(stored, paymentId), paymentOf(booking, paymentId)];
+  if (!isDeepStrictEqual(before, after)) metric('PaymentsRecovered', 1);
 }
