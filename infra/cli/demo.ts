@@ -1,19 +1,25 @@
 /**
  * `npm run demo`: the main job without a browser. Starts the stack on free ports, connects a calendar by walking
- * the consent form over HTTP, pays for a booking as Stripe would report it, and waits for the event.
+ * the consent form over HTTP, pays for a booking as Stripe would report it, and waits for the event. With `--lost-webhook`
+ * Stripe's webhook does not arrive, and payment-recovery finds the payment.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
 import { type LocalStack, startLocalStack } from '../local/stack.ts';
+import type { StripeEvent } from '../local/stripe/event-log.ts';
 import { runCommand } from './command.ts';
 import { connectUser, payForBooking } from './demo-user.ts';
-import { demoBooking } from './payment.ts';
+import { checkoutCompleted, demoBooking } from './payment.ts';
 
 const account = 'ada@example.com';
 const userId = 'demo-user';
 const overallMs = 60_000;
+/** payment-recovery leaves the last five minutes to the webhook. */
+const lostBeforeMs = 10 * 60_000;
 
 await runCommand(async () => {
+  const { values } = parseArgs({ options: { 'lost-webhook': { type: 'boolean', default: false } } });
   const giveUp = setTimeout(() => {
     console.error(`\nTimed out: the demo did not finish within ${overallMs / 1000} s.`);
     process.exit(1);
@@ -25,7 +31,12 @@ await runCommand(async () => {
   );
   try {
     await step(`Connected ${account}: link, consent page, callback`, () => connect(stack));
-    await step('Sent a signed checkout.session.completed, and the webhook accepted it', () => pay(stack));
+    if (values['lost-webhook']) {
+      await step('Paid at Stripe ten minutes ago; the webhook was lost', async () => loseWebhook(stack));
+      await step("Ran payment-recovery, which read Stripe's events", () => recover(stack));
+    } else {
+      await step('Sent a signed checkout.session.completed, and the webhook accepted it', () => pay(stack));
+    }
     const event = await step('Found the event in the calendar', () => eventInCalendar(stack));
     console.log(`\nAs the Calendar API returns it:\n${JSON.stringify(event, null, 2)}`);
   } catch (error) {
@@ -56,6 +67,17 @@ async function pay(stack: LocalStack): Promise<void> {
   const newId = randomBytes(12).toString('hex');
   const { status, body } = await payForBooking(stack, booking, { now: Date.now(), newId });
   if (status !== 200) throw new Error(`The webhook answered ${status}: ${body}`);
+}
+
+function loseWebhook({ stripe }: LocalStack): void {
+  const paidAt = Date.now() - lostBeforeMs;
+  const booking = demoBooking(userId, 'demo-booking', Date.now());
+  stripe.control.register(checkoutCompleted(booking, paidAt, randomBytes(12).toString('hex')) as StripeEvent);
+}
+
+async function recover(stack: LocalStack): Promise<void> {
+  const result = await stack.invoke('payment-recovery', {});
+  if (!result.ok) throw new Error(`payment-recovery failed: ${JSON.stringify(result.error)}`);
 }
 
 /** Polls until the event exists or the bus reports that it will not be created. */
