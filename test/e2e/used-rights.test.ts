@@ -7,11 +7,12 @@ import { marshall } from '@aws-sdk/util-dynamodb';
 import { expect, inject, onTestFinished, test, vi } from 'vitest';
 import { connectUser, payForBooking } from '../../infra/cli/demo-user.ts';
 import { rotate } from '../../infra/cli/keys-rotation.ts';
-import { demoBooking } from '../../infra/cli/payment.ts';
+import { checkoutCompleted, demoBooking, stripeSigningSecret } from '../../infra/cli/payment.ts';
 import { dynamoDbClient } from '../../infra/local/aws/dynamodb.ts';
 import type { AwsCall } from '../../infra/local/aws/gateway.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
-import { routes } from '../../shared/lib/names.ts';
+import type { StripeEvent } from '../../infra/local/stripe/event-log.ts';
+import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { viewOf } from '../project/template.ts';
 import { apiTokenFor } from './browser.ts';
 
@@ -110,6 +111,17 @@ test('the template grants no permission that its function does not use', async (
   await ask('user-1', 'PATCH', booking, { location: 'Here' });
   await ask('user-1', 'GET', routes.bookings);
   await ask('user-1', 'DELETE', booking);
+  await settled();
+
+  // A thin event, and a payment whose webhook was lost.
+  const payment = (id: string) =>
+    checkoutCompleted(demoBooking('user-1', id, now), now - 600_000, id) as StripeEvent;
+  const signingSecret = stripeSigningSecret(stack.secrets.get(stack.secretNames.webhookSigning) as string);
+  const url = `${stack.url}${webhookRoute('stripe')}`;
+  await stack.stripe.control.deliver(payment('thin'), { url, signingSecret, form: 'thin' });
+  await settled();
+  stack.stripe.control.register(payment('lost'));
+  expect(await stack.invoke('payment-recovery', {})).toMatchObject({ ok: true });
   await settled();
 
   // Expired tokens for sync and for the sweep, a rotated key, and a revoked grant.

@@ -288,6 +288,7 @@ describe('doctor', () => {
   test('passes where nothing is wrong but failed bookings', async () => {
     await stack.invoke('booking-reconcile', {});
     await stack.invoke('token-refresh', {});
+    await stack.invoke('payment-recovery', {});
     const { code, text } = await ops('doctor');
     expect(text).toMatch(/! +failed bookings +1: ops list failed/);
     expect(text).toMatch(/✓ +service level +100 % of \d+ paid bookings were in the calendar within 60 s/);

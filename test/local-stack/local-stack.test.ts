@@ -58,8 +58,8 @@ test('fills the secrets of the local stack as an operator would', async () => {
   expect(value(secretNames.webhookSigning)).toEqual({
     stripe: [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
     standard: [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
-    stripeApiKey: expect.stringMatching(/^rk_test_\w{40}$/),
   });
+  expect(value(secretNames.stripeApi)).toEqual({ keys: [expect.stringMatching(/^rk_test_\w{40}$/)] });
   for (const [purpose, name] of Object.entries(secretNames.keys)) {
     expect(value(name)).toEqual({
       purpose,
