@@ -10,13 +10,13 @@ import {
   type WrittenEvent,
 } from '../../shared/booking/booking.ts';
 import { toEventDescription } from '../../shared/booking/event-description.ts';
+import { bookingProperty, digest, revisionMark, revisionProperty } from '../../shared/booking/event-marks.ts';
 import type { CalendarEvent, EventBody, EventBodyTime, WriteOptions } from '../../shared/google/calendar.ts';
 import { ownMark } from '../../shared/google/own-events.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import {
   addressDigest,
-  digest,
   type EventWrite,
   guestDigests,
   refusedParts,
@@ -26,14 +26,11 @@ import {
 
 /** The calendar event of a booking: its content, how it is written, and whether an event is ours and up to date. */
 
-/** Private extended properties by which an event is known as ours, and what it shows; Google keeps them per calendar. */
-export const bookingProperty = 'leadscalendarBooking';
 /**
  * A private extended property, written when an event is created in a slot that was found free, and never changed: when
  * the booking was first paid, or that its slot is only held. An event without it claims nothing.
  */
 export const claimProperty = 'leadscalendarClaim';
-const revisionProperty = 'leadscalendarRevision';
 
 /** Whether an event of ours was last written with the desired state. What its owner has changed since is left so. */
 export function isRight(event: CalendarEvent, booking: Booking, presence: Presence): boolean {
@@ -209,17 +206,6 @@ function meetRequest(booking: Booking, requestId: string): Pick<EventBody, 'conf
   return {
     conferenceData: { createRequest: { requestId, conferenceSolutionKey: { type: 'hangoutsMeet' } } },
   };
-}
-
-/**
- * Names what an event shows: the revision, and a digest of its appointment. A payment and LeadsCalendar may both have
- * begun the same booking, each with a first revision of its own, before one of them was on record. Instants are left
- * out: they follow from the times, and from time zone data that may differ.
- */
-function revisionMark({ appointment, revision }: Booking): string {
-  const { startsAt: _, endsAt: __, ...content } = appointment ?? {};
-  const name = digest(16, content);
-  return `${revision}.${name}`;
 }
 
 /** @param withoutZone Google does not know the zone: the instant is written */

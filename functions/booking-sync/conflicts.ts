@@ -1,6 +1,7 @@
 import { type Appointment, type Booking, calendarEventId, knownEvent } from '../../shared/booking/booking.ts';
 import { conflictProblems } from '../../shared/booking/booking-payments.ts';
 import { daySpan, widestSpan } from '../../shared/booking/day-span.ts';
+import { bookingProperty } from '../../shared/booking/event-marks.ts';
 import { standingOf } from '../../shared/booking/payment.ts';
 import { isOpen } from '../../shared/booking/status.ts';
 import {
@@ -14,7 +15,7 @@ import type { Problem } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { optionalScopes } from '../../shared/lib/names.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
-import { bookingProperty, claimProperty, isOurs } from './calendar-event.ts';
+import { claimProperty, isOurs } from './calendar-event.ts';
 import { type Outcome, outranked } from './outcomes.ts';
 import { isMissing } from './read-event.ts';
 import { ask, type Session } from './session.ts';

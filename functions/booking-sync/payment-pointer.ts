@@ -1,6 +1,7 @@
 import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
 import { type Booking, type PaymentPointer, requestRun } from '../../shared/booking/booking.ts';
 import { paymentOf } from '../../shared/booking/booking-payments.ts';
+import { desiredPresence, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
 import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { conclude, type Republish } from '../../shared/booking/status.ts';
@@ -8,7 +9,7 @@ import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
-import { desiredPresence, type PaymentPolicy, type RoutedPayment, rejectPayment } from './apply-payment.ts';
+import { type RoutedPayment, rejectPayment } from './apply-payment.ts';
 import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import { maybeStale } from './doubt.ts';
 

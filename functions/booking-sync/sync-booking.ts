@@ -1,6 +1,7 @@
 import type { BusEventType } from '../../shared/aws/bus.ts';
 import { type Booking, type Presence, requestRun } from '../../shared/booking/booking.ts';
 import { paymentOf } from '../../shared/booking/booking-payments.ts';
+import { desiredPresence, doesCount, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
 import { isAway } from '../../shared/booking/former-account.ts';
 import type {
   BookingQueue,
@@ -16,7 +17,7 @@ import { activeOf } from '../../shared/connection/connection.ts';
 import type { CalendarApi } from '../../shared/google/calendar.ts';
 import { laterThan } from '../../shared/lib/clock.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
-import { applyPayment, desiredPresence, doesCount, type PaymentPolicy } from './apply-payment.ts';
+import { applyPayment } from './apply-payment.ts';
 import { bookingEvent, newlyOrphaned } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type {
   Appointment,
   Booking,
@@ -6,6 +5,7 @@ import type {
   OptionalPart,
   WrittenEvent,
 } from '../../shared/booking/booking.ts';
+import { digest } from '../../shared/booking/event-marks.ts';
 import {
   type CalendarAnswer,
   type CalendarEvent,
@@ -31,20 +31,6 @@ const guestsInProperty = 100;
 const addressLength = 6;
 const entryLength = 4;
 const guestLength = addressLength + entryLength;
-
-/** The first `length` characters of a digest of `values`; the order of an object's fields does not matter. */
-export function digest(length: number, ...values: unknown[]): string {
-  return createHash('sha256').update(sortedJson(values)).digest('base64url').slice(0, length);
-}
-
-/** JSON with sorted names: DynamoDB returns the fields of an object in any order. */
-function sortedJson(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
-      : part,
-  );
-}
 
 /** The digest by which a guest is found again; the booking id keeps digests of two bookings apart. */
 export function addressDigest(bookingId: string, email: string): string {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { desiredPresence } from '../../functions/booking-sync/apply-payment.ts';
 import { type SyncDeps, syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { type BookingsDeps, cancelBooking, patchBooking } from '../../functions/bookings/change-booking.ts';
 import type { FaultEffect } from '../../infra/local/google/faults.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
+import { desiredPresence } from '../../shared/booking/desired-presence.ts';
 import type { BookingMessage, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { startWorld, type World } from './world.ts';
 

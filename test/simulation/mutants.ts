@@ -160,7 +160,7 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'an event is known by its revision alone',
-    file: calendarEvent,
+    file: 'shared/booking/event-marks.ts',
     from: 'const name = digest(16, content);',
     to: 'const name = digest(0, content);',
   },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { applyPayment, desiredPresence } from '../../functions/booking-sync/apply-payment.ts';
+import { applyPayment } from '../../functions/booking-sync/apply-payment.ts';
 import type { OrphanReason } from '../../shared/aws/bus-events.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
 import {
@@ -12,6 +12,7 @@ import {
   withOrphaned,
   withoutOldFailures,
 } from '../../shared/booking/booking-payments.ts';
+import { desiredPresence } from '../../shared/booking/desired-presence.ts';
 import type { PaymentFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { toIso } from '../../shared/lib/clock.ts';

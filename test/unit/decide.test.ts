@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { desiredPresence, type PaymentPolicy } from '../../functions/booking-sync/apply-payment.ts';
 import { decideNext } from '../../functions/booking-sync/decide.ts';
 import { maybeStale } from '../../functions/booking-sync/doubt.ts';
 import {
@@ -11,6 +10,7 @@ import {
   requestRun,
 } from '../../shared/booking/booking.ts';
 import { problemsOf } from '../../shared/booking/booking-payments.ts';
+import { desiredPresence, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
 import { isInFormerAccount } from '../../shared/booking/former-account.ts';
 import { conclude } from '../../shared/booking/status.ts';
 import {
