@@ -256,7 +256,7 @@ export async function callPages<Item>(
 }
 
 /** Sends a request to the Calendar API. */
-async function call<T>(
+export async function call<T>(
   api: CalendarApi,
   accessToken: string,
   path: string,
