@@ -2,6 +2,7 @@ import type { Cursor } from '../../shared/aws/dynamo.ts';
 import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../../shared/booking/booking.ts';
 import { isPaid } from '../../shared/booking/booking-payments.ts';
 import type { PaymentPolicy } from '../../shared/booking/desired-presence.ts';
+import type { Finding } from '../../shared/booking/findings.ts';
 import { isAway, isInFormerAccount } from '../../shared/booking/former-account.ts';
 import type { BookingStore, ListPosition } from '../../shared/booking/store.ts';
 import {
@@ -16,16 +17,7 @@ import type { CalendarAnswer, CalendarApi } from '../../shared/google/calendar.t
 import { type OwnEvent, ownEventPage, readOwnEvent } from '../../shared/google/own-events.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
-import { bookingIdOf, type Context, type FindingKind, isWaiting, judgeBooking, judgeEvent } from './judge.ts';
-
-/** A difference between bookings and calendars that a second read has confirmed. */
-export type Finding = {
-  kind: FindingKind;
-  bookingId: string;
-  userId: string;
-  /** Where the event is, or should be. */
-  place: EventPlace;
-};
+import { bookingIdOf, type Context, isWaiting, judgeBooking, judgeEvent } from './judge.ts';
 
 /** Where a run is: everything before `after` is compared. `after` is absent at the start, and once all is done. */
 export type Progress = {

@@ -2,20 +2,12 @@ import { type Booking, knownEvent } from '../../shared/booking/booking.ts';
 import { isPaid } from '../../shared/booking/booking-payments.ts';
 import { desiredPresence, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
 import { bookingProperty, revisionMark, revisionProperty } from '../../shared/booking/event-marks.ts';
+import type { FindingKind } from '../../shared/booking/findings.ts';
 import { isGivenUp, isOpen } from '../../shared/booking/status.ts';
 import { accountFingerprint, type GrantedConnection } from '../../shared/connection/connection.ts';
 import type { OwnEvent } from '../../shared/google/own-events.ts';
 
 /** What a booking and its event say of each other, as pure functions. */
-
-export type FindingKind =
-  | 'paid_without_event'
-  | 'event_without_booking'
-  | 'wrong_time'
-  | 'refunded_still_scheduled'
-  | 'duplicate_events'
-  | 'paid_without_booking'
-  | 'payment_not_recorded';
 
 /** Whose calendar is compared, and by which rules. */
 export type Context = { connection: GrantedConnection; policy: PaymentPolicy; now: number };

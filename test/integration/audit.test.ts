@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type AuditDeps, audit, type Finding, type Progress } from '../../functions/audit/audit.ts';
+import { type AuditDeps, audit, type Progress } from '../../functions/audit/audit.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
+import { repaired } from '../../infra/cli/ops/repair.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
+import { type Finding, findingIdOf, findingStore } from '../../shared/booking/findings.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { ada, startWorld, type World } from './world.ts';
 
@@ -51,6 +53,23 @@ const eventIdOf = (booking: Booking) => {
   if (booking.calendar.kind !== 'present') throw new Error('There is no event.');
   return booking.calendar.event.eventId;
 };
+/** Repairs all findings through sync, twice each, until nothing is due; then the audit finds nothing. */
+async function repairAll(): Promise<void> {
+  for (const finding of [...found, ...found]) {
+    const booking = await world.booking(finding.bookingId);
+    const changed = repaired(finding, booking, { by: 'operator', now: world.time.now });
+    if ('refused' in changed) throw new Error(changed.refused);
+    expect(await world.deps.bookings.save(changed)).toBe(true);
+  }
+  const [bookingId = ''] = found.map((finding) => finding.bookingId);
+  for (let runs = 0; runs < 5; runs++) {
+    await syncBooking(world.deps, { type: 'sync', bookingId, cause: `repair-${runs}` });
+    world.time.now += 130;
+  }
+  later();
+  await run();
+  expect(kinds()).toEqual([]);
+}
 /** Writes to a calendar as another program with the user's access would. */
 async function asUser(method: string, path: string, body: object): Promise<void> {
   const { accessToken } = world.google.control.grant({
@@ -86,6 +105,7 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['paid_without_event 1042']);
+    await repairAll();
   });
 
   it('finds a paid booking that no run remembers', async () => {
@@ -95,6 +115,7 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['paid_without_event 1042']);
+    await repairAll();
   });
 
   it('finds an event whose booking is unknown', async () => {
@@ -114,6 +135,7 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['event_without_booking 1042']);
+    await repairAll();
   });
 
   it('finds an event whose booking is of another user', async () => {
@@ -121,6 +143,11 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['event_without_booking 1042']);
+    const [finding] = found;
+    const operator = { by: 'operator', now: world.time.now };
+    expect(repaired(finding as Finding, await world.booking('1042'), operator)).toMatchObject({
+      refused: expect.stringContaining('another user'),
+    });
   });
 
   it('finds an event that shows an older time', async () => {
@@ -138,6 +165,7 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['wrong_time 1042']);
+    await repairAll();
   });
 
   it('leaves an event where its owner has moved it', async () => {
@@ -171,8 +199,8 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['refunded_still_scheduled 1042']);
-    await run({ paymentPolicy: { refunded: 'keep', disputeLost: 'keep' } });
-    expect(kinds()).toEqual([]);
+    await repairAll();
+    expect(world.events()).toEqual([]);
   });
 
   it('finds a second event of a booking', async () => {
@@ -181,6 +209,7 @@ describe('the audit', () => {
     later();
     await run();
     expect(kinds()).toEqual(['duplicate_events 1042']);
+    await repairAll();
   });
 
   it('leaves a booking that has just changed for the next run', async () => {
@@ -190,7 +219,7 @@ describe('the audit', () => {
   });
 
   it('counts bookings that wait, and finds nothing about them', async () => {
-    world.google.control.fail({ route: 'events.insert', status: 503, times: 100 });
+    world.google.control.fail({ on: 'events.insert', how: { status: 503 }, times: 100 });
     await pay('retried');
     world.google.control.clearFaults();
     const deleted = await pay('deleted');
@@ -255,7 +284,7 @@ describe('the audit', () => {
   it('counts a user whose calendar cannot be read, and does not judge the bookings', async () => {
     await pay('1042');
     later();
-    world.google.control.fail({ route: 'events.list', status: 503, times: 10 });
+    world.google.control.fail({ on: 'events.list', how: { status: 503 }, times: 10 });
     expect(await run()).toMatchObject({ users: 1, unread: 1, findings: 0 });
   });
 
@@ -264,5 +293,35 @@ describe('the audit', () => {
     const before = (await world.connection('user-1')) as { lastUsedAt: number };
     await run();
     expect(await world.connection('user-1')).toMatchObject({ lastUsedAt: before.lastUsedAt });
+  });
+});
+
+describe('the findings', () => {
+  const finding: Finding = {
+    kind: 'paid_without_event',
+    bookingId: '1042',
+    userId: 'user-1',
+    place: { calendarId: 'primary', eventId: 'lc1' },
+  };
+  const openIds = async (store: ReturnType<typeof findingStore>) => {
+    const ids: string[] = [];
+    for await (const { findingId } of store.open()) ids.push(findingId);
+    return ids;
+  };
+
+  it('is the same item when it is found again, and can be resolved and opened again', async () => {
+    const store = findingStore(world.dynamo, 'BookingsTable', 4);
+    const id = findingIdOf(finding);
+    await store.record(finding, 100);
+    await store.record({ ...finding, place: { calendarId: 'primary', eventId: 'lc2' } }, 200);
+    expect(await store.get(id)).toMatchObject({ firstSeenAt: 100, seenAt: 200 });
+    expect(await openIds(store)).toEqual([id]);
+    expect(await store.resolve(id, 200, 300)).toBe(false);
+    expect(await store.resolve(id, 201, 300)).toBe(true);
+    expect(await openIds(store)).toEqual([]);
+    expect(await store.get(id)).toMatchObject({ resolvedAt: 300 });
+    await store.record(finding, 400);
+    expect((await store.get(id))?.resolvedAt).toBeUndefined();
+    expect(await openIds(store)).toEqual([id]);
   });
 });
