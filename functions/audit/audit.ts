@@ -2,7 +2,7 @@ import type { Cursor } from '../../shared/aws/dynamo.ts';
 import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../../shared/booking/booking.ts';
 import { isPaid } from '../../shared/booking/booking-payments.ts';
 import type { PaymentPolicy } from '../../shared/booking/desired-presence.ts';
-import type { Finding } from '../../shared/booking/findings.ts';
+import type { Finding, FindingStore } from '../../shared/booking/findings.ts';
 import { isAway, isInFormerAccount } from '../../shared/booking/former-account.ts';
 import type { BookingStore, ListPosition } from '../../shared/booking/store.ts';
 import {
@@ -17,7 +17,7 @@ import type { CalendarAnswer, CalendarApi } from '../../shared/google/calendar.t
 import { type OwnEvent, ownEventPage, readOwnEvent } from '../../shared/google/own-events.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { describeError, log } from '../../shared/lib/observability.ts';
-import { bookingIdOf, type Context, isWaiting, judgeBooking, judgeEvent } from './judge.ts';
+import { bookingIdOf, type Context, isSettling, isWaiting, judgeBooking, judgeEvent } from './judge.ts';
 
 /** Where a run is: everything before `after` is compared. `after` is absent at the start, and once all is done. */
 export type Progress = {
@@ -282,4 +282,47 @@ async function reportFinding(
 ): Promise<void> {
   report.findings++;
   await deps.found({ ...finding, userId: connection.userId });
+}
+
+/**
+ * Resolves the findings that a finished run has not seen again, each after a read of its booking and its event. What
+ * cannot be read stays open.
+ */
+export async function resolveFindings(
+  deps: AuditDeps,
+  findings: Pick<FindingStore, 'open' | 'resolve'>,
+  startedAt: number,
+): Promise<{ resolved: number; open: number }> {
+  const counts = { resolved: 0, open: 0 };
+  const budget = { left: deps.callBudget };
+  for await (const finding of findings.open()) {
+    const isSeen = finding.seenAt >= startedAt || !deps.timeLeft();
+    const isOpen = isSeen || (await stillStands(deps, finding, budget));
+    const isResolved = !isOpen && (await findings.resolve(finding.findingId, startedAt, deps.clock()));
+    counts[isResolved ? 'resolved' : 'open']++;
+  }
+  return counts;
+}
+
+async function stillStands(
+  deps: AuditDeps,
+  { kind, userId, bookingId, place }: Finding,
+  budget: Budget,
+): Promise<boolean> {
+  const connection = activeOf(await deps.connections.get(userId));
+  if (!connection) return true;
+  try {
+    const user = { access: await accessOf(deps, connection), budget };
+    const booking = await deps.bookings.get(bookingId);
+    if (booking && isSettling(booking, deps.clock())) return true;
+    const isOwn = booking !== undefined && kind === 'paid_without_event';
+    const { calendarId, eventId } = isOwn ? placeOf(booking, connection) : place;
+    const event = await read(deps, user, (token) => readOwnEvent(deps.calendar, token, calendarId, eventId));
+    const context = contextOf(deps, user);
+    if (isOwn) return judgeBooking(booking, event, context) === kind;
+    return event !== undefined && judgeEvent(event, booking, context) === kind;
+  } catch (error) {
+    log.warn('Finding not read again', { userId, bookingId, error: describeError(error) });
+    return true;
+  }
 }

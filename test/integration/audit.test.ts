@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type AuditDeps, audit, type Progress } from '../../functions/audit/audit.ts';
+import { type AuditDeps, audit, type Progress, resolveFindings } from '../../functions/audit/audit.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { repaired } from '../../infra/cli/ops/repair.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
@@ -323,5 +323,35 @@ describe('the findings', () => {
     await store.record(finding, 400);
     expect((await store.get(id))?.resolvedAt).toBeUndefined();
     expect(await openIds(store)).toEqual([id]);
+  });
+
+  it('is resolved only after a read that does not find it again', async () => {
+    const store = findingStore(world.dynamo, 'BookingsTable', 4);
+    world.google.control.deleteEvent(ada, eventIdOf(await pay('1042')));
+    later();
+    await run({ found: async (one) => void found.push(one) });
+    for (const one of found) await store.record(one, world.time.now);
+    const resolve = () => {
+      world.time.now += 600;
+      return resolveFindings(
+        {
+          ...world.deps,
+          concurrency: 1,
+          callBudget: 10,
+          timeLeft: () => true,
+          found: async () => {},
+          saveProgress: async () => {},
+        },
+        store,
+        world.time.now,
+      );
+    };
+    expect(await resolve()).toEqual({ resolved: 0, open: 1 });
+    world.google.control.fail({ on: 'events.get', how: { status: 503 }, times: 2 });
+    expect(await resolve()).toEqual({ resolved: 0, open: 1 });
+    world.google.control.clearFaults();
+    await repairAll();
+    expect(await resolve()).toEqual({ resolved: 1, open: 0 });
+    expect(await openIds(store)).toEqual([]);
   });
 });
