@@ -134,6 +134,23 @@ function requestedAfter(
   return left === rejected ? undefined : left;
 }
 
+/** Other bookings for which the payment does not count: referenced, or recorded by this run or one that crashed. */
+export function bookingsWithout(
+  { booking: named, paymentId, part }: PaymentReported,
+  { bookingId }: Booking,
+  { recorded, mayBeStale }: { recorded: Set<string>; mayBeStale: boolean },
+): Set<string> {
+  const others = new Set(recorded);
+  if (named && named.bookingId !== bookingId) {
+    others.add(named.bookingId);
+    if (mayBeStale) others.add(paymentId);
+  }
+  // Other parts of the payment may be recorded under its own id.
+  if (part) others.delete(paymentId);
+  others.delete(bookingId);
+  return others;
+}
+
 /** Rounds of reading, deciding and recording before giving up on a booking that others keep changing. */
 export const maxRounds = 8;
 /** Seconds for which a snapshot is valid. A worker that was paused for longer must read again. */

@@ -28,6 +28,7 @@ import { countRecovered, measure } from './measures.ts';
 import { withOwnDeletions } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import {
+  bookingsWithout,
   contended,
   detachPayment,
   maxRounds,
@@ -353,21 +354,4 @@ async function syncSeveral(
     if (detached) await syncBooking(deps, detached);
   }
   return true;
-}
-
-/** Other bookings for which the payment does not count: referenced, or recorded by this run or one that crashed. */
-function bookingsWithout(
-  { booking: named, paymentId, part }: PaymentReported,
-  { bookingId }: Booking,
-  { recorded, mayBeStale }: Pick<Run, 'recorded' | 'mayBeStale'>,
-): Set<string> {
-  const others = new Set(recorded);
-  if (named && named.bookingId !== bookingId) {
-    others.add(named.bookingId);
-    if (mayBeStale) others.add(paymentId);
-  }
-  // Other parts of the payment may be recorded under its own id.
-  if (part) others.delete(paymentId);
-  others.delete(bookingId);
-  return others;
 }

@@ -9,6 +9,7 @@ import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { defaultStateDir } from '../local/state-files.ts';
 import { nearestTo } from '../nearest.ts';
 import { runCommand } from './command.ts';
+import { findingsOf, repairFinding, runAudit } from './ops/audit.ts';
 import { changeBooking, known, releaseUser } from './ops/changes.ts';
 import { type DeadLetter, receive, redrive } from './ops/dead-letters.ts';
 import { examine } from './ops/doctor.ts';
@@ -38,6 +39,9 @@ Ask
   user <id>                the connection of a user, and the bookings ahead
   list failed|missed|waiting|orphaned|due
   webhooks                 verified, ignored and rejected ones of the last 7 days, with the reasons
+  audit                    compares bookings of the next 60 days with the calendars, and stores what differs;
+                           --from and --to say another range (RFC 3339)
+  findings                 what the audit has found and is not resolved
   undelivered              events that the receiver at eventsUrl did not take
   dead-letters             messages that could not be processed
 
@@ -45,6 +49,7 @@ Do: hands over to the service, which does it; the timeline of the booking says w
   retry <booking>          tries a booking again at once, or reads again what its payment says;
                            --user <id> says whose it is where the payment does not
   restore <booking>        creates an event again that its owner has deleted, or that came too late
+  repair <finding>         has sync compare the booking of a finding with its calendar, and put it right
   release <user>           tries all bookings that wait for this user's connection
   dead-letters --redrive   back into the queue
   undelivered --post       once more to the receiver
@@ -85,6 +90,8 @@ type Options = {
   since?: string | undefined;
   until?: string | undefined;
   user?: string | undefined;
+  from?: string | undefined;
+  to?: string | undefined;
   out?: string | undefined;
   yes: boolean;
 };
@@ -105,6 +112,9 @@ const commands: Record<string, { argument?: string; most?: number; run: Command 
   retry: { argument: 'the id of a booking', run: (context, id) => change(context, id, retried) },
   restore: { argument: 'the id of a booking', run: (context, id) => change(context, id, restored) },
   release: { argument: aUser, run: release },
+  audit: { run: auditNow },
+  findings: { run: showFindings },
+  repair: { argument: 'the id of a finding', run: repair },
   webhooks: { run: webhooks },
   undelivered: { run: undelivered },
   'dead-letters': { run: deadLetters },
@@ -117,6 +127,9 @@ const commands: Record<string, { argument?: string; most?: number; run: Command 
 };
 
 const maxLimit = 100_000;
+
+/** Days ahead that an audit compares. */
+const auditDays = 60;
 
 /** What became of the grant of an erased user. */
 const revocations: Record<RevocationOutcome | 'none', string> = {
@@ -145,6 +158,8 @@ await runCommand(async () => {
       since: { type: 'string' },
       until: { type: 'string' },
       user: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
       secret: { type: 'string', default: 'token-encryption' },
       now: { type: 'boolean', default: false },
       link: { type: 'boolean', default: false },
@@ -308,6 +323,53 @@ async function change(context: Context, id: string, decide: Decide): Promise<Ans
   return {
     text: `Handed over: ${id} is tried now. What became of it: ops booking ${id}`,
     json: { bookingId: id, status },
+  };
+}
+
+async function auditNow({ target, records, now, options }: Context): Promise<Answer> {
+  const from = options.from === undefined ? now : instantOf(options.from);
+  const to = options.to === undefined ? from + auditDays * 86_400 : instantOf(options.to);
+  const report = await runAudit(target, records, { from, to });
+  const { users, unread, bookings, waiting, findings, open } = report;
+  const next = open > 0 ? '\nSee: ops findings.' : '';
+  return {
+    text: `${users} users (${unread} unread), ${bookings} bookings (${waiting} wait), ${findings} findings, ${open} open.${next}`,
+    json: report,
+    failed: open > 0,
+  };
+}
+
+function instantOf(text: string): number {
+  const at = Date.parse(text) / 1000;
+  if (Number.isFinite(at)) return Math.floor(at);
+  throw new Error(`"${text}" is no date: write 2026-12-01 or 2026-12-01T09:00:00Z.`);
+}
+
+async function showFindings({ target, limit }: Context): Promise<Answer> {
+  const found: Awaited<ReturnType<ReturnType<typeof findingsOf>['get']>>[] = [];
+  for await (const finding of findingsOf(target).open()) {
+    found.push(finding);
+    if (found.length === limit) break;
+  }
+  const open = found.filter((finding) => finding !== undefined);
+  const rows = open.map(({ findingId, kind, bookingId, userId, firstSeenAt }) => [
+    toIso(firstSeenAt),
+    findingId,
+    kind,
+    bookingId,
+    userId,
+  ]);
+  return {
+    text: table(['since', 'finding', 'kind', 'booking', 'user'], rows, 'Nothing is open.'),
+    json: open,
+  };
+}
+
+async function repair(context: Context, id: string): Promise<Answer> {
+  const { bookingId } = await repairFinding(context, id);
+  return {
+    text: `Handed over: sync compares ${bookingId} with its calendar. What became of it: ops booking ${bookingId}`,
+    json: { findingId: id, bookingId },
   };
 }
 

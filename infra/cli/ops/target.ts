@@ -12,7 +12,8 @@ import {
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
-import { stripeUrl } from '../../../shared/lib/config.ts';
+import type { PaymentPolicy } from '../../../shared/booking/desired-presence.ts';
+import { type RefreshPolicy, stripeUrl } from '../../../shared/lib/config.ts';
 import type { KeyPurpose } from '../../../shared/lib/names.ts';
 import type { StackConfig } from '../../config.ts';
 import { dynamoDbClient, localCredentials } from '../../local/aws/dynamodb.ts';
@@ -36,6 +37,8 @@ export type Target = {
   keepDays: number;
   stripeMode: StackConfig['stripeMode'];
   invoicesPaidOutOfBand: StackConfig['invoicesPaidOutOfBand'];
+  /** By which the service refreshes tokens, and counts payments. */
+  policies: { refreshPolicy: RefreshPolicy; paymentPolicy: PaymentPolicy };
   dynamo: DynamoDBClient;
   sqs: SQSClient;
   secrets: SecretsManagerClient;
@@ -113,8 +116,21 @@ function storing({
   keepBookingsDays: keepDays = 400,
   stripeMode = 'live',
   invoicesPaidOutOfBand = 'ignore',
-}: Partial<StackConfig>): Pick<Target, 'indexShards' | 'keepDays' | 'stripeMode' | 'invoicesPaidOutOfBand'> {
-  return { indexShards, keepDays, stripeMode, invoicesPaidOutOfBand };
+  refreshMarginMinutes = 15,
+  keepAliveDays = 3,
+  onFullRefund: refunded = 'cancel',
+  onDisputeLost: disputeLost = 'cancel',
+}: Partial<StackConfig>): Pick<
+  Target,
+  'indexShards' | 'keepDays' | 'stripeMode' | 'invoicesPaidOutOfBand' | 'policies'
+> {
+  const refreshPolicy = {
+    inUseFor: 86_400,
+    margin: refreshMarginMinutes * 60,
+    keepAlive: keepAliveDays * 86_400,
+  };
+  const policies = { refreshPolicy, paymentPolicy: { refunded, disputeLost } };
+  return { indexShards, keepDays, stripeMode, invoicesPaidOutOfBand, policies };
 }
 
 /** The outputs that name the secrets with keys. */

@@ -1,0 +1,79 @@
+/** `ops audit`: the audit of bookings and calendars in the operator's process. It reads Google, and stores findings. */
+import { type AuditDeps, audit, type Progress, resolveFindings } from '../../../functions/audit/audit.ts';
+import { secret } from '../../../shared/aws/secrets.ts';
+import { type Finding, type FindingStore, findingStore } from '../../../shared/booking/findings.ts';
+import { parseKeys } from '../../../shared/crypto/keys.ts';
+import { parseGoogleClient } from '../../../shared/google/client-secret.ts';
+import { googleEndpoints } from '../../../shared/google/endpoints.ts';
+import { lightFetch } from '../../../shared/google/light-fetch.ts';
+import { googleTokens } from '../../../shared/google/token-endpoint.ts';
+import { systemClock, systemRandom, systemSleep } from '../../../shared/lib/clock.ts';
+import { setLogSink } from '../../../shared/lib/observability.ts';
+import { changeBooking } from './changes.ts';
+import type { Records } from './records.ts';
+import { byHand, repaired } from './repair.ts';
+import { secretText, type Target } from './target.ts';
+
+/** Users side by side, and calls to Google at most. */
+const concurrency = 5;
+const callBudget = 100_000;
+
+export function findingsOf({ dynamo, output, indexShards }: Target): FindingStore {
+  return findingStore(dynamo, output('BookingsTableName'), indexShards);
+}
+
+/** Compares the bookings that start from `from` to `to` (epoch seconds) with the calendars. */
+export async function runAudit(
+  target: Target,
+  records: Records,
+  { from, to }: Pick<Progress, 'from' | 'to'>,
+): Promise<Progress & { open: number }> {
+  // What a run logs of a user is counted in its answer.
+  setLogSink(() => {});
+  const findings = findingsOf(target);
+  const deps = auditDeps(target, records, (finding) => findings.record(finding, systemClock()));
+  const startedAt = systemClock();
+  const counts = { users: 0, unread: 0, bookings: 0, waiting: 0, findings: 0 };
+  const done = await audit(deps, { startedAt, from, to, ...counts });
+  const { open } = await resolveFindings(deps, findings, startedAt);
+  return { ...done, open };
+}
+
+function auditDeps(target: Target, { bookings, connections }: Records, found: AuditDeps['found']): AuditDeps {
+  const endpoints = googleEndpoints(target.googleUrl ?? '');
+  const client = () => secretText(target, 'GoogleOauthClientSecret');
+  const keys = () => secretText(target, 'TokenEncryptionSecret');
+  return {
+    bookings,
+    connections,
+    google: googleTokens(endpoints),
+    googleClient: secret('client', parseGoogleClient, systemClock, client),
+    tokenKeys: secret('keys', (text) => parseKeys('token-encryption', text), systemClock, keys),
+    calendar: { fetch: lightFetch, baseUrl: endpoints.calendar },
+    // A connection that turns out to be broken is left to the service, which says so on its bus.
+    bus: { publish: () => Promise.reject(new Error('The operator publishes nothing.')) },
+    clock: systemClock,
+    random: systemRandom,
+    sleep: systemSleep,
+    ...target.policies,
+    concurrency,
+    callBudget,
+    timeLeft: () => true,
+    found,
+    saveProgress: async () => {},
+  };
+}
+
+/** Hands the booking of a finding to sync. Throws where a person must do it. */
+export async function repairFinding(
+  place: Parameters<typeof changeBooking>[0],
+  findingId: string,
+): Promise<Finding> {
+  const finding = await findingsOf(place.target).get(findingId);
+  if (!finding) throw new Error(`There is no finding "${findingId}". See: ops findings.`);
+  const { bookingId, resolvedAt } = finding;
+  if (resolvedAt !== undefined) throw new Error('It is resolved already. Nothing was changed.');
+  if (!(await place.records.bookings.get(bookingId))) throw new Error(byHand.unknown);
+  await changeBooking(place, bookingId, (booking, operator) => repaired(finding, booking, operator));
+  return finding;
+}
