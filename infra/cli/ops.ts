@@ -327,8 +327,8 @@ async function change(context: Context, id: string, decide: Decide): Promise<Ans
 }
 
 async function auditNow({ target, records, now, options }: Context): Promise<Answer> {
-  const from = options.from === undefined ? now : instantOf(options.from);
-  const to = options.to === undefined ? from + auditDays * 86_400 : instantOf(options.to);
+  const from = options.from === undefined ? now : instantOf('from', options.from);
+  const to = options.to === undefined ? from + auditDays * 86_400 : instantOf('to', options.to);
   const report = await runAudit(target, records, { from, to });
   const { users, unread, bookings, waiting, findings, open } = report;
   const next = open > 0 ? '\nSee: ops findings.' : '';
@@ -337,12 +337,6 @@ async function auditNow({ target, records, now, options }: Context): Promise<Ans
     json: report,
     failed: open > 0,
   };
-}
-
-function instantOf(text: string): number {
-  const at = Date.parse(text) / 1000;
-  if (Number.isFinite(at)) return Math.floor(at);
-  throw new Error(`"${text}" is no date: write 2026-12-01 or 2026-12-01T09:00:00Z.`);
 }
 
 async function showFindings({ target, limit }: Context): Promise<Answer> {
