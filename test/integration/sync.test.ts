@@ -411,6 +411,23 @@ describe('outages of our own services', () => {
     expect(new Set(world.bus.events.map(({ id }) => id)).size).toBe(1);
   });
 
+  it('a repeated message whose news could not be recorded leaves the booking due', async () => {
+    await sync(world.payment('b1'));
+    const connection = await world.connection('user-1');
+    await world.deps.connections.put(
+      { ...connection, status: 'reauthorization_required', tokenVersion: 2 } as never,
+      { tokenVersion: 1 } as never,
+    );
+    const save: typeof world.deps.bookings.save = (booking) =>
+      world.bus.types().includes('booking.waiting')
+        ? Promise.reject(new Error('The table is away.'))
+        : world.deps.bookings.save(booking);
+    const broken = { ...world.deps, bookings: { ...world.deps.bookings, save } };
+    await expect(syncBooking(broken, world.payment('b1'), { repeated: true })).rejects.toThrow('away');
+    expect(world.bus.types()).toEqual(['booking.scheduled', 'booking.waiting']);
+    expect(await world.booking('b1')).toMatchObject({ status: 'pending', nextRun: { why: 'requested' } });
+  });
+
   it('a wrong client secret holds paid bookings and breaks no connection', async () => {
     const connection = await world.connection('user-1');
     await world.deps.connections.put({ ...connection, accessTokenExpiresAt: 0, tokenVersion: 2 } as never, {
