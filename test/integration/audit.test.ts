@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type AuditDeps, audit, type Progress, resolveFindings } from '../../functions/audit/audit.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { repaired } from '../../infra/cli/ops/repair.ts';
+import { type AuditDeps, audit, type Progress, resolveFindings } from '../../shared/audit/audit.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
 import { type Finding, findingIdOf, findingStore } from '../../shared/booking/findings.ts';
 import { toIso } from '../../shared/lib/clock.ts';

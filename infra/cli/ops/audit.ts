@@ -1,5 +1,5 @@
 /** `ops audit`: the audit of bookings and calendars in the operator's process. It reads Google, and stores findings. */
-import { type AuditDeps, audit, type Progress, resolveFindings } from '../../../functions/audit/audit.ts';
+import { type AuditDeps, audit, type Progress, resolveFindings } from '../../../shared/audit/audit.ts';
 import { secret } from '../../../shared/aws/secrets.ts';
 import { type Finding, type FindingStore, findingStore } from '../../../shared/booking/findings.ts';
 import { parseKeys } from '../../../shared/crypto/keys.ts';

@@ -1,11 +1,11 @@
-import { type Booking, knownEvent } from '../../shared/booking/booking.ts';
-import { isPaid } from '../../shared/booking/booking-payments.ts';
-import { desiredPresence, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
-import { bookingProperty, revisionMark, revisionProperty } from '../../shared/booking/event-marks.ts';
-import type { FindingKind } from '../../shared/booking/findings.ts';
-import { isGivenUp, isOpen } from '../../shared/booking/status.ts';
-import { accountFingerprint, type GrantedConnection } from '../../shared/connection/connection.ts';
-import type { OwnEvent } from '../../shared/google/own-events.ts';
+import { type Booking, knownEvent } from '../booking/booking.ts';
+import { isPaid } from '../booking/booking-payments.ts';
+import { desiredPresence, type PaymentPolicy } from '../booking/desired-presence.ts';
+import { bookingProperty, revisionMark, revisionProperty } from '../booking/event-marks.ts';
+import type { FindingKind } from '../booking/findings.ts';
+import { isGivenUp, isOpen } from '../booking/status.ts';
+import { accountFingerprint, type GrantedConnection } from '../connection/connection.ts';
+import type { OwnEvent } from '../google/own-events.ts';
 
 /** What a booking and its event say of each other, as pure functions. */
 

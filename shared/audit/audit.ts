@@ -1,22 +1,22 @@
-import type { Cursor } from '../../shared/aws/dynamo.ts';
-import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../../shared/booking/booking.ts';
-import { isPaid } from '../../shared/booking/booking-payments.ts';
-import type { PaymentPolicy } from '../../shared/booking/desired-presence.ts';
-import type { Finding, FindingStore } from '../../shared/booking/findings.ts';
-import { isAway, isInFormerAccount } from '../../shared/booking/former-account.ts';
-import type { BookingStore, ListPosition } from '../../shared/booking/store.ts';
+import type { Cursor } from '../aws/dynamo.ts';
+import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../booking/booking.ts';
+import { isPaid } from '../booking/booking-payments.ts';
+import type { PaymentPolicy } from '../booking/desired-presence.ts';
+import type { Finding, FindingStore } from '../booking/findings.ts';
+import { isAway, isInFormerAccount } from '../booking/former-account.ts';
+import type { BookingStore, ListPosition } from '../booking/store.ts';
 import {
   type Access,
   callWithTokenRefresh,
   getAccess,
   refresh,
   type TokenDeps,
-} from '../../shared/connection/access-token.ts';
-import { activeOf, type GrantedConnection } from '../../shared/connection/connection.ts';
-import type { CalendarAnswer, CalendarApi } from '../../shared/google/calendar.ts';
-import { type OwnEvent, ownEventPage, readOwnEvent } from '../../shared/google/own-events.ts';
-import { toIso } from '../../shared/lib/clock.ts';
-import { describeError, log } from '../../shared/lib/observability.ts';
+} from '../connection/access-token.ts';
+import { activeOf, type GrantedConnection } from '../connection/connection.ts';
+import type { CalendarAnswer, CalendarApi } from '../google/calendar.ts';
+import { type OwnEvent, ownEventPage, readOwnEvent } from '../google/own-events.ts';
+import { toIso } from '../lib/clock.ts';
+import { describeError, log } from '../lib/observability.ts';
 import { bookingIdOf, type Context, isSettling, isWaiting, judgeBooking, judgeEvent } from './judge.ts';
 
 /** Where a run is: everything before `after` is compared. `after` is absent at the start, and once all is done. */
