@@ -33,7 +33,10 @@ export async function checkStripe(target: Target, host?: URL): Promise<Result> {
     for await (const endpoint of stripe.webhookEndpoints.list({ limit: 100 })) {
       if (endpoint.url === url) return judgeEndpoint(endpoint);
     }
-    return failure(`No webhook endpoint of the account has the URL ${url}: docs/setup.md, Stripe.`);
+    const missing = `No webhook endpoint of the account has the URL ${url}`;
+    return target.outputs.StripeEventSource
+      ? warning(`${missing}: payments come by Stripe's event bus only.`)
+      : failure(`${missing}: docs/setup.md, Stripe.`);
   } catch (error) {
     if (error instanceof Stripe.errors.StripePermissionError) {
       return warning('Its endpoint is not checked: the API key may not read Webhook Endpoints.');

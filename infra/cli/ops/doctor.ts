@@ -42,7 +42,7 @@ export async function examine(target: Target, records: Records, now: number): Pr
     ]),
     ['secret webhook-signing', () => ofWebhook(target, checkWebhookSecret)],
     ['Google client', () => checkGoogleClient(target)],
-    ['Stripe', () => ofWebhook(target, checkStripe)],
+    ['Stripe', () => checkStripe(target)],
     ['recovery', () => checkRecovery(target, now)],
     ['webhooks', () => checkWebhooks(target, now)],
     ['schedules', () => checkSchedules(target, now)],
