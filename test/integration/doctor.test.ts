@@ -44,6 +44,7 @@ const common = { region: 'eu-central-1', credentials: { accessKeyId: 'a', secret
 const cloudWatch = answered(new CloudWatchClient(common));
 const target = {
   output: (name: string) => (name === 'WebhookUrl' ? WebhookUrl : name),
+  outputs: {},
   secrets: answered(new SecretsManagerClient(common)),
   metrics: cloudWatchMetrics(cloudWatch, 'Calendar-prod'),
   aws: {
@@ -208,6 +209,14 @@ describe('the endpoint at Stripe', () => {
     const { is, says } = await checkStripe(target, new URL(`http://127.0.0.1:${port}`));
     expect(`${is}: ${says}`).toMatch(expected);
     expect(says).not.toContain('rk_test');
+  });
+
+  it('may be missing where payments come by the event bus of Stripe', async () => {
+    answer = listed();
+    const { port } = server.address() as AddressInfo;
+    const byBus = { ...target, outputs: { StripeEventSource: 'aws.partner/stripe.com/ed_1' } };
+    const found = await checkStripe(byBus, new URL(`http://127.0.0.1:${port}`));
+    expect(found).toMatchObject({ is: 'warning', says: expect.stringContaining('event bus only') });
   });
 
   it('is not asked for without an API key', async () => {
