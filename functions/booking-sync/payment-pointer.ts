@@ -1,5 +1,10 @@
 import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
-import { type Booking, type PaymentPointer, requestRun } from '../../shared/booking/booking.ts';
+import {
+  type Booking,
+  type OrphanedPayment,
+  type PaymentPointer,
+  requestRun,
+} from '../../shared/booking/booking.ts';
 import { paymentOf } from '../../shared/booking/booking-payments.ts';
 import { desiredPresence, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
 import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
@@ -95,7 +100,7 @@ export async function detachPayment(
     if (now > readAt + snapshotSeconds) continue;
     const said = republish === 'new' ? stored : undefined;
     const rejected = rejectPayment(stored, message, entry, now) ?? said;
-    if (!rejected) return undefined;
+    if (!rejected) return publishUnknown(deps, message, stored, entry, { facts, paidBookingId });
     const requested = requestedAfter(stored, rejected, paid.mayBeStale, now);
     const left = requested ?? rejected;
     const wanted = desiredPresence(left, deps.paymentPolicy);
@@ -110,6 +115,17 @@ export async function detachPayment(
     republish = 'new';
   }
   throw contended();
+}
+
+/** Of several bookings that a payment names, each has an outcome, also one that was not declared. */
+async function publishUnknown(
+  deps: PointerDeps,
+  { bookings }: PaymentReported,
+  stored: Booking | undefined,
+  entry: OrphanedPayment,
+  of: { facts: PaymentFacts; paidBookingId: string | undefined },
+): Promise<undefined> {
+  if (bookings && !stored) await publishAll(deps, orphanedEvents(entry, of, deps.clock()));
 }
 
 async function publishAll({ bus }: PointerDeps, events: BusEvent[]): Promise<void> {

@@ -161,6 +161,13 @@ it('stays with the bookings that its first report names', async () => {
   expect((await pointer())?.bookings?.bookingIds).toEqual(['b1', 'b2']);
 });
 
+it('says that a later report names a booking that was not declared', async () => {
+  await world.declare('b1');
+  await work(await paid('b1'), await paid('b1,b9'));
+  expect(await statuses('b1', 'b9')).toEqual(['scheduled', 'none']);
+  expect(orphaned()).toEqual([['b9', 'already_used']]);
+});
+
 it('stays with the booking that its first report names alone', async () => {
   await declareThree();
   await work(

@@ -72,7 +72,9 @@ function outcomeOf(played: PlayedScenario, action: Paying, bookings: Booking[]):
     if (counts) return 'it names another user, and counts for the booking';
     return own || isOrphan ? undefined : 'it names another user, and can be seen nowhere';
   }
-  if (!counts && !own && !isOrphan) return 'it can be seen nowhere';
+  // Without money there is nothing to give back to who named further bookings later.
+  const isWithoutMoney = payment.endsWith('unsteady') && !isPaid(truth.delivered, payment);
+  if (!counts && !own && !isOrphan && !isWithoutMoney) return 'it can be seen nowhere';
   // A payment that came when the booking was cancelled already is money to give back.
   const cancelledAt = (truth.applied.get(id) ?? [])
     .filter((other) => other.do === 'cancel')
