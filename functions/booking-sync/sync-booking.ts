@@ -327,15 +327,9 @@ async function recordPointer(
   const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;
   const reason = isMismatch ? 'user_mismatch' : 'already_used';
   const facts = paymentOf(booking, message.paymentId) ?? message.facts;
-  for (const other of bookingsWithout(message, booking, { recorded, mayBeStale })) {
-    const detached = await detachPayment(deps, other, message, {
-      by: booking.bookingId,
-      facts,
-      reason,
-      mayBeStale,
-    });
-    if (detached) await syncBooking(deps, detached);
-  }
+  const paid = { by: booking.bookingId, facts, reason, mayBeStale } as const;
+  for (const other of bookingsWithout(message, booking, { recorded, mayBeStale }))
+    await detachAndSync(deps, other, message, paid);
   return true;
 }
 
@@ -349,9 +343,18 @@ async function syncSeveral(
   const split = await splitPayment(deps, message, snapshot);
   if (!split) return false;
   const paid = { by: split.paidBookingId, facts: split.facts, reason: 'already_used', mayBeStale } as const;
-  for (const booking of split.others) {
-    const detached = await detachPayment(deps, booking.bookingId, { ...message, booking }, paid);
-    if (detached) await syncBooking(deps, detached);
-  }
+  for (const booking of split.others)
+    await detachAndSync(deps, booking.bookingId, { ...message, booking }, paid);
   return true;
+}
+
+/** Detaches a payment from a booking for which it does not count, and syncs the booking where that is called for. */
+async function detachAndSync(
+  deps: SyncDeps,
+  bookingId: string,
+  message: PaymentReported,
+  paid: Parameters<typeof detachPayment>[3],
+): Promise<void> {
+  const detached = await detachPayment(deps, bookingId, message, paid);
+  if (detached) await syncBooking(deps, detached);
 }

@@ -270,6 +270,6 @@ describe('a key that cannot be used', () => {
   });
 });
 
-it('asks Stripe for event types of which it takes no more in a call', () => {
+it('asks Stripe for no more event types than it takes in a call', () => {
   expect(objectParsers.size).toBeLessThanOrEqual(20);
 });

@@ -50,7 +50,7 @@ export async function* listEvents(
   }
 }
 
-/** A window of which about two thirds of what can be held are expected, after `count` events in `length` seconds. */
+/** Seconds in which about two thirds of what can be held are expected, after `count` events in `length` seconds. */
 function lengthFor(length: number, count: number): number {
   const expected = Math.floor((length * maxHeld * 2) / (3 * Math.max(count, 1)));
   return Math.min(Math.max(expected, 1), longestWindow);
