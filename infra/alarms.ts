@@ -17,7 +17,7 @@ import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { providers } from '../functions/payment-confirmed/providers.ts';
+import type { ProviderName } from '../functions/payment-confirmed/providers.ts';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
 import type { ErrorCode } from '../shared/lib/app-error.ts';
 import { webhookRoute } from '../shared/lib/names.ts';
@@ -35,6 +35,8 @@ import type { StripeBus } from './stripe-bus.ts';
 
 interface AlarmsProps {
   readonly api: HttpApi;
+  /** The payment providers whose webhooks are served. */
+  readonly providers: readonly ProviderName[];
   readonly queue: Queue;
   readonly deadLetters: Queue;
   /** Absent without `eventsUrl`. */
@@ -131,14 +133,15 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
   }
   const quarter = Duration.minutes(15);
   alarm('ApiErrors', props.api.metricServerError({ period: quarter, statistic: Stats.SUM }), 3);
-  const names = providers.map(({ name }) => name);
   alarm(
     'WebhookErrors',
     sumOf(
       'Failed webhooks',
       [
-        ...names.map((name) => own('RequestFailed', quarter, { route: `POST ${webhookRoute(name)}` })),
-        ...names.flatMap((provider) =>
+        ...props.providers.map((name) =>
+          own('RequestFailed', quarter, { route: `POST ${webhookRoute(name)}` }),
+        ),
+        ...props.providers.flatMap((provider) =>
           unreadable.map((code) => own('WebhookRejected', quarter, { provider, code })),
         ),
       ],
@@ -147,7 +150,7 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
     1,
   );
   alarm('PaymentsRecovered', own('PaymentsRecovered', Duration.hours(1)), 1);
-  for (const name of names) {
+  for (const name of props.providers) {
     alarm('WebhooksRejected', rejectedWhileNoneVerifies(own, name, quarter), 5, { suffix: pascalCase(name) });
   }
   return all;

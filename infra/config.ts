@@ -179,6 +179,10 @@ export const stackConfig = v.strictObject({
     'Whether an invoice that was marked as paid out of band pays for its booking.',
     v.optional(v.picklist(['ignore', 'count']), 'ignore'),
   ),
+  stripeConnect: option(
+    'Whether accounts that are connected to your Stripe platform are paid for bookings, see [setup](setup.md#stripe-connect).',
+    flag,
+  ),
   recoverEveryMinutes: option(
     "Minutes between two runs of payment-recovery, which looks for Stripe's events that no webhook delivered. It needs an [API key](setup.md#recovery).",
     v.optional(whole(5, 1440), 15),

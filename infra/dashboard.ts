@@ -13,12 +13,14 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { rejections } from '../functions/payment-confirmed/accept-webhook.ts';
-import { providers } from '../functions/payment-confirmed/providers.ts';
+import type { ProviderName } from '../functions/payment-confirmed/providers.ts';
 import { bookingStatuses } from '../shared/booking/booking.ts';
 import { ownMetrics, shareInTime, sumOf } from './metrics.ts';
 import { longestDueSeconds, secretPositions, serviceLevel } from './operator-reference.ts';
 
 interface DashboardProps {
+  /** The payment providers whose webhooks are served. */
+  readonly providers: readonly ProviderName[];
   readonly alarms: Alarm[];
   readonly functions: Readonly<Record<string, IFunction>>;
   readonly queue: Queue;
@@ -26,7 +28,10 @@ interface DashboardProps {
 }
 
 /** What operators look at first: the alarms, the service level, and what comes in and goes out. Named after the stack. */
-export function dashboard(scope: Construct, { alarms, functions, queue, deadLetters }: DashboardProps): void {
+export function dashboard(
+  scope: Construct,
+  { providers, alarms, functions, queue, deadLetters }: DashboardProps,
+): void {
   const own = ownMetrics(scope);
   const period = Duration.minutes(5);
   const day = Duration.days(1);
@@ -55,14 +60,14 @@ export function dashboard(scope: Construct, { alarms, functions, queue, deadLett
     ),
     new Row(
       graph('Webhooks', [
-        ...providers.map(({ name }) =>
+        ...providers.map((name) =>
           sumOf(
             `verified, ${name}`,
             secretPositions.map((secret) => own('WebhookVerified', period, { provider: name, secret })),
             period,
           ),
         ),
-        ...providers.map(({ name }) =>
+        ...providers.map((name) =>
           sumOf(
             `rejected, ${name}`,
             rejections.map((code) => own('WebhookRejected', period, { provider: name, code })),

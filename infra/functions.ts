@@ -103,7 +103,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       ],
     },
     bookings: {
-      description: 'Declares, shows, changes and cancels bookings of a user',
+      description: 'Declares, shows, changes and cancels bookings of a user, and binds payment accounts',
       timeout: Duration.seconds(15),
       memorySize: 512,
       access: [
@@ -165,9 +165,14 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       ...atOnce(1),
       access: [
         ...stripeTranslation(stripeApi, config),
+        setting(env.stripeConnect, String(config.stripeConnect)),
         readKeys('payment-messages'),
-        // Its progress.
-        useTable(bookings, env.bookingsTable, { items: ['GetItem', 'UpdateItem'] }),
+        indexShards,
+        // Its progress; and the accounts that users have bound.
+        useTable(bookings, env.bookingsTable, {
+          items: ['GetItem', 'UpdateItem'],
+          query: config.stripeConnect ? [indexes.attention] : [],
+        }),
         sendTo(queue),
       ],
     },
@@ -227,6 +232,7 @@ export function stripeEventsFunction(
       memorySize: 512,
       access: [
         setting(env.stripeEventSource, bus.source),
+        setting(env.stripeConnect, String(config.stripeConnect)),
         ...stripeTranslation(stripeApi, config),
         readSecret(keys['payment-messages'], keySecrets['payment-messages']),
         consumeFrom(bus.queue),

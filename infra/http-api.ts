@@ -33,9 +33,14 @@ export function httpApi(scope: Construct, config: StackConfig): { api: HttpApi; 
   return { api, stage };
 }
 
-/** A route for each operation. No authorizer comes before a function: the guard of the operation says why. */
-export function addRoutes(api: HttpApi, functions: Record<Operation['function'], IFunction>): void {
-  for (const { method, route: path, function: name, guard } of operations) {
+/** A route for each operation that the options ask for. No authorizer comes before a function: the guard of the operation says why. */
+export function addRoutes(
+  api: HttpApi,
+  config: StackConfig,
+  functions: Record<Operation['function'], IFunction>,
+): void {
+  const served = operations.filter(({ option }) => option === undefined || config[option]);
+  for (const { method, route: path, function: name, guard } of served) {
     const integration = new HttpLambdaIntegration('Function', functions[name]);
     for (const route of api.addRoutes({ path, methods: [HttpMethod[method]], integration })) {
       Validations.of(route).acknowledge({ id: 'AwsSolutions-APIG4', reason: guards[guard] });

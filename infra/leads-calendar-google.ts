@@ -6,6 +6,7 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
+import { type ProviderName, providers } from '../functions/payment-confirmed/providers.ts';
 import { alarms } from './alarms.ts';
 import { type Options, publicUrlOf, readConfig, type StackConfig, stackConfig } from './config.ts';
 import { dashboard } from './dashboard.ts';
@@ -84,7 +85,7 @@ export class LeadsCalendarGoogle extends Construct {
       baseUrl: this.baseUrl,
       syncTimeout,
     });
-    addRoutes(api, defined);
+    addRoutes(api, config, defined);
     startWithQueue(defined['booking-sync'], 'Bookings', queue, config.syncConcurrency);
     every(Duration.minutes(1), defined['booking-reconcile']);
     const refreshInterval = Duration.minutes(config.refreshEveryMinutes);
@@ -101,6 +102,7 @@ export class LeadsCalendarGoogle extends Construct {
     this.eventsDelivery = config.eventsUrl ? deliverEvents(this, this.bus, config.eventsUrl) : undefined;
     const watched = alarms(this, {
       api,
+      providers: servedProviders(config),
       queue,
       deadLetters,
       undeliveredEvents: this.eventsDelivery?.undelivered,
@@ -112,8 +114,18 @@ export class LeadsCalendarGoogle extends Construct {
       email: config.alarmEmail,
       topic: alarmTopic,
     });
-    dashboard(this, { alarms: watched, functions: this.functions, queue, deadLetters });
+    dashboard(this, {
+      providers: servedProviders(config),
+      alarms: watched,
+      functions: this.functions,
+      queue,
+      deadLetters,
+    });
   }
+}
+
+function servedProviders({ stripeConnect }: StackConfig): ProviderName[] {
+  return providers.map(({ name }) => name).filter((name) => name !== 'stripe-connect' || stripeConnect);
 }
 
 /** The options that the CDK context has. */

@@ -16,11 +16,14 @@ import {
   disconnectedSchema,
   errorSchema,
   healthSchema,
+  paymentAccountSchema,
+  paymentAccountsSchema,
   problemSchema,
   receiptSchema,
 } from '../shared/http/api-schemas.ts';
 import type { ErrorCode } from '../shared/lib/app-error.ts';
 import { routes, webhookRoute } from '../shared/lib/names.ts';
+import { accountPattern } from '../shared/payments/stripe/account-id.ts';
 
 /** Schemas that the documents name. */
 export const schemas = {
@@ -33,6 +36,8 @@ export const schemas = {
   Disconnected: disconnectedSchema,
   Error: errorSchema,
   Health: healthSchema,
+  PaymentAccount: paymentAccountSchema,
+  PaymentAccounts: paymentAccountsSchema,
   Problem: problemSchema,
   Receipt: receiptSchema,
   StandardPayment: payment,
@@ -83,6 +88,8 @@ export type Operation = {
   /** Its folder in functions/. */
   function: 'health' | 'connect' | 'oauth-callback' | 'connections' | 'bookings' | 'payment-confirmed';
   guard: keyof typeof guards;
+  /** It exists with this option only. */
+  option?: 'stripeConnect';
   summary: string;
   description?: string;
   parameters?: readonly Parameter[];
@@ -201,6 +208,64 @@ const bookings: Operation[] = [
   },
 ];
 
+const accountId: Parameter = {
+  name: 'accountId',
+  in: 'path',
+  required: true,
+  description: "Stripe's id of the connected account.",
+  schema: v.pipe(v.string(), v.regex(accountPattern)),
+};
+const ofAccount = {
+  route: routes.paymentAccount,
+  function: 'bookings',
+  guard: 'user',
+  option: 'stripeConnect',
+  parameters: [accountId],
+} as const;
+
+const paymentAccounts: Operation[] = [
+  {
+    id: 'bindPaymentAccount',
+    method: 'PUT',
+    ...ofAccount,
+    summary: "Lets the payments of a connected account count for the user's bookings",
+    description: 'Without a body, with the option stripeConnect. Bind it before the first payment.',
+    success: {
+      200: { description: 'It was bound already.', schema: 'PaymentAccount' },
+      201: { description: 'It is bound.', schema: 'PaymentAccount' },
+    },
+    errors: ['invalid_request', ...userErrors, 'too_many_payment_accounts', 'concurrent_update'],
+  },
+  {
+    id: 'getPaymentAccount',
+    method: 'GET',
+    ...ofAccount,
+    summary: 'Shows since when an account is bound',
+    success: { 200: { description: 'It is bound.', schema: 'PaymentAccount' } },
+    errors: ['invalid_request', ...userErrors, 'payment_account_not_found'],
+  },
+  {
+    id: 'unbindPaymentAccount',
+    method: 'DELETE',
+    ...ofAccount,
+    summary: 'Unbinds an account',
+    description: 'Its payments no longer count from now on. What counts already stays, with its refunds.',
+    success: { 204: { description: 'It is not bound any more.' } },
+    errors: ['invalid_request', ...userErrors, 'concurrent_update'],
+  },
+  {
+    id: 'listPaymentAccounts',
+    method: 'GET',
+    route: routes.paymentAccounts,
+    function: 'bookings',
+    guard: 'user',
+    option: 'stripeConnect',
+    summary: 'Lists the bound accounts of the user',
+    success: { 200: { description: 'All of them, 100 at most.', schema: 'PaymentAccounts' } },
+    errors: userErrors,
+  },
+];
+
 const connections: Operation[] = [
   {
     id: 'getConnection',
@@ -261,16 +326,21 @@ const connections: Operation[] = [
 ];
 
 /** What differs from one payment provider to the next. */
-const webhooks: Record<ProviderName, Pick<Operation, 'summary' | 'parameters' | 'body'>> = {
-  stripe: {
-    summary: 'Accepts an event of Stripe',
-    parameters: [{ name: 'Stripe-Signature', in: 'header', required: true }],
-    body: {
-      schema: v.pipe(
-        v.looseObject({}),
-        v.description("Stripe's own: https://docs.stripe.com/api/events/object"),
-      ),
-    },
+const ofStripe = {
+  parameters: [{ name: 'Stripe-Signature', in: 'header', required: true }],
+  body: {
+    schema: v.pipe(
+      v.looseObject({}),
+      v.description("Stripe's own: https://docs.stripe.com/api/events/object"),
+    ),
+  },
+} as const;
+const webhooks: Record<ProviderName, Pick<Operation, 'summary' | 'parameters' | 'body' | 'option'>> = {
+  stripe: { summary: 'Accepts an event of Stripe', ...ofStripe },
+  'stripe-connect': {
+    summary: 'Accepts an event of an account that is connected to your Stripe platform',
+    option: 'stripeConnect',
+    ...ofStripe,
   },
   standard: {
     summary: 'Accepts a payment of another provider, signed by Standard Webhooks',
@@ -286,7 +356,7 @@ const webhooks: Record<ProviderName, Pick<Operation, 'summary' | 'parameters' | 
 
 const payments = Object.entries(webhooks).map(
   ([provider, own]): Operation => ({
-    id: `${provider}Webhook`,
+    id: `${camelCase(provider)}Webhook`,
     method: 'POST',
     route: webhookRoute(provider),
     function: 'payment-confirmed',
@@ -400,11 +470,17 @@ const health: Operation[] = [
 
 export const operations: readonly Operation[] = [
   ...bookings,
+  ...paymentAccounts,
   ...connections,
   ...payments,
   ...browser,
   ...health,
 ];
+
+/** `stripeConnect` of `stripe-connect`. */
+function camelCase(name: string): string {
+  return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
 
 /** The query that `schema` reads, a parameter for each of its fields. */
 function queryOf<Entries extends v.ObjectEntries>(

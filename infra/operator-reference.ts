@@ -7,6 +7,7 @@ export const outputReference = {
   CallbackUrl: 'Redirect URI to register at Google',
   WebhookUrl: 'Webhook endpoint to register at Stripe',
   StandardWebhookUrl: 'Webhook endpoint for providers that sign by Standard Webhooks',
+  ConnectWebhookUrl: 'With stripeConnect: webhook endpoint to register at Stripe for connected accounts',
   GoogleOauthClientSecret: "Secret for Google's client file, empty after the first deploy",
   WebhookSigningSecret: 'Secret for the signing secrets of the providers, empty after the first deploy',
   StripeApiSecret: 'Secret for API keys of Stripe, empty after the first deploy',

@@ -6,13 +6,15 @@ import { type OutputName, outputReference } from './operator-reference.ts';
 
 /** What setup and operation ask for, as outputs of the stack. */
 export function outputs(scope: Construct, service: LeadsCalendarGoogle): void {
-  const { baseUrl, tables, secrets, bus, queue, deadLetters, domain, eventsDelivery, stripeBus } = service;
+  const { options, baseUrl, tables, secrets, bus, queue, deadLetters, domain, eventsDelivery, stripeBus } =
+    service;
   const { googleClient, webhookSigning, stripeApi, keys } = secrets;
   const values: Partial<Record<OutputName, string>> = {
     ApiUrl: baseUrl,
     CallbackUrl: `${baseUrl}${routes.callback}`,
     WebhookUrl: `${baseUrl}${webhookRoute('stripe')}`,
     StandardWebhookUrl: `${baseUrl}${webhookRoute('standard')}`,
+    ...(options.stripeConnect ? { ConnectWebhookUrl: `${baseUrl}${webhookRoute('stripe-connect')}` } : {}),
     GoogleOauthClientSecret: googleClient.ref,
     WebhookSigningSecret: webhookSigning.ref,
     StripeApiSecret: stripeApi.ref,

@@ -64,6 +64,16 @@ export const errorCodes = {
     meaning: 'the object of a thin event could not be fetched now',
     remedy: 'nothing: Stripe delivers again',
   },
+  payment_account_not_found: {
+    status: [404],
+    meaning: 'the account is not bound to this user',
+    remedy: 'bind it with `PUT`',
+  },
+  too_many_payment_accounts: {
+    status: [409],
+    meaning: 'the user has 100 payment accounts',
+    remedy: 'unbind one, or name the account in the booking (`paymentAccount`)',
+  },
   token_missing: {
     status: [401],
     meaning: 'no `token` in the link, or no bearer token',
@@ -267,7 +277,8 @@ export const ignoredWebhooks = {
   unknown_event_type: 'of a type that this service does not know',
   other_mode:
     'of test mode in a deployment that serves live mode, or the reverse (`stripeMode`); without `livemode` it counts as test mode',
-  connected_account: 'of a connected account: it has `account` or `context`',
+  connected_account:
+    'of a connected account (it has `account` or `context`), at the webhook of your own account: see [Stripe Connect](setup.md#stripe-connect)',
   setup_session: 'a session of mode `setup`, which takes no money',
   subscription:
     'a session or invoice of a subscription: see [integrate](integrate.md#what-does-not-pay-for-a-booking)',
@@ -306,6 +317,12 @@ export const orphanReasons = {
     what: 'the booking belongs to another user than the payment names, or the named user id is unusable',
     booking: 'unchanged; the payment is a `failed` booking with its `paymentId` as id, and `booking.failed`',
     problem: 'user_mismatch',
+  },
+  account_mismatch: {
+    what: 'it was paid to a [connected account](setup.md#stripe-connect) that is not bound to the user of the booking',
+    booking:
+      'unchanged; the payment is a `failed` booking of no user with its `paymentId` as id, and `booking.failed`. Bind the account and let Stripe send the event again: then it counts, and that one is cancelled',
+    problem: 'account_mismatch',
   },
   booking_unknown: {
     what: 'it may only pay for a declared booking, and none with that id exists',
@@ -386,6 +403,7 @@ export const problems: Record<string, ProblemReference> = {
     follows: 'it counts for the first 20; the others need a payment of their own',
   },
   user_mismatch: orphaned,
+  account_mismatch: orphaned,
   payment_of_another_booking: orphaned,
   booking_unknown: orphaned,
   paid_after_cancellation: orphaned,

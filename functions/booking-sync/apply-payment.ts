@@ -11,6 +11,7 @@ import {
 import {
   holdsMoney,
   isPaid,
+  isRecordOfUnbound,
   orphanedProblem,
   paymentOf,
   withOrphaned,
@@ -87,17 +88,30 @@ function mayCreate(named: BookingFromPayment | undefined): named is BookingFromP
 /** The list of orphaned payments, with this one where it has become one; otherwise the same list. */
 function orphanedAfter(
   stored: Booking | undefined,
-  { paymentId, orphan }: RoutedPayment,
+  message: RoutedPayment,
   { before, after }: { before: PaymentFacts | undefined; after: PaymentFacts },
   { bookingId, appointment }: Pick<Booking, 'bookingId' | 'appointment'>,
   now: number,
 ): OrphanedPayment[] | undefined {
+  const { paymentId, orphan } = message;
   const list = stored?.orphaned;
+  // Also without money: until its account is bound, nothing may count that comes later.
+  if (orphan?.reason === 'account_mismatch') return withOrphaned(list, { paymentId, ...orphan });
+  if (isBoundNow(stored, message)) return undefined;
   if (!holdsMoney(after)) return list;
   if (orphan) return withOrphaned(list, { paymentId, ...orphan });
   if (holdsMoney(before)) return list;
   const reason = orphanReason(stored, appointment !== undefined && appointment.endsAt <= now);
   return reason ? withOrphaned(list, { paymentId, reason, bookingId }) : list;
+}
+
+/** Whether the payment counts for the booking that has recorded it as one to an account that was not bound. */
+function isBoundNow(
+  stored: Booking | undefined,
+  { booking: named, orphan, paymentId }: RoutedPayment,
+): boolean {
+  const isRecord = stored !== undefined && isRecordOfUnbound(stored, paymentId);
+  return isRecord && named !== undefined && orphan === undefined;
 }
 
 /** Why a payment that has just come changes nothing for its booking. */
@@ -149,6 +163,7 @@ export function rejectPayment(
   const { paymentId, booking: named } = message;
   const isReferenced = references(message, entry.bookingId);
   if (!stored) return isReferenced ? rejectedBooking(named, entry, now) : undefined;
+  if (isOwnRecord(stored, message)) return closedRecord(stored, message, now);
   const problem = orphanedProblem(entry);
   const rejected: Booking = {
     ...stored,
@@ -161,6 +176,20 @@ export function rejectPayment(
   }
   const isNews = rejected.orphaned !== stored.orphaned;
   return isReferenced && isNews && mayBeOfUser(stored, named) ? rejected : undefined;
+}
+
+/** Whether `booking` only records a payment to a connected account, under the payment's id. */
+export function isOwnRecord(booking: Booking | undefined, { account, paymentId }: PaymentReported): boolean {
+  return account !== undefined && booking?.bookingId === paymentId && booking.appointment === undefined;
+}
+
+/** The record of a payment that counts for its booking by now. Undefined where it is closed already. */
+function closedRecord(stored: Booking, { paymentId }: PaymentReported, now: number): Booking | undefined {
+  if (paymentOf(stored, paymentId) === undefined) return undefined;
+  const { [paymentId]: _, ...payments } = stored.payments;
+  const { orphaned: __, ...rest } = stored;
+  const timeline = appendTimeline(stored.timeline, now, 'payment counts for its booking by now');
+  return { ...rest, payments, problems: [], cancelledAt: stored.cancelledAt ?? toIso(now), timeline };
 }
 
 /** Whether a confirmed payment names the booking. One without a usable booking id goes by its own, which names nothing. */

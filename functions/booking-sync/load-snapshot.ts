@@ -1,5 +1,5 @@
 import type { Booking } from '../../shared/booking/booking.ts';
-import { orphanedProblem, paymentOf } from '../../shared/booking/booking-payments.ts';
+import { isRecordOfUnbound, orphanedProblem, paymentOf } from '../../shared/booking/booking-payments.ts';
 import { mergeFacts } from '../../shared/booking/payment.ts';
 import { textsOfAppointment } from '../../shared/booking/payment-texts.ts';
 import type { BookingFromPayment, PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
@@ -45,10 +45,16 @@ async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncReque
     const { bookingIds } = several;
     return { ...(await deps.readForSync({ paymentId, bookingIds })), payment: message };
   }
-  const first = await deps.readForSync({ bookingId: named?.bookingId, userId: named?.userId, paymentId });
+  const first = await deps.readForSync({
+    bookingId: named?.bookingId,
+    userId: named?.userId,
+    paymentId,
+    accountsOf: message.account && named?.userId,
+  });
   if (first.pointer?.bookings) return { pointer: first.pointer, payment: message };
   const pointer = omitUndefined({ pointer: first.pointer });
-  const { bookingId, userId, ...payment } = routeOf(message, first);
+  const isBound = await isAccountBound(deps, message, first);
+  const { bookingId, userId, ...payment } = isBound ? routeOf(message, first) : routeUnbound(message, first);
   if (bookingId === undefined) return { ...pointer, payment };
   const isNamed = bookingId === named?.bookingId;
   const there = isNamed ? first : await deps.readForSync({ bookingId, userId });
@@ -76,6 +82,30 @@ async function withOwner(
   return { ...rest, ...(await deps.readForSync({ userId: booking.userId })) };
 }
 
+/**
+ * Whether the connected account that was paid may pay for the booking that the payment names: its owner has bound the
+ * account, or the booking names it. What has counted stays so when the account is bound no longer.
+ */
+async function isAccountBound(
+  deps: ReadDeps,
+  { account, booking: named, paymentId, part }: PaymentReported,
+  { booking, paymentAccounts }: SyncSnapshot,
+): Promise<boolean> {
+  if (account === undefined || !named) return true;
+  // The record of names that cannot be used, which makes no booking.
+  if (part && named.bookingId === paymentId) return true;
+  const hasCounted = booking && paymentOf(booking, paymentId)?.confirmedAt !== undefined;
+  if (hasCounted && !isRecordOfUnbound(booking, paymentId)) return true;
+  if (booking?.paymentAccount === account) return true;
+  const owner = booking?.userId ?? named.userId;
+  if (owner === undefined) return false;
+  const accounts =
+    owner === named.userId
+      ? paymentAccounts
+      : (await deps.readForSync({ accountsOf: owner })).paymentAccounts;
+  return accounts?.includes(account) === true;
+}
+
 type Route = RoutedPayment & { bookingId?: string | undefined; userId?: string | undefined };
 
 /**
@@ -91,13 +121,28 @@ function routeOf(message: PaymentReported, { booking, pointer }: SyncSnapshot): 
     const orphan = isOfOther(booking, userId) ? mismatchOf(named) : undefined;
     return routeApart(message, named, { booking, paid, orphan });
   }
-  if (paid !== undefined && paid !== bookingId)
+  if (paid !== undefined && paid !== bookingId && !pointer?.unbound)
     return { ...rest, paymentId, bookingId: paid, userId: pointer?.userId };
   if (named.mustExist && !booking) {
     const orphan = { reason: 'booking_unknown', bookingId } as const;
     return message.part ? routeApart(message, named, { orphan }) : { ...rest, paymentId, orphan };
   }
   return { ...message, bookingId, userId };
+}
+
+/**
+ * The record of a payment to an account that is not bound, under the payment's id and without a user: it changes no
+ * booking, and nobody can make it count but by binding the account. A payment that pays for a booking stays with it.
+ */
+function routeUnbound(message: PaymentReported, { pointer }: SyncSnapshot): Route {
+  const { booking: named, ...payment } = message;
+  const { paymentId } = payment;
+  if (pointer?.bookingId !== undefined && !pointer.unbound)
+    return { ...payment, bookingId: pointer.bookingId, userId: pointer.userId };
+  const { bookingId = paymentId, userId } = named ?? {};
+  const orphan = omitUndefined({ reason: 'account_mismatch' as const, bookingId, userId });
+  const problems = [orphanedProblem({ paymentId, ...orphan })];
+  return { ...payment, booking: { bookingId: paymentId, problems }, orphan, bookingId: paymentId };
 }
 
 /** Whether a payment names an unusable user. One that may pay for declared bookings only needs one to be judged. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Bus, BusEvent } from '../../shared/aws/bus.ts';
 import {
   type Booking,
@@ -5,7 +6,7 @@ import {
   type PaymentPointer,
   requestRun,
 } from '../../shared/booking/booking.ts';
-import { paymentOf } from '../../shared/booking/booking-payments.ts';
+import { isRecordOfUnbound, paymentOf } from '../../shared/booking/booking-payments.ts';
 import { desiredPresence, type PaymentPolicy } from '../../shared/booking/desired-presence.ts';
 import { mergeFacts, type PaymentFacts } from '../../shared/booking/payment.ts';
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
@@ -14,7 +15,7 @@ import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
-import { type RoutedPayment, rejectPayment } from './apply-payment.ts';
+import { isOwnRecord, type RoutedPayment, rejectPayment } from './apply-payment.ts';
 import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import { maybeStale } from './doubt.ts';
 
@@ -69,12 +70,29 @@ export async function savePointer(
   booking: Booking,
 ): Promise<boolean> {
   const { bookingId, userId } = booking;
-  if (pointer?.bookingId === bookingId) return true;
-  if (paymentOf(booking, paymentId)?.confirmedAt === undefined) return true;
-  // The booking has the facts now. Fields of a newer release stay.
-  const { facts: _, expiresAt: __, userId: ___, ...kept } = pointer ?? { version: 0 };
-  const leading = omitUndefined({ ...kept, paymentId, bookingId, userId });
+  const known = paymentOf(booking, paymentId);
+  const unbound = isRecordOfUnbound(booking, paymentId) ? (true as const) : undefined;
+  const facts = unbound && known;
+  const isSaved = pointer?.bookingId === bookingId && pointer.unbound === unbound;
+  if (isSaved && (!unbound || isDeepStrictEqual(pointer.facts, facts))) return true;
+  if (known?.confirmedAt === undefined) return true;
+  // Once it counts, the booking has the facts. Fields of a newer release stay.
+  const { facts: _, expiresAt: __, userId: ___, unbound: ____, ...kept } = pointer ?? { version: 0 };
+  const leading = omitUndefined({ ...kept, paymentId, bookingId, userId, unbound, facts });
   return deps.bookings.savePointer(leading, booking);
+}
+
+/** Closes the record of a payment whose account was not bound, and is now. */
+export async function closeRecord(
+  deps: PointerDeps,
+  message: PaymentReported,
+  pointer: PaymentPointer | undefined,
+  { bookingId, payments }: Booking,
+): Promise<void> {
+  if (!pointer?.unbound || pointer.bookingId === undefined || pointer.bookingId === bookingId) return;
+  const facts = paymentOf({ payments }, message.paymentId) ?? message.facts;
+  const paid = { by: bookingId, facts, reason: 'already_used', mayBeStale: false } as const;
+  await detachPayment(deps, pointer.bookingId, message, paid);
 }
 
 /**
@@ -105,7 +123,8 @@ export async function detachPayment(
     const left = requested ?? rejected;
     const wanted = desiredPresence(left, deps.paymentPolicy);
     const { booking, events } = conclude(stored, left, { wanted, now, republish });
-    const orphaned = orphanedEvents(entry, { facts, userId: booking.userId, paidBookingId }, now);
+    const { userId } = booking;
+    const orphaned = detachedEvents(stored, message, entry, { facts, userId, paidBookingId }, now);
     await publishAll(deps, [
       ...orphaned,
       ...events.map((type) => bookingEvent(type, booking, booking.updatedAt)),
@@ -115,6 +134,15 @@ export async function detachPayment(
     republish = 'new';
   }
   throw contended();
+}
+
+/** A record that is closed says nothing more: its payment counts. */
+function detachedEvents(
+  stored: Booking | undefined,
+  message: PaymentReported,
+  ...orphaned: Parameters<typeof orphanedEvents>
+): BusEvent[] {
+  return isOwnRecord(stored, message) ? [] : orphanedEvents(...orphaned);
 }
 
 /** Of several bookings that a payment names, each has an outcome, also one that was not declared. */

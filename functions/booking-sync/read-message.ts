@@ -85,6 +85,7 @@ const schema = v.variant('type', [
     paymentId: text,
     eventId: text,
     facts,
+    account: v.optional(text),
     booking: v.optional(
       v.strictObject({
         bookingId: text,

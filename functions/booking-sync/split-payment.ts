@@ -42,8 +42,8 @@ export async function splitPayment(
 ): Promise<Split | undefined> {
   const facts = mergeFacts(pointer?.facts, message.facts);
   const named = pointer?.bookings ?? (message.bookings as NamedBookings);
-  const { paymentId, eventId, recovered } = message;
-  const about = omitUndefined({ type: 'payment' as const, paymentId, eventId, facts, recovered });
+  const { paymentId, eventId, account, recovered } = message;
+  const about = omitUndefined({ type: 'payment' as const, paymentId, eventId, facts, account, recovered });
   if (pointer?.bookingId !== undefined) {
     // Each message then finds that the payment pays for that one.
     await deps.payments.sendAll(declared(named).map((booking) => ({ ...about, booking })));

@@ -29,6 +29,7 @@ import { withOwnDeletions } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import {
   bookingsWithout,
+  closeRecord,
   contended,
   detachPayment,
   maxRounds,
@@ -321,7 +322,9 @@ async function recordPointer(
   const { recorded } = run;
   recorded.add(booking.bookingId);
   if (!payment || message.type !== 'payment' || payment.orphan?.reason === 'booking_unknown') return true;
+  if (!payment.orphan) await closeRecord(deps, message, pointer, booking);
   if (!message.part && !(await savePointer(deps, payment, pointer, booking))) return false;
+  if (payment.orphan?.reason === 'account_mismatch') return true;
   if (isOld(message, deps.clock())) suspectOtherRun(run);
   const { mayBeStale } = run;
   const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;

@@ -113,10 +113,14 @@ async function requestSync(
     );
 }
 
-function declared({ bookingId, userId }: Target, { appointment, hold }: Desired, now: number): Booking {
+function declared(
+  { bookingId, userId }: Target,
+  { appointment, hold, ...payers }: Desired,
+  now: number,
+): Booking {
   const timeline = appendTimeline([], now, 'declared');
   const holding = hold ? { hold, heldAt: toIso(now) } : {};
-  const booking = newBooking({ bookingId, userId, appointment, timeline, ...holding }, toIso(now));
+  const booking = newBooking({ bookingId, userId, appointment, timeline, ...holding, ...payers }, toIso(now));
   return hold ? withStatus(requestRun(booking, now, { mayCreate: true })) : booking;
 }
 
@@ -126,21 +130,29 @@ function declared({ bookingId, userId }: Target, { appointment, hold }: Desired,
  */
 function withDesired(
   booking: Booking,
-  { appointment: given, hold }: Desired,
+  { appointment: given, hold, ...payers }: Desired,
   now: number,
 ): Booking | undefined {
   if (booking.cancelledAt !== undefined) throw bookingCancelled();
   const appointment = withKnownInstants(given, booking.appointment);
-  const { hold: held = false, heldAt: _, fromPayment: __, paymentTexts: ___, ...rest } = booking;
+  const {
+    hold: held = false,
+    heldAt: _,
+    fromPayment: __,
+    paymentTexts: ___,
+    paymentAccount: payer,
+    ...rest
+  } = booking;
   const holding = hold ? { hold, heldAt: holdStart(booking, now) } : {};
-  const changed = { ...rest, appointment, ...holding };
+  const changed = { ...rest, appointment, ...holding, ...payers };
   if (!isDeepStrictEqual(booking.appointment, appointment) || held !== hold)
     return withNextRevision(changed, now, booking.appointment ? 'change requested' : 'declared');
   if (holdsSlot(changed) && !holdsSlot(booking)) return withNextRevision(changed, now, 'hold declared again');
   const retry = withRetry(changed, now);
   if (retry) return retry;
   // The time counts: a failure of before that is reported later does not end the hold.
-  return holdsSlot(changed) && changed.heldAt !== booking.heldAt ? changed : undefined;
+  const isHeldAgain = holdsSlot(changed) && changed.heldAt !== booking.heldAt;
+  return isHeldAgain || payers.paymentAccount !== payer ? changed : undefined;
 }
 
 /** When a hold that is declared now begins: after all failures that are known, even if the provider's clock is ahead. */

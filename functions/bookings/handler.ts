@@ -1,5 +1,6 @@
 import middy from '@middy/core';
 import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { paymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import { bookingQueue } from '../../shared/booking/queue.ts';
 import { bookingStore } from '../../shared/booking/store.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
@@ -17,11 +18,15 @@ import { required, storeOptions } from '../../shared/lib/config.ts';
 import { env, routes } from '../../shared/lib/names.ts';
 import { cancelBooking, declareBooking, etagOf, patchBooking } from './change-booking.ts';
 import { checkPatchType, parseTarget, toResponse } from './http-mapping.ts';
+import { bindAccount, listAccounts, parseAccountId, unbindAccount, viewAccount } from './payment-accounts.ts';
 import { listBookings, viewBooking } from './view-booking.ts';
 
+const dynamo = dynamoClient();
+const table = required(env.bookingsTable);
 const deps = {
   apiKeys: keysOf('api-signing'),
-  bookings: bookingStore(dynamoClient(), required(env.bookingsTable), storeOptions()),
+  bookings: bookingStore(dynamo, table, storeOptions()),
+  accounts: paymentAccountStore(dynamo, table, storeOptions().indexShards),
   queue: bookingQueue(required(env.bookingsQueueUrl)),
   clock: systemClock,
 };
@@ -44,9 +49,20 @@ const operations: Record<string, (userId: string, request: HttpRequest) => Promi
       200,
       await listBookings(deps, userId, Object.fromEntries(new URLSearchParams(request.rawQueryString))),
     ),
+  [`PUT ${routes.paymentAccount}`]: async (userId, request) => {
+    const { isNew, account } = await bindAccount(deps, userId, parseAccountId(request));
+    return json(isNew ? 201 : 200, account);
+  },
+  [`GET ${routes.paymentAccount}`]: async (userId, request) =>
+    json(200, await viewAccount(deps, userId, parseAccountId(request))),
+  [`DELETE ${routes.paymentAccount}`]: async (userId, request) => {
+    await unbindAccount(deps, userId, parseAccountId(request));
+    return { statusCode: 204 };
+  },
+  [`GET ${routes.paymentAccounts}`]: async (userId) => json(200, await listAccounts(deps, userId)),
 };
 
-/** The bookings of the user of the bearer token. */
+/** The bookings of the user of the bearer token, and the accounts that may pay for them. */
 export const handler = middy<HttpRequest, HttpResponse>({ timeoutEarlyInMillis: 0 })
   .use(errorHandler())
   .handler(async (request: HttpRequest) => {

@@ -21,9 +21,10 @@ import { toIso } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { instant, isIdentifier, isJsonObject } from '../../shared/lib/schemas.ts';
 import { isTimeZone } from '../../shared/lib/time-zone.ts';
+import { accountMessage, accountPattern } from '../../shared/payments/stripe/account-id.ts';
 
 /** The desired state of a booking. */
-export type Desired = { appointment: Appointment; hold: boolean };
+export type Desired = { appointment: Appointment; hold: boolean; paymentAccount?: string };
 
 const text = (most: number) =>
   v.pipe(v.string('It must be text.'), v.maxLength(most, `It must not be longer than ${most} characters.`));
@@ -60,6 +61,15 @@ export const bookingSchema = v.strictObject({
       v.description('Whether a tentative event holds the slot until the booking is paid.'),
     ),
   ),
+  paymentAccount: v.optional(
+    v.pipe(
+      v.string('It must be text.'),
+      v.regex(accountPattern, accountMessage),
+      v.description(
+        'With Stripe Connect: an account that may pay for this booking, beside those of the user.',
+      ),
+    ),
+  ),
   ...eventDetails.entries,
 });
 type BookingBody = v.InferOutput<typeof bookingSchema>;
@@ -69,10 +79,8 @@ type BookingBody = v.InferOutput<typeof bookingSchema>;
  * Errors (400): `invalid_request` with a problem for each field.
  */
 export async function parseDesired(body: unknown): Promise<Desired> {
-  const { summary, location, description, start, end, timeZone, hold, ...details } = parseRequest(
-    bookingSchema,
-    body,
-  );
+  const { summary, location, description, start, end, timeZone, hold, paymentAccount, ...details } =
+    parseRequest(bookingSchema, body);
   const texts = omitUndefined({ summary, location, description, start, end, timeZone });
   const { appointment, problems } = await parseAppointment(texts as Record<string, string>, 'timeZone');
   if (!appointment) throw invalidRequest(problems.map((problem) => ({ ...problem, code: 'invalid_field' })));
@@ -80,6 +88,7 @@ export async function parseDesired(body: unknown): Promise<Desired> {
   return {
     appointment: { ...appointment, ...(Object.keys(defined).length > 0 ? { details: defined } : {}) },
     hold: hold ?? false,
+    ...(paymentAccount === undefined ? {} : { paymentAccount }),
   };
 }
 
@@ -121,7 +130,11 @@ function mergePatch(target: unknown, patch: unknown, depth = maxPatchDepth): unk
 }
 
 /** The body of PUT that would declare this booking. */
-export function toBody({ appointment, hold: held }: Booking): Partial<BookingBody> & { hold: boolean } {
+export function toBody({
+  appointment,
+  hold: held,
+  paymentAccount,
+}: Booking): Partial<BookingBody> & { hold: boolean } {
   const hold = held === true;
   if (!appointment) return { hold };
   const { summary, location, description, start, end, details } = appointment;
@@ -134,6 +147,7 @@ export function toBody({ appointment, hold: held }: Booking): Partial<BookingBod
     end: textOf(end),
     timeZone,
     hold,
+    paymentAccount,
     ...details,
   });
 }

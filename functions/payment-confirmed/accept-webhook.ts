@@ -1,7 +1,8 @@
 import { withSecret } from '../../shared/aws/secrets.ts';
 import type { IgnoredReason } from '../../shared/http/api-schemas.ts';
 import { AppError, type ErrorCode, hasCode, type Problem } from '../../shared/lib/app-error.ts';
-import { log, metric } from '../../shared/lib/observability.ts';
+import { metric } from '../../shared/lib/observability.ts';
+import { acceptPayment } from '../../shared/payments/accept-payment.ts';
 import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
 import type { PaymentProvider, Webhook, WebhookDeps } from './payment-provider.ts';
 import { signingSecrets } from './webhook-secrets.ts';
@@ -25,8 +26,9 @@ export async function acceptWebhook(
   webhook: Webhook,
 ): Promise<Receipt> {
   await verify(deps, provider, webhook);
-  const event = await countRejected(provider, () => provider.parse(webhook, deps));
-  return enqueue(deps, provider, event);
+  const parsed = await countRejected(provider, () => provider.parse(webhook, deps));
+  await acceptPayment(deps.queue, parsed, provider.name);
+  return receiptOf(parsed);
 }
 
 async function verify(deps: WebhookDeps, provider: PaymentProvider, webhook: Webhook): Promise<void> {
@@ -69,23 +71,12 @@ async function countRejected<T>(provider: PaymentProvider, accept: () => Promise
   }
 }
 
-async function enqueue(deps: WebhookDeps, provider: PaymentProvider, parsed: ParsedEvent): Promise<Receipt> {
+function receiptOf(parsed: ParsedEvent): Receipt {
   if ('ignored' in parsed) {
-    const { ignored, reason, event } = parsed;
-    log.info('Webhook ignored', { provider: provider.name, event: event.id, type: event.type, reason });
-    metric('WebhookIgnored', 1, { reason });
+    const { ignored, reason } = parsed;
     return { received: true, ignored, reason };
   }
-  const { payment } = parsed;
-  await deps.queue.send(payment);
-  const { paymentId, eventId, booking, bookings } = payment;
-  log.info('Payment accepted', {
-    paymentId,
-    event: eventId,
-    ...(booking ? { bookingId: booking.bookingId } : {}),
-    ...(bookings ? { bookingIds: bookings.bookingIds.join() } : {}),
-    problems: (booking ?? bookings)?.problems.length,
-  });
+  const { paymentId, booking, bookings } = parsed.payment;
   if (bookings) {
     const { bookingIds, unusableUser, problems } = bookings;
     return { received: true, payment_id: paymentId, booking_ids: unusableUser ? [] : bookingIds, problems };

@@ -11,22 +11,19 @@ import {
   rawBody,
 } from '../../shared/http/http.ts';
 import { systemClock } from '../../shared/lib/clock.ts';
-import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { required } from '../../shared/lib/config.ts';
 import { env, webhookRoute } from '../../shared/lib/names.ts';
-import { stripeKeys } from '../../shared/payments/stripe/api-keys.ts';
+import { stripeDeps } from '../../shared/payments/stripe/translate.ts';
 import { acceptWebhook } from './accept-webhook.ts';
 import type { PaymentProvider, WebhookDeps } from './payment-provider.ts';
 import { providers } from './providers.ts';
 import { parseWebhookSecrets } from './webhook-secrets.ts';
 
 const deps: WebhookDeps = {
+  ...stripeDeps(),
   secrets: secret(required(env.webhookSecretId), parseWebhookSecrets, systemClock),
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   clock: systemClock,
-  stripeMode: stripeMode(),
-  invoicesPaidOutOfBand: invoicesPaidOutOfBand(),
-  stripeKeys: stripeKeys(),
-  stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 
 const providerOf: Record<string, PaymentProvider> = Object.fromEntries(

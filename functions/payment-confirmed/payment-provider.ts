@@ -1,9 +1,8 @@
 import type { CachedSecret } from '../../shared/aws/secrets.ts';
 import type { PaymentQueue } from '../../shared/booking/queue.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
-import type { InvoicesPaidOutOfBand, StripeMode } from '../../shared/lib/config.ts';
 import type { ParsedEvent } from '../../shared/payments/parse-event.ts';
-import type { FetchDeps } from '../../shared/payments/stripe/fetch-event-object.ts';
+import type { StripeDeps } from '../../shared/payments/stripe/translate.ts';
 
 /** A request of a provider: the raw body, and its headers in lower case. */
 export type Webhook = { body: Buffer; headers: Record<string, string | undefined> };
@@ -17,13 +16,10 @@ export type WebhookSecrets = Readonly<Record<string, string[]>>;
 /** The form of a text in the secret, for the check and for people. */
 export type SecretFormat = { pattern: RegExp; is: string };
 
-export type WebhookDeps = FetchDeps & {
+export type WebhookDeps = StripeDeps & {
   secrets: CachedSecret<WebhookSecrets>;
   queue: Pick<PaymentQueue, 'prepare' | 'send'>;
   clock: Clock;
-  /** The mode of Stripe whose payments count. */
-  stripeMode: StripeMode;
-  invoicesPaidOutOfBand: InvoicesPaidOutOfBand;
 };
 
 /** A service that reports payments. Its webhook has the route `webhookRoute(name)`. */

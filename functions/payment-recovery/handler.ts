@@ -1,23 +1,25 @@
 import middy from '@middy/core';
 import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { paymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import { paymentQueue } from '../../shared/booking/queue.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
-import { systemClock } from '../../shared/lib/clock.ts';
-import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { systemClock, systemRandom } from '../../shared/lib/clock.ts';
+import { required, requiredNumber, stripeConnect } from '../../shared/lib/config.ts';
 import { env } from '../../shared/lib/names.ts';
 import { setLogContext } from '../../shared/lib/observability.ts';
-import { stripeKeys } from '../../shared/payments/stripe/api-keys.ts';
+import { stripeDeps } from '../../shared/payments/stripe/translate.ts';
 import { recoveryProgress } from './progress.ts';
 import { sweepEvents } from './recover.ts';
 
+const dynamo = dynamoClient();
+const table = required(env.bookingsTable);
 const deps = {
-  stripeKeys: stripeKeys(),
-  stripeApi: { fetch, baseUrl: stripeUrl() },
-  stripeMode: stripeMode(),
-  invoicesPaidOutOfBand: invoicesPaidOutOfBand(),
+  ...stripeDeps(),
+  accounts: stripeConnect() ? paymentAccountStore(dynamo, table, requiredNumber(env.indexShards)) : undefined,
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
-  progress: recoveryProgress(dynamoClient(), required(env.bookingsTable)),
+  progress: recoveryProgress(dynamo, table),
   clock: systemClock,
+  random: systemRandom,
 };
 
 /** Milliseconds reserved for reading and queueing one window. */

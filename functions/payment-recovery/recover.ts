@@ -1,20 +1,17 @@
 import type Stripe from 'stripe';
+import type { PaymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import type { PaymentQueue, PaymentReported } from '../../shared/booking/queue.ts';
 import { AppError, hasCode } from '../../shared/lib/app-error.ts';
-import type { Clock } from '../../shared/lib/clock.ts';
-import type { InvoicesPaidOutOfBand, StripeMode } from '../../shared/lib/config.ts';
+import type { Clock, Random } from '../../shared/lib/clock.ts';
+import type { StripeMode } from '../../shared/lib/config.ts';
+import { forEachConcurrent } from '../../shared/lib/for-each-concurrent.ts';
 import { log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
 import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
-import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
-import { type FetchDeps, fetchEventObject } from '../../shared/payments/stripe/fetch-event-object.ts';
-import { listEvents, stripeClient } from '../../shared/payments/stripe/list-events.ts';
-import type { RecoveryProgress } from './progress.ts';
+import { AccountUnavailable, listEvents, stripeClient } from '../../shared/payments/stripe/list-events.ts';
+import { type StripeDeps, translateStripeEvent } from '../../shared/payments/stripe/translate.ts';
+import type { EventScope, RecoveryProgress } from './progress.ts';
 
-type RecoveryDeps = FetchDeps & {
-  queue: Pick<PaymentQueue, 'sendAll'>;
-  stripeMode: StripeMode;
-  invoicesPaidOutOfBand: InvoicesPaidOutOfBand;
-};
+type RecoveryDeps = StripeDeps & { queue: Pick<PaymentQueue, 'sendAll'> };
 
 /** A window whose payments are in the queue. `read`, `queued` and `unusable` count its events. */
 export type Recovered = { through: number; read: number; queued: number; unusable: number };
@@ -28,21 +25,31 @@ const firstSweep = 24 * 3600;
 export const oldestEvent = 30 * 86_400;
 
 type SweepDeps = RecoveryDeps & {
+  /** The connected accounts whose events are read too. */
+  accounts?: Pick<PaymentAccountStore, 'all'> | undefined;
   progress: RecoveryProgress;
   clock: Clock;
+  random: Random;
   /** Whether there is time for another window. */
   timeLeft: () => boolean;
 };
+
+/** Within so many seconds, the events of an account are not read again. */
+const repeatSeconds = 60;
+/** Connected accounts whose events are read side by side. */
+const accountsAtOnce = 5;
 
 /**
  * Queues the payments of Stripe's events since the last sweep. What a webhook has delivered already changes nothing. A run
  * that ends early goes on from its last window.
  */
-export async function sweepEvents(deps: SweepDeps): Promise<{ read: number; queued: number }> {
-  const sum = { read: 0, queued: 0 };
+export async function sweepEvents(deps: SweepDeps): Promise<Swept> {
+  const sum: Swept = { read: 0, queued: 0 };
   try {
-    for (const [mode, key] of servedKeys(await deps.stripeKeys.get(), deps.stripeMode))
-      await sweepMode(deps, mode, key, sum);
+    for (const [mode, key] of servedKeys(await deps.stripeKeys.get(), deps.stripeMode)) {
+      await sweepScope(deps, key, { mode }, sum);
+      if (deps.accounts) await sweepAccounts(deps, deps.accounts, key, mode, sum);
+    }
   } catch (error) {
     if (hasCode(error, 'not_configured')) reportOperatorError('Missed payments cannot be recovered', error);
     throw error;
@@ -52,21 +59,42 @@ export async function sweepEvents(deps: SweepDeps): Promise<{ read: number; queu
   return sum;
 }
 
-async function sweepMode(
-  deps: SweepDeps,
-  mode: 'live' | 'test',
-  key: string,
-  sum: { read: number; queued: number },
-): Promise<void> {
+type Swept = { read: number; queued: number };
+
+async function sweepScope(deps: SweepDeps, key: string, scope: EventScope, sum: Swept): Promise<void> {
   const now = deps.clock();
-  const through = (await deps.progress.get(mode)) ?? now - firstSweep;
+  const through = (await deps.progress.get(scope)) ?? now - firstSweep;
+  // An account that several users have bound comes several times.
+  if (scope.account !== undefined && through > now - grace - repeatSeconds) return;
   const from = Math.max(through - overlap, now - oldestEvent);
-  for await (const window of recoverEvents(deps, key, { from, to: now - grace })) {
+  for await (const window of recoverEvents(deps, key, { from, to: now - grace }, scope.account)) {
     sum.read += window.read;
     sum.queued += window.queued;
-    await deps.progress.advance(mode, window.through);
+    await deps.progress.advance(scope, window.through);
     if (!deps.timeLeft()) return;
   }
+}
+
+/** Begins anywhere, so that none is always the last where there is not enough time for all. */
+async function sweepAccounts(
+  deps: SweepDeps,
+  accounts: Pick<PaymentAccountStore, 'all'>,
+  key: string,
+  mode: 'live' | 'test',
+  sum: Swept,
+): Promise<void> {
+  const unavailable: string[] = [];
+  for await (const page of accounts.all(Math.floor(deps.random() * 256))) {
+    await forEachConcurrent(page, accountsAtOnce, async (account) => {
+      if (!deps.timeLeft()) return;
+      await sweepScope(deps, key, { mode, account }, sum).catch((error: unknown) => {
+        if (!(error instanceof AccountUnavailable)) throw error;
+        unavailable.push(account);
+      });
+    });
+  }
+  if (unavailable.length > 0)
+    log.warn('Connected accounts cannot be read', { mode, count: unavailable.length, first: unavailable[0] });
 }
 
 /**
@@ -85,18 +113,22 @@ export function servedKeys(keys: StripeKeys, served: StripeMode): ['live' | 'tes
   return usable;
 }
 
-/** Queues the payments of Stripe's events in a time (epoch seconds), and says so after each window. */
+/**
+ * Queues the payments of Stripe's events in a time (epoch seconds), of a connected account where one is given, and says so
+ * after each window.
+ */
 export async function* recoverEvents(
   deps: RecoveryDeps,
   key: string,
   time: { from: number; to: number },
+  account?: string,
 ): AsyncGenerator<Recovered> {
-  const stripe = stripeClient(key, deps.stripeApi.baseUrl);
+  const stripe = stripeClient(key, deps.stripeApi.baseUrl, account);
   for await (const { through, events } of listEvents(stripe, time)) {
     const payments: PaymentReported[] = [];
     let unusable = 0;
     for (const event of events) {
-      const payment = await paymentOf(deps, event);
+      const payment = await paymentOf(deps, event, account);
       if (payment === 'unusable') unusable++;
       else if (payment) payments.push({ ...payment, recovered: true });
     }
@@ -109,14 +141,13 @@ export async function* recoverEvents(
 async function paymentOf(
   deps: RecoveryDeps,
   event: Stripe.Event,
+  account: string | undefined,
 ): Promise<PaymentReported | 'unusable' | undefined> {
   try {
-    const parsed = await parseStripeEvent(
-      event,
-      deps.stripeMode,
-      (reference) => fetchEventObject(deps, reference),
-      deps.invoicesPaidOutOfBand,
-    );
+    // A list of a connected account's events need not name the account.
+    const parsed = account
+      ? await translateStripeEvent(deps, { ...event, account }, 'connected')
+      : await translateStripeEvent(deps, event, 'own');
     return 'payment' in parsed ? parsed.payment : undefined;
   } catch (error) {
     if (!hasCode(error, 'unsupported_event_format')) throw error;

@@ -2,19 +2,17 @@ import middy from '@middy/core';
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { paymentQueue } from '../../shared/booking/queue.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
-import { invoicesPaidOutOfBand, required, stripeMode, stripeUrl } from '../../shared/lib/config.ts';
+import { required, stripeConnect } from '../../shared/lib/config.ts';
 import { env } from '../../shared/lib/names.ts';
 import { describeError, log, setLogContext } from '../../shared/lib/observability.ts';
-import { stripeKeys } from '../../shared/payments/stripe/api-keys.ts';
+import { stripeDeps } from '../../shared/payments/stripe/translate.ts';
 import { acceptStripeEvent, type StripeEventDeps } from './accept-event.ts';
 
 const deps: StripeEventDeps = {
+  ...stripeDeps(),
   source: required(env.stripeEventSource),
-  stripeKeys: stripeKeys(),
+  stripeConnect: stripeConnect(),
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
-  stripeMode: stripeMode(),
-  invoicesPaidOutOfBand: invoicesPaidOutOfBand(),
-  stripeApi: { fetch, baseUrl: stripeUrl() },
 };
 
 /** Events of Stripe's partner event source, from the queue that EventBridge fills. */

@@ -3,8 +3,8 @@ import type { Connection } from '../../shared/connection/connection.ts';
 import type { ReencryptedTokens } from '../../shared/connection/store.ts';
 import type { Keys } from '../../shared/crypto/keys.ts';
 import { decryptStoredTokens, encryptTokens } from '../../shared/crypto/token-encryption.ts';
+import { forEachConcurrent } from '../../shared/lib/for-each-concurrent.ts';
 import { describeError, log, metric } from '../../shared/lib/observability.ts';
-import { forEachConcurrent } from './for-each-concurrent.ts';
 
 type ReencryptDeps = TokenDeps & { concurrency: number; timeLeft: () => boolean };
 

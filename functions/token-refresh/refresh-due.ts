@@ -2,8 +2,8 @@ import { type Cursor, shards } from '../../shared/aws/dynamo.ts';
 import { newLease, refreshUnderLease, type TokenDeps } from '../../shared/connection/access-token.ts';
 import { revokeGrant } from '../../shared/connection/revocation.ts';
 import { hasCode, isOperatorError } from '../../shared/lib/app-error.ts';
+import { forEachConcurrent } from '../../shared/lib/for-each-concurrent.ts';
 import { describeError, log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
-import { forEachConcurrent } from './for-each-concurrent.ts';
 
 export type SweepDeps = TokenDeps & {
   indexShards: number;

@@ -254,14 +254,19 @@ async function recoverPayments({ target, now, options }: Context): Promise<Answe
   if (since === undefined) throw new Error('Since when? --since 2026-12-01');
   const time = { from: instantOf('since', since), to: until === undefined ? now : instantOf('until', until) };
   const sum = { read: 0, queued: 0, unusable: 0 };
+  const scopes = new Set<string>();
   let reached = since;
   try {
-    for await (const { mode, through, read, queued, unusable } of recover(target, time, now)) {
-      reached = toIso(through);
+    for await (const window of recover(target, time, now)) {
+      const { mode, account = '', through, read, queued, unusable, isUnavailable } = window;
+      scopes.add(`${mode} ${account}`);
+      // With several scopes, those that follow have not begun.
+      reached = scopes.size === 1 ? toIso(through) : since;
       sum.read += read;
       sum.queued += queued;
       sum.unusable += unusable;
-      process.stderr.write(`${mode} mode until ${reached}: ${read} events, ${queued} queued\n`);
+      const what = isUnavailable ? 'no access to this account' : `${read} events, ${queued} queued`;
+      process.stderr.write(`${mode} mode ${account && `${account} `}until ${toIso(through)}: ${what}\n`);
     }
   } catch (error) {
     throw new Error(`${(error as Error).message} Go on with: --since ${reached}`, { cause: error });

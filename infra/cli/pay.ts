@@ -34,6 +34,7 @@ Options
   --start <time>     RFC 3339 with offset (default: tomorrow, 10:00 UTC)
   --end <time>       (default: an hour after the start)
   --lost             Stripe has the event, and its webhook is lost
+  --account <id>     pays to this connected account, of npm start -- --stripe-connect, once it is bound to the user
   --event-bus        puts the event on Stripe's event bus, of npm start -- --stripe-events
   --url <url>        another API than that of the local stack: sent from here, without the simulated Stripe
   --state <folder>   state of the stack (default: .local)
@@ -48,6 +49,7 @@ await runCommand(async () => {
       start: { type: 'string' },
       end: { type: 'string' },
       lost: { type: 'boolean', default: false },
+      account: { type: 'string' },
       'event-bus': { type: 'boolean', default: false },
       url: { type: 'string' },
       state: { type: 'string', default: defaultStateDir },
@@ -62,9 +64,14 @@ await runCommand(async () => {
     throw new Error('--lost leaves the event at the simulated Stripe, which another --url does not use.');
   }
   const booking = bookingOf(values);
-  const event = checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex'));
-  const signingSecret = stripeSigningSecret(readLocalSecret(values.state, stack.secretNames.webhookSigning));
-  const webhook = { url: `${url}${webhookRoute('stripe')}`, signingSecret };
+  const event = {
+    ...checkoutCompleted(booking, Date.now(), randomBytes(12).toString('hex')),
+    ...(values.account ? { account: values.account } : {}),
+  };
+  const provider = values.account ? 'stripe-connect' : 'stripe';
+  const signing = readLocalSecret(values.state, stack.secretNames.webhookSigning);
+  const signingSecret = stripeSigningSecret(signing, provider);
+  const webhook = { url: `${url}${webhookRoute(provider)}`, signingSecret };
   const isByBus = values['event-bus'];
   const send = () => {
     if (isByBus) return putOnStripeBus(event, stack);

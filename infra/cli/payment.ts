@@ -79,9 +79,12 @@ export async function deliver(
 }
 
 /** The first of Stripe's signing secrets in the value of the secret `webhook-signing`. */
-export function stripeSigningSecret(webhookSigning: string): string {
-  const { stripe } = JSON.parse(webhookSigning) as { stripe: string[] };
-  return stripe[0] as string;
+export function stripeSigningSecret(
+  webhookSigning: string,
+  provider: 'stripe' | 'stripe-connect' = 'stripe',
+): string {
+  const secrets = JSON.parse(webhookSigning) as Record<string, string[]>;
+  return secrets[provider]?.[0] as string;
 }
 
 /** A booking for demos: one hour tomorrow, at 10:00 UTC. */

@@ -25,6 +25,7 @@ Options
   --google real          the real Google; needs --client
   --client <file>        client_secret.json as downloaded from the Google Cloud console
   --stripe-events        with Stripe's event bus too: npm run pay -- --event-bus
+  --stripe-connect       with connected accounts: npm run pay -- --account acct_demo
   --state <folder>       where state is kept (default: .local)
   --assembly <folder>    run this cloud assembly (cdk.out) instead of synthesizing
   --help                 print this
@@ -41,6 +42,7 @@ await runCommand(async () => {
       google: { type: 'string' },
       client: { type: 'string' },
       'stripe-events': { type: 'boolean', default: false },
+      'stripe-connect': { type: 'boolean', default: false },
       state: { type: 'string', default: defaultStateDir },
       assembly: { type: 'string' },
       help: { type: 'boolean' },
@@ -50,8 +52,10 @@ await runCommand(async () => {
   const port = Number(values.port);
   if (!Number.isInteger(port) || port < 0 || port > 65_533)
     throw new Error(`--port is a whole number from 0 to 65533, not "${values.port}".`);
-  if (values['stripe-events'] && values.assembly)
-    throw new Error('--stripe-events is for a template that start makes, without --assembly.');
+  if ((values['stripe-events'] || values['stripe-connect']) && values.assembly)
+    throw new Error(
+      '--stripe-events and --stripe-connect are for a template that start makes, without --assembly.',
+    );
   await refuseSecondStart(values.state);
 
   console.log(
@@ -63,6 +67,7 @@ await runCommand(async () => {
     stateDir: values.state,
     ...(values.assembly ? { assembly: values.assembly } : {}),
     stripeEvents: values['stripe-events'],
+    stripeConnect: values['stripe-connect'],
     fresh: values.fresh,
     dynamodb: chooseDynamoDb(values['dynamodb-local']),
     google: chooseGoogle(values, port),

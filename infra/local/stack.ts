@@ -29,6 +29,8 @@ export type LocalStackOptions = RunnerOptions & {
   assembly?: string;
   /** Synthesizes with Stripe's event bus, as the option `stripeEventSource` does. */
   stripeEvents?: boolean;
+  /** Synthesizes with the option `stripeConnect`. */
+  stripeConnect?: boolean;
 };
 
 /** The partner event source of the local stack. */
@@ -57,12 +59,21 @@ export type LocalStack = Runner & {
  * @throws Error when the port is taken, the template has unsupported resources, or a part cannot start
  */
 export async function startLocalStack(options: LocalStackOptions): Promise<LocalStack> {
-  const { google: choice, stripePort = 0, assembly, stripeEvents = false, ...runnerOptions } = options;
+  const {
+    google: choice,
+    stripePort = 0,
+    assembly,
+    stripeEvents = false,
+    stripeConnect = false,
+    ...runnerOptions
+  } = options;
   let google: ProvidedGoogle | undefined;
   let stripe: StripeSimulator | undefined;
   let secretNames: SecretNames | undefined;
   const runner = await runAssembly(
-    () => assembly ?? synthesizeOnce(stripeEvents ? { stripeEventSource: localStripeSource } : {}),
+    () =>
+      assembly ??
+      synthesizeOnce({ stripeConnect, ...(stripeEvents ? { stripeEventSource: localStripeSource } : {}) }),
     async ({ url, secrets, functions, stateOf, defer }) => {
       secretNames = {
         googleClient: secrets.nameOf(variableOfAny(functions, env.googleClientSecretId)),

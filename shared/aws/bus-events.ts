@@ -178,6 +178,7 @@ export const busEventSchema = v.variant('type', [
         'already_used',
         'user_mismatch',
         'booking_unknown',
+        'account_mismatch',
       ]),
       paidBookingId: v.optional(text('The booking that the payment pays for instead.')),
       amount: v.optional(amount('What was paid, where it is known.')),
@@ -206,5 +207,6 @@ export type BusEventType = BusEventOutput['type'];
  * - `already_used`: the payment pays for another booking
  * - `user_mismatch`: the booking belongs to another user than the payment names
  * - `booking_unknown`: no booking with the referenced id was declared
+ * - `account_mismatch`: it was paid to a connected account that is not bound to the user
  */
 export type OrphanReason = Extract<BusEventOutput, { type: 'payment.orphaned' }>['reason'];

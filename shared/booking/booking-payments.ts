@@ -104,6 +104,11 @@ export function isSame(one: OrphanedPayment, other: OrphanedPayment): boolean {
   );
 }
 
+/** Whether `booking` only records the payment, since its account is not bound to the user that it names. */
+export function isRecordOfUnbound({ orphaned = [] }: Booking, paymentId: string): boolean {
+  return orphaned.some((entry) => entry.paymentId === paymentId && entry.reason === 'account_mismatch');
+}
+
 type ProblemOf = (entry: OrphanedPayment) => Problem;
 
 const problemOf: Record<OrphanReason, ProblemOf> = {
@@ -126,6 +131,10 @@ const problemOf: Record<OrphanReason, ProblemOf> = {
   user_mismatch: ({ paymentId, bookingId }) => ({
     code: 'user_mismatch',
     message: `Payment ${paymentId} references the booking ${bookingId} of another user. It does not count there: give each booking an id of its own.`,
+  }),
+  account_mismatch: ({ paymentId, bookingId }) => ({
+    code: 'account_mismatch',
+    message: `Payment ${paymentId} was paid to an account that is not bound to the user of the booking ${bookingId}. It does not count there: if it should, bind the account with PUT /payment-accounts/${paymentId.split(':')[0]} and have Stripe send the event again; otherwise refund it.`,
   }),
   booking_unknown: ({ paymentId, bookingId }) => ({
     code: 'booking_unknown',
@@ -167,6 +176,7 @@ export function paymentProblems(booking: Booking): Problem[] {
 function isUnresolved(booking: Booking, { paymentId, reason }: OrphanedPayment): boolean {
   switch (reason) {
     case 'booking_cancelled':
+    case 'account_mismatch':
       return holdsMoney(paymentOf(booking, paymentId));
     case 'too_late':
       return holdsMoney(paymentOf(booking, paymentId)) && endedWithoutEvent(booking);

@@ -172,6 +172,8 @@ export type Booking = {
   heldAt?: string;
   /** A payment created it, and the backend has neither declared nor changed it since. */
   fromPayment?: true;
+  /** A connected account that may pay for it, beside those of its user. */
+  paymentAccount?: string;
   /** When LeadsCalendar cancelled it, also after a payment: RFC 3339. */
   cancelledAt?: string;
   /** When an operator erased its user: only the payments are left. RFC 3339. */
@@ -277,6 +279,8 @@ export type PaymentPointer = {
   userId?: string;
   /** The bookings of a payment that names several; its `facts` then stay here. */
   bookings?: NamedBookings;
+  /** The booking only records the payment, whose account was not bound: its `facts` go to the booking that it may pay for. */
+  unbound?: true;
   facts?: PaymentFacts;
   /** Epoch second after which it is forgotten: without a booking, the payment is not ours. */
   expiresAt?: number;

@@ -19,6 +19,8 @@ export type PaymentReported = {
   /** The provider's id of the message. */
   eventId: string;
   facts: PaymentFacts;
+  /** The connected account of Stripe that was paid: it must be bound to the booking's user. */
+  account?: string;
   /** The booking that the payment names. Refunds and disputes need not: the payment leads to it. */
   booking?: BookingFromPayment;
   /** The payment names several bookings. */

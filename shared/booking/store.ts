@@ -22,6 +22,7 @@ import { indexes } from '../lib/names.ts';
 import { omitUndefined } from '../lib/omit-undefined.ts';
 import { requireReadable, schemas } from '../lib/schema.ts';
 import { awaitsConnection, type Booking, listedAt, type NextRun, type PaymentPointer } from './booking.ts';
+import { accountIdsOf, paymentAccountsKey, toPaymentAccounts } from './payment-accounts.ts';
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
@@ -71,6 +72,8 @@ export type LoadSnapshot = (names: {
   paymentId?: string | undefined;
   /** More bookings: those of a payment that names several. */
   bookingIds?: string[] | undefined;
+  /** The user whose payment accounts are read. */
+  accountsOf?: string | undefined;
 }) => Promise<SyncSnapshot>;
 
 export type SyncSnapshot = {
@@ -78,6 +81,8 @@ export type SyncSnapshot = {
   connection?: Connection;
   pointer?: PaymentPointer;
   bookings?: Booking[];
+  /** Ids of the connected accounts that may pay for the bookings of the user. */
+  paymentAccounts?: string[];
 };
 
 const prefix = 'booking#';
@@ -198,22 +203,25 @@ export function snapshotLoader(
   dynamo: DynamoDBClient,
   tables: { bookings: string; connections: string },
 ): LoadSnapshot {
-  return async ({ bookingId, userId, paymentId, bookingIds = [] }) => {
-    const ids = [bookingId ?? [], bookingIds].flat().map(key);
-    const itemIds = [...ids, ...(paymentId === undefined ? [] : [pointerKey(paymentId)])];
+  return async ({ bookingId, userId, paymentId, bookingIds = [], accountsOf }) => {
+    const names = [bookingId ?? [], bookingIds].flat().map(key);
+    if (paymentId !== undefined) names.push(pointerKey(paymentId));
+    if (accountsOf !== undefined) names.push(paymentAccountsKey(accountsOf));
     const found = await readBatch(dynamo, {
       ...keysIn(
         tables.bookings,
-        itemIds.map((id) => toItem({ id })),
+        names.map((id) => toItem({ id })),
       ),
       ...keysIn(tables.connections, userId === undefined ? [] : [toItem({ userId })]),
     });
-    const isBooking = ({ id }: Record<string, AttributeValue>): boolean => id?.S?.startsWith(prefix) === true;
-    const items = found[tables.bookings] ?? [];
-    const bookings = items.filter(isBooking).map(toBooking);
-    const pointer = items.find((item) => !isBooking(item));
+    const itemsOf = (start: string) =>
+      (found[tables.bookings] ?? []).filter(({ id }) => id?.S?.startsWith(start) === true);
+    const bookings = itemsOf(prefix).map(toBooking);
+    const [pointer] = itemsOf(pointerKey(''));
+    const [accounts] = itemsOf(paymentAccountsKey(''));
     const [connection] = found[tables.connections] ?? [];
     return omitUndefined({
+      paymentAccounts: accounts && accountIdsOf(toPaymentAccounts(accounts)),
       bookings: bookingIds.length > 0 ? bookings : undefined,
       booking: bookingId === undefined ? undefined : bookings[0],
       pointer: pointer && toPointer(pointer),

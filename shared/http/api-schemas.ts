@@ -93,6 +93,7 @@ export const bookingSchema = v.pipe(
         timeZone: optionalText,
         hold: v.boolean(),
         ...eventDetails.entries,
+        paymentAccount: optionalText,
         cancelledAt: v.optional(instant),
       }),
       v.description(
@@ -160,6 +161,18 @@ export const bookingsSchema = v.pipe(
 );
 /** A page of bookings. */
 export type BookingsView = v.InferOutput<typeof bookingsSchema>;
+
+export const paymentAccountSchema = v.pipe(
+  v.object({ accountId: text('Stripe’s id of the connected account.'), boundAt: instant }),
+  v.description('A connected account whose payments count for the bookings of the user.'),
+);
+export type PaymentAccountView = v.InferOutput<typeof paymentAccountSchema>;
+
+export const paymentAccountsSchema = v.pipe(
+  v.object({ accounts: v.array(paymentAccountSchema) }),
+  v.description('All payment accounts of the user, in the order in which they were bound.'),
+);
+export type PaymentAccountsView = v.InferOutput<typeof paymentAccountsSchema>;
 
 /** Why a webhook with a valid signature is ignored: a closed list. */
 const ignoredReasons = [

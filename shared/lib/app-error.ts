@@ -38,6 +38,9 @@ export type ErrorCode =
   | 'booking_not_found'
   | 'booking_cancelled'
   | 'revision_mismatch'
+  // Payment accounts
+  | 'payment_account_not_found'
+  | 'too_many_payment_accounts'
   // Google's token endpoint: four kinds of failure, and two OAuth errors with a meaning of their own
   | 'google_unreachable'
   | 'google_oauth_error'

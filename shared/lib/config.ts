@@ -43,15 +43,25 @@ export function calendarScope(): 'owned' | 'shared' {
 /** The mode of Stripe whose payments count. */
 export type StripeMode = 'live' | 'test' | 'both';
 
-export function stripeMode(): StripeMode {
-  return required(env.stripeMode) as StripeMode;
-}
-
 /** Whether an invoice that no money through Stripe has paid pays for a booking. */
 export type InvoicesPaidOutOfBand = 'ignore' | 'count';
 
-export function invoicesPaidOutOfBand(): InvoicesPaidOutOfBand {
-  return required(env.invoicesPaidOutOfBand) as InvoicesPaidOutOfBand;
+/** Which events of Stripe count, from the stack's options. */
+export type StripeSettings = {
+  stripeMode: StripeMode;
+  invoicesPaidOutOfBand: InvoicesPaidOutOfBand;
+};
+
+export function stripeSettings(): StripeSettings {
+  return {
+    stripeMode: required(env.stripeMode) as StripeMode,
+    invoicesPaidOutOfBand: required(env.invoicesPaidOutOfBand) as InvoicesPaidOutOfBand,
+  };
+}
+
+/** Whether payments of connected accounts count. */
+export function stripeConnect(): boolean {
+  return required(env.stripeConnect) === 'true';
 }
 
 /** Scopes that connect requests in addition to those that a connection needs. */

@@ -45,6 +45,8 @@ export const env = {
   stripeMode: 'STRIPE_MODE',
   /** What an invoice counts as that no money through Stripe has paid: ignore or count. */
   invoicesPaidOutOfBand: 'INVOICES_PAID_OUT_OF_BAND',
+  /** Whether payments of accounts connected by Stripe Connect count: true or false. */
+  stripeConnect: 'STRIPE_CONNECT',
   /** Name of Stripe's partner event source in EventBridge. */
   stripeEventSource: 'STRIPE_EVENT_SOURCE',
   /** Optional. Base URL of a Google simulator; Google's real endpoints when absent. */
@@ -77,6 +79,8 @@ export const routes = {
   calendars: '/connections/me/calendars',
   bookings: '/bookings',
   booking: '/bookings/{id}',
+  paymentAccounts: '/payment-accounts',
+  paymentAccount: '/payment-accounts/{accountId}',
 } as const;
 
 /** Route of a payment provider's webhook. */

@@ -8,6 +8,7 @@ export const schemas = {
   booking: { reads: [1, 2], writes: 1 },
   'payment pointer': { reads: [1, 2], writes: 1 },
   connection: { reads: [1, 2], writes: 1 },
+  'payment accounts': { reads: [1, 2], writes: 1 },
   'link attempts': { reads: [], writes: 1 },
   message: { reads: [1], writes: 1 },
   'bus event': { reads: [], writes: 1 },

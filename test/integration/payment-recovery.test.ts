@@ -13,6 +13,7 @@ import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
 import { queuedText } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { logged } from '../support/setup.ts';
 import { charge, intent, snapshot } from '../unit/stripe.ts';
 import { startWorld, type World } from './world.ts';
@@ -49,6 +50,7 @@ const deps = (change: Partial<Parameters<typeof sweepEvents>[0]> = {}) => ({
   queue: world.queue,
   progress: progressOf(),
   clock: () => world.time.now,
+  random: () => 0,
   timeLeft: () => true,
   ...change,
 });
@@ -75,7 +77,7 @@ async function work(): Promise<void> {
     await syncBooking(world.deps, parseBookingMessage(queuedText(message)) as PaymentReported);
 }
 async function deliver(it: StripeEvent): Promise<void> {
-  const parsed = await parseStripeEvent(it, 'both', async () => ({}), 'ignore');
+  const parsed = await parseStripeEvent(it, stripeSettings, async () => ({}));
   world.queue.messages.push((parsed as { payment: PaymentReported }).payment);
   await work();
 }
@@ -196,7 +198,7 @@ it.each<[string, FaultEffect]>([
   );
   expect(world.queue.messages).toHaveLength(1);
   expect(metrics('OperatorError')).toBe(0);
-  expect(await progressOf().get('test')).toBe(world.time.now - day - 2 * hour + 4 * 3 * hour);
+  expect(await progressOf().get({ mode: 'test' })).toBe(world.time.now - day - 2 * hour + 4 * 3 * hour);
   stripe.control.clearFaults();
   await sweep();
   await work();
@@ -211,16 +213,16 @@ it('ends itself in time, and goes on in the next run', async () => {
 });
 
 it('never moves its progress back', async () => {
-  await progressOf().advance('test', 200);
-  await progressOf().advance('test', 100);
-  expect(await progressOf().get('test')).toBe(200);
+  await progressOf().advance({ mode: 'test' }, 200);
+  await progressOf().advance({ mode: 'test' }, 100);
+  expect(await progressOf().get({ mode: 'test' })).toBe(200);
 });
 
 it('keeps the progress of each mode', async () => {
   keys = { test: restrictedKey(false), live: restrictedKey(true) };
   stripe.control.register({ ...event(1, hour), livemode: true }, event(2, hour));
   expect(await sweep()).toEqual({ read: 2, queued: 2 });
-  expect([await progressOf().get('live'), await progressOf().get('test')]).toEqual([
+  expect([await progressOf().get({ mode: 'live' }), await progressOf().get({ mode: 'test' })]).toEqual([
     world.time.now - 300,
     world.time.now - 300,
   ]);
@@ -266,7 +268,7 @@ describe('a key that cannot be used', () => {
     await expect(sweep()).rejects.toThrow(message);
     expect(metrics('OperatorError')).toBe(2);
     expect(logged.join()).not.toContain(given().test?.slice(8));
-    expect(await progressOf().get('test')).toBeUndefined();
+    expect(await progressOf().get({ mode: 'test' })).toBeUndefined();
   });
 });
 

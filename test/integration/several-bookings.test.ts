@@ -6,6 +6,7 @@ import { parseStandardEvent } from '../../functions/payment-confirmed/standard/e
 import type { PaymentReported, SyncRequested } from '../../shared/booking/queue.ts';
 import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { queuedText } from '../fakes/queue.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { charge, intent, session, snapshot } from '../unit/stripe.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -21,7 +22,7 @@ const delivered = (message: object) =>
   parseBookingMessage(queuedText(message)) as PaymentReported | SyncRequested;
 const translated = async (type: string, object: object): Promise<PaymentReported> => {
   const event = snapshot(type, object, { created: world.time.now });
-  const translation = await parseStripeEvent(event, 'both', async () => ({}), 'ignore');
+  const translation = await parseStripeEvent(event, stripeSettings, async () => ({}));
   if (!('payment' in translation)) throw new Error(JSON.stringify(translation));
   return translation.payment;
 };

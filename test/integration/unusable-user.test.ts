@@ -6,6 +6,7 @@ import { parseStandardEvent } from '../../functions/payment-confirmed/standard/e
 import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { queuedText } from '../fakes/queue.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { intent, session, snapshot } from '../unit/stripe.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -42,7 +43,7 @@ const paymentOf = (translation: object): PaymentReported => {
 const stripeReport = async (type: string, object: object) => {
   // As it is received: without the fields that are undefined.
   const event: unknown = JSON.parse(JSON.stringify(snapshot(type, object, { created: world.time.now })));
-  return paymentOf(await parseStripeEvent(event, 'both', async () => ({}), 'ignore'));
+  return paymentOf(await parseStripeEvent(event, stripeSettings, async () => ({})));
 };
 const providers: Record<string, Provider> = {
   stripe: {

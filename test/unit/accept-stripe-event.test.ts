@@ -7,6 +7,7 @@ import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { type RecordedQueue, recordedQueue } from '../fakes/queue.ts';
 import { cachedSecret } from '../fakes/secret.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { logged } from '../support/setup.ts';
 import { charge, intent, session, snapshot, thin } from './stripe.ts';
 
@@ -47,12 +48,13 @@ const envelope = (detail: unknown, change: object = {}) =>
     detail,
     ...change,
   });
-const accept = (body: string, stripeMode: StripeMode = 'both') =>
+const accept = (body: string, stripeMode: StripeMode = 'both', stripeConnect = false) =>
   acceptStripeEvent(
     {
       source,
       queue,
       stripeMode,
+      stripeConnect,
       invoicesPaidOutOfBand: 'ignore',
       stripeKeys: cachedSecret(stripeKeys),
       stripeApi: { fetch, baseUrl },
@@ -67,7 +69,7 @@ const unusable = expect.objectContaining({ code: 'unsupported_event_format' });
 describe('an event of the partner bus', () => {
   it('queues the same message as the webhook does', async () => {
     await accept(envelope(paid));
-    const parsed = await parseStripeEvent(paid, 'both', async () => ({}), 'ignore');
+    const parsed = await parseStripeEvent(paid, stripeSettings, async () => ({}));
     expect(queue.messages).toEqual([(parsed as { payment: unknown }).payment]);
     expect(logged.join()).not.toContain('First meeting');
   });

@@ -19,6 +19,11 @@ import type {
 } from '../../shared/booking/booking.ts';
 import type { PaymentFacts } from '../../shared/booking/payment.ts';
 import {
+  type PaymentAccounts,
+  paymentAccountStore,
+  toPaymentAccounts,
+} from '../../shared/booking/payment-accounts.ts';
+import {
   type BookingFromPayment,
   type BookingMessage,
   bookingQueue,
@@ -84,7 +89,7 @@ describe('schema version 1', () => {
     expect(moved.nextRun).toEqual({ why: 'requested', at: 5, count: 0 });
   });
 
-  it.each(['pointer', 'pointer-of-several', 'tombstone'])(
+  it.each(['pointer', 'pointer-of-several', 'pointer-of-unbound', 'tombstone'])(
     'a %s item is read and written as in the sample',
     async (name) => {
       const item = sample<PaymentPointer & { id: string }>(name);
@@ -111,6 +116,16 @@ describe('schema version 1', () => {
     expect(unknownFields(connection)).toEqual({});
     const read = { tokenVersion: 1, ...(item.choices === undefined ? {} : { choices: item.choices }) };
     const stored = await written((dynamo) => connectionStore(dynamo, 'table', 1).put(connection, read));
+    expect(stored).toEqual(item);
+  });
+
+  it('a payment-accounts item is read and written as in the sample', async () => {
+    const item = sample<PaymentAccounts & { id: string }>('payment-accounts');
+    const read = toPaymentAccounts(toItem(item));
+    expect(Object.keys(read).sort()).toEqual(['accounts', 'schemaVersion', 'userId', 'version']);
+    const stored = await written((dynamo) =>
+      paymentAccountStore(dynamo, 'table', 1).save({ ...read, version: read.version - 1 }),
+    );
     expect(stored).toEqual(item);
   });
 
@@ -243,6 +258,7 @@ it.each<[string, string[], object[]]>([
         fromPayment: true,
         cancelledAt: true,
         erasedAt: true,
+        paymentAccount: true,
         paymentTexts: true,
         payments: true,
         orphaned: true,
@@ -272,12 +288,13 @@ it.each<[string, string[], object[]]>([
         bookingId: true,
         userId: true,
         bookings: true,
+        unbound: true,
         facts: true,
         expiresAt: true,
         version: true,
       }),
     ],
-    [sample('pointer'), sample('tombstone'), sample('pointer-of-several')],
+    [sample('pointer'), sample('tombstone'), sample('pointer-of-several'), sample('pointer-of-unbound')],
   ],
   ['connection', fieldsOf(knownFields), connections],
   [
@@ -325,6 +342,7 @@ it.each<[string, string[], object[]]>([
       paymentId: true,
       eventId: true,
       facts: true,
+      account: true,
       booking: true,
       bookings: true,
       part: true,

@@ -5,6 +5,7 @@ import type { Booking } from '../../shared/booking/booking.ts';
 import { standingOf } from '../../shared/booking/payment.ts';
 import { parseBooking, parseSafely } from '../../shared/payments/booking-from-metadata.ts';
 import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { icuAbbreviations } from '../fixtures/time-zones.ts';
 import { logged } from '../support/setup.ts';
 import { created, intent, snapshot } from './stripe.ts';
@@ -54,7 +55,7 @@ describe('the booking that a payment references', () => {
   it('pays a declared booking even with unusable metadata', async () => {
     const metadata = { ...texts, time_zone: 'PST', start: 'Monday' };
     const event = snapshot('payment_intent.succeeded', intent({ metadata }));
-    const translation = await parseStripeEvent(event, 'both', async () => ({}), 'ignore');
+    const translation = await parseStripeEvent(event, stripeSettings, async () => ({}));
     const { payment } = translation as Extract<typeof translation, { payment: unknown }>;
     expect(payment.booking?.problems).not.toEqual([]);
     const { appointment } = await parseAppointment(texts);

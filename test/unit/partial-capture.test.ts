@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { mergeFacts, type PaymentFacts, standingOf } from '../../shared/booking/payment.ts';
 import { parseStripeEvent } from '../../shared/payments/stripe/events.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { charge, intent, refund, snapshot } from './stripe.ts';
 
 const generations = {
@@ -42,7 +43,7 @@ function eventsOf({ authorized, captured, refunds }: Amounts, api_version: strin
 }
 
 async function factsOf(event: object): Promise<PaymentFacts> {
-  const translation = await parseStripeEvent(event, 'both', async () => ({}), 'ignore');
+  const translation = await parseStripeEvent(event, stripeSettings, async () => ({}));
   if ('ignored' in translation) throw new Error(translation.ignored);
   return translation.payment.facts;
 }

@@ -6,6 +6,7 @@ import { type FetchObject, parseStripeEvent } from '../../shared/payments/stripe
 import { ignoredTypeNames } from '../../shared/payments/stripe/ignored-types.ts';
 import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
 import { queuedText } from '../fakes/queue.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import {
   charge,
   createdAt,
@@ -24,7 +25,7 @@ const noFetch: FetchObject = async () => {
 };
 const received = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 const translate = (type: string, object: unknown) =>
-  parseStripeEvent(received(snapshot(type, object)), 'both', noFetch, 'ignore');
+  parseStripeEvent(received(snapshot(type, object)), stripeSettings, noFetch);
 const paymentOf = async (type: string, object: unknown) => {
   const translation = await translate(type, object);
   if ('ignored' in translation) throw new Error(`ignored: ${translation.ignored}`);
@@ -257,7 +258,7 @@ describe('parseStripeEvent', () => {
     ['an event without data', { id: 'evt_1', object: 'event', type: 'x' }],
     ['a thin event without more', { id: 'evt_1', object: 'v2.core.event' }],
   ])('refuses what is no event of Stripe: %s', async (_, value) => {
-    await expect(parseStripeEvent(value, 'both', noFetch, 'ignore')).rejects.toThrow(
+    await expect(parseStripeEvent(value, stripeSettings, noFetch)).rejects.toThrow(
       refused('unsupported_event_format'),
     );
   });
@@ -283,7 +284,7 @@ describe('thin events', () => {
     for (const [type, object, expected] of table) {
       const fetchObject = vi.fn<FetchObject>(async () => object);
       const event = thin(`v1.${type}`, url);
-      expect(await parseStripeEvent(received(event), 'both', fetchObject, 'ignore')).toEqual({
+      expect(await parseStripeEvent(received(event), stripeSettings, fetchObject)).toEqual({
         payment: { type: 'payment', paymentId: 'pi_1', eventId: 'evt_thin_1', ...expected },
       });
       expect(fetchObject).toHaveBeenCalledWith(
@@ -294,7 +295,7 @@ describe('thin events', () => {
 
   it('a thin event uses the id of the snapshot event for the same change', async () => {
     const event = thin('v1.payment_intent.succeeded', url, { snapshot_event: 'evt_1' });
-    expect(await parseStripeEvent(received(event), 'both', async () => intent(), 'ignore')).toEqual(
+    expect(await parseStripeEvent(received(event), stripeSettings, async () => intent())).toEqual(
       await translate('payment_intent.succeeded', intent()),
     );
   });
@@ -302,7 +303,7 @@ describe('thin events', () => {
   it.each(['v1.charge.succeeded', 'v1.charge.captured'])(
     'ignores a thin event without fetching its object: %s',
     async (type) => {
-      expect(await parseStripeEvent(received(thin(type, url)), 'both', noFetch, 'ignore')).toMatchObject({
+      expect(await parseStripeEvent(received(thin(type, url)), stripeSettings, noFetch)).toMatchObject({
         ignored: `event type ${type.slice(3)}`,
         reason: 'event_type',
       });
@@ -312,7 +313,7 @@ describe('thin events', () => {
   it('ignores thin events of the v2 API as unknown', async () => {
     for (const url of ['/v2/core/accounts/acct_1', undefined])
       expect(
-        await parseStripeEvent(received(thin('v2.core.account.updated', url)), 'both', noFetch, 'ignore'),
+        await parseStripeEvent(received(thin('v2.core.account.updated', url)), stripeSettings, noFetch),
       ).toMatchObject({
         ignored: 'unknown event type v2.core.account.updated',
         reason: 'unknown_event_type',
@@ -329,7 +330,7 @@ describe('thin events', () => {
     '/v2/core/x',
   ])("refuses to fetch a thin event's object outside the API: %s", async (path) => {
     await expect(
-      parseStripeEvent(received(thin('v1.charge.refunded', path)), 'both', noFetch, 'ignore'),
+      parseStripeEvent(received(thin('v1.charge.refunded', path)), stripeSettings, noFetch),
     ).rejects.toThrow(refused('unsupported_event_format'));
   });
 });
@@ -392,7 +393,7 @@ describe('any signed event', () => {
     await fc.assert(
       fc.asyncProperty(event, object, async (event, fetched) => {
         try {
-          const translation = await parseStripeEvent(received(event), 'both', async () => fetched, 'ignore');
+          const translation = await parseStripeEvent(received(event), stripeSettings, async () => fetched);
           if ('ignored' in translation) seen.ignored += 1;
           else {
             seen.payment += 1;

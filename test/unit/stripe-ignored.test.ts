@@ -3,13 +3,14 @@ import { describe, expect, it } from 'vitest';
 import type { StripeMode } from '../../shared/lib/config.ts';
 import { type FetchObject, parseStripeEvent } from '../../shared/payments/stripe/events.ts';
 import { objectParsers } from '../../shared/payments/stripe/object-parsers.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { charge, intent, refund, session, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {
   throw new Error('An ignored event must not be fetched.');
 };
 const translate = (event: object, served: StripeMode = 'both') =>
-  parseStripeEvent(event, served, noFetch, 'ignore');
+  parseStripeEvent(event, { ...stripeSettings, stripeMode: served }, noFetch);
 const succeeded = (change: object) => snapshot('payment_intent.succeeded', intent(), change);
 const thinSucceeded = (change: object) =>
   thin('v1.payment_intent.succeeded', '/v1/payment_intents/pi_1', change);

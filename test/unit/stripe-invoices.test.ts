@@ -3,6 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { AppError } from '../../shared/lib/app-error.ts';
 import type { InvoicesPaidOutOfBand } from '../../shared/lib/config.ts';
 import { type FetchObject, parseStripeEvent } from '../../shared/payments/stripe/events.ts';
+import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { charge, createdAt, intent, invoice, invoicePayments, metadata, snapshot, thin } from './stripe.ts';
 
 const noFetch: FetchObject = async () => {
@@ -20,8 +21,13 @@ const recorded = { payment: { type: 'payment_record', payment_record: 'pr_1' } }
 const translate = (
   event: object,
   fetchObject: FetchObject = noFetch,
-  outOfBand: InvoicesPaidOutOfBand = 'ignore',
-) => parseStripeEvent(JSON.parse(JSON.stringify(event)), 'both', fetchObject, outOfBand);
+  invoicesPaidOutOfBand: InvoicesPaidOutOfBand = 'ignore',
+) =>
+  parseStripeEvent(
+    JSON.parse(JSON.stringify(event)),
+    { ...stripeSettings, invoicesPaidOutOfBand },
+    fetchObject,
+  );
 const paid = (change: object = {}, event: object = {}) => snapshot('invoice.paid', invoice(change), event);
 const booked = { booking: { bookingId: 'booking-1', userId: 'user-1', problems: [] } };
 

@@ -55,7 +55,7 @@ export async function checkRecovery(target: Target, now: number): Promise<Result
   if (modes.length === 0)
     return warning('No API key of Stripe is stored: a payment whose webhook is lost is not found.');
   const progress = recoveryProgress(target.dynamo, target.output('BookingsTableName'));
-  const swept = await Promise.all(modes.map((mode) => progress.get(mode)));
+  const swept = await Promise.all(modes.map((mode) => progress.get({ mode })));
   const [recovered] = await target.metrics([{ name: 'PaymentsRecovered', statistic: 'Sum' }], {
     from: now - day,
     to: now,

@@ -22,6 +22,7 @@ export async function fetchStripeObject(api: StripeApi, apiKey: string, event: T
         authorization: `Bearer ${apiKey}`,
         'stripe-version': apiVersion,
         'stripe-request-trigger': `event=${event.id}`,
+        ...(event.account === undefined ? {} : { 'stripe-account': event.account }),
       },
       redirect: 'error',
       signal: AbortSignal.timeout(timeoutMs),

@@ -11,8 +11,8 @@ const longestWindow = 3 * 3600;
 /** Events that are held at a time, unless more were created in one second. */
 const maxHeld = 1000;
 
-/** A client of Stripe's API at `baseUrl`. */
-export function stripeClient(key: string, baseUrl: string): Stripe {
+/** A client of Stripe's API at `baseUrl`, for a connected account where one is given. */
+export function stripeClient(key: string, baseUrl: string, stripeAccount?: string): Stripe {
   const { hostname: host, port, protocol } = new URL(baseUrl);
   return new Stripe(key, {
     apiVersion: apiVersion as Stripe.LatestApiVersion,
@@ -22,13 +22,15 @@ export function stripeClient(key: string, baseUrl: string): Stripe {
     timeout: 20_000,
     maxNetworkRetries: 2,
     telemetry: false,
+    ...(stripeAccount === undefined ? {} : { stripeAccount }),
   });
 }
 
 /**
  * The events about payments that were created from `from` until before `to`, window by window, the oldest first. Stripe
  * lists the newest first, so a window is read whole; one with many events is made shorter. Stripe has those of 30 days.
- * Errors: `not_configured` where the key cannot be used, `stripe_unreachable` where Stripe cannot answer now.
+ * Errors: `not_configured` where the key cannot be used, `stripe_unreachable` where Stripe cannot answer now; or
+ * AccountUnavailable.
  */
 export async function* listEvents(
   stripe: Stripe,
@@ -86,9 +88,14 @@ const lasting: [kind: new (...given: never[]) => Error, message: string][] = [
   ],
 ];
 
+/** The key has no access to a connected account: it was disconnected, or is of the other mode. */
+export class AccountUnavailable extends Error {}
+
 /** What a failed call of Stripe means: for the operator, or for a later try. */
 function stripeFailure(error: unknown): unknown {
   if (!(error instanceof Stripe.errors.StripeError)) return error;
+  if (error.code === 'account_invalid')
+    return new AccountUnavailable('The connected account is unavailable.');
   const found = lasting.find(([kind]) => error instanceof kind);
   if (found) return new AppError('not_configured', found[1]);
   // Without Stripe's own message, which may quote the key.
