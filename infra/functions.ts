@@ -23,6 +23,8 @@ interface Resources extends Secrets, Tables {
 
 const scopes = { 'calendar-list': optionalScopes.calendarList, 'free-busy': optionalScopes.freeBusy };
 
+const connected = setting(env.stripeConnect, 'true');
+
 /** Every function, with all that it may do. */
 export function functions(scope: Construct, config: StackConfig, resources: Resources) {
   const { connections, bookings, googleClient, webhookSigning, stripeApi, keys, queue, bus, baseUrl } =
@@ -165,9 +167,8 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       ...atOnce(1),
       access: [
         ...stripeTranslation(stripeApi, config),
-        setting(env.stripeConnect, String(config.stripeConnect)),
+        ...(config.stripeConnect ? [connected, indexShards] : []),
         readKeys('payment-messages'),
-        indexShards,
         // Its progress; and the accounts that users have bound.
         useTable(bookings, env.bookingsTable, {
           items: ['GetItem', 'UpdateItem'],
@@ -232,7 +233,7 @@ export function stripeEventsFunction(
       memorySize: 512,
       access: [
         setting(env.stripeEventSource, bus.source),
-        setting(env.stripeConnect, String(config.stripeConnect)),
+        ...(config.stripeConnect ? [connected] : []),
         ...stripeTranslation(stripeApi, config),
         readSecret(keys['payment-messages'], keySecrets['payment-messages']),
         consumeFrom(bus.queue),

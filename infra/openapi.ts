@@ -126,7 +126,9 @@ function paths(): OpenApi['paths'] {
 }
 
 function documented(operation: Operation): DocumentedOperation {
-  const { id, summary, description, guard, parameters, body, success, errors } = operation;
+  const { id, summary, guard, option, parameters, body, success, errors } = operation;
+  const needs = option && `With the option ${option} only.`;
+  const description = [needs, operation.description].filter(Boolean).join(' ');
   return {
     operationId: id,
     summary,

@@ -229,7 +229,7 @@ const paymentAccounts: Operation[] = [
     method: 'PUT',
     ...ofAccount,
     summary: "Lets the payments of a connected account count for the user's bookings",
-    description: 'Without a body, with the option stripeConnect. Bind it before the first payment.',
+    description: 'Without a body. Bind it before the first payment.',
     success: {
       200: { description: 'It was bound already.', schema: 'PaymentAccount' },
       201: { description: 'It is bound.', schema: 'PaymentAccount' },

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 import { restored, retried } from '../../functions/bookings/operator-changes.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
+import { accountIdsOf } from '../../shared/booking/payment-accounts.ts';
 import type { RevocationOutcome } from '../../shared/connection/revocation.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { isIdentifier } from '../../shared/lib/schemas.ts';
@@ -281,6 +282,7 @@ async function recoverPayments({ target, now, options }: Context): Promise<Answe
 
 async function showUser({ records, now, limit }: Context, userId: string): Promise<Answer> {
   const connection = await records.connections.get(userId);
+  const accountIds = accountIdsOf(await records.accounts.get(userId));
   const from = now - 86_400;
   const bookings: Booking[] = [];
   for await (const booking of records.bookingsOf(userId, from)) {
@@ -289,8 +291,13 @@ async function showUser({ records, now, limit }: Context, userId: string): Promi
   }
   const more = bookings.length === limit ? `\n\nThe first ${limit}: --limit shows more.` : '';
   return {
-    text: `${asText(userStory(userId, connection, bookings))}${more}`,
-    json: { userId, connection: connection && connectionFields(connection), bookings },
+    text: `${asText(userStory(userId, connection, accountIds, bookings))}${more}`,
+    json: {
+      userId,
+      connection: connection && connectionFields(connection),
+      paymentAccounts: accountIds,
+      bookings,
+    },
   };
 }
 

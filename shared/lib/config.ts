@@ -61,7 +61,7 @@ export function stripeSettings(): StripeSettings {
 
 /** Whether payments of connected accounts count. */
 export function stripeConnect(): boolean {
-  return required(env.stripeConnect) === 'true';
+  return process.env[env.stripeConnect] === 'true';
 }
 
 /** Scopes that connect requests in addition to those that a connection needs. */

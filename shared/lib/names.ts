@@ -45,7 +45,7 @@ export const env = {
   stripeMode: 'STRIPE_MODE',
   /** What an invoice counts as that no money through Stripe has paid: ignore or count. */
   invoicesPaidOutOfBand: 'INVOICES_PAID_OUT_OF_BAND',
-  /** Whether payments of accounts connected by Stripe Connect count: true or false. */
+  /** Optional. Payments to accounts that are connected by Stripe Connect count: true. */
   stripeConnect: 'STRIPE_CONNECT',
   /** Name of Stripe's partner event source in EventBridge. */
   stripeEventSource: 'STRIPE_EVENT_SOURCE',

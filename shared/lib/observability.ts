@@ -83,8 +83,14 @@ export function metric(name: MetricName, value: number, given: Record<string, st
   });
 }
 
-/** Logs an error that only the operator can fix, and counts it in the metric of the alarm. */
+const reported = new WeakSet<object>();
+
+/** Logs an error that only the operator can fix, and counts it in the metric of the alarm: once, wherever it passes. */
 export function reportOperatorError(message: string, error: unknown): void {
+  if (error instanceof Error) {
+    if (reported.has(error)) return;
+    reported.add(error);
+  }
   log.error(message, { error: describeError(error) });
   metric('OperatorError', 1);
 }

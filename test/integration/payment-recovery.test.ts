@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseBookingMessage } from '../../functions/booking-sync/read-message.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
-import { recoveryProgress } from '../../functions/payment-recovery/progress.ts';
+import { bindAccount } from '../../functions/bookings/payment-accounts.ts';
+import { type EventScope, recoveryProgress } from '../../functions/payment-recovery/progress.ts';
 import { sweepEvents } from '../../functions/payment-recovery/recover.ts';
 import type { StripeEvent } from '../../infra/local/stripe/event-log.ts';
 import type { FaultEffect } from '../../infra/local/stripe/faults.ts';
 import { type StripeSimulator, startStripeSimulator } from '../../infra/local/stripe/simulator.ts';
+import { paymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
 import type { StripeMode } from '../../shared/lib/config.ts';
 import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
@@ -16,7 +18,7 @@ import { cachedSecret } from '../fakes/secret.ts';
 import { stripeSettings } from '../fixtures/stripe-settings.ts';
 import { logged } from '../support/setup.ts';
 import { charge, intent, snapshot } from '../unit/stripe.ts';
-import { startWorld, type World } from './world.ts';
+import { indexShards, startWorld, type World } from './world.ts';
 
 const hour = 3600;
 const day = 24 * hour;
@@ -226,6 +228,107 @@ it('keeps the progress of each mode', async () => {
     world.time.now - 300,
     world.time.now - 300,
   ]);
+});
+
+describe('connected accounts', () => {
+  const accounts = () => paymentAccountStore(world.dynamo, world.tableNames.bookings, indexShards);
+  const bind = (userId: string, accountId: string) =>
+    bindAccount({ accounts: accounts(), clock: () => world.time.now }, userId, accountId);
+  const sweepAll = (change: Parameters<typeof deps>[0] = {}) => sweep({ accounts: accounts(), ...change });
+  const ofAccount = (account: string, number: number) => ({ ...event(number, hour), account });
+  const headersOf = () =>
+    stripe.control
+      .calls()
+      .flatMap(({ route, account }) => (route === 'events.list' ? [account || 'own'] : []));
+
+  it.each(['absent', 'shown'] as const)(
+    'have their lost payments found, where Stripe leaves the account of listed events %s',
+    async (listed) => {
+      stripe.control.setSwitch('listedAccount', listed);
+      await bind('user-1', 'acct_1');
+      stripe.control.register(event(1, hour), ofAccount('acct_1', 2), ofAccount('acct_unbound', 3));
+      expect(await sweepAll()).toEqual({ read: 2, queued: 2 });
+      await work();
+      expect([await statusOf('b1'), await statusOf('b2'), await statusOf('b3')]).toEqual([
+        'scheduled',
+        'scheduled',
+        undefined,
+      ]);
+      expect((await world.booking('b2'))?.payments).toMatchObject({ 'acct_1:pi_2': { recovered: true } });
+    },
+  );
+
+  it('are not asked for without the option', async () => {
+    await bind('user-1', 'acct_1');
+    stripe.control.register(ofAccount('acct_1', 1));
+    expect(await sweep()).toEqual({ read: 0, queued: 0 });
+  });
+
+  it('count a payment that came before its account was bound, in the next run', async () => {
+    const early = ofAccount('acct_1', 1);
+    const parsed = await parseStripeEvent(
+      early,
+      { ...stripeSettings, accounts: 'connected' },
+      async () => ({}),
+    );
+    world.queue.messages.push((parsed as { payment: PaymentReported }).payment);
+    await work();
+    expect(await statusOf('acct_1:pi_1')).toBe('failed');
+    stripe.control.register(early);
+    await bind('user-1', 'acct_1');
+    await sweepAll();
+    await work();
+    expect([await statusOf('b1'), await statusOf('acct_1:pi_1')]).toEqual(['scheduled', 'cancelled']);
+  });
+
+  it('are read once in a run, also one that several users have bound, each with its own progress', async () => {
+    for (const userId of ['user-1', 'user-2', 'user-3', 'user-4', 'user-5', 'user-6'])
+      await bind(userId, 'acct_1');
+    await bind('user-1', 'acct_2');
+    await sweepAll();
+    const asked = headersOf();
+    const calls = (account: string) => asked.filter((one) => one === account).length;
+    expect(calls('acct_1')).toBe(calls('own'));
+    expect(calls('acct_2')).toBe(calls('own'));
+    const scopes = [
+      { mode: 'test' },
+      { mode: 'test', account: 'acct_1' },
+      { mode: 'test', account: 'acct_2' },
+    ];
+    expect(await Promise.all(scopes.map((scope) => progressOf().get(scope as EventScope)))).toEqual(
+      scopes.map(() => world.time.now - 300),
+    );
+  });
+
+  it('that were disconnected hold no other one up', async () => {
+    for (const account of ['acct_1', 'acct_2', 'acct_3']) await bind('user-1', account);
+    stripe.control.disconnectAccount('acct_2');
+    stripe.control.register(ofAccount('acct_1', 1), ofAccount('acct_3', 3));
+    expect(await sweepAll()).toEqual({ read: 2, queued: 2 });
+    expect(logged.map((line) => JSON.parse(line))).toContainEqual(
+      expect.objectContaining({ message: 'Connected accounts cannot be read', count: 1, first: 'acct_2' }),
+    );
+    expect(metrics('OperatorError')).toBe(0);
+  });
+
+  it.each([
+    ['before the first account', 0],
+    ['in between', 1],
+  ])('are all read in the end where a run has no time left %s', async (_, windows) => {
+    for (const account of ['acct_1', 'acct_2', 'acct_3']) {
+      await bind('user-1', account);
+      stripe.control.register(ofAccount(account, Number(account.slice(-1))));
+    }
+    let left = windows;
+    await sweepAll({ timeLeft: () => left-- > 0 });
+    await sweepAll();
+    await work();
+    expect(await Promise.all(['b1', 'b2', 'b3'].map(statusOf))).toEqual([
+      'scheduled',
+      'scheduled',
+      'scheduled',
+    ]);
+  });
 });
 
 it('passes over an event that cannot be read, and alerts the operator', async () => {

@@ -18,6 +18,7 @@ const options = {
   eventsUrl: 'https://app.example.com/events',
   alarmEmail: 'operator@example.com',
   stripeEventSource: 'aws.partner/stripe.com/ed_1',
+  stripeConnect: true,
 };
 let outdir: string;
 let stack: TemplateView;
@@ -132,6 +133,8 @@ const allowed: string[] = [
     'secretsmanager: GetSecretValue on PaymentMessages',
     'secretsmanager: GetSecretValue on StripeApi',
     'dynamodb: GetItem, UpdateItem on BookingsTable',
+    // With stripeConnect, the accounts that users have bound.
+    'dynamodb: Query on BookingsTable/index/attention',
     writeTable,
     'sqs: SendMessage on BookingsQueue',
     useQueue,
@@ -205,7 +208,7 @@ const reasonsForWildcards: [RegExp, string][] = [
   ],
   [/ refuses anybody sqs: \* /, 'It refuses.'],
   [
-    /Api\/\*\/\*\/[a-z/{}]+$/,
+    /Api\/\*\/\*\/[a-zA-Z/{}-]+$/,
     'Any stage and method, of one path of one API: API Gateway has only declared ones.',
   ],
   [/ our cloudwatch:alarm:\*$/, 'Any alarm of this account and region: their names are made at deployment.'],
@@ -253,7 +256,7 @@ describe('the template', () => {
   test('without options the template grants everything else unchanged', () => {
     const file = join(inject('assembly'), 'LeadsCalendarGoogle.template.json');
     const forOptions =
-      /^(Alarms|EventsDelivery|StripeBus|StripeEvents)\/|^Key lets cloudwatch\.amazonaws\.com /;
+      /^(Alarms|EventsDelivery|StripeBus|StripeEvents)\/|^Key lets cloudwatch\.amazonaws\.com |payment-accounts|stripe-connect|^PaymentRecovery\/Role may dynamodb: Query/;
     expect(viewOf(JSON.parse(readFileSync(file, 'utf8'))).grants()).toEqual(
       allowed.filter((grant) => !forOptions.test(grant)).sort(),
     );

@@ -191,7 +191,7 @@ describe('a domain', () => {
   test('a domain in a zone gets certificate, records and mapping, and is the public address', () => {
     const eventsUrl = 'https://app.example.com/events';
     const stripeEventSource = 'aws.partner/stripe.com/ed_1';
-    const template = templateOf({ domainName, ...zone, eventsUrl, stripeEventSource });
+    const template = templateOf({ domainName, ...zone, eventsUrl, stripeEventSource, stripeConnect: true });
     const view = viewOf(template);
     expect(view.ofType('AWS::CertificateManager::Certificate')).toHaveLength(1);
     expect(view.ofType('AWS::Route53::RecordSet').map(({ Properties }) => Properties.Type)).toEqual([

@@ -132,7 +132,7 @@ describe('webhooks', () => {
       reason: 'event_type',
     });
     expect(queue.messages).toEqual([]);
-    const ignored = { message: 'Webhook ignored', event: 'evt_1', type: 'charge.succeeded' };
+    const ignored = { message: 'Event ignored', source: 'stripe', event: 'evt_1', type: 'charge.succeeded' };
     expect(lines()).toContainEqual(expect.objectContaining({ ...ignored, reason: 'event_type' }));
     expect(lines()).toContainEqual(expect.objectContaining({ WebhookIgnored: 1, reason: 'event_type' }));
   });

@@ -1,5 +1,6 @@
 import { html } from 'hono/html';
 import { type Booking, bookingStatuses } from '../../../shared/booking/booking.ts';
+import { accountIdsOf } from '../../../shared/booking/payment-accounts.ts';
 import { attentions } from '../../../shared/booking/store.ts';
 import { toIso } from '../../../shared/lib/clock.ts';
 import { longestDueSeconds, serviceLevel } from '../../operator-reference.ts';
@@ -251,6 +252,7 @@ export async function paymentPage({ records }: Place, id: string): Promise<Page>
 export async function userPage(place: Place, userId: string, week: string | undefined): Promise<Page> {
   const { records, now, formToken } = place;
   const connection = await records.connections.get(userId);
+  const accountIds = accountIdsOf(await records.accounts.get(userId));
   const monday = mondayOf(week === undefined ? now : Date.parse(`${week}T12:00:00Z`) / 1000);
   // A day more on either side: the days are those of the bookings' own zones.
   const query = { userId, from: monday - day, to: monday + 8 * day, limit: 100 };
@@ -260,7 +262,7 @@ export async function userPage(place: Place, userId: string, week: string | unde
       ? html`<form method="post" action="/user/${encodeURIComponent(userId)}/release"><input type="hidden" name="token" value="${formToken}">
         <button>release</button> tries all bookings that wait for this connection</form>`
       : html`<p class="quiet">The user connects Google again: docs/integrate.md.</p>`;
-  const content = html`${userStory(userId, connection, []).map(sectionHtml)}
+  const content = html`${userStory(userId, connection, accountIds, []).map(sectionHtml)}
     <section><h2>What you can do</h2>${release}</section>
     <section><h2>Week of ${dateOf(monday)}</h2>${weekView(userId, monday, bookings, now)}</section>`;
   return { title: `User ${userId}`, content };

@@ -41,6 +41,7 @@ export async function eraseUser(
   sleep = systemSleep,
 ): Promise<{ revocation: RevocationOutcome | 'none'; deleted: number; kept: KeptPayment[] }> {
   const revocation = await endConnection(target, records, userId);
+  await records.deletePaymentAccounts(userId);
   await markErased(records, userId, operator);
   says(`Waiting ${lastWriteSeconds} seconds: a payment that is being processed may still be written.`);
   await sleep(lastWriteSeconds * 1000);

@@ -28,7 +28,13 @@ async function* exportOf(
   counter: { bookings: number },
 ): AsyncGenerator<string> {
   const connection = await records.connections.get(userId);
-  const head = { userId, exportedAt: toIso(now), connection: connection ? withoutTokens(connection) : null };
+  const { accounts: paymentAccounts } = await records.accounts.get(userId);
+  const head = {
+    userId,
+    exportedAt: toIso(now),
+    connection: connection ? withoutTokens(connection) : null,
+    paymentAccounts,
+  };
   yield `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "bookings": [`;
   for await (const booking of records.bookingsOf(userId)) {
     const pointers = await Promise.all(Object.keys(booking.payments).map((id) => records.pointer(id)));

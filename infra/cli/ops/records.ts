@@ -3,6 +3,11 @@ import { DeleteItemCommand, GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { type Cursor, queryIndex, shards, toItem, tryConditionalWrite } from '../../../shared/aws/dynamo.ts';
 import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts';
 import {
+  type PaymentAccountStore,
+  paymentAccountStore,
+  paymentAccountsKey,
+} from '../../../shared/booking/payment-accounts.ts';
+import {
   type Attention,
   attentionKey,
   attentions,
@@ -22,11 +27,14 @@ type Listed = { bookingId: string; at: number };
 export type Records = {
   bookings: BookingStore;
   connections: ConnectionStore;
+  accounts: PaymentAccountStore;
   pointer(paymentId: string): Promise<PaymentPointer | undefined>;
   /** All bookings of a user from `from` on (epoch seconds), by start, a page at a time. */
   bookingsOf(userId: string, from?: number): AsyncGenerator<Booking>;
   /** Deletes a booking at the version that was read; false where it has changed since. */
   deleteBooking(booking: Booking): Promise<boolean>;
+  /** Deletes the list of accounts that may pay for bookings of a user. */
+  deletePaymentAccounts(userId: string): Promise<void>;
   /** Users with a connection to a Google account of this address. */
   usersWithEmail(email: string): Promise<string[]>;
   /** Bookings that need attention, the latest first. */
@@ -45,6 +53,7 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Tables): Re
   return {
     bookings,
     connections: connectionStore(dynamo, connectionsTable, indexShards),
+    accounts: paymentAccountStore(dynamo, bookingsTable, indexShards),
 
     async pointer(paymentId) {
       const { Item } = await dynamo.send(
@@ -79,6 +88,12 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Tables): Re
             ExpressionAttributeValues: toItem({ ':version': version }),
           }),
         ),
+      );
+    },
+
+    async deletePaymentAccounts(userId) {
+      await dynamo.send(
+        new DeleteItemCommand({ TableName: bookingsTable, Key: toItem({ id: paymentAccountsKey(userId) }) }),
       );
     },
 

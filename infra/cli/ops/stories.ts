@@ -166,12 +166,14 @@ export function paymentStory(
 export function userStory(
   userId: string,
   connection: Connection | undefined,
+  accountIds: string[],
   bookings: Booking[],
 ): Section[] {
   return [
     connection
       ? fields(`User ${userId}`, connectionFields(connection))
       : { heading: `User ${userId}`, lines: ['Has never connected a Google calendar.'] },
+    ...list('Payment accounts: connected accounts that may pay for the bookings', accountIds),
     ...list(
       'Bookings, from yesterday on',
       bookings.map(

@@ -37,7 +37,7 @@ export function stripeApi(state: StripeState, faults: Faults): Hono<SimulatorEnv
   });
 
   app.get('/events', faults.around('events.list'), (c) => {
-    const scope = authorize(c, state.keys.values(), 'event_read');
+    const scope = authorize(c, state, 'event_read');
     const { startingAfter, endingBefore, ...query } = parseListQuery(new URL(c.req.url).searchParams);
     const { events, hasMore } = log.page(scope, {
       ...query,
@@ -50,14 +50,14 @@ export function stripeApi(state: StripeState, faults: Faults): Hono<SimulatorEnv
   });
 
   app.get('/events/:id', faults.around('events.retrieve'), (c) => {
-    const scope = authorize(c, state.keys.values(), 'event_read');
+    const scope = authorize(c, state, 'event_read');
     return c.json(presentEvent(state, keptEntry(scope, c.req.param('id')).event));
   });
 
   for (const [path, type, permission] of objectPaths) {
     app.get(`/${path}/:id`, faults.around('objects.retrieve'), (c) => {
       const id = c.req.param('id') as string;
-      const object = log.findObject(authorize(c, state.keys.values(), permission), type, id);
+      const object = log.findObject(authorize(c, state, permission), type, id);
       if (!object) throw resourceMissing(type, id);
       return c.json(object);
     });

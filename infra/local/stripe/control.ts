@@ -13,6 +13,8 @@ export type StripeControl = {
   deliver(event: StripeEvent, to: Destination): Promise<Answer | undefined>;
   setSwitch<Name extends keyof Switches>(name: Name, value: Switches[Name]): void;
   switches(): Switches;
+  /** The connected account revokes the platform's access. */
+  disconnectAccount(account: string): void;
   /** Plans a fault; several apply in the order in which they were planned. */
   fail(fault: Fault): void;
   clearFaults(): void;
@@ -40,6 +42,9 @@ export function createControl(state: StripeState, faults: Faults): StripeControl
       state.switches[name] = value;
     },
     switches: () => ({ ...state.switches }),
+    disconnectAccount: (account) => {
+      state.disconnected.add(account);
+    },
     fail: faults.fail,
     clearFaults: faults.clearFaults,
     calls: faults.calls,

@@ -30,15 +30,19 @@ export function randomText(random: () => number, length: number): string {
 
 /**
  * The mode and account of a call, from its headers `Authorization` and `Stripe-Account`.
- * Errors: 401 without a known key, 403 without the permission.
+ * Errors: 401 without a known key, 403 without the permission or for a disconnected account.
  */
-export function authorize(c: Context, keys: Iterable<StripeKey>, permission: Permission): Scope {
+export function authorize(
+  c: Context,
+  { keys, disconnected }: { keys: { values(): Iterable<StripeKey> }; disconnected: ReadonlySet<string> },
+  permission: Permission,
+): Scope {
   const given = /^Bearer (\S+)$/i.exec(c.req.header('authorization') ?? '')?.[1];
   if (!given) {
     const message = 'You did not provide an API key, in the header Authorization, as a bearer token.';
     throw stripeError({ status: 401, message });
   }
-  const known = [...keys].find(({ key }) => key === given);
+  const known = [...keys.values()].find(({ key }) => key === given);
   if (!known) throw stripeError({ status: 401, message: `Invalid API Key provided: ${masked(given)}` });
   const account = c.req.header('stripe-account') ?? '';
   if (known.permissions && !known.permissions.includes(permission)) {
@@ -48,6 +52,13 @@ export function authorize(c: Context, keys: Iterable<StripeKey>, permission: Per
       message:
         `The provided key '${masked(given)}' does not have the required permissions for this endpoint. ` +
         `Having the 'rak_${permission}' permission would allow this request to continue.`,
+    });
+  }
+  if (disconnected.has(account)) {
+    throw stripeError({
+      status: 403,
+      code: 'account_invalid',
+      message: `The provided key '${masked(given)}' does not have access to account '${account}' (or that account does not exist). Application access may have been revoked.`,
     });
   }
   return { livemode: known.livemode, account };

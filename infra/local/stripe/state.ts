@@ -13,6 +13,8 @@ export type Switches = {
 export type StripeState = {
   log: EventLog;
   keys: Collection<StripeKey>;
+  /** Connected accounts that have revoked the platform's access. */
+  disconnected: Set<string>;
   switches: Switches;
   now: () => number;
   random: () => number;
@@ -38,6 +40,7 @@ export function openState(options: {
   return {
     log,
     keys,
+    disconnected: new Set(),
     switches: { dropWebhooks: false, listedAccount: 'absent' },
     now,
     random,

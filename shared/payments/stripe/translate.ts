@@ -1,5 +1,5 @@
 import { type CachedSecret, withSecret } from '../../aws/secrets.ts';
-import { AppError } from '../../lib/app-error.ts';
+import { AppError, hasCode } from '../../lib/app-error.ts';
 import { type StripeSettings, stripeSettings, stripeUrl } from '../../lib/config.ts';
 import { reportOperatorError } from '../../lib/observability.ts';
 import type { ParsedEvent } from '../parse-event.ts';
@@ -28,16 +28,20 @@ export function translateStripeEvent(
   return parseStripeEvent(value, { ...deps, accounts }, (event) => fetchEventObject(deps, event));
 }
 
-function fetchEventObject({ stripeKeys, stripeApi }: StripeDeps, event: ThinEvent): Promise<unknown> {
-  return withSecret(stripeKeys, ['unsupported_event_format', 'not_configured'], (keys) => {
-    const key = keys[event.livemode ? 'live' : 'test'];
-    if (key) return fetchStripeObject(stripeApi, key, event);
-    const error = new AppError(
-      'unsupported_event_format',
-      'This event does not carry its payment. If it is a thin event, set the event destination to snapshot payloads; or put an API key of its mode that may read payments into the secret stripe-api.',
-      { status: 400 },
-    );
-    reportOperatorError('An event needs an API key', error);
+/** Without a key, the operator gets an alarm. */
+async function fetchEventObject({ stripeKeys, stripeApi }: StripeDeps, event: ThinEvent): Promise<unknown> {
+  try {
+    return await withSecret(stripeKeys, ['unsupported_event_format', 'not_configured'], (keys) => {
+      const key = keys[event.livemode ? 'live' : 'test'];
+      if (key) return fetchStripeObject(stripeApi, key, event);
+      throw new AppError(
+        'unsupported_event_format',
+        'This event does not carry its payment. If it is a thin event, set the event destination to snapshot payloads; or put an API key of its mode that may read payments into the secret stripe-api.',
+        { status: 400 },
+      );
+    });
+  } catch (error) {
+    if (hasCode(error, 'unsupported_event_format')) reportOperatorError('An event needs an API key', error);
     throw error;
-  });
+  }
 }
