@@ -1,9 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
 /** Tests that look at the synthesized stack, its bundles or its package. */
-const ofStack = ['access', 'bundle-size', 'events-delivery', 'openapi', 'package', 'stripe-bus'].map(
-  (name) => `test/project/${name}.test.ts`,
-);
+const ofStack = [
+  'access',
+  'bundle-size',
+  'events-delivery',
+  'openapi',
+  'package',
+  'stripe-bus',
+  'stripe-connect',
+].map((name) => `test/project/${name}.test.ts`);
 const ofUnit = ['test/{project,unit}/**/*.test.ts', 'test/bench/cost-model.test.ts'];
 const shared = {
   setupFiles: ['test/support/setup.ts'],

@@ -300,7 +300,7 @@ describe('connected accounts', () => {
     );
   });
 
-  it('that were disconnected hold no other one up', async () => {
+  it('are passed over where they were disconnected', async () => {
     for (const account of ['acct_1', 'acct_2', 'acct_3']) await bind('user-1', account);
     stripe.control.disconnectAccount('acct_2');
     stripe.control.register(ofAccount('acct_1', 1), ofAccount('acct_3', 3));
