@@ -180,7 +180,7 @@ function requestedAfter(
 
 /** Other bookings for which the payment does not count: referenced, or recorded by this run or one that crashed. */
 export function bookingsWithout(
-  { booking: named, paymentId, part }: PaymentReported,
+  { account, booking: named, paymentId, part }: PaymentReported,
   { bookingId }: Booking,
   { recorded, mayBeStale }: { recorded: Set<string>; mayBeStale: boolean },
 ): Set<string> {
@@ -189,6 +189,8 @@ export function bookingsWithout(
     others.add(named.bookingId);
     if (mayBeStale) others.add(paymentId);
   }
+  // A run that crashed may have recorded it there while its account was not bound.
+  if (account !== undefined && mayBeStale) others.add(paymentId);
   // Other parts of the payment may be recorded under its own id.
   if (part) others.delete(paymentId);
   others.delete(bookingId);

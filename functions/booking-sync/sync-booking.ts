@@ -322,11 +322,11 @@ async function recordPointer(
   const { recorded } = run;
   recorded.add(booking.bookingId);
   if (!payment || message.type !== 'payment' || payment.orphan?.reason === 'booking_unknown') return true;
-  if (!payment.orphan) await closeRecord(deps, message, pointer, booking);
   if (!message.part && !(await savePointer(deps, payment, pointer, booking))) return false;
   if (payment.orphan?.reason === 'account_mismatch') return true;
   if (isOld(message, deps.clock())) suspectOtherRun(run);
   const { mayBeStale } = run;
+  await closeRecord(deps, message, pointer, booking);
   const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;
   const reason = isMismatch ? 'user_mismatch' : 'already_used';
   const facts = paymentOf(booking, message.paymentId) ?? message.facts;

@@ -10,7 +10,7 @@ import { accountMessage, accountPattern } from '../../shared/payments/stripe/acc
 
 /** The connected accounts of Stripe whose payments count for the bookings of a user. */
 
-type AccountsDeps = { accounts: Pick<PaymentAccountStore, 'get' | 'save'>; clock: Clock };
+export type AccountsDeps = { accounts: Pick<PaymentAccountStore, 'get' | 'save'>; clock: Clock };
 
 /** The account of a request. Errors: `invalid_request` (400). */
 export function parseAccountId({ pathParameters }: HttpRequest): string {

@@ -21,6 +21,7 @@ export function payingActions({ delivered }: Truth): Paying[] {
       action.do === 'pay' ||
       action.do === 'pay by session' ||
       action.do === 'pay as another user' ||
+      action.do === 'pay to account' ||
       action.do === 'pay for several',
   );
 }
@@ -47,7 +48,8 @@ export function countedActions(played: PlayedScenario, booking: string): Paying[
       // Which booking the payment named first, and which were declared by then, the scenario does not know.
       .filter(
         ({ payment, do: what }) =>
-          (payment !== 'pi_both' && what !== 'pay for several') || stored?.payments[payment] !== undefined,
+          (payment !== 'pi_both' && what !== 'pay for several' && what !== 'pay to account') ||
+          stored?.payments[payment] !== undefined,
       )
   );
 }

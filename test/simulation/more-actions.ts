@@ -21,6 +21,9 @@ export type MoreActions =
       user?: string;
       unusable?: true;
     }
+  /** A payment to a connected account, which is part of its id: it counts once the account is bound to the user. */
+  | { do: 'pay to account'; booking: string; payment: string }
+  | { do: 'bind' | 'unbind'; user: string; account: string }
   /** The money of an authorization is not taken. */
   | { do: 'cancel authorization'; booking: string; payment: string }
   /** A checkout session that was not paid. */
@@ -120,6 +123,37 @@ const kinds: Kind[] = [
         { at: later(), do: 'cancel', booking },
       ];
       return [pay(), ...more.filter(({ do: what }) => random() < (what === 'declare' ? 0.9 : 0.3))];
+    },
+  },
+  {
+    needs: 'connect',
+    draw: (random, at, booking, user) => {
+      const later = (): number => at + whole(random, -60_000, 90_000);
+      const account = `acct_${user}`;
+      const payment = `${account}:pi_connected_${booking}`;
+      const pay = (when: number): Drawn => ({ at: when, do: 'pay to account', booking, payment });
+      const amount = random() < 0.6 ? price : price / 3;
+      const bind: Drawn = { at: later(), do: 'bind', user, account };
+      const more: [chance: number, Drawn][] = [
+        [0.4, pay(later())],
+        [0.15, { at: later(), do: 'unbind', user, account }],
+        [0.2, { at: later(), do: 'refund charge', payment, amount }],
+        [
+          0.2,
+          { at: later(), do: 'dispute', payment, state: oneOf(random, ['needs_response', 'won', 'lost']) },
+        ],
+        // The same id at another account, which pays for nothing here.
+        [0.2, { at: later(), do: 'refund charge', payment: `acct_eve:pi_connected_${booking}`, amount }],
+      ];
+      const isBound = random() < 0.75;
+      // Stripe is asked to send it again once the account is bound.
+      const again = isBound && random() < 0.4 ? [pay(bind.at + whole(random, 60_000, 600_000))] : [];
+      return [
+        pay(at),
+        ...(isBound ? [bind] : []),
+        ...again,
+        ...more.filter(([chance]) => random() < chance).map(([, action]) => action),
+      ];
     },
   },
   {

@@ -59,6 +59,36 @@ export const mutants: Mutant[] = [
     to: 'problems };',
   },
   {
+    name: 'a payment to any connected account counts',
+    file: 'functions/booking-sync/load-snapshot.ts',
+    from: 'return accounts?.includes(account) === true;',
+    to: 'return accounts !== undefined || account !== undefined;',
+  },
+  {
+    name: 'a payment whose account was bound later stays where it was recorded',
+    file: 'functions/booking-sync/load-snapshot.ts',
+    from: '  if (paid !== undefined && paid !== bookingId && !pointer?.unbound)\n',
+    to: '  if (paid !== undefined && paid !== bookingId)\n',
+  },
+  {
+    name: 'the record of a payment whose account was bound later is not closed',
+    file: 'functions/booking-sync/sync-booking.ts',
+    from: '  await closeRecord(deps, message, pointer, booking);\n',
+    to: '',
+  },
+  {
+    name: 'the record of a payment that a crashed run has left is not closed',
+    file: pointer,
+    from: '  if (account !== undefined && mayBeStale) others.add(paymentId);\n',
+    to: '',
+  },
+  {
+    name: 'refunds of a payment are lost when its account is bound later',
+    file: pointer,
+    from: '  const facts = unbound && known;\n',
+    to: '  const facts = undefined;\n',
+  },
+  {
     name: 'a message whose run failed is acknowledged',
     file: 'functions/booking-sync/process-batch.ts',
     from: 'return group.slice(index).map((record) => record.messageId);',
@@ -66,9 +96,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'the webhook answers before the queue has the message',
-    file: 'functions/payment-confirmed/accept-webhook.ts',
-    from: '  await deps.queue.send(payment);',
-    to: '  void deps.queue.send(payment).catch(() => {});',
+    file: 'shared/payments/accept-payment.ts',
+    from: '  await queue.send(payment);',
+    to: '  void queue.send(payment).catch(() => {});',
   },
   {
     name: 'a lost write after an action causes no doubt',

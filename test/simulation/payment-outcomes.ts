@@ -9,7 +9,10 @@ export function checkPayments(played: PlayedScenario, count: (what: string) => v
   const violations: string[] = [];
   for (const action of payingActions(truth)) {
     count('every payment that references a booking has a visible outcome');
-    const outcome = outcomeOf(played, action, bookings) ?? outcomeOfSeveral(played, action, bookings, count);
+    const outcome =
+      outcomeOf(played, action, bookings) ??
+      outcomeOfSeveral(played, action, bookings, count) ??
+      outcomeOfAccount(played, action, bookings, count);
     if (outcome) violations.push(`payment ${action.payment} for ${action.booking}: ${outcome}`);
   }
   for (const { payment } of truth.delivered.filter((action) => action.do === 'pay elsewhere')) {
@@ -55,6 +58,39 @@ function outcomeOfSeveral(
   // It counts for the bookings that its first report names; of the others, checkPayments finds that they say so.
   if (payment.endsWith('unsteady')) return undefined;
   return 'the booking existed, and it does not count';
+}
+
+/** What is wrong with a payment to a connected account: it counts where the account is bound to the user, and only there. */
+function outcomeOfAccount(
+  played: PlayedScenario,
+  action: Paying,
+  bookings: Booking[],
+  count: (what: string) => void,
+): string | undefined {
+  if (action.do !== 'pay to account') return undefined;
+  count('a payment to a connected account counts only where it is bound');
+  const { payment, booking: id } = action;
+  const { truth } = played;
+  const account = payment.split(':')[0];
+  const changes = truth.bindings.filter((change) => change.account === account);
+  const booking = bookings.find(({ bookingId }) => bookingId === id);
+  const record = bookings.find(({ bookingId }) => bookingId === payment);
+  const counts = booking?.payments[payment] !== undefined;
+  if (changes.every(({ do: what }) => what === 'unbind')) {
+    if (counts) return 'its account was never bound, and it counts';
+    if (record?.userId || record?.appointment)
+      return 'its account was never bound, and a user has its record';
+    return undefined;
+  }
+  if (isOfAnotherUser(played, action)) return undefined;
+  if (counts)
+    return record?.status === 'failed' ? 'it counts, and its record says that it does not' : undefined;
+  const wasUnbound = changes.some(({ do: what }) => what === 'unbind');
+  const bound = Math.min(...changes.flatMap(({ do: what, to }) => (what === 'bind' ? to : [])));
+  const { from } = truth.times.get(action) as { from: number };
+  return !wasUnbound && bound < from
+    ? 'its account was bound before it came, and it does not count'
+    : undefined;
 }
 
 /** What is wrong with the outcome of a payment; undefined where it can be seen. */

@@ -1,4 +1,6 @@
+import { bindAccount, unbindAccount } from '../../functions/bookings/payment-accounts.ts';
 import { changeConnection, disconnect } from '../../functions/connections/manage-connection.ts';
+import { stripe, stripeConnected } from '../../functions/payment-confirmed/stripe/provider.ts';
 import { calendarNamed, changeEvent, deleteSecondCalendar, share, switchCalendar } from './owner-actions.ts';
 import type { PlayedScenario } from './played-scenario.ts';
 import { askBackend, connect, deliver, inTurn, untilDone } from './requests.ts';
@@ -19,6 +21,7 @@ export async function perform(played: PlayedScenario, action: UserAction): Promi
     case 'pay':
     case 'pay by session':
     case 'pay elsewhere':
+    case 'pay to account':
     case 'pay as another user':
     case 'pay for several':
     case 'cancel authorization':
@@ -30,9 +33,10 @@ export async function perform(played: PlayedScenario, action: UserAction): Promi
       const from = world.now();
       const twice = world.chance(`twice ${key}`)() < 0.25;
       const body = JSON.stringify(stripeEvent(truth.plan, action));
+      const provider = action.payment.startsWith('acct_') ? stripeConnected : stripe;
       await Promise.all([
-        deliver(played, `${key}`, body),
-        ...(twice ? [world.pause(1500).then(() => deliver(played, `${key} again`, body))] : []),
+        deliver(played, `${key}`, provider, body),
+        ...(twice ? [world.pause(1500).then(() => deliver(played, `${key} again`, provider, body))] : []),
       ]);
       const about =
         action.do === 'pay for several'
@@ -51,6 +55,16 @@ export async function perform(played: PlayedScenario, action: UserAction): Promi
     case 'invite':
     case 'cancel':
       return inTurn(played, action.booking, () => askBackend(played, key, action));
+    case 'bind':
+    case 'unbind': {
+      const { user, account } = action;
+      const from = world.now();
+      const change = (deps: Deps) =>
+        action.do === 'bind' ? bindAccount(deps, user, account) : unbindAccount(deps, user, account);
+      await untilDone(played, key, 'bookings', timeouts.api, change);
+      truth.bindings.push({ ...action, from, to: world.now() });
+      return;
+    }
     case 'connect':
       return connect(played, action.user, key);
     case 'disconnect':

@@ -38,6 +38,7 @@ export async function playScenario(
     stuck: [],
     freed: 0,
     renewed: new Set(),
+    bindings: [],
     calmAt: Number.POSITIVE_INFINITY,
   };
   const played: PlayedScenario = { world, truth };

@@ -14,6 +14,8 @@ export type Truth = {
   /** Bookings whose event its owner has moved to another calendar. */
   movedByHand: Set<string>;
   deletedCalendars: Set<string>;
+  /** Changes of the accounts of users that were answered as done. */
+  bindings: (Extract<UserAction, { do: 'bind' | 'unbind' }> & { from: number; to: number })[];
   /** When the webhook had accepted a payment's event, and when the backend's request was done: milliseconds. */
   times: Map<UserAction, { from: number; to: number }>;
   /** Bookings that an ordinary action should have freed and did not, as violations; and how many were checked. */

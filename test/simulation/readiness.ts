@@ -15,6 +15,8 @@ const built = {
   payments: true,
   /** One payment for several bookings. */
   packages: true,
+  /** Payments to connected accounts, which users bind and unbind. */
+  connect: true,
   /** Holds that are renewed after a failed payment. */
   holds: true,
   /** Guests who respond, guests and edits of the owner. */

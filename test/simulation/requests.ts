@@ -3,7 +3,7 @@ import { cancelBooking, declareBooking, patchBooking } from '../../functions/boo
 import { startConnection } from '../../functions/connect/start-connection.ts';
 import { completeConnection } from '../../functions/oauth-callback/complete-connection.ts';
 import { acceptWebhook } from '../../functions/payment-confirmed/accept-webhook.ts';
-import { stripe } from '../../functions/payment-confirmed/stripe/provider.ts';
+import type { PaymentProvider } from '../../functions/payment-confirmed/payment-provider.ts';
 import { parseKeys } from '../../shared/crypto/keys.ts';
 import { signUserToken } from '../../shared/crypto/user-token.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
@@ -21,7 +21,12 @@ import type { Deps } from './world.ts';
 /** How providers, backends and users ask the service, until it answers. */
 
 /** A provider delivers until its event is accepted, less and less often. */
-export async function deliver(played: PlayedScenario, key: string, body: string): Promise<void> {
+export async function deliver(
+  played: PlayedScenario,
+  key: string,
+  provider: PaymentProvider,
+  body: string,
+): Promise<void> {
   const { world } = played;
   const waits = [3, 20, 60, 180];
   for (let attempt = 1; ; attempt++) {
@@ -33,7 +38,7 @@ export async function deliver(played: PlayedScenario, key: string, body: string)
       'webhook',
       timeouts.webhook * second,
       (deps) =>
-        acceptWebhook(deps, stripe, {
+        acceptWebhook(deps, provider, {
           body: Buffer.from(body),
           headers: { 'stripe-signature': signature },
         }),

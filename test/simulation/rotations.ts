@@ -6,11 +6,15 @@ import type { World } from './world.ts';
 
 /** What operators rotate: keys and secrets. */
 
-const signingSecrets = new WeakMap<World, string>();
+const signedWith = new WeakMap<World, string>();
+
+/** The secret `webhook-signing`. Both endpoints have the same secret here, and each is verified on its own. */
+export const signingSecrets = (...secrets: string[]): string =>
+  JSON.stringify({ stripe: secrets, 'stripe-connect': secrets });
 
 /** The secret that the provider signs with now. */
 export const signingSecretOf = (world: World): string =>
-  signingSecrets.get(world) ?? 'whsec_canary-signing-secret-1';
+  signedWith.get(world) ?? 'whsec_canary-signing-secret-1';
 
 export function rotateTokenKeys(world: World, key: string): void {
   for (const purpose of Object.keys(keySecrets) as KeyPurpose[]) {
@@ -28,9 +32,9 @@ export function rotateTokenKeys(world: World, key: string): void {
 export async function rotateSigningSecret(world: World, key: string): Promise<void> {
   const old = signingSecretOf(world);
   const fresh = `whsec_canary-signing-secret-${key.replaceAll(' ', '-')}`;
-  world.texts['webhook-signing'] = JSON.stringify({ stripe: [fresh, old] });
+  world.texts['webhook-signing'] = signingSecrets(fresh, old);
   await world.pause(minute);
-  signingSecrets.set(world, fresh);
+  signedWith.set(world, fresh);
 }
 
 /** An operator creates a new client secret at Google and stores it here up to two minutes later. */

@@ -7,7 +7,8 @@ import { startsAt } from './world.ts';
 type PaymentAction = Extract<UserAction, { payment: string }>;
 
 export function stripeEvent(plan: Plan, action: PaymentAction): object {
-  const { type, object } = report(plan, action);
+  const [payment = '', account] = action.payment.split(':').reverse();
+  const { type, object } = report(plan, { ...action, payment });
   const isFromElsewhere = action.do === 'pay elsewhere';
   return {
     id: `evt_${action.id}`,
@@ -15,6 +16,7 @@ export function stripeEvent(plan: Plan, action: PaymentAction): object {
     type,
     livemode: !(isFromElsewhere && action.from === 'other mode'),
     ...(isFromElsewhere && action.from === 'connected account' ? { account: 'acct_1B' } : {}),
+    ...(account ? { account } : {}),
     created: Math.floor((startsAt + action.at) / 1000),
     data: { object },
   };
@@ -26,6 +28,7 @@ function report(plan: Plan, action: PaymentAction): { type: string; object: obje
   switch (action.do) {
     case 'pay':
     case 'pay elsewhere':
+    case 'pay to account':
     case 'pay as another user': {
       const paid = {
         id: payment,

@@ -4,6 +4,7 @@ import type { VerifyDeps } from '../../functions/booking-sync/read-message.ts';
 import type { RequeueDeps } from '../../functions/booking-sync/requeue-waiting.ts';
 import type { SyncDeps } from '../../functions/booking-sync/sync-booking.ts';
 import type { BookingsDeps } from '../../functions/bookings/change-booking.ts';
+import type { AccountsDeps } from '../../functions/bookings/payment-accounts.ts';
 import type { ConnectDeps } from '../../functions/connect/start-connection.ts';
 import type { ConnectionsDeps } from '../../functions/connections/manage-connection.ts';
 import type { CallbackDeps } from '../../functions/oauth-callback/complete-connection.ts';
@@ -14,6 +15,7 @@ import type { BusEvent } from '../../shared/aws/bus.ts';
 import { fromItem } from '../../shared/aws/dynamo.ts';
 import { type CachedSecret, secret } from '../../shared/aws/secrets.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
+import { paymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import { bookingStore, snapshotLoader } from '../../shared/booking/store.ts';
 import type { Connection } from '../../shared/connection/connection.ts';
 import { connectionStore } from '../../shared/connection/store.ts';
@@ -27,6 +29,7 @@ import { courseOf, type FaultName, outageOf, type Profile, type Target } from '.
 import { clientId, publicUrl, simulatedGoogle } from './google.ts';
 import { createInvocations } from './invocations.ts';
 import { simulatedQueue } from './queue.ts';
+import { signingSecrets } from './rotations.ts';
 import { createScheduler, type Process, randomOf } from './scheduler.ts';
 
 /** The service and the world around it, all in memory, in one simulated time and under one seed. */
@@ -71,6 +74,7 @@ export type Deps = CallbackDeps &
   ConnectDeps &
   ConnectionsDeps &
   BookingsDeps &
+  AccountsDeps &
   RequeueDeps &
   ReconcileDeps &
   SweepDeps;
@@ -104,7 +108,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     'google-oauth-client': JSON.stringify({
       web: { client_id: clientId, client_secret: 'canary-client-secret-1' },
     }),
-    'webhook-signing': JSON.stringify({ stripe: ['whsec_canary-signing-secret-1'] }),
+    'webhook-signing': signingSecrets('whsec_canary-signing-secret-1'),
     ...Object.fromEntries(
       Object.keys(keySecrets).map((purpose) => [
         purpose,
@@ -278,6 +282,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
         payments: queue,
         secrets: webhooks,
         bookings: bookingStore(client, 'bookings', { indexShards, keepDays: 400 }),
+        accounts: paymentAccountStore(client, 'bookings', indexShards),
         readForSync: snapshotLoader(client, { bookings: 'bookings', connections: 'connections' }),
         stripeMode: 'live',
         invoicesPaidOutOfBand: 'ignore',
