@@ -21,6 +21,7 @@ import type { ProviderName } from '../functions/payment-confirmed/providers.ts';
 import type { SignatureErrorCode } from '../functions/payment-confirmed/signature.ts';
 import type { ErrorCode } from '../shared/lib/app-error.ts';
 import { webhookRoute } from '../shared/lib/names.ts';
+import { auditInterval } from './functions.ts';
 import { type Own, ownMetrics, shareInTimeOfMany, sumOf } from './metrics.ts';
 import {
   type AlarmName,
@@ -119,6 +120,7 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
     ),
     1,
   );
+  alarm('AuditFindings', own('AuditFindings', Duration.hours(1), {}, Stats.MAXIMUM), 1);
   alarm('ServiceLevel', shareInTimeOfMany(own, Duration.hours(1)), serviceLevel.percent, below);
   alarm('OperatorError', own('OperatorError', period), 1);
   const perFunction = { period, statistic: Stats.SUM };
@@ -173,6 +175,7 @@ function scheduledRuns(
     ['BookingReconcile', own('BookingsRequeued', least, {}, Stats.SAMPLE_COUNT)],
     ['TokenRefresh', own('RefreshSweepFailures', refresh, {}, Stats.SAMPLE_COUNT)],
     ['PaymentRecovery', own('EventsSwept', recoveryInterval, {}, Stats.SAMPLE_COUNT)],
+    ['Audit', own('UsersAudited', auditInterval, {}, Stats.SAMPLE_COUNT)],
   ];
 }
 

@@ -21,6 +21,9 @@ interface Resources extends Secrets, Tables {
   readonly syncTimeout: Duration;
 }
 
+/** Between two runs of audit: one that did not get through goes on in the next. */
+export const auditInterval = Duration.hours(1);
+
 const scopes = { 'calendar-list': optionalScopes.calendarList, 'free-busy': optionalScopes.freeBusy };
 
 const connected = setting(env.stripeConnect, 'true');
@@ -41,6 +44,10 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       margin: config.refreshMarginMinutes * 60,
       keepAlive: config.keepAliveDays * 86_400,
     }),
+  );
+  const paymentPolicy = setting(
+    env.paymentPolicy,
+    JSON.stringify({ refunded: config.onFullRefund, disputeLost: config.onDisputeLost }),
   );
   const atOnce = (runs: number) =>
     config.reservedConcurrency > 0 ? { reservedConcurrentExecutions: runs } : {};
@@ -142,10 +149,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
         keepBookingsDays,
         refreshPolicy,
         setting(env.conflictPolicy, config.onConflict),
-        setting(
-          env.paymentPolicy,
-          JSON.stringify({ refunded: config.onFullRefund, disputeLost: config.onDisputeLost }),
-        ),
+        paymentPolicy,
         useTable(connections, env.connectionsTable, { items: ['GetItem', 'BatchGetItem', 'UpdateItem'] }),
         useTable(bookings, env.bookingsTable, {
           items: ['BatchGetItem', 'PutItem'],
@@ -175,6 +179,30 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
           query: config.stripeConnect ? [indexes.attention] : [],
         }),
         sendTo(queue),
+      ],
+    },
+    audit: {
+      description: 'Compares bookings with the calendars, once a day',
+      timeout: Duration.minutes(15),
+      memorySize: 512,
+      ...atOnce(1),
+      access: [
+        readKeys('token-encryption'),
+        readGoogleClient,
+        indexShards,
+        keepBookingsDays,
+        refreshPolicy,
+        paymentPolicy,
+        useTable(connections, env.connectionsTable, {
+          items: ['GetItem', 'UpdateItem'],
+          query: [indexes.tokenKey],
+        }),
+        // Its progress and what it finds; it changes no booking.
+        useTable(bookings, env.bookingsTable, {
+          items: ['GetItem', 'BatchGetItem', 'UpdateItem'],
+          query: [indexes.userBookings, indexes.attention],
+        }),
+        publishTo(bus),
       ],
     },
     'booking-reconcile': {

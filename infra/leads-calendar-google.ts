@@ -12,7 +12,7 @@ import { type Options, publicUrlOf, readConfig, type StackConfig, stackConfig } 
 import { dashboard } from './dashboard.ts';
 import { type Domain, mapDomain } from './domain.ts';
 import { deliverEvents, type EventsDelivery } from './events-delivery.ts';
-import { functions, stripeEventsFunction } from './functions.ts';
+import { auditInterval, functions, stripeEventsFunction } from './functions.ts';
 import { addRoutes, httpApi } from './http-api.ts';
 import { bookingsQueue } from './queue.ts';
 import { every } from './schedule.ts';
@@ -92,6 +92,7 @@ export class LeadsCalendarGoogle extends Construct {
     every(refreshInterval, defined['token-refresh']);
     const recoveryInterval = Duration.minutes(config.recoverEveryMinutes);
     every(recoveryInterval, defined['payment-recovery']);
+    every(auditInterval, defined.audit);
 
     this.stripeBus = config.stripeEventSource ? stripeBus(this, config.stripeEventSource) : undefined;
     const ofStripe =

@@ -70,6 +70,10 @@ export const alarmReference = {
     means: 'A customer has paid, and there will be no event as things are',
     remedy: 'List the bookings, repair their cause, then retry',
   },
+  AuditFindings: {
+    means: 'The audit has found bookings or events that are neither correct nor visibly waiting',
+    remedy: 'List the findings, and repair each',
+  },
   ServiceLevel: {
     means: 'Of at least ten paid bookings in an hour, fewer than 95 % were in the calendar within 60 seconds',
     remedy: 'See what slows booking-sync down',
@@ -119,6 +123,9 @@ export const metricReference = {
   WebhookIgnored: 'webhooks answered 200 and ignored, by `reason`',
   EventsSwept: 'events of Stripe that one run of payment-recovery has read',
   PaymentsRecovered: "payments, refunds and disputes that were found among Stripe's events before a webhook",
+  UsersAudited: 'users whom one run of audit has looked at',
+  AuditFindings:
+    'differences between bookings and calendars that are open: neither correct nor visibly waiting, each hour',
   BookingSynced: 'recorded outcomes, checks and postponements, by `status`',
   BookingsRequeued: 'bookings that were due, each minute',
   OldestDue: 'seconds for which the oldest booking has been due, each minute',

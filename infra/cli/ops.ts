@@ -10,7 +10,7 @@ import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { defaultStateDir } from '../local/state-files.ts';
 import { nearestTo } from '../nearest.ts';
 import { runCommand } from './command.ts';
-import { findingsOf, repairFinding, runAudit } from './ops/audit.ts';
+import { openFindings, repairFinding, runAudit } from './ops/audit.ts';
 import { changeBooking, known, releaseUser } from './ops/changes.ts';
 import { type DeadLetter, receive, redrive } from './ops/dead-letters.ts';
 import { examine } from './ops/doctor.ts';
@@ -351,24 +351,18 @@ async function auditNow({ target, records, now, options }: Context): Promise<Ans
   };
 }
 
-async function showFindings({ target, limit }: Context): Promise<Answer> {
-  const found: Awaited<ReturnType<ReturnType<typeof findingsOf>['get']>>[] = [];
-  for await (const finding of findingsOf(target).open()) {
-    found.push(finding);
-    if (found.length === limit) break;
-  }
-  const open = found.filter((finding) => finding !== undefined);
-  const rows = open.map(({ findingId, kind, bookingId, userId, firstSeenAt }) => [
+async function showFindings({ target, records, limit }: Context): Promise<Answer> {
+  const open = await openFindings(target, records, limit);
+  const rows = open.map(({ findingId, kind, bookingId, userId, firstSeenAt, advice }) => [
     toIso(firstSeenAt),
     findingId,
     kind,
     bookingId,
     userId,
+    advice,
   ]);
-  return {
-    text: table(['since', 'finding', 'kind', 'booking', 'user'], rows, 'Nothing is open.'),
-    json: open,
-  };
+  const columns = ['since', 'finding', 'kind', 'booking', 'user', 'what you can do'];
+  return { text: table(columns, rows, 'Nothing is open.'), json: open };
 }
 
 async function repair(context: Context, id: string): Promise<Answer> {

@@ -34,15 +34,18 @@ export type Progress = {
   findings: number;
 };
 
-export type AuditDeps = TokenDeps & {
+type CompareDeps = TokenDeps & {
   bookings: Pick<BookingStore, 'get' | 'list'>;
   calendar: CalendarApi;
   paymentPolicy: PaymentPolicy;
-  /** Users side by side. */
-  concurrency: number;
   /** Calls to Google's Calendar in one run, at most. */
   callBudget: number;
   timeLeft: () => boolean;
+};
+
+export type AuditDeps = CompareDeps & {
+  /** Users side by side. */
+  concurrency: number;
   found: (finding: Finding) => Promise<void>;
   /** Records what is done: a later run continues there. */
   saveProgress: (progress: Progress) => Promise<void>;
@@ -68,9 +71,12 @@ export async function audit(deps: AuditDeps, start: Progress): Promise<Progress>
       users.map(({ userId }) => auditUser(deps, { userId, budget }, progress).catch(unlessSpent)),
     );
     const isSpent = reports.includes('spent');
-    if (isSpent) return progress;
-    progress = added(progress, reports as (UserReport | undefined)[], users.at(-1));
+    if (isSpent && progress !== start) return progress;
+    // Users for whom a whole budget is not enough count as unread, or no run would ever get past them.
+    const read = reports.map((report) => (report === 'spent' ? undefined : report));
+    progress = added(progress, read, users.at(-1));
     await deps.saveProgress(progress);
+    if (isSpent) return progress;
   }
   const { after: _, ...rest } = progress;
   const finished = { ...rest, finishedAt: deps.clock() };
@@ -151,14 +157,14 @@ type Budget = { left: number };
 type User = { access: Access; budget: Budget };
 
 /** Access that does not count as use: an idle connection is not to be refreshed each hour because of the audit. */
-function accessOf(deps: AuditDeps, connection: GrantedConnection): Promise<Access> {
+function accessOf(deps: CompareDeps, connection: GrantedConnection): Promise<Access> {
   const isFresh = connection.accessTokenExpiresAt > deps.clock() + 60;
   return isFresh ? getAccess(deps, connection) : refresh(deps, connection, { used: false });
 }
 
 /** Reads the calendar. Throws where Google does not answer: the user is compared in the next run. */
 async function read<T>(
-  deps: AuditDeps,
+  deps: CompareDeps,
   user: User,
   call: (accessToken: string) => Promise<CalendarAnswer<T>>,
 ): Promise<T | undefined> {
@@ -270,7 +276,7 @@ function placeOf(booking: Booking, { calendarId }: GrantedConnection): EventPlac
   return { calendarId, eventId: calendarEventId(booking.bookingId, calendarId, booking.eventNumber) };
 }
 
-function contextOf(deps: AuditDeps, { access: { connection } }: User): Context {
+function contextOf(deps: CompareDeps, { access: { connection } }: User): Context {
   return { connection, policy: deps.paymentPolicy, now: deps.clock() };
 }
 
@@ -289,7 +295,7 @@ async function reportFinding(
  * cannot be read stays open.
  */
 export async function resolveFindings(
-  deps: AuditDeps,
+  deps: CompareDeps,
   findings: Pick<FindingStore, 'open' | 'resolve'>,
   startedAt: number,
 ): Promise<{ resolved: number; open: number }> {
@@ -305,7 +311,7 @@ export async function resolveFindings(
 }
 
 async function stillStands(
-  deps: AuditDeps,
+  deps: CompareDeps,
   { kind, userId, bookingId, place }: Finding,
   budget: Budget,
 ): Promise<boolean> {

@@ -20,6 +20,7 @@ const schemaVersion = v.pipe(
 );
 const amount = (description: string) =>
   v.pipe(v.number(), v.description(`${description} In the smallest unit of the payment's currency.`));
+const count = (description: string) => v.pipe(v.number(), v.integer(), v.description(description));
 const userId = text("LeadsCalendar's id of the user.");
 
 /** Describes a type of event: when it is published, and its fields beside those that every event has. */
@@ -183,6 +184,21 @@ export const busEventSchema = v.variant('type', [
       paidBookingId: v.optional(text('The booking that the payment pays for instead.')),
       amount: v.optional(amount('What was paid, where it is known.')),
       refundedAmount: amount('How much of it was refunded so far.'),
+    },
+  ),
+  event(
+    'audit.completed',
+    'The daily audit has compared every booking of last week and of 60 days ahead with its calendar.',
+    {
+      from: v.pipe(eventTime, v.description('Appointments that start then or later were compared.')),
+      to: v.pipe(eventTime, v.description('Those that start until then.')),
+      users: count('Users who were looked at.'),
+      unreadUsers: count(
+        'Of them, those without a working connection, and those whose calendar could not be read.',
+      ),
+      bookings: count('Bookings that were compared.'),
+      waitingBookings: count('Of them, paid ones that say themselves that their event is missing.'),
+      openFindings: count('What is neither correct nor visibly waiting: `ops findings` shows it.'),
     },
   ),
   event(

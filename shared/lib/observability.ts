@@ -35,6 +35,7 @@ export function describeError(error: unknown): Fields {
 
 /** Public: docs/configuration.md says what each counts. */
 export type MetricName =
+  | 'AuditFindings'
   | 'BookingSynced'
   | 'BookingsRequeued'
   | 'CalendarRefused'
@@ -52,6 +53,7 @@ export type MetricName =
   | 'TokenRefreshed'
   | 'TokensOnOldKey'
   | 'UnknownOAuthError'
+  | 'UsersAudited'
   | 'UserTokenVerified'
   | 'WebhookIgnored'
   | 'WebhookRejected'

@@ -1,7 +1,13 @@
 /** `ops audit`: the audit of bookings and calendars in the operator's process. It reads Google, and stores findings. */
 import { type AuditDeps, audit, type Progress, resolveFindings } from '../../../shared/audit/audit.ts';
+import { auditProgress, type StoredProgress } from '../../../shared/audit/progress.ts';
 import { secret } from '../../../shared/aws/secrets.ts';
-import { type Finding, type FindingStore, findingStore } from '../../../shared/booking/findings.ts';
+import {
+  type Finding,
+  type FindingStore,
+  findingStore,
+  type StoredFinding,
+} from '../../../shared/booking/findings.ts';
 import { parseKeys } from '../../../shared/crypto/keys.ts';
 import { parseGoogleClient } from '../../../shared/google/client-secret.ts';
 import { googleEndpoints } from '../../../shared/google/endpoints.ts';
@@ -11,7 +17,7 @@ import { systemClock, systemRandom, systemSleep } from '../../../shared/lib/cloc
 import { setLogSink } from '../../../shared/lib/observability.ts';
 import { changeBooking } from './changes.ts';
 import type { Records } from './records.ts';
-import { byHand, repaired } from './repair.ts';
+import { adviceOn, byHand, repaired } from './repair.ts';
 import { secretText, type Target } from './target.ts';
 
 /** Users side by side, and calls to Google at most. */
@@ -20,6 +26,28 @@ const callBudget = 100_000;
 
 export function findingsOf({ dynamo, output, indexShards }: Target): FindingStore {
   return findingStore(dynamo, output('BookingsTableName'), indexShards);
+}
+
+/** An open finding, and what can be done about it. */
+export type OpenFinding = StoredFinding & { advice: string };
+
+/** Open findings, at most `limit`. */
+export async function openFindings(
+  target: Target,
+  { bookings }: Records,
+  limit: number,
+): Promise<OpenFinding[]> {
+  const found: OpenFinding[] = [];
+  for await (const finding of findingsOf(target).open()) {
+    found.push({ ...finding, advice: adviceOn(finding, await bookings.get(finding.bookingId)) });
+    if (found.length === limit) break;
+  }
+  return found;
+}
+
+/** The last run of the scheduled audit. */
+export function lastAudit({ dynamo, output }: Target): Promise<StoredProgress | undefined> {
+  return auditProgress(dynamo, output('BookingsTableName')).get();
 }
 
 /** Compares the bookings that start from `from` to `to` (epoch seconds) with the calendars. */

@@ -9,6 +9,7 @@ import type { MetricName } from '../../../shared/lib/observability.ts';
 import { parseStripeKeys } from '../../../shared/payments/stripe/api-keys.ts';
 import { objectParsers } from '../../../shared/payments/stripe/object-parsers.ts';
 import { serviceLevel } from '../../operator-reference.ts';
+import { findingsOf, lastAudit } from './audit.ts';
 import { failure, pass, type Result, warning } from './finding.ts';
 import { total } from './metrics.ts';
 import { secretText, type Target } from './target.ts';
@@ -68,6 +69,19 @@ export async function checkRecovery(target: Target, now: number): Promise<Result
   return total(recovered) > 0 ? warning(`${says}: docs/runbooks/payments-recovered.md`) : pass(says);
 }
 
+/** Whether bookings are compared with the calendars, and what is open. */
+export async function checkAudit(target: Target, now: number): Promise<Result> {
+  const last = await lastAudit(target);
+  let open = 0;
+  for await (const _ of findingsOf(target).open()) open++;
+  const left = `${open} findings are open`;
+  if (!last) return warning(`The audit has not run yet; ${left}.`);
+  const { startedAt, finishedAt, users, unread } = last;
+  const says = `begun ${toIso(startedAt)}, ${finishedAt === undefined ? 'not finished' : 'finished'}, ${users} users, ${unread} unread; ${left}`;
+  if (open > 0) return failure(`${says}: ops findings`);
+  return now - startedAt > 2 * day ? failure(`${says}: see the log of audit.`) : pass(says);
+}
+
 function judgeEndpoint({ status, enabled_events, livemode }: Stripe.WebhookEndpoint): Result {
   if (status !== 'enabled') return failure(`Stripe has disabled the endpoint: enable it in the Dashboard.`);
   const listens = (type: string): boolean =>
@@ -95,6 +109,7 @@ const runsOf: [name: string, metric: MetricName, hours: number][] = [
   ['booking-reconcile', 'BookingsRequeued', 1],
   ['token-refresh', 'RefreshSweepFailures', 25],
   ['payment-recovery', 'EventsSwept', 25],
+  ['audit', 'UsersAudited', 3],
 ];
 
 export async function checkSchedules({ metrics, aws }: Target, now: number): Promise<Result> {

@@ -12,6 +12,7 @@ import { parseJson } from '../../../shared/lib/schemas.ts';
 import { longestDueSeconds } from '../../operator-reference.ts';
 import { countDeadLetters } from './dead-letters.ts';
 import {
+  checkAudit,
   checkRecovery,
   checkSchedules,
   checkServiceLevel,
@@ -44,6 +45,7 @@ export async function examine(target: Target, records: Records, now: number): Pr
     ['Google client', () => checkGoogleClient(target)],
     ['Stripe', () => checkStripe(target)],
     ['recovery', () => checkRecovery(target, now)],
+    ['audit', () => checkAudit(target, now)],
     ['webhooks', () => checkWebhooks(target, now)],
     ['schedules', () => checkSchedules(target, now)],
     ['dead letters', () => checkDeadLetters(target)],

@@ -2,7 +2,7 @@
 import { maybeStale } from '../../../functions/booking-sync/doubt.ts';
 import type { Operator, Refusal } from '../../../functions/bookings/operator-changes.ts';
 import { appendTimeline, type Booking, knownEvent, requestRun } from '../../../shared/booking/booking.ts';
-import type { Finding } from '../../../shared/booking/findings.ts';
+import type { Finding, StoredFinding } from '../../../shared/booking/findings.ts';
 import { withStatus } from '../../../shared/booking/status.ts';
 import { laterThan, toIso } from '../../../shared/lib/clock.ts';
 
@@ -26,17 +26,35 @@ export function repaired(
   if (!booking) return { refused: byHand.unknown };
   if (booking.userId !== finding.userId) return { refused: byHand.otherUser };
   const { by, now } = operator;
-  const noted = isOwnEvent(finding, booking) ? booking : withUnwanted(booking, finding, now);
-  const doubted = requestRun(maybeStale(noted, now), now, { mayCreate: true });
   const at = toIso(now);
   return withStatus({
-    ...doubted,
+    ...compared(finding, booking, now),
     timeline: [
       ...appendTimeline(booking.timeline, now, 'repair requested').slice(0, -1),
       { at, what: 'repair requested', by },
     ],
     updatedAt: laterThan(booking.updatedAt, now),
   });
+}
+
+/** `booking`, whose event is to be read now. An event that is gone was most likely deleted by its owner, and is left so. */
+function compared(finding: Finding, booking: Booking, now: number): Booking {
+  if (finding.kind === 'paid_without_event' && booking.calendar.kind === 'present')
+    return { ...booking, nextRun: { why: 'check', at: now, count: booking.nextRun?.count ?? 1 } };
+  const noted = isOwnEvent(finding, booking) ? booking : withUnwanted(booking, finding, now);
+  return requestRun(maybeStale(noted, now), now, { mayCreate: true });
+}
+
+/** What an operator can do about a finding, in one line. */
+export function adviceOn(
+  { findingId, kind, bookingId, userId }: StoredFinding,
+  booking: Booking | undefined,
+): string {
+  if (!booking) return byHand.unknown;
+  if (booking.userId !== userId) return byHand.otherUser;
+  const repair = `ops repair ${findingId}`;
+  if (kind !== 'paid_without_event') return repair;
+  return `${repair}; where its owner has deleted it, it stays so, and ops restore ${bookingId} creates it again`;
 }
 
 /** Whether the event is the one that the booking should have. */
