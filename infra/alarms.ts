@@ -161,7 +161,8 @@ export function alarms(scope: Construct, props: AlarmsProps): Alarm[] {
 /** An alarm takes ten metrics at most. */
 function tens<T>(items: readonly T[]): T[][] {
   const count = Math.ceil(items.length / 10);
-  return Array.from({ length: count }, (_, index) => items.slice(index * 10, (index + 1) * 10));
+  const size = Math.ceil(items.length / count);
+  return Array.from({ length: count }, (_, index) => items.slice(index * size, (index + 1) * size));
 }
 
 /** Runs that each scheduled function has finished: its last line counts what it did, be it nothing. */

@@ -13,7 +13,7 @@ type Deps = Omit<AuditDeps, 'found' | 'saveProgress'> & {
 };
 
 /** `open`: findings that are left, where that was looked up. */
-export type AuditReport = Progress & { open?: number };
+type AuditReport = Progress & { open?: number };
 
 const day = 86_400;
 /** Seconds from the start of one run to that of the next. */

@@ -124,6 +124,10 @@ test('the template grants no permission that its function does not use', async (
   expect(await stack.invoke('payment-recovery', {})).toMatchObject({ ok: true });
   await settled();
 
+  // The audit needs an access token, too.
+  await set('ConnectionsTable', { userId: 'user-1' }, 'accessTokenExpiresAt', 1);
+  expect(await stack.invoke('audit', {})).toMatchObject({ ok: true, payload: { users: 1, open: 0 } });
+
   // Expired tokens for sync and for the sweep, a rotated key, and a revoked grant.
   const expire = (field: string, userId = 'user-1') => set('ConnectionsTable', { userId }, field, 1);
   await expire('accessTokenExpiresAt');

@@ -140,6 +140,20 @@ const allowed: string[] = [
     useQueue,
   ),
 
+  // It reads bookings; it writes its progress and what it finds.
+  ...fn(
+    'Audit',
+    'secretsmanager: GetSecretValue on GoogleOauthClient',
+    'secretsmanager: GetSecretValue on TokenEncryption',
+    'dynamodb: GetItem, UpdateItem on ConnectionsTable',
+    'dynamodb: Query on ConnectionsTable/index/token-key',
+    'dynamodb: BatchGetItem, GetItem, UpdateItem on BookingsTable',
+    'dynamodb: Query on BookingsTable/index/attention',
+    'dynamodb: Query on BookingsTable/index/user-bookings',
+    writeTable,
+    publish,
+  ),
+
   ...fn(
     'BookingReconcile',
     'dynamodb: Query on BookingsTable/index/sync-due',
@@ -165,6 +179,7 @@ const allowed: string[] = [
   ...scheduled('BookingReconcile'),
   ...scheduled('TokenRefresh'),
   ...scheduled('PaymentRecovery'),
+  ...scheduled('Audit'),
 
   // The key and the queues.
   'Key lets our account kms: * on *',
@@ -307,12 +322,13 @@ describe('access by protected resource', () => {
       .map((grant) => /^(.+?)(?:\/Role)? may (.*)$/.exec(grant) ?? [])
       .filter(([, , what = '']) => right.test(what))
       .map(([, who = '']) => who);
-  const holdTokens = ['BookingSync', 'Connections', 'OauthCallback', 'TokenRefresh'];
+  const holdTokens = ['Audit', 'BookingSync', 'Connections', 'OauthCallback', 'TokenRefresh'];
 
   test('only the functions named in the design can read each secret', () => {
     const readers = (secret: string) => whoMay(new RegExp(`^secretsmanager: .* on ${secret}$`));
     // connect needs only the client's id, which is in the same file: docs/security.md says why that is enough.
     expect(readers('GoogleOauthClient')).toEqual([
+      'Audit',
       'BookingSync',
       'Connect',
       'Connections',

@@ -10,6 +10,7 @@ import { expect, inject, test } from 'vitest';
  * good reason.
  */
 const budgets: Record<string, { minified: number; compressed: number }> = {
+  audit: { minified: 350_000, compressed: 115_000 },
   'booking-reconcile': { minified: 252_000, compressed: 83_000 },
   'booking-sync': { minified: 398_500, compressed: 127_000 },
   bookings: { minified: 317_000, compressed: 104_000 },

@@ -98,7 +98,7 @@ describe('the package', () => {
   it("synthesizes in another app what the project's own construct does", () => {
     const ran = spawnSync(process.execPath, ['app.ts'], { cwd: app, encoding: 'utf8' });
     expect(ran.stderr).not.toContain('Error');
-    expect(ran.stdout).toMatch(/^\d+ 10 \d+$/m);
+    expect(ran.stdout).toMatch(/^\d+ 11 \d+$/m);
     const own = new App({ outdir: join(directory, 'own'), analyticsReporting: false });
     new LeadsCalendarGoogle(new Stack(own, 'Company'), 'Calendar', {
       throttleRate: 7,

@@ -24,6 +24,7 @@ const functionNames = [
   'PaymentConfirmed',
   'BookingSync',
   'PaymentRecovery',
+  'Audit',
   'BookingReconcile',
   'TokenRefresh',
 ] as const;
@@ -110,6 +111,17 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       ...keeping,
       ...policy,
       ...queue,
+      ...bus,
+    },
+    Audit: {
+      [env.paymentPolicy]: '{"refunded":"cancel","disputeLost":"cancel"}',
+      ...tokens,
+      ...google,
+      ...connections,
+      ...bookings,
+      ...shards,
+      ...keeping,
+      ...policy,
       ...bus,
     },
     PaymentRecovery: {
@@ -271,6 +283,7 @@ describe('functions', () => {
       PaymentConfirmed: '1024 MB, 15 s',
       BookingSync: '1024 MB, 30 s',
       PaymentRecovery: '512 MB, 600 s',
+      Audit: '512 MB, 900 s',
       BookingReconcile: '512 MB, 55 s',
       TokenRefresh: '512 MB, 300 s',
     });
@@ -392,6 +405,7 @@ describe('schedules', () => {
   test.each([
     ['BookingReconcile', 'rate(1 minute)'],
     ['PaymentRecovery', 'rate(15 minutes)'],
+    ['Audit', 'rate(1 hour)'],
     ['TokenRefresh', 'rate(5 minutes)'],
   ])('%s runs at %s, without retries of a missed run', (name, expression) => {
     const schedule = stack.at(`${name}/Function/Schedule`).Properties;
@@ -435,13 +449,17 @@ test('alarms watch exactly the conditions that an operator must repair', () => {
     OldestDue: 'OldestDue >= 300 in 5 min',
     PaymentsRecovered: 'PaymentsRecovered >= 1 in 60 min',
     ScheduleStoppedPaymentRecovery: 'runs that report EventsSwept < 1 in 45 min',
+    ScheduleStoppedAudit: 'runs that report UsersAudited < 1 in 180 min',
+    AuditFindings: 'AuditFindings >= 1 in 60 min',
     ScheduleStoppedBookingReconcile: 'runs that report BookingsRequeued < 1 in 15 min',
     ScheduleStoppedTokenRefresh: 'runs that report RefreshSweepFailures < 1 in 15 min',
     PaidBookingFailed: 'sum of 2 PaidBookingFailed >= 1 in 5 min',
     ServiceLevel: 'IF(paid >= 10, share, 100) < 95 in 60 min',
     OperatorError: 'OperatorError >= 1 in 5 min',
-    FunctionErrors: 'sum of 10 Errors >= 1 in 15 min',
-    FunctionThrottles: 'sum of 10 Throttles >= 1 in 15 min',
+    FunctionErrors: 'sum of 6 Errors >= 1 in 15 min',
+    FunctionErrors2: 'sum of 5 Errors >= 1 in 15 min',
+    FunctionThrottles: 'sum of 6 Throttles >= 1 in 15 min',
+    FunctionThrottles2: 'sum of 5 Throttles >= 1 in 15 min',
     ApiErrors: '5xx >= 3 in 15 min',
     WebhookErrors: `sum of ${3 * served.length} RequestFailed and WebhookRejected >= 1 in 15 min`,
     ...Object.fromEntries(served.map((name) => [`WebhooksRejected${pascalCase(name)}`, rejected])),

@@ -29,7 +29,7 @@ export function findingsOf({ dynamo, output, indexShards }: Target): FindingStor
 }
 
 /** An open finding, and what can be done about it. */
-export type OpenFinding = StoredFinding & { advice: string };
+type OpenFinding = StoredFinding & { advice: string };
 
 /** Open findings, at most `limit`. */
 export async function openFindings(
