@@ -5,6 +5,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { consoleApp } from '../../infra/cli/console/app.ts';
 import { openTarget } from '../../infra/cli/ops/target.ts';
+import { findingStore } from '../../shared/booking/findings.ts';
 import { type OpsStack, startOpsStack } from '../integration/ops-stack.ts';
 import { barriers, launchChromium, withoutChromium } from '../support/chromium.ts';
 
@@ -49,6 +50,14 @@ beforeAll(async () => {
   await becomes('console-failed', 'failed');
   await world.pay('ben', 'console-waiting', { start, end: '2032-03-03T11:00:00Z' });
   await becomes('console-waiting', 'waiting_for_connection');
+  const findings = findingStore(target.dynamo, target.output('BookingsTableName'), target.indexShards);
+  const place = { calendarId: 'primary', eventId: 'lc1' };
+  const at = Math.floor(Date.now() / 1000) - 3600;
+  await findings.record({ kind: 'wrong_time', bookingId: 'console-good', userId: 'ada', place }, at);
+  await findings.record(
+    { kind: 'event_without_booking', bookingId: 'console-gone', userId: 'ada', place },
+    at,
+  );
 });
 afterAll(async () => {
   server?.close();
@@ -84,8 +93,10 @@ describe('the console', () => {
   ])('a form with %s changes nothing', async (_, form) => {
     const { body, headers } = await form();
     const before = await world.booking('console-failed');
-    const answer = await fetch(`${url}/booking/console-failed/retry`, { method: 'POST', body, headers });
-    expect(answer.status).toBe(403);
+    for (const path of ['/booking/console-failed/retry', '/finding/any/repair']) {
+      const answer = await fetch(`${url}${path}`, { method: 'POST', body, headers });
+      expect(answer.status).toBe(403);
+    }
     expect(await world.booking('console-failed')).toEqual(before);
   });
 
@@ -150,8 +161,25 @@ describe.skipIf(withoutChromium)('the console in Chromium', () => {
     expect(await page.getByRole('main').textContent()).toMatch(/retry requested[\s\S]*scheduled/);
   });
 
+  it('an operator sees what the audit has found, and repairs it', async () => {
+    const page = await newPage();
+    await page.goto(`${url}/audit`);
+    expect(await page.getByRole('main').textContent()).toMatch(
+      /The audit has not run yet[\s\S]*wrong time[\s\S]*console-good/,
+    );
+    // Where no booking is known, there is nothing that sync could do.
+    expect(await page.getByRole('button', { name: 'Repair' }).count()).toBe(1);
+    await page.getByRole('button', { name: 'Repair' }).click();
+    expect(await page.getByRole('status').textContent()).toContain('handed over');
+    await becomes('console-good', 'scheduled');
+    expect((await world.booking('console-good')).timeline.map(({ what }) => what)).toContain(
+      'repair requested',
+    );
+  });
+
   it.each([
     ['overview', '/'],
+    ['audit', '/audit'],
     ['doctor', '/doctor'],
     ['list', '/list/waiting'],
     ['booking', '/booking/console-good'],

@@ -185,9 +185,9 @@ describe('an open finding', () => {
     } as unknown as Parameters<typeof openFindings>[0];
     const records = { bookings: world.deps.bookings } as Parameters<typeof openFindings>[1];
     const found = await openFindings(target, records, 10);
-    expect(found.map(({ bookingId, advice }) => [bookingId, advice]).sort()).toEqual([
-      ['b-user-1', expect.stringMatching(/^ops repair \w{16}; .*ops restore b-user-1/)],
-      ['unknown', expect.stringContaining('delete it in the calendar by hand')],
+    expect(found.map(({ bookingId, advice, canRepair }) => [bookingId, advice, canRepair]).sort()).toEqual([
+      ['b-user-1', expect.stringMatching(/^ops repair \w{16}; .*ops restore b-user-1/), true],
+      ['unknown', expect.stringContaining('delete it in the calendar by hand'), false],
     ]);
     expect(await openFindings(target, records, 1)).toHaveLength(1);
   });

@@ -2,10 +2,12 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
 import { html } from 'hono/html';
 import { restored, retried } from '../../../functions/bookings/operator-changes.ts';
+import { repairFinding } from '../ops/audit.ts';
 import { changeBooking, releaseUser } from '../ops/changes.ts';
 import { findAll } from '../ops/find.ts';
 import { listKinds, recordsOf } from '../ops/records.ts';
 import type { Target } from '../ops/target.ts';
+import { auditPage } from './audit-page.ts';
 import { type Html, layout, pageHeaders } from './layout.ts';
 import {
   bookingPage,
@@ -66,6 +68,7 @@ export function consoleApp(target: Target, clock = () => Math.floor(Date.now() /
   app.get('/style.css', (c) => c.body(styleSheet, 200, { 'content-type': 'text/css; charset=utf-8' }));
   app.get('/icon.svg', (c) => c.body(icon, 200, { 'content-type': 'image/svg+xml' }));
   app.get('/', (c) => show(c, overview(place())));
+  app.get('/audit', (c) => show(c, auditPage(place())));
   app.get('/doctor', (c) => show(c, doctor(place())));
   app.get('/list/:kind', (c) => {
     const kind = listKinds.find((one) => one === c.req.param('kind'));
@@ -108,6 +111,13 @@ export function consoleApp(target: Target, clock = () => Math.floor(Date.now() /
       (error: Error) => error.message,
     );
     return backTo(c, `/booking/${encodeURIComponent(id)}`, said);
+  });
+  app.post('/finding/:id/repair', async (c) => {
+    const said = await repairFinding(place(), c.req.param('id')).then(
+      ({ bookingId }) => `repair: handed over. Sync compares ${bookingId} with its calendar.`,
+      (error: Error) => error.message,
+    );
+    return backTo(c, '/audit', said);
   });
   app.post('/user/:id/release', async (c) => {
     const id = c.req.param('id');

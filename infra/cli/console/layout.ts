@@ -20,6 +20,7 @@ export function layout(deployment: string, title: string, content: Html): Html {
       <nav aria-label="Console">
         <strong>LeadsCalendar × Google: ${deployment}</strong>
         <a href="/">Overview</a>
+        <a href="/audit">Audit</a>
         <a href="/doctor">Doctor</a>
       </nav>
       <form role="search" action="/find">

@@ -17,7 +17,7 @@ import { systemClock, systemRandom, systemSleep } from '../../../shared/lib/cloc
 import { setLogSink } from '../../../shared/lib/observability.ts';
 import { changeBooking } from './changes.ts';
 import type { Records } from './records.ts';
-import { adviceOn, byHand, repaired } from './repair.ts';
+import { type Advice, adviceOn, byHand, repaired } from './repair.ts';
 import { secretText, type Target } from './target.ts';
 
 /** Users side by side, and calls to Google at most. */
@@ -29,7 +29,7 @@ export function findingsOf({ dynamo, output, indexShards }: Target): FindingStor
 }
 
 /** An open finding, and what can be done about it. */
-type OpenFinding = StoredFinding & { advice: string };
+export type OpenFinding = StoredFinding & Advice;
 
 /** Open findings, at most `limit`. */
 export async function openFindings(
@@ -39,7 +39,7 @@ export async function openFindings(
 ): Promise<OpenFinding[]> {
   const found: OpenFinding[] = [];
   for await (const finding of findingsOf(target).open()) {
-    found.push({ ...finding, advice: adviceOn(finding, await bookings.get(finding.bookingId)) });
+    found.push({ ...finding, ...adviceOn(finding, await bookings.get(finding.bookingId)) });
     if (found.length === limit) break;
   }
   return found;

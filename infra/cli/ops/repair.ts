@@ -45,16 +45,16 @@ function compared(finding: Finding, booking: Booking, now: number): Booking {
   return requestRun(maybeStale(noted, now), now, { mayCreate: true });
 }
 
-/** What an operator can do about a finding, in one line. */
-export function adviceOn(
-  { findingId, kind, bookingId, userId }: StoredFinding,
-  booking: Booking | undefined,
-): string {
-  if (!booking) return byHand.unknown;
-  if (booking.userId !== userId) return byHand.otherUser;
+/** What an operator can do about a finding, in one line. `canRepair`: `ops repair` does something. */
+export type Advice = { advice: string; canRepair: boolean };
+
+export function adviceOn(finding: StoredFinding, booking: Booking | undefined): Advice {
+  const { findingId, kind, bookingId, userId } = finding;
+  if (!booking) return { advice: byHand.unknown, canRepair: false };
+  if (booking.userId !== userId) return { advice: byHand.otherUser, canRepair: false };
   const repair = `ops repair ${findingId}`;
-  if (kind !== 'paid_without_event') return repair;
-  return `${repair}; where its owner has deleted it, it stays so, and ops restore ${bookingId} creates it again`;
+  const deleted = `; where its owner has deleted it, it stays so, and ops restore ${bookingId} creates it again`;
+  return { advice: kind === 'paid_without_event' ? `${repair}${deleted}` : repair, canRepair: true };
 }
 
 /** Whether the event is the one that the booking should have. */
