@@ -197,7 +197,8 @@ function references({ paymentId, booking: named, facts }: PaymentReported, booki
   return named?.bookingId === bookingId && bookingId !== paymentId && facts.confirmedAt !== undefined;
 }
 
-function mayBeOfUser({ userId }: Booking, named: BookingFromPayment | undefined): boolean {
+/** Whether a payment that names the booking names its user, or none. */
+export function mayBeOfUser({ userId }: Booking, named: BookingFromPayment | undefined): boolean {
   const namesNoUser = named?.userId === undefined && !named?.unusableUser;
   return namesNoUser || userId === undefined || userId === named?.userId;
 }

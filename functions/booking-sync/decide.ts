@@ -1,5 +1,7 @@
 import { type Booking, knownEvent, type Presence } from '../../shared/booking/booking.ts';
+import { paymentOf } from '../../shared/booking/booking-payments.ts';
 import { isAway } from '../../shared/booking/former-account.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { isGivenUp, isOpen, showsDesired } from '../../shared/booking/status.ts';
 import { activeOf, type Connection, type GrantedConnection } from '../../shared/connection/connection.ts';
 import type { Random } from '../../shared/lib/clock.ts';
@@ -92,6 +94,24 @@ function decideEntry(situation: Situation): Decision {
   return active && mayExist
     ? act('check', situation)
     : record(giveUp(booking, { reason: 'missed', wanted, now }));
+}
+
+/**
+ * `decision`, or to record first what is known. An event that no record accounts for would be left behind where
+ * - another run that received the message acknowledges it, and this one crashes: `isSuspected`, and no run is on record
+ * - the account that was paid is unbound meanwhile: once on record, its payment counts all the same
+ */
+export function recordFirst(
+  decision: Decision,
+  stored: Booking | undefined,
+  payment: PaymentReported | undefined,
+  isSuspected: boolean,
+): Decision {
+  if (decision.do !== 'ensure') return decision;
+  const isOfAccount = payment?.account !== undefined;
+  const isNew = isOfAccount && (!stored || paymentOf(stored, payment.paymentId)?.confirmedAt === undefined);
+  const isUnrecorded = isSuspected && stored?.calendar.kind === 'absent';
+  return isNew || isUnrecorded ? { do: 'record', booking: decision.booking, again: true } : decision;
 }
 
 function record(booking: Booking): Decision {

@@ -15,7 +15,7 @@ import type { BookingStore, LoadSnapshot } from '../../shared/booking/store.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import type { Clock } from '../../shared/lib/clock.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
-import { isOwnRecord, type RoutedPayment, rejectPayment } from './apply-payment.ts';
+import { isOwnRecord, mayBeOfUser, type RoutedPayment, rejectPayment } from './apply-payment.ts';
 import { bookingEvent, orphanedEvents } from './booking-events.ts';
 import { maybeStale } from './doubt.ts';
 
@@ -145,15 +145,16 @@ function detachedEvents(
   return isOwnRecord(stored, message) ? [] : orphanedEvents(...orphaned);
 }
 
-/** Of several bookings that a payment names, each has an outcome, also one that was not declared. */
+/** Of several bookings that a payment names, each has an outcome, also one that was not declared, or is of another user. */
 async function publishUnknown(
   deps: PointerDeps,
-  { bookings }: PaymentReported,
+  { bookings, booking: named }: PaymentReported,
   stored: Booking | undefined,
   entry: OrphanedPayment,
   of: { facts: PaymentFacts; paidBookingId: string | undefined },
 ): Promise<undefined> {
-  if (bookings && !stored) await publishAll(deps, orphanedEvents(entry, of, deps.clock()));
+  const isUntouched = stored === undefined || !mayBeOfUser(stored, named);
+  if (bookings && isUntouched) await publishAll(deps, orphanedEvents(entry, of, deps.clock()));
 }
 
 async function publishAll({ bus }: PointerDeps, events: BusEvent[]): Promise<void> {

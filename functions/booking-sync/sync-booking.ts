@@ -21,7 +21,7 @@ import { applyPayment } from './apply-payment.ts';
 import { bookingEvent, newlyOrphaned } from './booking-events.ts';
 import { runAction } from './calendar-actions.ts';
 import type { ConflictPolicy } from './conflicts.ts';
-import { type Decision, decideNext } from './decide.ts';
+import { decideNext, recordFirst } from './decide.ts';
 import { inDoubtSeconds, maybeStale, withDoubt, withDoubtfulDeletion, withoutFirstRead } from './doubt.ts';
 import { loadSnapshot, type Snapshot } from './load-snapshot.ts';
 import { countRecovered, measure } from './measures.ts';
@@ -176,7 +176,7 @@ async function recordWithoutBooking(
 async function syncOnce(
   deps: SyncDeps,
   { booking, wanted }: Prepared,
-  { booking: stored, connection }: Snapshot,
+  { booking: stored, connection, payment }: Snapshot,
   run: Run,
   validUntil: number,
 ): Promise<boolean> {
@@ -186,7 +186,7 @@ async function syncOnce(
   const orphans = newlyOrphaned(stored, booking, deps.clock());
   if (orphans.length > 0) await deps.bus.publish(...orphans);
   const decided = decideNext({ booking, wanted, connection, now: deps.clock(), random, isSlotContested });
-  const decision = run.isSuspected && mayCreateUnrecorded(stored, decided) ? recorded(booking) : decided;
+  const decision = recordFirst(decided, stored, payment, run.isSuspected);
   const isAction = decision.do !== 'record';
   const outcome = isAction
     ? await runAction(deps, decision, { isSlotContested, validUntil, ownDeletions, seenEvents })
@@ -221,18 +221,6 @@ async function syncOnce(
   }
   noteLostWrite(run, { isPublished, isAction });
   return false;
-}
-
-/**
- * Whether a run would create an event although the record says that no run does. The other run that received the message
- * may have acknowledged it: after a crash nothing would look for the event. So the doubt is recorded first.
- */
-function mayCreateUnrecorded(stored: Booking | undefined, decision: Decision): boolean {
-  return decision.do === 'ensure' && stored?.calendar.kind === 'absent';
-}
-
-function recorded(booking: Booking): Decision {
-  return { do: 'record', booking, again: true };
 }
 
 /**

@@ -167,8 +167,8 @@ export const mutants: Mutant[] = [
   {
     name: 'a payment has no pointer to its booking',
     file: pointer,
-    from: 'if (pointer?.bookingId === bookingId) return true;',
-    to: 'return true;',
+    from: '  if (known?.confirmedAt === undefined) return true;\n',
+    to: '  return true;\n',
   },
   {
     name: 'a failed run is not retried',
@@ -469,10 +469,16 @@ export const mutants: Mutant[] = [
     },
   },
   {
+    name: 'an event is created before the payment to a connected account is on record',
+    file: 'functions/booking-sync/decide.ts',
+    from: 'return isNew || isUnrecorded ?',
+    to: 'return isUnrecorded ?',
+  },
+  {
     name: 'a suspected run creates an event before its doubt is on record',
-    file: 'functions/booking-sync/sync-booking.ts',
-    from: "return decision.do === 'ensure' && stored?.calendar.kind === 'absent';",
-    to: "return decision.do === 'ensure' && stored?.calendar.kind === 'absent' && false;",
+    file: 'functions/booking-sync/decide.ts',
+    from: 'return isNew || isUnrecorded ?',
+    to: 'return isNew ?',
   },
   {
     name: 'a suspected run publishes before its request is on record',

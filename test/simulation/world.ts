@@ -43,6 +43,7 @@ const noFaults: Profile = { chances: {} };
 const passing: FaultName[] = ['404', '410'];
 /** Milliseconds. */
 const passesWithin = 50_000;
+const comesAgainAfter = 900_000;
 const paymentPolicy = { refunded: 'cancel', disputeLost: 'cancel' } as const;
 
 export type WorldOptions = {
@@ -124,17 +125,20 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   const operations = new Map<Target, number>();
   let calm = false;
   let outage: { of: (target: Target) => boolean; isRateLimit: boolean; until: number } | undefined;
-  /** Since when an address has been answered as missing although it is not. */
+  /** Since when an address has been answered as missing although it is not, and when that was over. */
   const missing = new Map<string, number>();
+  const found = new Map<string, number>();
 
   /**
-   * Whether a fault may take place. What passes is over within a minute, and the truth is answered before it may come
-   * again: the same answer twice, at least a minute apart, is true.
+   * Whether a fault may take place. What passes is over within a minute, and does not come again for a while after the
+   * truth was answered: the same answer twice, at least a minute apart, is true, also where a run that learned the truth
+   * has crashed before it could record it.
    */
   function mayPass(fault: FaultName, path: string | undefined): boolean {
     if (path === undefined || !passing.includes(fault)) return true;
     // A search for a moved event reads each calendar once: a known limit.
     if (google.isMoved(path.split('/').at(-1))) return false;
+    if (now() - (found.get(path) ?? Number.NEGATIVE_INFINITY) < comesAgainAfter) return false;
     const since = missing.get(path) ?? now();
     missing.set(path, since);
     return now() - since < passesWithin;
@@ -160,7 +164,7 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     operations.set(target, earlier + 1);
     const drawn = courseOf(target, random, calm ? noFaults : profile, out, earlier);
     if (drawn.fault === undefined || without.has(operation) || !mayPass(drawn.fault, path)) {
-      if (path !== undefined) missing.delete(path);
+      if (path !== undefined && missing.delete(path)) found.set(path, now());
       const usual =
         drawn.fault === undefined ? drawn : courseOf(target, random, noFaults, undefined, earlier);
       const { before, after } = usual.course;
