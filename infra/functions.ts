@@ -171,9 +171,10 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       ...atOnce(1),
       access: [
         ...stripeTranslation(stripeApi, config),
-        ...(config.stripeConnect ? [connected, indexShards] : []),
+        ...(config.stripeConnect ? [connected] : []),
+        indexShards,
         readKeys('payment-messages'),
-        // Its progress; and the accounts that users have bound.
+        // Its progress, whether payments are on record, and the accounts that users have bound.
         useTable(bookings, env.bookingsTable, {
           items: ['GetItem', 'UpdateItem'],
           query: config.stripeConnect ? [indexes.attention] : [],

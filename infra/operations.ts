@@ -22,8 +22,8 @@ import {
   receiptSchema,
 } from '../shared/http/api-schemas.ts';
 import type { ErrorCode } from '../shared/lib/app-error.ts';
+import { accountPattern } from '../shared/lib/connected-account.ts';
 import { routes, webhookRoute } from '../shared/lib/names.ts';
-import { accountPattern } from '../shared/payments/stripe/account-id.ts';
 
 /** Schemas that the documents name. */
 export const schemas = {

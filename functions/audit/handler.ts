@@ -1,4 +1,5 @@
 import middy from '@middy/core';
+import { pointerReader } from '../../shared/audit/payments.ts';
 import { auditProgress } from '../../shared/audit/progress.ts';
 import { dynamoClient } from '../../shared/aws/dynamo.ts';
 import { findingStore } from '../../shared/booking/findings.ts';
@@ -16,6 +17,7 @@ const table = required(env.bookingsTable);
 const deps = {
   ...tokenDeps(dynamo),
   bookings: bookingStore(dynamo, table, storeOptions()),
+  pointers: pointerReader(dynamo, table, storeOptions().indexShards),
   findings: findingStore(dynamo, table, storeOptions().indexShards),
   progress: auditProgress(dynamo, table),
   calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },

@@ -54,6 +54,7 @@ export async function saveTombstone(
     ...pointer,
     paymentId,
     facts: merged,
+    ...(orphan ? { named: omitUndefined({ bookingId: orphan.bookingId, userId: orphan.userId }) } : {}),
     ...(pointer?.bookingId === undefined ? { expiresAt } : {}),
     version: pointer?.version ?? 0,
   });
@@ -77,7 +78,14 @@ export async function savePointer(
   if (isSaved && (!unbound || isDeepStrictEqual(pointer.facts, facts))) return true;
   if (known?.confirmedAt === undefined) return true;
   // Once it counts, the booking has the facts. Fields of a newer release stay.
-  const { facts: _, expiresAt: __, userId: ___, unbound: ____, ...kept } = pointer ?? { version: 0 };
+  const {
+    facts: _,
+    named: __,
+    expiresAt: ___,
+    userId: ____,
+    unbound: _____,
+    ...kept
+  } = pointer ?? { version: 0 };
   const leading = omitUndefined({ ...kept, paymentId, bookingId, userId, unbound, facts });
   return deps.bookings.savePointer(leading, booking);
 }

@@ -5,8 +5,8 @@ import type { HttpRequest } from '../../shared/http/http.ts';
 import { invalidRequest } from '../../shared/http/invalid-request.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import { type Clock, toIso } from '../../shared/lib/clock.ts';
+import { accountMessage, accountPattern } from '../../shared/lib/connected-account.ts';
 import { retryOnConflict } from '../../shared/lib/retry-on-conflict.ts';
-import { accountMessage, accountPattern } from '../../shared/payments/stripe/account-id.ts';
 
 /** The connected accounts of Stripe whose payments count for the bookings of a user. */
 

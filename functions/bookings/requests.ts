@@ -18,10 +18,10 @@ import type { ListPosition, ListQuery } from '../../shared/booking/store.ts';
 import { invalidRequest, parseRequest } from '../../shared/http/invalid-request.ts';
 import type { AppError } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
+import { accountMessage, accountPattern } from '../../shared/lib/connected-account.ts';
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import { instant, isIdentifier, isJsonObject } from '../../shared/lib/schemas.ts';
 import { isTimeZone } from '../../shared/lib/time-zone.ts';
-import { accountMessage, accountPattern } from '../../shared/payments/stripe/account-id.ts';
 
 /** The desired state of a booking. */
 export type Desired = { appointment: Appointment; hold: boolean; paymentAccount?: string };

@@ -1,6 +1,8 @@
 import middy from '@middy/core';
 import { dynamoClient } from '../../shared/aws/dynamo.ts';
+import { type Finding, findingStore } from '../../shared/booking/findings.ts';
 import { paymentAccountStore } from '../../shared/booking/payment-accounts.ts';
+import { readPointer } from '../../shared/booking/payment-pointers.ts';
 import { paymentQueue } from '../../shared/booking/queue.ts';
 import { keysOf } from '../../shared/crypto/keys.ts';
 import { systemClock, systemRandom } from '../../shared/lib/clock.ts';
@@ -13,9 +15,13 @@ import { sweepEvents } from './recover.ts';
 
 const dynamo = dynamoClient();
 const table = required(env.bookingsTable);
+const indexShards = requiredNumber(env.indexShards);
+const findings = findingStore(dynamo, table, indexShards);
 const deps = {
   ...stripeDeps(),
-  accounts: stripeConnect() ? paymentAccountStore(dynamo, table, requiredNumber(env.indexShards)) : undefined,
+  accounts: stripeConnect() ? paymentAccountStore(dynamo, table, indexShards) : undefined,
+  pointer: (paymentId: string) => readPointer(dynamo, table, paymentId),
+  found: (finding: Finding) => findings.record(finding, systemClock()),
   queue: paymentQueue(required(env.bookingsQueueUrl), keysOf('payment-messages')),
   progress: recoveryProgress(dynamo, table),
   clock: systemClock,

@@ -1,4 +1,6 @@
 import type Stripe from 'stripe';
+import type { PaymentPointer } from '../../shared/booking/booking.ts';
+import type { Finding } from '../../shared/booking/findings.ts';
 import type { PaymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import type { PaymentQueue, PaymentReported } from '../../shared/booking/queue.ts';
 import { AppError, hasCode } from '../../shared/lib/app-error.ts';
@@ -6,6 +8,7 @@ import type { Clock, Random } from '../../shared/lib/clock.ts';
 import type { StripeMode } from '../../shared/lib/config.ts';
 import { forEachConcurrent } from '../../shared/lib/for-each-concurrent.ts';
 import { log, metric, reportOperatorError } from '../../shared/lib/observability.ts';
+import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { AccountUnavailable, listEvents, stripeClient } from '../../shared/payments/stripe/list-events.ts';
 import { type StripeDeps, translateStripeEvent } from '../../shared/payments/stripe/translate.ts';
@@ -14,7 +17,14 @@ import type { EventScope, RecoveryProgress } from './progress.ts';
 type RecoveryDeps = StripeDeps & { queue: Pick<PaymentQueue, 'sendAll'> };
 
 /** A window whose payments are in the queue. `read`, `queued` and `unusable` count its events. */
-export type Recovered = { through: number; read: number; queued: number; unusable: number };
+export type Recovered = {
+  through: number;
+  read: number;
+  queued: number;
+  unusable: number;
+  /** Each with the epoch second of its event. */
+  payments: { payment: PaymentReported; at: number }[];
+};
 
 /** Seconds. Events that are swept again: Stripe does not say when an event is listed. */
 const overlap = 2 * 3600;
@@ -28,6 +38,9 @@ type SweepDeps = RecoveryDeps & {
   /** The connected accounts whose events are read too. */
   accounts?: Pick<PaymentAccountStore, 'all'> | undefined;
   progress: RecoveryProgress;
+  /** What is known under a payment's id. */
+  pointer: (paymentId: string) => Promise<PaymentPointer | undefined>;
+  found: (finding: Finding) => Promise<void>;
   clock: Clock;
   random: Random;
   /** Whether there is time for another window. */
@@ -63,16 +76,34 @@ type Swept = { read: number; queued: number };
 
 async function sweepScope(deps: SweepDeps, key: string, scope: EventScope, sum: Swept): Promise<void> {
   const now = deps.clock();
-  const through = (await deps.progress.get(scope)) ?? now - firstSweep;
+  const swept = await deps.progress.get(scope);
+  const through = swept ?? now - firstSweep;
   // An account that several users have bound comes several times.
   if (scope.account !== undefined && through > now - grace - repeatSeconds) return;
   const from = Math.max(through - overlap, now - oldestEvent);
-  for await (const window of recoverEvents(deps, key, { from, to: now - grace }, scope.account)) {
+  const to = now - grace;
+  // What was read before, and will not be read again.
+  const lastReadUntil = Math.min(swept ?? 0, to - overlap);
+  for await (const window of recoverEvents(deps, key, { from, to }, scope.account)) {
     sum.read += window.read;
     sum.queued += window.queued;
+    for (const { payment, at } of window.payments)
+      if (at < lastReadUntil) await requireRecorded(deps, scope, payment);
     await deps.progress.advance(scope, window.through);
     if (!deps.timeLeft()) return;
   }
+}
+
+/** A payment that several sweeps have queued in two hours must be on record. One that is not needs a person. */
+async function requireRecorded(
+  { pointer, found }: SweepDeps,
+  { mode, account }: EventScope,
+  { paymentId, eventId, facts, booking }: PaymentReported,
+): Promise<void> {
+  if (facts.confirmedAt === undefined || (await pointer(paymentId))) return;
+  const event = omitUndefined({ id: eventId, mode, account });
+  const named = booking ? { bookingId: booking.bookingId, userId: booking.userId } : {};
+  await found(omitUndefined({ kind: 'payment_not_recorded' as const, paymentId, event, ...named }));
 }
 
 /** Begins anywhere, so that none is always the last where there is not enough time for all. */
@@ -125,15 +156,15 @@ export async function* recoverEvents(
 ): AsyncGenerator<Recovered> {
   const stripe = stripeClient(key, deps.stripeApi.baseUrl, account);
   for await (const { through, events } of listEvents(stripe, time)) {
-    const payments: PaymentReported[] = [];
+    const payments: Recovered['payments'] = [];
     let unusable = 0;
     for (const event of events) {
       const payment = await paymentOf(deps, event, account);
       if (payment === 'unusable') unusable++;
-      else if (payment) payments.push({ ...payment, recovered: true });
+      else if (payment) payments.push({ payment: { ...payment, recovered: true }, at: event.created });
     }
-    await deps.queue.sendAll(payments);
-    yield { through, read: events.length, queued: payments.length, unusable };
+    await deps.queue.sendAll(payments.map(({ payment }) => payment));
+    yield { through, read: events.length, queued: payments.length, unusable, payments };
   }
 }
 

@@ -10,7 +10,7 @@ import { isIdentifier } from '../../shared/lib/schemas.ts';
 import { defaultStateDir } from '../local/state-files.ts';
 import { nearestTo } from '../nearest.ts';
 import { runCommand } from './command.ts';
-import { openFindings, repairFinding, runAudit } from './ops/audit.ts';
+import { type OpenFinding, openFindings, repairFinding, runAudit } from './ops/audit.ts';
 import { changeBooking, known, releaseUser } from './ops/changes.ts';
 import { type DeadLetter, receive, redrive } from './ops/dead-letters.ts';
 import { examine } from './ops/doctor.ts';
@@ -353,22 +353,24 @@ async function auditNow({ target, records, now, options }: Context): Promise<Ans
 
 async function showFindings({ target, records, limit }: Context): Promise<Answer> {
   const open = await openFindings(target, records, limit);
-  const rows = open.map(({ findingId, kind, bookingId, userId, firstSeenAt, advice }) => [
-    toIso(firstSeenAt),
-    findingId,
-    kind,
-    bookingId,
-    userId,
-    advice,
+  const rows = open.map((finding) => [
+    toIso(finding.firstSeenAt),
+    finding.findingId,
+    finding.kind,
+    finding.bookingId ?? paymentOf(finding),
+    finding.userId ?? '?',
+    finding.advice,
   ]);
   const columns = ['since', 'finding', 'kind', 'booking', 'user', 'what you can do'];
   return { text: table(columns, rows, 'Nothing is open.'), json: open };
 }
 
+const paymentOf = (finding: OpenFinding): string => ('paymentId' in finding ? finding.paymentId : '?');
+
 async function repair(context: Context, id: string): Promise<Answer> {
-  const { bookingId } = await repairFinding(context, id);
+  const { bookingId, says } = await repairFinding(context, id);
   return {
-    text: `Handed over: sync compares ${bookingId} with its calendar. What became of it: ops booking ${bookingId}`,
+    text: `Handed over: ${says}. What became of it: ops ${bookingId ? `booking ${bookingId}` : 'findings'}`,
     json: { findingId: id, bookingId },
   };
 }

@@ -2,7 +2,7 @@ import type { Cursor } from '../aws/dynamo.ts';
 import { type Booking, calendarEventId, type EventPlace, knownEvent } from '../booking/booking.ts';
 import { isPaid } from '../booking/booking-payments.ts';
 import type { PaymentPolicy } from '../booking/desired-presence.ts';
-import type { Finding, FindingStore } from '../booking/findings.ts';
+import { type CalendarFinding, type Finding, type FindingStore, isOfPayment } from '../booking/findings.ts';
 import { isAway, isInFormerAccount } from '../booking/former-account.ts';
 import type { BookingStore, ListPosition } from '../booking/store.ts';
 import {
@@ -18,6 +18,7 @@ import { type OwnEvent, ownEventPage, readOwnEvent } from '../google/own-events.
 import { toIso } from '../lib/clock.ts';
 import { describeError, log } from '../lib/observability.ts';
 import { bookingIdOf, type Context, isSettling, isWaiting, judgeBooking, judgeEvent } from './judge.ts';
+import { comparePayments, isUnpaid, type PointerReader } from './payments.ts';
 
 /** Where a run is: everything before `after` is compared. `after` is absent at the start, and once all is done. */
 export type Progress = {
@@ -36,6 +37,7 @@ export type Progress = {
 
 type CompareDeps = TokenDeps & {
   bookings: Pick<BookingStore, 'get' | 'list'>;
+  pointers: PointerReader;
   calendar: CalendarApi;
   paymentPolicy: PaymentPolicy;
   /** Calls to Google's Calendar in one run, at most. */
@@ -79,7 +81,8 @@ export async function audit(deps: AuditDeps, start: Progress): Promise<Progress>
     if (isSpent) return progress;
   }
   const { after: _, ...rest } = progress;
-  const finished = { ...rest, finishedAt: deps.clock() };
+  const findings = rest.findings + (await comparePayments(deps));
+  const finished = { ...rest, findings, finishedAt: deps.clock() };
   await deps.saveProgress(finished);
   return finished;
 }
@@ -284,7 +287,7 @@ async function reportFinding(
   deps: AuditDeps,
   { access: { connection } }: User,
   report: UserReport,
-  finding: Omit<Finding, 'userId'>,
+  finding: Omit<CalendarFinding, 'userId'>,
 ): Promise<void> {
   report.findings++;
   await deps.found({ ...finding, userId: connection.userId });
@@ -303,7 +306,9 @@ export async function resolveFindings(
   const budget = { left: deps.callBudget };
   for await (const finding of findings.open()) {
     const isSeen = finding.seenAt >= startedAt || !deps.timeLeft();
-    const isOpen = isSeen || (await stillStands(deps, finding, budget));
+    const isOpen =
+      isSeen ||
+      (await (isOfPayment(finding) ? isUnpaid(deps.pointers, finding) : stillStands(deps, finding, budget)));
     const isResolved = !isOpen && (await findings.resolve(finding.findingId, startedAt, deps.clock()));
     counts[isResolved ? 'resolved' : 'open']++;
   }
@@ -312,7 +317,7 @@ export async function resolveFindings(
 
 async function stillStands(
   deps: CompareDeps,
-  { kind, userId, bookingId, place }: Finding,
+  { kind, userId, bookingId, place }: CalendarFinding,
   budget: Budget,
 ): Promise<boolean> {
   const connection = activeOf(await deps.connections.get(userId));

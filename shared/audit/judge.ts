@@ -2,7 +2,7 @@ import { type Booking, knownEvent } from '../booking/booking.ts';
 import { isPaid } from '../booking/booking-payments.ts';
 import { desiredPresence, type PaymentPolicy } from '../booking/desired-presence.ts';
 import { bookingProperty, revisionMark, revisionProperty } from '../booking/event-marks.ts';
-import type { FindingKind } from '../booking/findings.ts';
+import type { CalendarKind } from '../booking/findings.ts';
 import { isGivenUp, isOpen } from '../booking/status.ts';
 import { accountFingerprint, type GrantedConnection } from '../connection/connection.ts';
 import type { OwnEvent } from '../google/own-events.ts';
@@ -37,7 +37,7 @@ export function judgeBooking(
   booking: Booking,
   event: OwnEvent | undefined,
   { policy, now }: Pick<Context, 'policy' | 'now'>,
-): FindingKind | undefined {
+): CalendarKind | undefined {
   if (isSettling(booking, now) || isWaiting(booking, policy)) return undefined;
   const stands = event !== undefined && event.status !== 'cancelled';
   if (desiredPresence(booking, policy) === 'absent') return stands ? unwanted(booking) : undefined;
@@ -50,7 +50,7 @@ export function judgeEvent(
   event: OwnEvent,
   booking: Booking | undefined,
   context: Context,
-): FindingKind | undefined {
+): CalendarKind | undefined {
   const { connection, policy, now } = context;
   if (event.status === 'cancelled') return undefined;
   if (!booking) return isNew(event, now) ? undefined : 'event_without_booking';
@@ -80,7 +80,7 @@ function isNew({ created }: OwnEvent, now: number): boolean {
   return created !== undefined && Date.parse(created) / 1000 > now - settlingSeconds;
 }
 
-function unwanted({ cancelledAt, payments }: Booking): FindingKind {
+function unwanted({ cancelledAt, payments }: Booking): CalendarKind {
   const wasPaid = Object.values(payments).some(({ confirmedAt }) => confirmedAt !== undefined);
   return wasPaid && cancelledAt === undefined ? 'refunded_still_scheduled' : 'event_without_booking';
 }

@@ -1,5 +1,6 @@
 import type { OrphanReason } from '../aws/bus-events.ts';
 import type { Problem } from '../lib/app-error.ts';
+import { accountOfPayment } from '../lib/connected-account.ts';
 import { type Booking, type OrphanedPayment, recordedEvent } from './booking.ts';
 import { formerAccountProblems } from './former-account.ts';
 import { type PaymentFacts, standingOf } from './payment.ts';
@@ -134,7 +135,7 @@ const problemOf: Record<OrphanReason, ProblemOf> = {
   }),
   account_mismatch: ({ paymentId, bookingId }) => ({
     code: 'account_mismatch',
-    message: `Payment ${paymentId} was paid to an account that is not bound to the user of the booking ${bookingId}. It does not count there: if it should, bind the account with PUT /payment-accounts/${paymentId.split(':')[0]} and have Stripe send the event again; otherwise refund it.`,
+    message: `Payment ${paymentId} was paid to an account that is not bound to the user of the booking ${bookingId}. It does not count there: if it should, bind the account with PUT /payment-accounts/${accountOfPayment(paymentId)} and have Stripe send the event again; otherwise refund it.`,
   }),
   booking_unknown: ({ paymentId, bookingId }) => ({
     code: 'booking_unknown',

@@ -282,6 +282,8 @@ export type PaymentPointer = {
   /** The booking only records the payment, whose account was not bound: its `facts` go to the booking that it may pay for. */
   unbound?: true;
   facts?: PaymentFacts;
+  /** What a payment without a booking names: kept until it counts for one. */
+  named?: { bookingId: string; userId?: string };
   /** Epoch second after which it is forgotten: without a booking, the payment is not ours. */
   expiresAt?: number;
   version: number;

@@ -13,7 +13,7 @@ import type { EventPlace } from './booking.ts';
  * - `refunded_still_scheduled`: no money is held any more, and the event stands
  * - `duplicate_events`: a booking has a second event
  */
-export type FindingKind =
+export type CalendarKind =
   | 'paid_without_event'
   | 'event_without_booking'
   | 'wrong_time'
@@ -21,8 +21,8 @@ export type FindingKind =
   | 'duplicate_events';
 
 /** A difference between bookings and calendars that a second read has confirmed. */
-export type Finding = {
-  kind: FindingKind;
+export type CalendarFinding = {
+  kind: CalendarKind;
   bookingId: string;
   /** Whose calendar was read. */
   userId: string;
@@ -30,13 +30,30 @@ export type Finding = {
   place: EventPlace;
 };
 
+/**
+ * - `payment_not_recorded`: Stripe has confirmed it hours ago, and nothing of it is on record. `event`: Stripe's
+ * - `paid_without_booking`: money is held, and its booking was not declared within a day
+ */
+export type PaymentFinding = {
+  paymentId: string;
+  /** The booking and the user that the payment names. */
+  bookingId?: string;
+  userId?: string;
+} & (
+  | { kind: 'payment_not_recorded'; event: { id: string; mode: 'live' | 'test'; account?: string } }
+  | { kind: 'paid_without_booking' }
+);
+
+export type Finding = CalendarFinding | PaymentFinding;
+
+/** Whether a finding is about a payment, and not about a calendar. */
+export function isOfPayment(finding: Finding): finding is PaymentFinding {
+  return 'paymentId' in finding;
+}
+
 /** Instants are epoch seconds. A finding without `resolvedAt` is open. */
-export type StoredFinding = Finding & {
-  findingId: string;
-  firstSeenAt: number;
-  seenAt: number;
-  resolvedAt?: number;
-};
+type Seen = { findingId: string; firstSeenAt: number; seenAt: number; resolvedAt?: number };
+export type StoredFinding = Finding & Seen;
 
 export type FindingStore = {
   /** Stores a finding, or that it was seen again: one that was resolved is open again. */
@@ -52,13 +69,18 @@ const keepSeconds = 30 * 86_400;
 const prefix = 'finding#';
 
 /** The same for a repeat, so that it is the same item. */
-export function findingIdOf({ kind, bookingId, userId, place }: Finding): string {
-  // A booking may have several events that it does not know; of its own there is one.
-  const event = kind === 'paid_without_event' ? '' : place.eventId;
+export function findingIdOf(finding: Finding): string {
   return createHash('sha256')
-    .update(JSON.stringify([kind, bookingId, userId, event]))
+    .update(JSON.stringify(identityOf(finding)))
     .digest('hex')
     .slice(0, 16);
+}
+
+function identityOf(finding: Finding): string[] {
+  if (isOfPayment(finding)) return [finding.kind, finding.paymentId];
+  const { kind, bookingId, userId, place } = finding;
+  // A booking may have several events that it does not know; of its own there is one.
+  return [kind, bookingId, userId, kind === 'paid_without_event' ? '' : place.eventId];
 }
 
 export function findingStore(dynamo: DynamoDBClient, table: string, indexShards: number): FindingStore {
@@ -69,9 +91,15 @@ export function findingStore(dynamo: DynamoDBClient, table: string, indexShards:
       new GetItemCommand({ TableName: table, Key: toItem(key(findingId)), ConsistentRead: true }),
     );
     if (!Item) return undefined;
-    const { kind, bookingId, userId, place, firstSeenAt, seenAt, resolvedAt } = fromItem<StoredFinding>(Item);
-    const stored = { findingId, kind, bookingId, userId, place, firstSeenAt, seenAt };
-    return resolvedAt === undefined ? stored : { ...stored, resolvedAt };
+    type Indexed = { id: string; expiresAt: number; attention?: string; attentionAt?: number };
+    const {
+      id: _,
+      expiresAt: __,
+      attention: ___,
+      attentionAt: ____,
+      ...stored
+    } = fromItem<StoredFinding & Indexed>(Item);
+    return { ...stored, findingId } as StoredFinding;
   }
 
   return {

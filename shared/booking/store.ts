@@ -23,6 +23,7 @@ import { omitUndefined } from '../lib/omit-undefined.ts';
 import { requireReadable, schemas } from '../lib/schema.ts';
 import { awaitsConnection, type Booking, listedAt, type NextRun, type PaymentPointer } from './booking.ts';
 import { accountIdsOf, paymentAccountsKey, toPaymentAccounts } from './payment-accounts.ts';
+import { pointerKey, toPointer, unmatchedKeys } from './payment-pointers.ts';
 
 /** A booking that is to be looked at, as an index names it. */
 export type BookingRef = { bookingId: string; userId?: string; syncDueAt?: number };
@@ -87,7 +88,6 @@ export type SyncSnapshot = {
 
 const prefix = 'booking#';
 const key = (bookingId: string): string => `${prefix}${bookingId}`;
-const pointerKey = (paymentId: string): string => `payment#${paymentId}`;
 
 /** `indexShards`: shards of the due index. `keepDays`: how long a booking is kept after its end and its last change. */
 type StoreOptions = { indexShards: number; keepDays: number };
@@ -157,7 +157,8 @@ export function bookingStore(
       const last = Math.max(...bookings.map(lastInstant));
       const expiry = bookings.length > 0 && { expiresAt: last + 2 * keepSeconds };
       const schemaVersion = schemas['payment pointer'].writes;
-      return put({ ...pointer, ...expiry, id: pointerKey(pointer.paymentId), schemaVersion });
+      const index = unmatchedKeys(pointer, indexShards);
+      return put({ ...pointer, ...expiry, ...index, id: pointerKey(pointer.paymentId), schemaVersion });
     },
 
     ...openBookings(dynamo, table),
@@ -275,13 +276,6 @@ export function toBooking(item: Record<string, AttributeValue>): Booking {
 /** The later of the end of the appointment and the last change (epoch seconds). */
 function lastInstant({ appointment, updatedAt }: Booking): number {
   return Math.max(Math.ceil(appointment?.endsAt ?? 0), Math.floor(Date.parse(updatedAt) / 1000));
-}
-
-/** The payment pointer of an item. */
-export function toPointer(item: Record<string, AttributeValue>): PaymentPointer {
-  const { id: _, ...pointer } = fromItem<PaymentPointer & { id: string }>(item);
-  requireReadable('payment pointer', pointer.schemaVersion);
-  return pointer;
 }
 
 function compareByStart(one: Booking, other: Booking): number {

@@ -2,13 +2,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { repaired } from '../../infra/cli/ops/repair.ts';
 import { type AuditDeps, audit, type Progress, resolveFindings } from '../../shared/audit/audit.ts';
+import { pointerReader } from '../../shared/audit/payments.ts';
 import type { Booking } from '../../shared/booking/booking.ts';
-import { type Finding, findingIdOf, findingStore } from '../../shared/booking/findings.ts';
+import { type CalendarFinding, findingIdOf, findingStore } from '../../shared/booking/findings.ts';
 import { toIso } from '../../shared/lib/clock.ts';
-import { ada, startWorld, type World } from './world.ts';
+import { ada, indexShards, startWorld, type World } from './world.ts';
 
 let world: World;
-let found: Finding[];
+let found: CalendarFinding[];
 let saved: Progress[];
 beforeEach(async () => {
   world = await startWorld();
@@ -27,15 +28,17 @@ async function run(change: Partial<AuditDeps> = {}, from?: Progress): Promise<Pr
     {
       ...world.deps,
       concurrency: 1,
+      pointers: pointers(),
       callBudget: 1000,
       timeLeft: () => true,
-      found: async (finding) => void found.push(finding),
+      found: async (finding) => void found.push(finding as CalendarFinding),
       saveProgress: async (progress) => void saved.push(progress),
       ...change,
     },
     from ?? { ...empty, ...counts },
   );
 }
+const pointers = () => pointerReader(world.dynamo, world.tableNames.bookings, indexShards);
 const kinds = () => found.map(({ kind, bookingId }) => `${kind} ${bookingId}`);
 async function pay(bookingId: string): Promise<Booking> {
   await syncBooking(world.deps, world.payment(bookingId));
@@ -148,7 +151,7 @@ describe('the audit', () => {
     expect(kinds()).toEqual(['event_without_booking 1042']);
     const [finding] = found;
     const operator = { by: 'operator', now: world.time.now };
-    expect(repaired(finding as Finding, await world.booking('1042'), operator)).toMatchObject({
+    expect(repaired(finding as CalendarFinding, await world.booking('1042'), operator)).toMatchObject({
       refused: expect.stringContaining('another user'),
     });
   });
@@ -300,7 +303,7 @@ describe('the audit', () => {
 });
 
 describe('the findings', () => {
-  const finding: Finding = {
+  const finding: CalendarFinding = {
     kind: 'paid_without_event',
     bookingId: '1042',
     userId: 'user-1',
@@ -332,13 +335,14 @@ describe('the findings', () => {
     const store = findingStore(world.dynamo, 'BookingsTable', 4);
     world.google.control.deleteEvent(ada, eventIdOf(await pay('1042')));
     later();
-    await run({ found: async (one) => void found.push(one) });
+    await run({ found: async (one) => void found.push(one as CalendarFinding) });
     for (const one of found) await store.record(one, world.time.now);
     const resolve = () => {
       world.time.now += 600;
       return resolveFindings(
         {
           ...world.deps,
+          pointers: pointers(),
           callBudget: 10,
           timeLeft: () => true,
         },

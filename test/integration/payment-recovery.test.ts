@@ -7,7 +7,9 @@ import { sweepEvents } from '../../functions/payment-recovery/recover.ts';
 import type { StripeEvent } from '../../infra/local/stripe/event-log.ts';
 import type { FaultEffect } from '../../infra/local/stripe/faults.ts';
 import { type StripeSimulator, startStripeSimulator } from '../../infra/local/stripe/simulator.ts';
+import type { Finding } from '../../shared/booking/findings.ts';
 import { paymentAccountStore } from '../../shared/booking/payment-accounts.ts';
+import { readPointer } from '../../shared/booking/payment-pointers.ts';
 import type { PaymentReported } from '../../shared/booking/queue.ts';
 import type { StripeMode } from '../../shared/lib/config.ts';
 import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
@@ -26,6 +28,7 @@ let world: World;
 let stripe: StripeSimulator;
 let keys: StripeKeys;
 let stripeMode: StripeMode;
+let found: Finding[];
 beforeEach(async () => {
   world = await startWorld();
   stripe = await startStripeSimulator({ now: () => world.time.now * 1000 });
@@ -33,6 +36,7 @@ beforeEach(async () => {
   keys = { test: restrictedKey(false) };
   stripeMode = 'both';
   logged.length = 0;
+  found = [];
 });
 afterEach(async () => {
   await stripe.close();
@@ -53,6 +57,8 @@ const deps = (change: Partial<Parameters<typeof sweepEvents>[0]> = {}) => ({
   progress: progressOf(),
   clock: () => world.time.now,
   random: () => 0,
+  pointer: (paymentId: string) => readPointer(world.dynamo, world.tableNames.bookings, paymentId),
+  found: async (finding: Finding) => void found.push(finding),
   timeLeft: () => true,
   ...change,
 });
@@ -328,6 +334,34 @@ describe('connected accounts', () => {
       'scheduled',
       'scheduled',
     ]);
+  });
+});
+
+describe('a payment that is not recorded in the end', () => {
+  /** Sweeps every quarter of an hour, from now on for three hours. */
+  async function sweepOn(handle: () => Promise<void>): Promise<void> {
+    for (let quarter = 0; quarter < 12; quarter++) {
+      await sweep();
+      await handle();
+      world.time.now += 900;
+    }
+  }
+
+  it('is found after two hours in which sync could not record it', async () => {
+    await sweep();
+    const lost = event(1, 0);
+    stripe.control.register(lost);
+    await sweepOn(async () => void world.queue.messages.splice(0));
+    const about = { paymentId: 'pi_1', bookingId: 'b1', userId: 'user-1' };
+    expect(found).toEqual([{ kind: 'payment_not_recorded', ...about, event: { id: lost.id, mode: 'test' } }]);
+  });
+
+  it('is no finding where it is recorded, or was read once only', async () => {
+    stripe.control.register(event(2, 20 * hour));
+    await sweep();
+    stripe.control.register(event(1, 0));
+    await sweepOn(work);
+    expect(found).toEqual([]);
   });
 });
 

@@ -3,8 +3,10 @@ import { runAudit } from '../../functions/audit/run-audit.ts';
 import { syncBooking } from '../../functions/booking-sync/sync-booking.ts';
 import { openFindings } from '../../infra/cli/ops/audit.ts';
 import { repaired } from '../../infra/cli/ops/repair.ts';
+import { pointerReader } from '../../shared/audit/payments.ts';
 import { auditProgress } from '../../shared/audit/progress.ts';
-import { findingStore } from '../../shared/booking/findings.ts';
+import { type CalendarFinding, findingStore } from '../../shared/booking/findings.ts';
+import type { PaymentReported } from '../../shared/booking/queue.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { logged } from '../support/setup.ts';
 import { ada, indexShards, startWorld, type World } from './world.ts';
@@ -25,6 +27,7 @@ const run = (change: Partial<Deps> = {}) =>
     ...world.deps,
     findings: findings(),
     progress: progress(),
+    pointers: pointerReader(world.dynamo, world.tableNames.bookings, indexShards),
     concurrency: 1,
     callBudget: 1000,
     timeLeft: () => true,
@@ -109,7 +112,8 @@ describe('the scheduled audit', () => {
     world.time.now += hour;
     expect(await run()).toMatchObject({ open: 1 });
 
-    for await (const finding of findings().open()) {
+    for await (const one of findings().open()) {
+      const finding = one as CalendarFinding;
       const booking = await world.booking(finding.bookingId);
       const changed = repaired(finding, booking, { by: 'operator', now: world.time.now });
       if ('refused' in changed) throw new Error(changed.refused);
@@ -168,6 +172,45 @@ describe('the scheduled audit', () => {
     expect(await run()).toMatchObject({ users: 2, unread: 1 });
     world.time.now += 24 * hour;
     expect(await run()).toMatchObject({ users: 2, unread: 0 });
+  });
+});
+
+describe('a payment whose booking was never declared', () => {
+  const undeclared = (): PaymentReported => {
+    const { booking, ...payment } = world.payment('never');
+    return { ...payment, booking: { bookingId: 'never', userId: 'user-1', mustExist: true, problems: [] } };
+  };
+  const kinds = async () => {
+    const open: string[] = [];
+    for await (const { kind, bookingId } of findings().open()) open.push(`${kind} ${bookingId}`);
+    return open;
+  };
+
+  it('is found after a day, and resolved once it counts for its booking', async () => {
+    await world.connect('user-1');
+    await syncBooking(world.deps, undeclared());
+    await run();
+    expect(await kinds()).toEqual([]);
+    world.time.now += 25 * hour;
+    expect(await run()).toMatchObject({ findings: 1, open: 1 });
+    expect(await kinds()).toEqual(['paid_without_booking never']);
+    await world.declare('never');
+    world.time.now += hour;
+    expect(await run()).toMatchObject({ open: 1 });
+    await syncBooking(world.deps, undeclared());
+    world.time.now += hour;
+    expect(await run()).toMatchObject({ open: 0 });
+    expect(await kinds()).toEqual([]);
+  });
+
+  it('is resolved by its refund', async () => {
+    await world.connect('user-1');
+    await syncBooking(world.deps, undeclared());
+    world.time.now += 25 * hour;
+    await run();
+    await syncBooking(world.deps, world.reported('never', { refundedTotal: 9000, amount: 9000 }));
+    world.time.now += hour;
+    expect(await run()).toMatchObject({ open: 0 });
   });
 });
 

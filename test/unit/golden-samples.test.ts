@@ -89,11 +89,11 @@ describe('schema version 1', () => {
     expect(moved.nextRun).toEqual({ why: 'requested', at: 5, count: 0 });
   });
 
-  it.each(['pointer', 'pointer-of-several', 'pointer-of-unbound', 'tombstone'])(
+  it.each(['pointer', 'pointer-of-several', 'pointer-of-unbound', 'tombstone', 'unmatched'])(
     'a %s item is read and written as in the sample',
     async (name) => {
-      const item = sample<PaymentPointer & { id: string }>(name);
-      const { id, ...pointer } = item;
+      const item = sample<PaymentPointer & { id: string; attention?: string; attentionAt?: number }>(name);
+      const { id, attention: _, attentionAt: __, ...pointer } = item;
       const client = { send: async () => ({ Responses: { bookings: [toItem(item)] } }) };
       const read = snapshotLoader(client as unknown as DynamoDBClient, {
         bookings: 'bookings',
@@ -282,6 +282,8 @@ it.each<[string, string[], object[]]>([
     'payment pointer',
     [
       'id',
+      'attention',
+      'attentionAt',
       ...fieldsOf<keyof PaymentPointer>({
         schemaVersion: true,
         paymentId: true,
@@ -289,12 +291,19 @@ it.each<[string, string[], object[]]>([
         userId: true,
         bookings: true,
         unbound: true,
+        named: true,
         facts: true,
         expiresAt: true,
         version: true,
       }),
     ],
-    [sample('pointer'), sample('tombstone'), sample('pointer-of-several'), sample('pointer-of-unbound')],
+    [
+      sample('pointer'),
+      sample('tombstone'),
+      sample('pointer-of-several'),
+      sample('pointer-of-unbound'),
+      sample('unmatched'),
+    ],
   ],
   ['connection', fieldsOf(knownFields), connections],
   [

@@ -114,7 +114,7 @@ export function consoleApp(target: Target, clock = () => Math.floor(Date.now() /
   });
   app.post('/finding/:id/repair', async (c) => {
     const said = await repairFinding(place(), c.req.param('id')).then(
-      ({ bookingId }) => `repair: handed over. Sync compares ${bookingId} with its calendar.`,
+      ({ says }) => `repair: handed over. Now ${says}.`,
       (error: Error) => error.message,
     );
     return backTo(c, '/audit', said);

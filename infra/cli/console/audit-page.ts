@@ -4,7 +4,7 @@ import { lastAudit, type OpenFinding, openFindings } from '../ops/audit.ts';
 import { checkRecovery } from '../ops/doctor-services.ts';
 import type { Section } from '../ops/print.ts';
 import { fields } from '../ops/print.ts';
-import { bookingLink, type Html, sectionHtml, tableHtml, userLink } from './layout.ts';
+import { bookingLink, type Html, paymentLink, sectionHtml, tableHtml, userLink } from './layout.ts';
 import type { Place } from './pages.ts';
 
 const most = 100;
@@ -37,15 +37,15 @@ function runSection(last: Awaited<ReturnType<typeof lastAudit>>): Section {
 }
 
 function findingsOf(open: OpenFinding[], formToken: string): Html {
-  const rows = open.map(({ findingId, kind, firstSeenAt, bookingId, userId, advice, canRepair }) => [
+  const rows = open.map(({ findingId, kind, firstSeenAt, userId, advice, canRepair, ...about }) => [
     toIso(firstSeenAt),
     kind.replaceAll('_', ' '),
-    bookingLink(bookingId),
-    userLink(userId),
+    'paymentId' in about ? paymentLink(about.paymentId) : bookingLink(about.bookingId),
+    userId === undefined ? '?' : userLink(userId),
     canRepair
       ? html`${advice}<form method="post" action="/finding/${encodeURIComponent(findingId)}/repair"><input type="hidden" name="token" value="${formToken}"><button>Repair</button></form>`
       : advice,
   ]);
-  const columns = ['since', 'kind', 'booking', 'user', 'what you can do'];
+  const columns = ['since', 'kind', 'booking or payment', 'user', 'what you can do'];
   return tableHtml('Open findings', columns, rows, 'Nothing is open.');
 }

@@ -44,6 +44,7 @@ export const pageHeaders = {
 };
 
 export const bookingLink = (id: string): Html => html`<a href="/booking/${encodeURIComponent(id)}">${id}</a>`;
+export const paymentLink = (id: string): Html => html`<a href="/payment/${encodeURIComponent(id)}">${id}</a>`;
 export const userLink = (id: string): Html => html`<a href="/user/${encodeURIComponent(id)}">${id}</a>`;
 export const statusText = (status: string): Html =>
   html`<span class="status ${status}">${status.replaceAll('_', ' ')}</span>`;

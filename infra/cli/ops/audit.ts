@@ -1,11 +1,12 @@
 /** `ops audit`: the audit of bookings and calendars in the operator's process. It reads Google, and stores findings. */
 import { type AuditDeps, audit, type Progress, resolveFindings } from '../../../shared/audit/audit.ts';
+import { pointerReader } from '../../../shared/audit/payments.ts';
 import { auditProgress, type StoredProgress } from '../../../shared/audit/progress.ts';
 import { secret } from '../../../shared/aws/secrets.ts';
 import {
-  type Finding,
   type FindingStore,
   findingStore,
+  isOfPayment,
   type StoredFinding,
 } from '../../../shared/booking/findings.ts';
 import { parseKeys } from '../../../shared/crypto/keys.ts';
@@ -18,6 +19,7 @@ import { setLogSink } from '../../../shared/lib/observability.ts';
 import { changeBooking } from './changes.ts';
 import type { Records } from './records.ts';
 import { type Advice, adviceOn, byHand, repaired } from './repair.ts';
+import { repairPayment } from './repair-payment.ts';
 import { secretText, type Target } from './target.ts';
 
 /** Users side by side, and calls to Google at most. */
@@ -39,7 +41,9 @@ export async function openFindings(
 ): Promise<OpenFinding[]> {
   const found: OpenFinding[] = [];
   for await (const finding of findingsOf(target).open()) {
-    found.push({ ...finding, ...adviceOn(finding, await bookings.get(finding.bookingId)) });
+    const { bookingId } = finding;
+    const booking = bookingId === undefined ? undefined : await bookings.get(bookingId);
+    found.push({ ...finding, ...adviceOn(finding, booking) });
     if (found.length === limit) break;
   }
   return found;
@@ -74,6 +78,7 @@ function auditDeps(target: Target, { bookings, connections }: Records, found: Au
   return {
     bookings,
     connections,
+    pointers: pointerReader(target.dynamo, target.output('BookingsTableName'), target.indexShards),
     google: googleTokens(endpoints),
     googleClient: secret('client', parseGoogleClient, systemClock, client),
     tokenKeys: secret('keys', (text) => parseKeys('token-encryption', text), systemClock, keys),
@@ -92,16 +97,21 @@ function auditDeps(target: Target, { bookings, connections }: Records, found: Au
   };
 }
 
-/** Hands the booking of a finding to sync. Throws where a person must do it. */
+/** Hands the booking of a finding to sync, or its payment to the queue. Throws where a person must do it. */
 export async function repairFinding(
   place: Parameters<typeof changeBooking>[0],
   findingId: string,
-): Promise<Finding> {
-  const finding = await findingsOf(place.target).get(findingId);
+): Promise<{ bookingId?: string | undefined; says: string }> {
+  const { target, records } = place;
+  const finding = await findingsOf(target).get(findingId);
   if (!finding) throw new Error(`There is no finding "${findingId}". See: ops findings.`);
-  const { bookingId, resolvedAt } = finding;
-  if (resolvedAt !== undefined) throw new Error('It is resolved already. Nothing was changed.');
-  if (!(await place.records.bookings.get(bookingId))) throw new Error(byHand.unknown);
-  await changeBooking(place, bookingId, (booking, operator) => repaired(finding, booking, operator));
-  return finding;
+  if (finding.resolvedAt !== undefined) throw new Error('It is resolved already. Nothing was changed.');
+  const { bookingId } = finding;
+  if (isOfPayment(finding)) {
+    await repairPayment(target, records, finding);
+    return { bookingId, says: `the payment ${finding.paymentId} is on the queue again` };
+  }
+  if (!(await records.bookings.get(finding.bookingId))) throw new Error(byHand.unknown);
+  await changeBooking(place, finding.bookingId, (booking, operator) => repaired(finding, booking, operator));
+  return { bookingId, says: `sync compares ${bookingId} with its calendar` };
 }

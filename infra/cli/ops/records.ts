@@ -1,5 +1,5 @@
 /** What an operator reads and writes in the tables: through the stores of the functions, and never by a scan. */
-import { DeleteItemCommand, GetItemCommand } from '@aws-sdk/client-dynamodb';
+import { DeleteItemCommand } from '@aws-sdk/client-dynamodb';
 import { type Cursor, queryIndex, shards, toItem, tryConditionalWrite } from '../../../shared/aws/dynamo.ts';
 import type { Booking, PaymentPointer } from '../../../shared/booking/booking.ts';
 import {
@@ -7,6 +7,7 @@ import {
   paymentAccountStore,
   paymentAccountsKey,
 } from '../../../shared/booking/payment-accounts.ts';
+import { readPointer } from '../../../shared/booking/payment-pointers.ts';
 import {
   type Attention,
   attentionKey,
@@ -14,7 +15,6 @@ import {
   type BookingStore,
   bookingStore,
   type ListPosition,
-  toPointer,
 } from '../../../shared/booking/store.ts';
 import type { Connection } from '../../../shared/connection/connection.ts';
 import { type ConnectionStore, connectionStore } from '../../../shared/connection/store.ts';
@@ -55,16 +55,7 @@ export function recordsOf({ dynamo, output, indexShards, keepDays }: Tables): Re
     connections: connectionStore(dynamo, connectionsTable, indexShards),
     accounts: paymentAccountStore(dynamo, bookingsTable, indexShards),
 
-    async pointer(paymentId) {
-      const { Item } = await dynamo.send(
-        new GetItemCommand({
-          TableName: bookingsTable,
-          Key: toItem({ id: `payment#${paymentId}` }),
-          ConsistentRead: true,
-        }),
-      );
-      return Item && toPointer(Item);
-    },
+    pointer: (paymentId) => readPointer(dynamo, bookingsTable, paymentId),
 
     async *bookingsOf(userId, from = Number.MIN_SAFE_INTEGER) {
       const range = { userId, from, to: Number.MAX_SAFE_INTEGER, limit: 100 };

@@ -42,20 +42,8 @@ export async function* recover(
   if (time.from < now - oldestEvent)
     throw new Error('Stripe keeps events for 30 days: --since is further back.');
   if (time.to <= time.from) throw new Error('--until must be after --since.');
-  const stripeKeys = cached('StripeApiSecret', parseStripeKeys, '{}');
-  const deps = {
-    stripeKeys,
-    stripeApi: { fetch, baseUrl: target.stripeUrl },
-    stripeMode: target.stripeMode,
-    invoicesPaidOutOfBand: target.invoicesPaidOutOfBand,
-    queue: paymentQueue(
-      target.output('QueueUrl'),
-      cached('PaymentMessagesSecret', (text) => parseKeys('payment-messages', text)),
-      systemClock,
-      target.sqs,
-    ),
-  };
-  const keys = servedKeys(await stripeKeys.get(), deps.stripeMode);
+  const deps = paymentDeps(target);
+  const keys = servedKeys(await deps.stripeKeys.get(), deps.stripeMode);
   if (keys.length === 0) throw new Error('No API key of Stripe is stored: docs/setup.md, Recovery.');
   for (const [mode, key] of keys) {
     for await (const window of recoverEvents(deps, key, time)) yield { ...window, mode };
@@ -75,12 +63,30 @@ export async function* recover(
         read: 0,
         queued: 0,
         unusable: 0,
+        payments: [],
         isUnavailable: true as const,
       };
     }
   }
+}
 
-  function cached<T>(output: Parameters<typeof secretText>[1], parse: (text: string) => T, empty?: string) {
-    return secret(output, parse, systemClock, () => secretText(target, output, empty));
+/** What translates payments and puts them on the queue, in the operator's process. */
+export function paymentDeps(target: Target) {
+  const { stripeMode, invoicesPaidOutOfBand, stripeUrl, output, sqs } = target;
+  return {
+    stripeKeys: cached('StripeApiSecret', parseStripeKeys, '{}'),
+    stripeApi: { fetch, baseUrl: stripeUrl },
+    stripeMode,
+    invoicesPaidOutOfBand,
+    queue: paymentQueue(
+      output('QueueUrl'),
+      cached('PaymentMessagesSecret', (text) => parseKeys('payment-messages', text)),
+      systemClock,
+      sqs,
+    ),
+  };
+
+  function cached<T>(of: Parameters<typeof secretText>[1], parse: (text: string) => T, empty?: string) {
+    return secret(of, parse, systemClock, () => secretText(target, of, empty));
   }
 }

@@ -2,9 +2,15 @@
 import { maybeStale } from '../../../functions/booking-sync/doubt.ts';
 import type { Operator, Refusal } from '../../../functions/bookings/operator-changes.ts';
 import { appendTimeline, type Booking, knownEvent, requestRun } from '../../../shared/booking/booking.ts';
-import type { Finding, StoredFinding } from '../../../shared/booking/findings.ts';
+import {
+  type CalendarFinding,
+  isOfPayment,
+  type PaymentFinding,
+  type StoredFinding,
+} from '../../../shared/booking/findings.ts';
 import { withStatus } from '../../../shared/booking/status.ts';
 import { laterThan, toIso } from '../../../shared/lib/clock.ts';
+import { undeclared } from './repair-payment.ts';
 
 const day = 86_400;
 /** Seconds for which sync looks for the event. Less than its own 15 days, so that it does so at once. */
@@ -19,7 +25,7 @@ export const byHand = {
 
 /** The booking of a finding, to be compared with the calendar by sync now. The same again changes nothing for the worse. */
 export function repaired(
-  finding: Finding,
+  finding: CalendarFinding,
   booking: Booking | undefined,
   operator: Operator,
 ): Booking | Refusal {
@@ -38,7 +44,7 @@ export function repaired(
 }
 
 /** `booking`, whose event is to be read now. An event that is gone was most likely deleted by its owner, and is left so. */
-function compared(finding: Finding, booking: Booking, now: number): Booking {
+function compared(finding: CalendarFinding, booking: Booking, now: number): Booking {
   if (finding.kind === 'paid_without_event' && booking.calendar.kind === 'present')
     return { ...booking, nextRun: { why: 'check', at: now, count: booking.nextRun?.count ?? 1 } };
   const noted = isOwnEvent(finding, booking) ? booking : withUnwanted(booking, finding, now);
@@ -49,7 +55,9 @@ function compared(finding: Finding, booking: Booking, now: number): Booking {
 export type Advice = { advice: string; canRepair: boolean };
 
 export function adviceOn(finding: StoredFinding, booking: Booking | undefined): Advice {
-  const { findingId, kind, bookingId, userId } = finding;
+  const { findingId, bookingId, userId } = finding;
+  if (isOfPayment(finding)) return adviceOnPayment(finding, booking);
+  const { kind } = finding;
   if (!booking) return { advice: byHand.unknown, canRepair: false };
   if (booking.userId !== userId) return { advice: byHand.otherUser, canRepair: false };
   const repair = `ops repair ${findingId}`;
@@ -57,15 +65,21 @@ export function adviceOn(finding: StoredFinding, booking: Booking | undefined): 
   return { advice: kind === 'paid_without_event' ? `${repair}${deleted}` : repair, canRepair: true };
 }
 
+function adviceOnPayment(finding: StoredFinding & PaymentFinding, booking: Booking | undefined): Advice {
+  const { kind, findingId, bookingId } = finding;
+  if (kind === 'paid_without_booking' && !booking) return { advice: undeclared(bookingId), canRepair: false };
+  return { advice: `ops repair ${findingId}`, canRepair: true };
+}
+
 /** Whether the event is the one that the booking should have. */
-function isOwnEvent({ kind, place }: Finding, booking: Booking): boolean {
+function isOwnEvent({ kind, place }: CalendarFinding, booking: Booking): boolean {
   return (
     kind === 'paid_without_event' || kind === 'wrong_time' || knownEvent(booking)?.eventId === place.eventId
   );
 }
 
 /** `booking` with the event among those that sync deletes where it finds them. */
-function withUnwanted(booking: Booking, { place }: Finding, now: number): Booking {
+function withUnwanted(booking: Booking, { place }: CalendarFinding, now: number): Booking {
   const others = (booking.otherEvents ?? []).filter(({ eventId }) => eventId !== place.eventId);
   return {
     ...booking,

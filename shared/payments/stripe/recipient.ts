@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { AppError } from '../../lib/app-error.ts';
 import type { StripeMode } from '../../lib/config.ts';
+import { accountPattern } from '../../lib/connected-account.ts';
 import type { Ignored } from '../parse-event.ts';
-import { accountPattern } from './account-id.ts';
 
 /** The fields of an event, snapshot or thin, with its mode and account. */
 export const recipientFields = {

@@ -1,3 +1,0 @@
-/** The ids of accounts that are connected to a Stripe platform. */
-export const accountPattern = /^acct_[A-Za-z0-9]{1,59}$/;
-export const accountMessage = 'It must be the id of a connected account, such as acct_1032D82eZvKYlo2C.';
