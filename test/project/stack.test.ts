@@ -130,6 +130,7 @@ const environment: Record<(typeof functionNames)[number], Record<string, string>
       [env.invoicesPaidOutOfBand]: 'ignore',
       ...messages,
       ...bookings,
+      ...shards,
       ...queue,
     },
     BookingReconcile: { ...bookings, ...shards, ...queue },

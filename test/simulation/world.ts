@@ -125,20 +125,22 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
   const operations = new Map<Target, number>();
   let calm = false;
   let outage: { of: (target: Target) => boolean; isRateLimit: boolean; until: number } | undefined;
-  /** Since when an address has been answered as missing although it is not, and when that was over. */
+  /** Since when an address has been answered as missing although it is not, and which process has learned the truth. */
   const missing = new Map<string, number>();
-  const found = new Map<string, number>();
+  const found = new Map<string, { at: number; by: Process }>();
 
   /**
-   * Whether a fault may take place. What passes is over within a minute, and does not come again for a while after the
-   * truth was answered: the same answer twice, at least a minute apart, is true, also where a run that learned the truth
-   * has crashed before it could record it.
+   * Whether a fault may take place. What passes is over within a minute, and the truth is answered before it may come
+   * again: the same answer twice, at least a minute apart, is true. While the run that learned the truth has not recorded
+   * it, or has crashed before it could, no other run is deceived again for a while: it could not know better.
    */
-  function mayPass(fault: FaultName, path: string | undefined): boolean {
+  function mayPass(process: Process, fault: FaultName, path: string | undefined): boolean {
     if (path === undefined || !passing.includes(fault)) return true;
     // A search for a moved event reads each calendar once: a known limit.
     if (google.isMoved(path.split('/').at(-1))) return false;
-    if (now() - (found.get(path) ?? Number.NEGATIVE_INFINITY) < comesAgainAfter) return false;
+    const truth = found.get(path);
+    const isUnrecorded = truth && truth.by !== process && (truth.by.dead || !truth.by.ended);
+    if (isUnrecorded && now() - truth.at < comesAgainAfter) return false;
     const since = missing.get(path) ?? now();
     missing.set(path, since);
     return now() - since < passesWithin;
@@ -163,8 +165,8 @@ export function createWorld({ seed, profile, conflictPolicy, without, accounts }
     const earlier = operations.get(target) ?? 0;
     operations.set(target, earlier + 1);
     const drawn = courseOf(target, random, calm ? noFaults : profile, out, earlier);
-    if (drawn.fault === undefined || without.has(operation) || !mayPass(drawn.fault, path)) {
-      if (path !== undefined && missing.delete(path)) found.set(path, now());
+    if (drawn.fault === undefined || without.has(operation) || !mayPass(process, drawn.fault, path)) {
+      if (path !== undefined && missing.delete(path)) found.set(path, { at: now(), by: process });
       const usual =
         drawn.fault === undefined ? drawn : courseOf(target, random, noFaults, undefined, earlier);
       const { before, after } = usual.course;
