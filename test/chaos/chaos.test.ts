@@ -21,6 +21,7 @@ test('under kills, losses and redelivery every paid booking ends with exactly on
     seed: 3,
     errors: 10,
     lost: 5,
+    lostWebhooks: 10,
     killEvery: 1.5,
     maxKills: 4,
     // Not a limit: a paused calendar returns within two minutes, and a busy machine can need as long again.
@@ -35,6 +36,7 @@ test('under kills, losses and redelivery every paid booking ends with exactly on
   expect(findings(result), `${progress.join('\n')}\n${report(result)}`).toEqual([]);
   expect(result.violence.kills).toBeGreaterThanOrEqual(3);
   expect(result.traffic.stripe.twice).toBeGreaterThan(0);
+  expect(result.traffic.stripe.lost).toBeGreaterThan(0);
   expect(result.googleCalls.some(({ status }) => status >= 500)).toBe(true);
   expect(report(result)).toMatch(/^payments +60 /);
   judgesEachFault(result);

@@ -14,9 +14,10 @@ export type ServiceSettings = {
   clientFile: string;
   /** JSON lines of published events. */
   eventsFile: string;
-  /** Milliseconds between two runs of booking-reconcile, and of token-refresh. */
+  /** Milliseconds between two runs of booking-reconcile, token-refresh and payment-recovery. */
   reconcileEvery: number;
   refreshEvery: number;
+  recoverEvery: number;
 };
 
 export type GoogleSettings = {

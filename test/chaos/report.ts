@@ -103,7 +103,11 @@ export function report(result: ChaosResult): string {
   const seconds = (time: number | undefined) => (time === undefined ? 'never' : `${time.toFixed(1)} s`);
   const lines: [string, string | number][] = [
     ['payments', `${planned.length} (${counts(planned.map(({ fate }) => fate))}), seed ${options.seed}`],
-    ['deliveries by Stripe', `${stripe.planned}, ${stripe.twice} of them duplicates`],
+    [
+      'deliveries by Stripe',
+      `${stripe.planned}, ${stripe.twice} of them duplicates, ${stripe.lost} lost for good`,
+    ],
+    ['payments that recovery was first to record', recoveredOf(result)],
     ['  answers', written(stripe.answers)],
     ['moves and cancellations', backend.planned],
     ['  answers', written(backend.answers)],
@@ -138,6 +142,11 @@ export function report(result: ChaosResult): string {
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
+}
+
+function recoveredOf({ rows }: ChaosResult): number {
+  const payments = rows.flatMap((row) => Object.values(row.payments));
+  return payments.filter(({ recovered }) => recovered).length;
 }
 
 /** Statuses that the simulated Google never answers by itself. */

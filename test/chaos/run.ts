@@ -18,6 +18,7 @@ Options
   --seed <number>        of what is paid, refunded, moved and cancelled, and of the faults (default: 1)
   --errors <percent>     calls that Google answers with an error (default: 10)
   --lost <percent>       calls that Google carries out without an answer (default: 5)
+  --lost-webhooks <percent>  events of Stripe that only recovery finds (default: 0)
   --kill-every <s>       seconds that the service lives, on average (default: 4)
   --minutes <number>     the end of the run, settled or not (default: 8)
   --visibility <s>       seconds after which a message comes back whose receiver was killed (default: 30)
@@ -31,6 +32,7 @@ await runCommand(async () => {
       seed: { type: 'string', default: '1' },
       errors: { type: 'string', default: '10' },
       lost: { type: 'string', default: '5' },
+      'lost-webhooks': { type: 'string', default: '0' },
       'kill-every': { type: 'string', default: '4' },
       minutes: { type: 'string', default: '8' },
       visibility: { type: 'string', default: '30' },
@@ -40,7 +42,7 @@ await runCommand(async () => {
   });
   if (values.help) return console.log(help);
   const number = (
-    name: 'payments' | 'seed' | 'errors' | 'lost' | 'kill-every' | 'minutes' | 'visibility',
+    name: 'payments' | 'seed' | 'errors' | 'lost' | 'lost-webhooks' | 'kill-every' | 'minutes' | 'visibility',
   ) => {
     const value = Number(values[name]);
     if (!(value >= 0)) throw new Error(`--${name} ${values[name]} is no number.`);
@@ -55,6 +57,7 @@ await runCommand(async () => {
       seed: number('seed'),
       errors: number('errors'),
       lost: number('lost'),
+      lostWebhooks: number('lost-webhooks'),
       killEvery: number('kill-every'),
       maxKills: Number.POSITIVE_INFINITY,
       minutes: number('minutes'),

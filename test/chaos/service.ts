@@ -36,6 +36,7 @@ writeStackAddress(stateDir, {
 // AWS's scheduler survives functions; a timer that restarted with each life would never fire.
 void every(settings.reconcileEvery, 'booking-reconcile');
 void every(settings.refreshEvery, 'token-refresh');
+void every(settings.recoverEvery, 'payment-recovery');
 ready();
 
 async function every(milliseconds: number, functionName: string): Promise<never> {

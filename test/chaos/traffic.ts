@@ -4,6 +4,7 @@ import { connectUser, type ReachableStack } from '../../infra/cli/demo-user.ts';
 import { bearerToken } from '../../infra/cli/links.ts';
 import { checkoutCompleted, deliver, stripeSigningSecret } from '../../infra/cli/payment.ts';
 import { readLocalSecret, readStackAddress } from '../../infra/local/state-files.ts';
+import { payAtStripe } from '../../infra/local/stripe.ts';
 import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { charge, snapshot } from '../unit/stripe.ts';
 import type { ChaosUser, PlannedBooking } from './plan.ts';
@@ -15,7 +16,8 @@ export type Answers = Map<string, number>;
 export type Errand = { planned: number; accepted: number; answers: Answers };
 
 export type Traffic = {
-  stripe: Errand & { twice: number };
+  /** `lost`: events whose webhook never arrives. */
+  stripe: Errand & { twice: number; lost: number };
   backend: Errand;
   users: Errand;
   /** Epoch milliseconds at which everything was accepted. */
@@ -34,6 +36,9 @@ export type Callers = {
 
 /** Share of deliveries that Stripe repeats although the first was answered. */
 const twice = 0.2;
+/** Milliseconds before now at which Stripe's events happened: recovery leaves those of the last five minutes to the webhook. */
+const pastMs = 600_000;
+type Reached = ReachableStack & { stripeUrl: string };
 /**
  * Concurrent callers. Each life of the service starts a function for each of them on one machine: with more, none
  * would be answered within seconds.
@@ -51,12 +56,18 @@ export async function connectUsers(callers: Callers, users: ChaosUser[]): Promis
  * Sends payments, refunds, moves and cancellations concurrently, some twice. Late users connect when half of it is
  * accepted.
  */
-export function startTraffic(callers: Callers, planned: PlannedBooking[], late: ChaosUser[]): Traffic {
+export function startTraffic(
+  callers: Callers,
+  planned: PlannedBooking[],
+  late: ChaosUser[],
+  lostShare: number,
+): Traffic {
   const { random, signal } = callers;
-  const events = planned.flatMap((booking) => stripeEvents(booking, Date.now()));
-  const again = events.filter(() => random() < twice);
+  const events = planned.flatMap((booking) => stripeEvents(booking, Date.now() - pastMs));
+  const lost = new Set(events.filter(() => random() < lostShare));
+  const again = events.filter((event) => random() < twice && !lost.has(event));
   const changed = planned.filter(({ fate }) => fate === 'moved' || fate === 'cancelled');
-  const stripe = { ...newErrand(events.length + again.length), twice: again.length };
+  const stripe = { ...newErrand(events.length + again.length), twice: again.length, lost: lost.size };
   const backend = newErrand(changed.length);
   const users = newErrand(late.length);
   const half = async () => {
@@ -68,7 +79,9 @@ export function startTraffic(callers: Callers, planned: PlannedBooking[], late: 
     users,
     acceptedAt: undefined,
     ended: Promise.all([
-      run(callers, stripe, shuffled([...events, ...again], random), atATime.stripe, deliverEvent),
+      run(callers, stripe, shuffled([...events, ...again], random), atATime.stripe, (stack, event) =>
+        deliverEvent(stack, event, lost.has(event)),
+      ),
       run(callers, backend, changed, atATime.backend, changeBooking),
       half().then(() => run(callers, users, late, atATime.users, connect)),
     ]).then(() => {
@@ -88,7 +101,7 @@ async function run<T>(
   errand: Errand,
   all: T[],
   width: number,
-  call: (stack: ReachableStack, one: T) => Promise<number>,
+  call: (stack: Reached, one: T) => Promise<number>,
 ): Promise<void> {
   const left = [...all];
   const insist = async (one: T) => {
@@ -115,12 +128,19 @@ function stripeEvents(booking: PlannedBooking, now: number): object[] {
   if (fate !== 'refunded') return [paid];
   const refunded = snapshot('charge.refunded', charge({ payment_intent: `pi_${stripeId}` }), {
     id: `evt_refund_${stripeId}`,
+    created: Math.floor(now / 1000),
   });
   return [paid, refunded];
 }
 
-/** Signed again each time, as Stripe does. */
-async function deliverEvent({ url, secrets, secretNames }: ReachableStack, event: object): Promise<number> {
+/** Stripe has each event; its webhook is signed again each time, as Stripe does, or lost. */
+async function deliverEvent(
+  { url, stripeUrl, secrets, secretNames }: Reached,
+  event: object,
+  isLost: boolean,
+): Promise<number> {
+  await payAtStripe(stripeUrl, event, undefined);
+  if (isLost) return 200;
   const signingSecret = stripeSigningSecret(secrets.get(secretNames.webhookSigning) as string);
   const { status } = await deliver(
     event,
@@ -153,9 +173,9 @@ async function connect(stack: ReachableStack, { userId, account }: ChaosUser): P
 }
 
 /** The service as its operator and LeadsCalendar see it, in any of its processes. */
-function reach({ stateDir }: Callers): ReachableStack {
-  const { url, secretNames } = readStackAddress(stateDir);
-  return { url, secretNames, secrets: { get: (name) => readLocalSecret(stateDir, name) } };
+function reach({ stateDir }: Callers): Reached {
+  const { url, stripeUrl, secretNames } = readStackAddress(stateDir);
+  return { url, stripeUrl, secretNames, secrets: { get: (name) => readLocalSecret(stateDir, name) } };
 }
 
 /** No process was listening, or the connection ended before the answer: the request may have been applied. */
