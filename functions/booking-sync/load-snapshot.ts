@@ -38,19 +38,20 @@ function withoutErased(snapshot: Snapshot): Snapshot {
 
 async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncRequested): Promise<Snapshot> {
   if (message.type === 'sync') return withOwner(deps, await deps.readForSync(message), message.userId);
-  const { booking: named, bookings: several, part } = message;
-  // What is known under the payment's id concerns all its bookings, not the one of this message.
-  const paymentId = part ? undefined : message.paymentId;
+  const { booking: named, bookings: several, paymentId } = message;
   if (several) {
     const { bookingIds } = several;
     return { ...(await deps.readForSync({ paymentId, bookingIds })), payment: message };
   }
-  const first = await deps.readForSync({
-    bookingId: named?.bookingId,
-    userId: named?.userId,
-    paymentId,
-    accountsOf: message.account && named?.userId,
-  });
+  const first = ofMessage(
+    message,
+    await deps.readForSync({
+      bookingId: named?.bookingId,
+      userId: named?.userId,
+      paymentId,
+      accountsOf: message.account && named?.userId,
+    }),
+  );
   if (first.pointer?.bookings) return { pointer: first.pointer, payment: message };
   const pointer = omitUndefined({ pointer: first.pointer });
   const isBound = await isAccountBound(deps, message, first);
@@ -63,6 +64,16 @@ async function readSnapshot(deps: ReadDeps, message: PaymentReported | SyncReque
   if (isApart && !isKnown && isOfOther(there.booking, userId))
     return { ...pointer, payment: byPointerOnly(payment, bookingId) };
   return { ...(await withOwner(deps, { ...there, ...pointer }, userId)), payment };
+}
+
+/**
+ * What is known under the id of a payment for several bookings, for the message about one of them: the facts only. A refund
+ * may have come while this booking did not exist.
+ */
+function ofMessage({ part }: PaymentReported, snapshot: SyncSnapshot): SyncSnapshot {
+  if (!part || !snapshot.pointer) return snapshot;
+  const { paymentId, facts, version } = snapshot.pointer;
+  return { ...snapshot, pointer: omitUndefined({ paymentId, facts, version }) };
 }
 
 /** A payment whose own id is taken by a booking of another user. */

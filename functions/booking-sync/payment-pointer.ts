@@ -183,7 +183,9 @@ function requestedAfter(
   const isDetached = stored !== undefined && rejected.payments !== stored.payments;
   const requested =
     isDetached && rejected.appointment ? requestRun(rejected, now, { mayCreate: false }) : rejected;
-  const left = mayBeStale ? maybeStale(requested, now) : requested;
+  // A run that crashed may have left an event of a booking that no record shows.
+  const mayExist = mayBeStale || (!stored && rejected.appointment !== undefined);
+  const left = mayExist ? maybeStale(requested, now) : requested;
   return left === rejected ? undefined : left;
 }
 

@@ -104,12 +104,12 @@ function outcomeOf(played: PlayedScenario, action: Paying, bookings: Booking[]):
   );
   const isMismatch = isOfAnotherUser(played, action);
   const counts = booking?.payments[payment] !== undefined;
-  if (isMismatch) {
-    if (counts) return 'it names another user, and counts for the booking';
-    return own || isOrphan ? undefined : 'it names another user, and can be seen nowhere';
-  }
   // Without money there is nothing to give back to who named further bookings later.
   const isWithoutMoney = payment.endsWith('unsteady') && !isPaid(truth.delivered, payment);
+  if (isMismatch) {
+    if (counts) return 'it names another user, and counts for the booking';
+    return own || isOrphan || isWithoutMoney ? undefined : 'it names another user, and can be seen nowhere';
+  }
   if (!counts && !own && !isOrphan && !isWithoutMoney) return 'it can be seen nowhere';
   // A payment that came when the booking was cancelled already is money to give back.
   const cancelledAt = (truth.applied.get(id) ?? [])
