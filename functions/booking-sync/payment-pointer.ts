@@ -90,19 +90,6 @@ export async function savePointer(
   return deps.bookings.savePointer(leading, booking);
 }
 
-/** Closes the record of a payment whose account was not bound, and is now. */
-export async function closeRecord(
-  deps: PointerDeps,
-  message: PaymentReported,
-  pointer: PaymentPointer | undefined,
-  { bookingId, payments }: Booking,
-): Promise<void> {
-  if (!pointer?.unbound || pointer.bookingId === undefined || pointer.bookingId === bookingId) return;
-  const facts = paymentOf({ payments }, message.paymentId) ?? message.facts;
-  const paid = { by: bookingId, facts, reason: 'already_used', mayBeStale: false } as const;
-  await detachPayment(deps, pointer.bookingId, message, paid);
-}
-
 /**
  * A payment does not count for the booking `bookingId`, which it references or was recorded in: detaches it there, and
  * publishes it. Answers the sync that this calls for.

@@ -29,7 +29,6 @@ import { withOwnDeletions } from './other-events.ts';
 import type { Outcome } from './outcomes.ts';
 import {
   bookingsWithout,
-  closeRecord,
   contended,
   detachPayment,
   maxRounds,
@@ -310,11 +309,12 @@ async function recordPointer(
   const { recorded } = run;
   recorded.add(booking.bookingId);
   if (!payment || message.type !== 'payment' || payment.orphan?.reason === 'booking_unknown') return true;
+  // Its account is bound by now, so the record of the payment is closed: also where the next write looks lost and is not.
+  if (pointer?.unbound && pointer.bookingId !== undefined) recorded.add(pointer.bookingId);
   if (!message.part && !(await savePointer(deps, payment, pointer, booking))) return false;
   if (payment.orphan?.reason === 'account_mismatch') return true;
   if (isOld(message, deps.clock())) suspectOtherRun(run);
   const { mayBeStale } = run;
-  await closeRecord(deps, message, pointer, booking);
   const isMismatch = payment.orphan?.reason === 'user_mismatch' || message.booking?.unusableUser;
   const reason = isMismatch ? 'user_mismatch' : 'already_used';
   const facts = paymentOf(booking, message.paymentId) ?? message.facts;

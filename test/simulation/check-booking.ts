@@ -77,9 +77,13 @@ function checkOlderEvent({ found }: Evidence, booking: Booking): string[] {
   return isOpen ? [`an older event may remain, and no problem says so: ${found}`] : [];
 }
 
-/** The connection broke for good before an older event could be deleted: it is on record, to be deleted with the next one. */
+/**
+ * The connection broke for good before an older event could be deleted. It is on record, or the calendar is in doubt: the
+ * next connection deletes it.
+ */
 function isOutOfReach({ played, id, isConnected }: Evidence, booking: Booking | undefined): boolean {
   if (isConnected || !booking) return false;
+  if (booking.calendar.kind === 'in_doubt') return true;
   const recorded = [recordedEvent(booking), ...(booking.otherEvents ?? [])].map((event) => event?.eventId);
   return eventsOfBooking(played.world, id).every(({ resource }) => recorded.includes(resource.id ?? ''));
 }
