@@ -83,7 +83,7 @@ function checkOlderEvent({ found }: Evidence, booking: Booking): string[] {
  */
 function isOutOfReach({ played, id, isConnected }: Evidence, booking: Booking | undefined): boolean {
   if (isConnected || !booking) return false;
-  if (booking.calendar.kind === 'in_doubt') return true;
+  if (booking.calendar.kind === 'in_doubt' && booking.status === 'missed') return true;
   const recorded = [recordedEvent(booking), ...(booking.otherEvents ?? [])].map((event) => event?.eventId);
   return eventsOfBooking(played.world, id).every(({ resource }) => recorded.includes(resource.id ?? ''));
 }
