@@ -2,10 +2,12 @@ import { expect, test } from 'vitest';
 import { itemBytes, queryUnits, readUnits, storedBytes, writeUnits } from './capacity.ts';
 import { costRows } from './cost.ts';
 import {
+  auditingOf,
   dollars,
   type Load,
   type MeasuredService,
   paymentsOf,
+  recoveringOf,
   refreshesOf,
   refreshingOf,
   standingOf,
@@ -143,4 +145,19 @@ test('stored bytes include each index that holds the item', () => {
   const due = { id: text(8), shard: { S: '1' }, due: { N: '5' }, big: text(997) };
   expect(storedBytes({ id: text(8) }, [index])).toBe(10 + 100);
   expect(storedBytes(due, [index])).toBe(1021 + 100 + 21 + 100);
+});
+
+test('recovery costs runs without payments, and each event nine times', () => {
+  const none = recoveringOf({ payments: 0 });
+  expect(none).toMatchObject({ schedules: 2880, lambdaRequests: 2880, queueRequests: 0 });
+  const one = recoveringOf({ payments: 1 });
+  expect((one.lambdaRequests ?? 0) - 2880).toBe(27);
+  expect(dollars(recoveringOf({ payments: 100_000 }))).toBeCloseTo(5.15, 1);
+});
+
+test('the audit costs a call for each connection, and two reads of each booking ahead', () => {
+  const load = { payments: 0, connections: 0, latency: 300 };
+  expect(auditingOf(load)).toMatchObject({ lambdaRequests: 720, lambdaGbSeconds: 0, readUnits: 0 });
+  expect(auditingOf({ ...load, payments: 30 })).toMatchObject({ readUnits: 30 * 2 * 67 });
+  expect(dollars(auditingOf({ payments: 100_000, connections: 10_000, latency: 300 }))).toBeCloseTo(2, 1);
 });

@@ -157,6 +157,52 @@ export function usualRefreshingOf(service: MeasuredService, load: Load, sideBySi
   return times(unitsOf(plain, load.latency / sideBySide), hourly);
 }
 
+/** Events of Stripe about one payment; each is read in its own quarter of an hour, and again for two hours. */
+const eventsOfPayment = 3;
+const readsOfEvent = 9;
+
+/**
+ * Recovery of lost webhooks in a month, estimated: what it reads is queued again, and synced alone and without a change, in
+ * 20 ms with three read units. A run takes two seconds.
+ */
+export function recoveringOf({ payments }: Pick<Load, 'payments'>): Units {
+  const runs = monthSeconds / 900;
+  const repeats = payments * eventsOfPayment * readsOfEvent;
+  return {
+    schedules: runs,
+    lambdaRequests: runs + repeats,
+    lambdaGbSeconds: runs * gbSeconds(512, 2000) + repeats * gbSeconds(1024, 20),
+    queueRequests: repeats / 10 + 2 * repeats,
+    readUnits: runs + 3 * repeats,
+    writeUnits: runs,
+  };
+}
+
+/** Users whose calendars the audit reads side by side. */
+const auditedAtOnce = 5;
+
+/**
+ * The daily audit in a month, estimated: a call to Google for each connection, and two reads of each booking of last week
+ * and of 60 days ahead, a millisecond each.
+ */
+export function auditingOf({
+  payments,
+  connections,
+  latency,
+}: Pick<Load, 'payments' | 'connections' | 'latency'>): Units {
+  const runs = monthSeconds / 3600;
+  const days = monthSeconds / 86_400;
+  const bookings = (payments / days) * (60 + 7);
+  const oneRun = gbSeconds(512, (connections * latency) / auditedAtOnce + 2 * bookings);
+  return {
+    schedules: runs,
+    lambdaRequests: runs,
+    lambdaGbSeconds: days * oneRun,
+    readUnits: days * (2 * connections + 2 * bookings),
+    writeUnits: (days * connections) / auditedAtOnce,
+  };
+}
+
 /** Monthly cost of stored connections. */
 export function storedConnectionsOf({ stored }: MeasuredService, { connections }: Load): Units {
   return storing(stored.connection * connections);

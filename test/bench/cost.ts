@@ -18,11 +18,13 @@ import {
 } from '../e2e/call-scenarios.ts';
 import { type Item, storedBytes, writeUnits } from './capacity.ts';
 import {
+  auditingOf,
   dollars,
   type Load,
   type MeasuredOperation,
   type MeasuredService,
   paymentsOf,
+  recoveringOf,
   refreshesOf,
   refreshingOf,
   standingOf,
@@ -273,6 +275,8 @@ export function costRows(service: MeasuredService, load: Load): Row[] {
             usual: dollars(usualPaymentsOf(service, load)),
           }),
         ]),
+    row('  their recovery, estimated', recoveringOf(load)),
+    row('  their daily audit, estimated', auditingOf(load)),
     row('  their traces', sumOfTraces(service, payments)),
     row('  their bookings, each month after', storedBookingsOf(service, load)),
     {
