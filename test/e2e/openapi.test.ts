@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { providers } from '../../functions/payment-confirmed/providers.ts';
 import { walkConsent } from '../../infra/local/google/walk-consent.ts';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
 import type { JsonSchema, OpenApi } from '../../infra/openapi.ts';
+import { synthesize } from '../../infra/synthesize.ts';
 import { routes, webhookRoute } from '../../shared/lib/names.ts';
 import { signWebhook, webhooks } from '../fixtures/webhooks.ts';
+import { temporaryDirectory } from '../local-stack/local-assembly.ts';
 import { apiTokenFor, connect, linkFor, openLink } from './browser.ts';
 
 /** The published document is compared with the deployed service: routes, bundles and permissions. */
@@ -20,11 +22,10 @@ const openApi: OpenApi = JSON.parse(
 let stack: LocalStack;
 let token: string;
 beforeAll(async () => {
-  stack = await startLocalStack({
-    google: { kind: 'simulator' },
-    schedules: false,
-    assembly: inject('assembly'),
-  });
+  // With the option that some operations need.
+  const assembly = temporaryDirectory();
+  synthesize(assembly, { stripeConnect: true });
+  stack = await startLocalStack({ google: { kind: 'simulator' }, schedules: false, assembly });
   token = await apiTokenFor(stack, 'owner');
   await connect(stack, 'owner');
 });
@@ -64,7 +65,7 @@ const seen = new Set<string>();
 function documented(method: string, target: string, status: number) {
   const path = target.split('?')[0] ?? '';
   const found = Object.entries(openApi.paths).find(([template]) =>
-    new RegExp(`^${template.replace('{id}', '[^/]+')}$`).test(path),
+    new RegExp(`^${template.replace(/\{\w+\}/, '[^/]+')}$`).test(path),
   );
   const answer = found?.[1][method.toLowerCase()]?.responses[status];
   if (!found || !answer) throw new Error(`${method} ${path} answers ${status}, which is not documented.`);
@@ -233,6 +234,22 @@ describe('webhooks', () => {
     const post = (sent: Record<string, string>) => call('POST', webhookRoute(name), { headers: sent, body });
     expect(await post(headers)).toMatchObject({ status: 200 });
     expect(await post({})).toMatchObject({ status: 400, body: { code: 'signature_missing' } });
+  });
+});
+
+describe('payment accounts', () => {
+  it('payment account endpoints answer as documented', async () => {
+    const own = { headers: asOwner() };
+    const account = routes.paymentAccount.replace('{accountId}', 'acct_1');
+    expect(await call('PUT', account, own)).toMatchObject({ status: 201 });
+    expect(await call('PUT', account, own)).toMatchObject({ status: 200 });
+    expect(await call('PUT', account)).toMatchObject({ status: 401 });
+    expect(await call('GET', account, own)).toMatchObject({ status: 200 });
+    expect(await call('GET', routes.paymentAccounts, own)).toMatchObject({ status: 200 });
+    expect(await call('GET', routes.paymentAccounts)).toMatchObject({ status: 401 });
+    expect(await call('DELETE', account, own)).toMatchObject({ status: 204 });
+    expect(await call('DELETE', account)).toMatchObject({ status: 401 });
+    expect(await call('GET', account, own)).toMatchObject({ status: 404 });
   });
 });
 

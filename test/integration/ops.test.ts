@@ -289,6 +289,7 @@ describe('doctor', () => {
     await stack.invoke('booking-reconcile', {});
     await stack.invoke('token-refresh', {});
     await stack.invoke('payment-recovery', {});
+    await stack.invoke('audit', {});
     const { code, text } = await ops('doctor');
     expect(text).toMatch(/! +failed bookings +1: ops list failed/);
     expect(text).toMatch(/✓ +service level +100 % of \d+ paid bookings were in the calendar within 60 s/);
