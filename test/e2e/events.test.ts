@@ -202,6 +202,13 @@ describe('delivery of bus events to the URL of the stack', () => {
     for (const each of received) expect(each.key).toBe(key);
   });
 
+  it('delivers the end of an audit', async () => {
+    expect(await stack.invoke('audit', {})).toMatchObject({ ok: true });
+    await expect
+      .poll(() => received.map(({ event }) => event.type), { timeout: 15_000 })
+      .toContain('audit.completed');
+  });
+
   it('has delivered each type of bus event, all as docs/events.schema.json documents', () => {
     for (const { event } of received)
       expect(isDocumented(event), JSON.stringify([event, isDocumented.errors])).toBe(true);
