@@ -107,15 +107,6 @@ describe('/payment-accounts', () => {
       });
     },
   );
-
-  it('takes 100 accounts of a user, and no more', async () => {
-    const numbers = Array.from({ length: 103 }, (_, index) => index);
-    const bound: number[] = [];
-    for (const number of numbers) bound.push((await bind('user-5', `acct_${number}`)).status);
-    expect(bound.slice(0, 100)).toEqual(numbers.slice(0, 100).map(() => 201));
-    expect(bound.slice(100)).toEqual([409, 409, 409]);
-    expect(await bind('user-5', 'acct_200')).toMatchObject({ body: { code: 'too_many_payment_accounts' } });
-  });
 });
 
 describe('the webhook of connected accounts', () => {

@@ -336,3 +336,18 @@ it('one account pays for bookings of several users, and several accounts for tho
     'scheduled',
   ]);
 });
+
+it('a user has 100 accounts at most, also after binding several at the same moment', async () => {
+  const accountIds = Array.from({ length: 99 }, (_, index) => `acct_${index}`);
+  const stored = await accounts.get('user-3');
+  const boundAt = iso(world.time.now);
+  await accounts.save({ ...stored, accounts: Object.fromEntries(accountIds.map((id) => [id, boundAt])) });
+  const bound = await Promise.allSettled(['acct_a', 'acct_b', 'acct_c'].map((id) => bind('user-3', id)));
+  expect(bound.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  expect(Object.keys((await accounts.get('user-3')).accounts)).toHaveLength(100);
+  await expect(bind('user-3', 'acct_d')).rejects.toMatchObject({
+    code: 'too_many_payment_accounts',
+    status: 409,
+  });
+  expect(await bind('user-3', 'acct_1')).toMatchObject({ isNew: false });
+});
