@@ -81,9 +81,10 @@ export async function startLocalStack(options: LocalStackOptions): Promise<Local
         stripeApi: secrets.nameOf(variableOfAny(functions, env.stripeApiSecretId)),
         keys: keyPurposes((purpose) => secrets.nameOf(variableOfAny(functions, keySecrets[purpose]))),
       };
-      if (!secrets.get(secretNames.webhookSigning)) {
-        secrets.put(secretNames.webhookSigning, newWebhookSigning());
-      }
+      const { webhookSigning } = secretNames;
+      // The state of an earlier start keeps its secrets.
+      const earlier = JSON.parse(secrets.get(webhookSigning) || '{}');
+      secrets.put(webhookSigning, JSON.stringify({ ...newWebhookSigning(), ...earlier }));
       google = await provideGoogle(choice, {
         redirectUri: `${url}${routes.callback}`,
         previousClient: secrets.get(secretNames.googleClient),
@@ -132,10 +133,10 @@ function variableOfAny(functions: ResolvedResource[], variable: string): string 
   throw new Error(`No function of the template has the environment variable ${variable}.`);
 }
 
-/** A value for the secret `webhook-signing`, with one signing secret of the shape that each provider gives. */
-function newWebhookSigning(): string {
-  return JSON.stringify(
-    Object.fromEntries(providers.map(({ name }) => [name, [`whsec_${randomBytes(32).toString('base64')}`]])),
+/** One signing secret for each payment provider, of the shape that it gives. */
+function newWebhookSigning(): Record<string, string[]> {
+  return Object.fromEntries(
+    providers.map(({ name }) => [name, [`whsec_${randomBytes(32).toString('base64')}`]]),
   );
 }
 

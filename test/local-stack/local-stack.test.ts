@@ -57,6 +57,7 @@ test('fills the secrets of the local stack as an operator would', async () => {
   });
   expect(value(secretNames.webhookSigning)).toEqual({
     stripe: [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
+    'stripe-connect': [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
     standard: [expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/)],
   });
   expect(value(secretNames.stripeApi)).toEqual({ keys: [expect.stringMatching(/^rk_test_\w{40}$/)] });
