@@ -2,10 +2,12 @@ import {
   type AttributeValue,
   ConditionalCheckFailedException,
   DynamoDBClient,
+  PutItemCommand,
   QueryCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { marshall, unmarshall } from '@aws-sdk/util-dynamodb';
+import { indexes } from '../lib/names.ts';
 import { omitUndefined } from '../lib/omit-undefined.ts';
 
 export type Item = Record<string, unknown>;
@@ -65,6 +67,33 @@ export async function queryIndex<T>(
   });
 }
 
+/**
+ * Ids of the items that the attention index lists under each of `keys`, a page at a time. It may lag behind the table.
+ * @param options `until`: those listed before this epoch second
+ */
+export async function* attentionPages(
+  dynamo: DynamoDBClient,
+  table: string,
+  keys: string[],
+  { until, limit = 100 }: { until?: number; limit?: number } = {},
+): AsyncGenerator<string[]> {
+  for (const attention of keys) {
+    let cursor: Cursor | undefined;
+    do {
+      const page = await queryIndex<{ id: string }>(dynamo, {
+        table,
+        index: indexes.attention,
+        condition: `attention = :attention${until === undefined ? '' : ' AND attentionAt <= :until'}`,
+        values: { ':attention': attention, ':until': until },
+        limit,
+        cursor,
+      });
+      yield page.items.map(({ id }) => id);
+      cursor = page.cursor;
+    } while (cursor);
+  }
+}
+
 /** Whether the conditional write took place. Any failure but a condition that did not hold is thrown. */
 export async function tryConditionalWrite(write: Promise<unknown>): Promise<boolean> {
   try {
@@ -74,6 +103,31 @@ export async function tryConditionalWrite(write: Promise<unknown>): Promise<bool
     if (error instanceof ConditionalCheckFailedException) return false;
     throw error;
   }
+}
+
+/**
+ * Writes an item over the version that was read (0: there was none), and counts its version up. False where it has
+ * changed since.
+ */
+export function putVersioned(
+  dynamo: DynamoDBClient,
+  table: string,
+  item: Item & { version: number },
+): Promise<boolean> {
+  const { version } = item;
+  const condition =
+    version === 0
+      ? { ConditionExpression: 'attribute_not_exists(id)' }
+      : {
+          ConditionExpression: '#version = :version',
+          ExpressionAttributeNames: { '#version': 'version' },
+          ExpressionAttributeValues: toItem({ ':version': version }),
+        };
+  return tryConditionalWrite(
+    dynamo.send(
+      new PutItemCommand({ TableName: table, Item: toItem({ ...item, version: version + 1 }), ...condition }),
+    ),
+  );
 }
 
 /** A conditional update. A condition may use `#status`: that name is reserved. */

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb';
-import { type Cursor, fromItem, queryIndex, shardOf, shards, toItem, tryUpdate } from '../aws/dynamo.ts';
-import { indexes } from '../lib/names.ts';
+import { attentionPages, fromItem, shardOf, shards, toItem, tryUpdate } from '../aws/dynamo.ts';
 import type { EventPlace } from './booking.ts';
 
 /** What the audit has found, in the table of bookings. */
@@ -126,23 +125,12 @@ export function findingStore(dynamo: DynamoDBClient, table: string, indexShards:
     },
 
     async *open() {
-      for (const shard of shards(indexShards)) {
-        let cursor: Cursor | undefined;
-        do {
-          const page = await queryIndex<{ id: string }>(dynamo, {
-            table,
-            index: indexes.attention,
-            condition: 'attention = :attention',
-            values: { ':attention': `${prefix}${shard}` },
-            limit: 100,
-            cursor,
-          });
-          for (const { id } of page.items) {
-            const finding = await get(id.slice(prefix.length));
-            if (finding && finding.resolvedAt === undefined) yield finding;
-          }
-          cursor = page.cursor;
-        } while (cursor);
+      const keys = shards(indexShards).map((shard) => `${prefix}${shard}`);
+      for await (const ids of attentionPages(dynamo, table, keys)) {
+        for (const id of ids) {
+          const finding = await get(id.slice(prefix.length));
+          if (finding && finding.resolvedAt === undefined) yield finding;
+        }
       }
     },
 

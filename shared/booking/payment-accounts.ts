@@ -1,19 +1,5 @@
-import {
-  type AttributeValue,
-  type DynamoDBClient,
-  GetItemCommand,
-  PutItemCommand,
-} from '@aws-sdk/client-dynamodb';
-import {
-  type Cursor,
-  fromItem,
-  queryIndex,
-  shardOf,
-  shards,
-  toItem,
-  tryConditionalWrite,
-} from '../aws/dynamo.ts';
-import { indexes } from '../lib/names.ts';
+import { type AttributeValue, type DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb';
+import { attentionPages, fromItem, putVersioned, shardOf, shards, toItem } from '../aws/dynamo.ts';
 import { requireReadable, schemas } from '../lib/schema.ts';
 
 /** The connected accounts of Stripe that may pay for the bookings of a user: one item for each user, in the table of bookings. */
@@ -72,48 +58,25 @@ export function paymentAccountStore(
     get,
 
     save(accounts) {
-      const { userId, version } = accounts;
-      const condition =
-        version === 0
-          ? { ConditionExpression: 'attribute_not_exists(id)' }
-          : {
-              ConditionExpression: '#version = :version',
-              ExpressionAttributeNames: { '#version': 'version' },
-              ExpressionAttributeValues: toItem({ ':version': version }),
-            };
+      const { userId } = accounts;
       const isListed = accountIdsOf(accounts).length > 0;
-      const stored = {
+      return putVersioned(dynamo, table, {
         ...accounts,
         id: paymentAccountsKey(userId),
         // Listed for payment-recovery, by an index that has shards of its own for it.
         attention: isListed ? `${prefix}${shardOf(userId, indexShards)}` : undefined,
         attentionAt: isListed ? 0 : undefined,
-        version: version + 1,
         schemaVersion: schemas['payment accounts'].writes,
-      };
-      return tryConditionalWrite(
-        dynamo.send(new PutItemCommand({ TableName: table, Item: toItem(stored), ...condition })),
-      );
+      });
     },
 
     async *all(firstShard = 0) {
-      const inOrder = shards(indexShards);
+      const keys = shards(indexShards).map((shard) => `${prefix}${shard}`);
       const first = firstShard % indexShards;
-      for (const shard of [...inOrder.slice(first), ...inOrder.slice(0, first)]) {
-        let cursor: Cursor | undefined;
-        do {
-          const page = await queryIndex<{ id: string }>(dynamo, {
-            table,
-            index: indexes.attention,
-            condition: 'attention = :attention',
-            values: { ':attention': `${prefix}${shard}` },
-            limit: 25,
-            cursor,
-          });
-          const users = await Promise.all(page.items.map(({ id }) => get(id.slice(prefix.length))));
-          yield [...new Set(users.flatMap(accountIdsOf))];
-          cursor = page.cursor;
-        } while (cursor);
+      const inOrder = [...keys.slice(first), ...keys.slice(0, first)];
+      for await (const ids of attentionPages(dynamo, table, inOrder, { limit: 25 })) {
+        const users = await Promise.all(ids.map((id) => get(id.slice(prefix.length))));
+        yield [...new Set(users.flatMap(accountIdsOf))];
       }
     },
   };

@@ -1,6 +1,5 @@
 import { type AttributeValue, type DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb';
-import { type Cursor, fromItem, queryIndex, shardOf, shards, toItem } from '../aws/dynamo.ts';
-import { indexes } from '../lib/names.ts';
+import { attentionPages, fromItem, shardOf, shards, toItem } from '../aws/dynamo.ts';
 import { requireReadable } from '../lib/schema.ts';
 import type { PaymentPointer } from './booking.ts';
 import { holdsMoney } from './booking-payments.ts';
@@ -46,23 +45,12 @@ export async function* unmatchedPayments(
   indexShards: number,
   until: number,
 ): AsyncGenerator<PaymentPointer> {
-  for (const shard of shards(indexShards)) {
-    let cursor: Cursor | undefined;
-    do {
-      const page = await queryIndex<{ id: string }>(dynamo, {
-        table,
-        index: indexes.attention,
-        condition: 'attention = :attention AND attentionAt <= :until',
-        values: { ':attention': unmatchedKey(shard), ':until': until },
-        limit: 100,
-        cursor,
-      });
-      for (const { id } of page.items) {
-        const pointer = await readPointer(dynamo, table, id.slice(pointerKey('').length));
-        if (pointer && isUnmatched(pointer)) yield pointer;
-      }
-      cursor = page.cursor;
-    } while (cursor);
+  const keys = shards(indexShards).map(unmatchedKey);
+  for await (const ids of attentionPages(dynamo, table, keys, { until })) {
+    for (const id of ids) {
+      const pointer = await readPointer(dynamo, table, id.slice(pointerKey('').length));
+      if (pointer && isUnmatched(pointer)) yield pointer;
+    }
   }
 }
 

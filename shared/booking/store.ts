@@ -4,17 +4,16 @@ import {
   type DynamoDBClient,
   GetItemCommand,
   type KeysAndAttributes,
-  PutItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import {
   type Cursor,
   fromItem,
   type IndexQuery,
   type Item,
+  putVersioned,
   queryIndex,
   shardOf,
   toItem,
-  tryConditionalWrite,
 } from '../aws/dynamo.ts';
 import type { Connection } from '../connection/connection.ts';
 import { toConnection } from '../connection/store.ts';
@@ -100,24 +99,7 @@ export function bookingStore(
 ): BookingStore {
   const keepSeconds = keepDays * 86_400;
 
-  /** Writes an item over the version it was read at, and counts its version up. */
-  function put(item: Item & { version: number }): Promise<boolean> {
-    return tryConditionalWrite(
-      dynamo.send(
-        new PutItemCommand({
-          TableName: table,
-          Item: toItem({ ...item, version: item.version + 1 }),
-          ...(item.version === 0
-            ? { ConditionExpression: 'attribute_not_exists(id)' }
-            : {
-                ConditionExpression: '#version = :version',
-                ExpressionAttributeNames: { '#version': 'version' },
-                ExpressionAttributeValues: toItem({ ':version': item.version }),
-              }),
-        }),
-      ),
-    );
-  }
+  const put = (item: Item & { version: number }) => putVersioned(dynamo, table, item);
 
   return {
     async get(bookingId) {

@@ -12,7 +12,7 @@ const tokens = 'shared/connection/access-token.ts';
 export const mutants: Mutant[] = [
   {
     name: 'bookings are written over any version',
-    file: 'shared/booking/store.ts',
+    file: 'shared/aws/dynamo.ts',
     from: "ConditionExpression: '#version = :version'",
     to: "ConditionExpression: '#version <= :version OR #version >= :version'",
   },
