@@ -11,7 +11,7 @@ import { log, metric, reportOperatorError } from '../../shared/lib/observability
 import { omitUndefined } from '../../shared/lib/omit-undefined.ts';
 import type { StripeKeys } from '../../shared/payments/stripe/api-keys.ts';
 import { AccountUnavailable, listEvents, stripeClient } from '../../shared/payments/stripe/list-events.ts';
-import { type StripeDeps, translateStripeEvent } from '../../shared/payments/stripe/translate.ts';
+import { type StripeDeps, translateListedEvent } from '../../shared/payments/stripe/translate.ts';
 import type { EventScope, RecoveryProgress } from './progress.ts';
 
 type RecoveryDeps = StripeDeps & { queue: Pick<PaymentQueue, 'sendAll'> };
@@ -175,10 +175,7 @@ async function paymentOf(
   account: string | undefined,
 ): Promise<PaymentReported | 'unusable' | undefined> {
   try {
-    // A list of a connected account's events need not name the account.
-    const parsed = account
-      ? await translateStripeEvent(deps, { ...event, account }, 'connected')
-      : await translateStripeEvent(deps, event, 'own');
+    const parsed = await translateListedEvent(deps, event, account);
     return 'payment' in parsed ? parsed.payment : undefined;
   } catch (error) {
     if (!hasCode(error, 'unsupported_event_format')) throw error;

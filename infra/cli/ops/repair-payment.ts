@@ -5,7 +5,7 @@ import type { PaymentReported } from '../../../shared/booking/queue.ts';
 import { accountOfPayment } from '../../../shared/lib/connected-account.ts';
 import { omitUndefined } from '../../../shared/lib/omit-undefined.ts';
 import { stripeClient } from '../../../shared/payments/stripe/list-events.ts';
-import { translateStripeEvent } from '../../../shared/payments/stripe/translate.ts';
+import { translateListedEvent } from '../../../shared/payments/stripe/translate.ts';
 import type { Records } from './records.ts';
 import { paymentDeps } from './recover.ts';
 import type { Target } from './target.ts';
@@ -32,9 +32,7 @@ async function readAgain(
   const [, key] = keys.find(([of]) => of === mode) ?? [];
   if (!key) throw new Error(`No API key of ${mode} mode is stored: docs/setup.md, Recovery.`);
   const event = await stripeClient(key, deps.stripeApi.baseUrl, account).events.retrieve(id);
-  const parsed = account
-    ? await translateStripeEvent(deps, { ...event, account }, 'connected')
-    : await translateStripeEvent(deps, event, 'own');
+  const parsed = await translateListedEvent(deps, event, account);
   if ('ignored' in parsed) throw new Error(`The event is ignored by now: ${parsed.ignored}.`);
   return { ...parsed.payment, recovered: true };
 }

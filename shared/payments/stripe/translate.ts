@@ -28,6 +28,17 @@ export function translateStripeEvent(
   return parseStripeEvent(value, { ...deps, accounts }, (event) => fetchEventObject(deps, event));
 }
 
+/** The payment in an event that was read from Stripe's API, for a connected account where one is given: it need not name it. */
+export function translateListedEvent(
+  deps: StripeDeps,
+  event: object,
+  account: string | undefined,
+): Promise<ParsedEvent> {
+  return account
+    ? translateStripeEvent(deps, { ...event, account }, 'connected')
+    : translateStripeEvent(deps, event, 'own');
+}
+
 /** Without a key, the operator gets an alarm. */
 async function fetchEventObject({ stripeKeys, stripeApi }: StripeDeps, event: ThinEvent): Promise<unknown> {
   try {
