@@ -1,5 +1,4 @@
-import type { PaymentAccountStore } from '../../shared/booking/payment-accounts.ts';
-import { maxAccounts } from '../../shared/booking/payment-accounts.ts';
+import { maxAccounts, type PaymentAccountStore } from '../../shared/booking/payment-accounts.ts';
 import type { PaymentAccountsView, PaymentAccountView } from '../../shared/http/api-schemas.ts';
 import type { HttpRequest } from '../../shared/http/http.ts';
 import { invalidRequest } from '../../shared/http/invalid-request.ts';
