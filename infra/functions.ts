@@ -45,6 +45,8 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       keepAlive: config.keepAliveDays * 86_400,
     }),
   );
+  /** What reads and refreshes the tokens of connections. */
+  const tokens = [readKeys('token-encryption'), readGoogleClient, indexShards, refreshPolicy];
   const paymentPolicy = setting(
     env.paymentPolicy,
     JSON.stringify({ refunded: config.onFullRefund, disputeLost: config.onDisputeLost }),
@@ -81,11 +83,8 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       ...atOnce(config.reservedConcurrency),
       access: [
         readKeys('state-encryption'),
-        readKeys('token-encryption'),
-        readGoogleClient,
+        ...tokens,
         publicUrl,
-        indexShards,
-        refreshPolicy,
         useTable(connections, env.connectionsTable, { items: ['GetItem', 'PutItem', 'UpdateItem'] }),
         sendTo(queue),
         publishTo(bus),
@@ -98,10 +97,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       ...atOnce(config.reservedConcurrency),
       access: [
         readKeys('api-signing'),
-        readKeys('token-encryption'),
-        readGoogleClient,
-        indexShards,
-        refreshPolicy,
+        ...tokens,
         useTable(connections, env.connectionsTable, {
           items: ['GetItem', 'PutItem', 'UpdateItem'],
           query: [indexes.googleAccount],
@@ -143,11 +139,8 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       memorySize: 1024,
       access: [
         readKeys('payment-messages'),
-        readKeys('token-encryption'),
-        readGoogleClient,
-        indexShards,
+        ...tokens,
         keepBookingsDays,
-        refreshPolicy,
         setting(env.conflictPolicy, config.onConflict),
         paymentPolicy,
         useTable(connections, env.connectionsTable, { items: ['GetItem', 'BatchGetItem', 'UpdateItem'] }),
@@ -188,11 +181,8 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       memorySize: 512,
       ...atOnce(1),
       access: [
-        readKeys('token-encryption'),
-        readGoogleClient,
-        indexShards,
+        ...tokens,
         keepBookingsDays,
-        refreshPolicy,
         paymentPolicy,
         useTable(connections, env.connectionsTable, {
           items: ['GetItem', 'UpdateItem'],
@@ -224,10 +214,7 @@ export function functions(scope: Construct, config: StackConfig, resources: Reso
       // A run that outlasts its interval leaves no work for a second one beside it.
       ...atOnce(1),
       access: [
-        readKeys('token-encryption'),
-        readGoogleClient,
-        indexShards,
-        refreshPolicy,
+        ...tokens,
         setting(env.refreshConcurrency, String(config.refreshConcurrency)),
         useTable(connections, env.connectionsTable, {
           items: ['GetItem', 'UpdateItem'],
