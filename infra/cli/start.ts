@@ -80,9 +80,7 @@ await runCommand(async () => {
       process.exit(0);
     });
   }
-  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
-  const address = { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs };
-  writeStackAddress(values.state, address);
+  writeStackAddress(values.state, stack);
   console.log(await welcome(stack, values.state));
 });
 

@@ -22,6 +22,8 @@ type StackAddress = {
   outputs: Record<string, string>;
 };
 
+type RunningStack = Omit<StackAddress, 'stripeUrl'> & { stripe: { url: string } };
+
 /** All files of the local stack in its folder. */
 const entries = [
   'dynalite',
@@ -42,7 +44,11 @@ export function deleteState(stateDir: string): void {
 /** Folder of the state of `npm start`, next to package.json. */
 export const defaultStateDir = join(import.meta.dirname, '..', '..', '.local');
 
-export function writeStackAddress(stateDir: string, address: StackAddress): void {
+export function writeStackAddress(
+  stateDir: string,
+  { url, googleUrl, stripe, secretNames, endpoints, outputs }: RunningStack,
+): void {
+  const address: StackAddress = { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs };
   writeFileAtomically(join(stateDir, 'stack.json'), `${JSON.stringify(address, null, 2)}\n`);
 }
 

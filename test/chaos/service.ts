@@ -23,15 +23,7 @@ const stack = await startLocalStack({
   onEvent: ({ detailType, detail }) =>
     appendFileSync(eventsFile, `${JSON.stringify({ type: detailType, detail })}\n`),
 });
-const { url, secretNames } = stack;
-writeStackAddress(stateDir, {
-  url,
-  googleUrl,
-  stripeUrl: stack.stripe.url,
-  secretNames,
-  endpoints: stack.endpoints,
-  outputs: stack.outputs,
-});
+writeStackAddress(stateDir, { ...stack, googleUrl });
 
 // AWS's scheduler survives functions; a timer that restarted with each life would never fire.
 void every(settings.reconcileEvery, 'booking-reconcile');

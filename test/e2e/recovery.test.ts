@@ -20,8 +20,7 @@ beforeAll(async () => {
     assembly: inject('assembly'),
     stateDir: state,
   });
-  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
+  writeStackAddress(state, stack);
   await connectUser(stack, { userId, account, now: Date.now() });
 });
 afterAll(() => stack?.close());

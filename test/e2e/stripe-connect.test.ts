@@ -29,8 +29,7 @@ beforeAll(async () => {
     assembly,
     stateDir: state,
   });
-  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
+  writeStackAddress(state, stack);
   await connectUser(stack, { userId: 'user-1', account, now });
 });
 afterAll(() => stack?.close());

@@ -34,10 +34,9 @@ beforeAll(async () => {
     assembly,
     stateDir: state,
   });
-  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
+  writeStackAddress(state, stack);
   bus = new EventBridgeClient({
-    endpoint: endpoints.eventBridge,
+    endpoint: stack.endpoints.eventBridge,
     region: 'us-east-1',
     credentials: localCredentials,
   });

@@ -40,8 +40,8 @@ async function startStack() {
     running = false;
   };
   onTestFinished(close);
-  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
+  const { secretNames } = stack;
+  writeStackAddress(state, stack);
   const held = (purpose: KeyPurpose = 'token-encryption') =>
     JSON.parse(stack.secrets.get(secretNames.keys[purpose]) as string);
   const put = (purpose: KeyPurpose, value: object) =>

@@ -34,8 +34,7 @@ export async function startOpsStack() {
     schedules: false,
     stateDir: state,
   });
-  const { url, googleUrl, stripe, secretNames, endpoints, outputs } = stack;
-  writeStackAddress(state, { url, googleUrl, stripeUrl: stripe.url, secretNames, endpoints, outputs });
+  writeStackAddress(state, stack);
 
   const ops = opsOf(state);
   async function json<T>(...args: string[]): Promise<T> {
