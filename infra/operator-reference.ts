@@ -123,7 +123,7 @@ export const metricReference = {
   WebhookIgnored: 'webhooks answered 200 and ignored, by `reason`',
   EventsSwept: 'events of Stripe that one run of payment-recovery has read',
   PaymentsRecovered: "payments, refunds and disputes that were found among Stripe's events before a webhook",
-  UsersAudited: 'users whom one run of audit has looked at',
+  UsersAudited: 'users that one run of audit has checked',
   AuditFindings:
     'differences between bookings and calendars that are open: neither correct nor visibly waiting, each hour',
   BookingSynced: 'recorded outcomes, checks and postponements, by `status`',

@@ -14,11 +14,12 @@ import { runAudit } from './run-audit.ts';
 
 const dynamo = dynamoClient();
 const table = required(env.bookingsTable);
+const options = storeOptions();
 const deps = {
   ...tokenDeps(dynamo),
-  bookings: bookingStore(dynamo, table, storeOptions()),
-  pointers: pointerReader(dynamo, table, storeOptions().indexShards),
-  findings: findingStore(dynamo, table, storeOptions().indexShards),
+  bookings: bookingStore(dynamo, table, options),
+  pointers: pointerReader(dynamo, table, options.indexShards),
+  findings: findingStore(dynamo, table, options.indexShards),
   progress: auditProgress(dynamo, table),
   calendar: { fetch: lightFetch, baseUrl: googleEndpoints().calendar },
   paymentPolicy: paymentPolicy(),

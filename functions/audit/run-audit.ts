@@ -1,13 +1,11 @@
 import { type AuditDeps, audit, type Progress, resolveFindings } from '../../shared/audit/audit.ts';
 import type { AuditProgress, StoredProgress } from '../../shared/audit/progress.ts';
-import type { Bus } from '../../shared/aws/bus.ts';
 import type { FindingStore } from '../../shared/booking/findings.ts';
 import { AppError } from '../../shared/lib/app-error.ts';
 import { toIso } from '../../shared/lib/clock.ts';
 import { log, metric } from '../../shared/lib/observability.ts';
 
 type Deps = Omit<AuditDeps, 'found' | 'saveProgress'> & {
-  bus: Bus;
   findings: Pick<FindingStore, 'record' | 'open' | 'resolve'>;
   progress: AuditProgress;
 };

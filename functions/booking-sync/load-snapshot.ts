@@ -143,7 +143,7 @@ function routeOf(message: PaymentReported, { booking, pointer }: SyncSnapshot): 
 
 /**
  * The record of a payment to an account that is not bound, under the payment's id and without a user: it changes no
- * booking, and nobody can make it count but by binding the account. A payment that pays for a booking stays with it.
+ * booking, and counts only once the account is bound. A payment that pays for a booking stays with it.
  */
 function routeUnbound(message: PaymentReported, { pointer }: SyncSnapshot): Route {
   const { booking: named, ...payment } = message;

@@ -74,7 +74,7 @@ export async function audit(deps: AuditDeps, start: Progress): Promise<Progress>
     );
     const isSpent = reports.includes('spent');
     if (isSpent && progress !== start) return progress;
-    // Users for whom a whole budget is not enough count as unread, or no run would ever get past them.
+    // Users who need more than a whole budget count as unread, or no run would ever get past them.
     const read = reports.map((report) => (report === 'spent' ? undefined : report));
     progress = added(progress, read, users.at(-1));
     await deps.saveProgress(progress);

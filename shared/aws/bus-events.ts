@@ -1,5 +1,5 @@
 /**
- * Every event that LeadsCalendar is told of, as a schema. Functions take only types from here, so that it costs their
+ * Every event that is published to LeadsCalendar, as a schema. Functions take only types from here, so that it costs their
  * bundles nothing; docs/events.schema.json is generated from it (`npm run docs`), and tests hold published events
  * against it. Receivers must ignore fields that they do not know: more may be added.
  */

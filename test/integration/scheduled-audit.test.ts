@@ -97,7 +97,7 @@ describe('the scheduled audit', () => {
     expect(metrics('UsersAudited')).toEqual([1, 2]);
   });
 
-  it('gets past users for whom its calls are not enough, and says that they were not read', async () => {
+  it('gets past users who need more than all its calls, and says that they were not read', async () => {
     await users(2);
     expect(await run({ callBudget: 0 })).toMatchObject({ users: 1, unread: 1 });
     expect(await run({ callBudget: 0 })).toMatchObject({ users: 2, unread: 2 });

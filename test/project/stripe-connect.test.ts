@@ -35,7 +35,7 @@ describe('with stripeConnect', () => {
     expect(routesOf(connected).sort()).toEqual([...routesOf(plain), ...optional].sort());
   });
 
-  test('only payment-recovery is told of it', () => {
+  test('only payment-recovery has the setting', () => {
     const told = connected
       .ofType('AWS::Lambda::Function')
       .filter(({ Properties }) => env.stripeConnect in Properties.Environment.Variables);

@@ -2,8 +2,7 @@ import { html } from 'hono/html';
 import { toIso } from '../../../shared/lib/clock.ts';
 import { lastAudit, type OpenFinding, openFindings } from '../ops/audit.ts';
 import { checkRecovery } from '../ops/doctor-services.ts';
-import type { Section } from '../ops/print.ts';
-import { fields } from '../ops/print.ts';
+import { fields, type Section } from '../ops/print.ts';
 import { bookingLink, type Html, paymentLink, sectionHtml, tableHtml, userLink } from './layout.ts';
 import type { Place } from './pages.ts';
 
