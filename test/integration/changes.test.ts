@@ -241,7 +241,7 @@ describe('a request that is applied late', () => {
 });
 
 describe('a paused run', () => {
-  it('a run that was paused too long records nothing and reads again', async () => {
+  it('a run that was paused too long records and publishes nothing, and reads again', async () => {
     const { fetch } = world.deps.calendar;
     let stood = false;
     const standStill: typeof fetch = async (url, init) => {
@@ -258,6 +258,7 @@ describe('a paused run', () => {
     await syncBooking({ ...world.deps, calendar }, world.payment(bookingId));
     expect(world.events()).toHaveLength(1);
     expect(await stored()).toMatchObject({ status: 'scheduled', eventNumber: 1 });
+    expect(world.bus.events.map(({ type }) => type)).toEqual(['booking.scheduled']);
   });
 
   it('a run that was paused too long calls Google only with a new snapshot', async () => {
