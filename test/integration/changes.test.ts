@@ -16,6 +16,10 @@ const bookingId = 'b1';
 const again = () => syncBooking(world.deps, { type: 'sync', bookingId, userId: 'user-1', cause: 'test' });
 const stored = async (): Promise<Booking> => (await world.booking(bookingId)) as Booking;
 const count = (route: string) => world.calls().filter((each) => each === route).length;
+const settle = async () => {
+  world.time.now = ((await stored()).nextRun?.at ?? Number.NaN) + 1;
+  await again();
+};
 
 /** As the bookings API does: changes the desired state and requests a sync. */
 async function change(desired: Partial<Booking>): Promise<void> {
@@ -180,11 +184,6 @@ describe('a request that is applied late', () => {
     return { deps, arrive: async () => void (await Promise.all(kept.map((send) => send()))) };
   }
   const cancel = () => cancelBooking(world.deps, { userId: 'user-1', bookingId });
-  const settle = async () => {
-    world.time.now = ((await stored()).nextRun?.at ?? Number.NaN) + 1;
-    await again();
-  };
-
   it('leaves no event when a late insert follows a cancellation', async () => {
     const { deps, arrive } = keepBack('POST');
     await syncBooking(deps, world.payment(bookingId));
@@ -280,6 +279,25 @@ describe('a paused run', () => {
     expect(count('events.insert')).toBe(1);
     expect(await stored()).toMatchObject({ status: 'cancelled' });
   });
+});
+
+it('a run that took so long that another may have received its message reads the event once more', async () => {
+  const { fetch } = world.deps.calendar;
+  const slow: typeof fetch = async (url, init) => {
+    const answer = await fetch(url, init);
+    if (init.method === 'POST') world.time.now += 20;
+    return answer;
+  };
+  const sync = (sentAt: number) => {
+    const calendar = { ...world.deps.calendar, fetch: slow };
+    return syncBooking({ ...world.deps, calendar }, { ...world.payment(bookingId), sentAt });
+  };
+  await sync(world.time.now - 140);
+  expect(count('events.get')).toBe(1);
+  expect(await stored()).toMatchObject({ status: 'scheduled', calendar: { kind: 'in_doubt' } });
+  await settle();
+  expect(world.events()).toHaveLength(1);
+  expect(await stored()).toMatchObject({ status: 'scheduled', calendar: { kind: 'present' } });
 });
 
 it('republishes the current status after a lost write', async () => {
