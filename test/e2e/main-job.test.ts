@@ -52,8 +52,9 @@ async function item(table: Table, key: Record<string, string>) {
   );
   return Item && unmarshall(Item);
 }
-/** Everything in both tables, to see that nothing changed. */
+/** Everything in both tables once no message is in process, to see that nothing changed. */
 async function rows() {
+  await expect.poll(queued, { timeout: 10_000 }).toEqual([]);
   const tables: Table[] = ['ConnectionsTable', 'BookingsTable'];
   const scans = await Promise.all(
     tables.map((TableName) => dynamo.send(new ScanCommand({ TableName, ConsistentRead: true }))),
