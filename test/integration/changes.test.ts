@@ -281,7 +281,7 @@ describe('a paused run', () => {
   });
 });
 
-it('a run that took so long that another may have received its message reads the event once more', async () => {
+it('a run that took too long reads its event once more', async () => {
   const { fetch } = world.deps.calendar;
   const slow: typeof fetch = async (url, init) => {
     const answer = await fetch(url, init);

@@ -103,6 +103,21 @@ describe('an event that this service has deleted', () => {
     expect(world.events()).toHaveLength(1);
   });
 
+  it('warns of an older event after a crash right after the deletion', async () => {
+    const refunded = world.reported('b1', { refundedTotal: 9000 });
+    const save = () => Promise.reject(new Error('crashed'));
+    const crashing = { ...world.deps, bookings: { ...world.deps.bookings, save } };
+    await expect(syncBooking(crashing, refunded)).rejects.toThrow('crashed');
+    expect(world.events()).toEqual([]);
+    // Its owner may as well have moved it: a warning that is not needed is better than an event that remains unseen.
+    await syncBooking(world.deps, { ...refunded, recovered: true });
+    expect(await codes()).toEqual(['older_event_may_remain']);
+    await syncBooking(world.deps, refunded, { repeated: true });
+    await settle();
+    expect((await stored()).status).toBe('cancelled');
+    expect(await codes()).toEqual(['older_event_may_remain']);
+  });
+
   it('after a failed publish, a booking reports no older event', async () => {
     const broken = {
       ...world.deps,
